@@ -1,0 +1,62 @@
+"""Restores a picture with the exported TFLite file; needs ai-edge-litert, numpy and Pillow.
+
+    python run_tflite.py saved_models/NAME/tflite/NAME-float32.tflite noisy.png restored.png
+
+The file has one signature per picture size. A picture of any other size is restored in overlapping
+tiles of the largest one, and only the middle of each tile is kept.
+"""
+
+import re
+import sys
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from PIL import Image
+
+# Pixels of context that a tile's border needs: more than the network's receptive field reaches.
+OVERLAP = 16
+
+
+def main(model_file, picture, restored):
+    interpreter = Interpreter(model_file)
+    sizes = {}
+    for name in interpreter.get_signature_list():
+        height, width = map(int, re.fullmatch(r"restore_(\d+)x(\d+)", name).groups())
+        sizes[height, width] = interpreter.get_signature_runner(name)
+    largest = max(sizes)
+    channels = sizes[largest].get_input_details()["image"]["shape"][-1]
+
+    image = Image.open(picture).convert("L" if channels == 1 else "RGB")
+    pixels = np.asarray(image, np.float32).reshape(image.height, image.width, channels) / 255
+
+    tile = (image.height, image.width) if (image.height, image.width) in sizes else largest
+    result = restore(sizes[tile], pixels, tile)
+    result = np.rint(np.clip(result, 0, 1) * 255).astype(np.uint8)
+    Image.fromarray(result[..., 0] if result.shape[-1] == 1 else result).save(restored)
+    print(f"wrote {restored}")
+
+
+def restore(runner, pixels, tile):
+    """Restores (H, W, C) in tiles; returns (H, W, C')."""
+    height, width = pixels.shape[:2]
+    if (height, width) == tile:
+        return runner(image=pixels[np.newaxis])["restored"][0]
+    step = [side - 2 * OVERLAP for side in tile]
+    # The picture's own mirror image stands in for what lies beyond its edges.
+    beyond = [(OVERLAP, OVERLAP + -size % stride) for size, stride in zip((height, width), step)]
+    padded = np.pad(pixels, (*beyond, (0, 0)), mode="symmetric")
+    rows = []
+    for top in range(0, height, step[0]):
+        row = []
+        for left in range(0, width, step[1]):
+            window = padded[np.newaxis, top : top + tile[0], left : left + tile[1]]
+            output = runner(image=np.ascontiguousarray(window))["restored"][0]
+            row.append(output[OVERLAP:-OVERLAP, OVERLAP:-OVERLAP])
+        rows.append(np.concatenate(row, axis=1))
+    return np.concatenate(rows)[:height, :width]
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
+    main(*sys.argv[1:])

@@ -1,0 +1,8 @@
+"""Exports a trained run as SavedModel and TFLite: `python export.py --help`."""
+
+import sys
+
+from tf_deconv.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["export", *sys.argv[1:]]))

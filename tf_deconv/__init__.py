@@ -1,0 +1,36 @@
+"""tf_deconv: from a folder of pictures to a small deconvolutional network.
+
+The network restores pictures in a service (SavedModel) and on a phone (TFLite), and every exported
+file is compared with the Keras model that it came from. Importing this package imports neither
+TensorFlow nor Keras; the names below are resolved on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "ExportConfig": "tf_deconv.config",
+    "TrainConfig": "tf_deconv.config",
+    "UserError": "tf_deconv.config",
+    "NETWORKS": "tf_deconv.networks",
+    "TASKS": "tf_deconv.tasks",
+    "build_article": "tf_deconv.networks.article",
+    "export": "tf_deconv.exporting",
+    "load_model": "tf_deconv.runs",
+    "train": "tf_deconv.training",
+}
+
+__all__ = [*sorted(_PUBLIC), "__version__"]
+
+
+def __getattr__(name: str):
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'tf_deconv' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,203 @@
+"""The commands: parse, call, print. TensorFlow is imported when a command runs, not for `--help`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tf_deconv import __version__
+from tf_deconv.config import ExportConfig, TrainConfig, UserError, read_config, reason, validate
+from tf_deconv.files import silent_stderr
+from tf_deconv.networks import NETWORKS
+from tf_deconv.tasks import TASKS
+
+EXIT_FAULT, EXIT_USAGE = 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command.
+
+    Args:
+      arguments: Words after the program's name; those of the process when left out.
+    Returns:
+      The exit code: 0, 1 when an export failed its check, 2 for a user's mistake, 128 + N after
+      signal N.
+    """
+    parser = _make_parser()
+    options = vars(parser.parse_args(arguments))
+    command = options.pop("command")
+    _quiet_libraries()
+    try:
+        return _COMMANDS[command](options)
+    except UserError as error:
+        print(f"tf-deconv {command}: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"tf-deconv {command}: {reason(error)}{where}", file=sys.stderr)
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        print(f"tf-deconv {command}: stopped", file=sys.stderr)
+        return 130
+
+
+def _train(options: dict[str, Any]) -> int:
+    values = _gather(options, TrainConfig)
+    config = validate(TrainConfig(**values), {"task": TASKS, "network": NETWORKS})
+    if config.resume:
+        given = sorted(set(values) - {"run_dir", "resume"})
+        if given:
+            raise UserError(
+                f"--resume takes every option from the run's config.json: leave out {_flags(given)}"
+            )
+    _import_tensorflow()
+    from tf_deconv.callbacks import Interrupted
+    from tf_deconv.training import train
+
+    try:
+        train(config, report=_print_line)
+    except Interrupted as stop:
+        _print_line(
+            "stopped: the best model so far is in the run folder; go on with --resume --run-dir"
+        )
+        return 128 + stop.signum
+    return 0
+
+
+def _export(options: dict[str, Any]) -> int:
+    config = validate(ExportConfig(**_gather(options, ExportConfig)))
+    _import_tensorflow()
+    from tf_deconv.exporting import export
+
+    result = export(config, report=_print_line)
+    return EXIT_FAULT if result.failures else 0
+
+
+_COMMANDS = {"train": _train, "export": _export}
+
+
+def _make_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="tf-deconv",
+        description="From a folder of pictures to a small deconvolutional network.",
+    )
+    parser.add_argument("--version", action="version", version=f"tf-deconv {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    train = commands.add_parser(
+        "train",
+        help="train a network; leaves a run folder",
+        description="Train a network on pictures; leaves a run folder.",
+        epilog=_table("tasks", TASKS) + "\n" + _table("networks", NETWORKS),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_options(train, TrainConfig, {"task": TASKS, "network": NETWORKS})
+
+    export = commands.add_parser(
+        "export",
+        help="export a run as SavedModel and TFLite, each checked",
+        description="Export a run as SavedModel and TFLite; each file is checked against Keras.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    export.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        default=argparse.SUPPRESS,
+        help=_help_of(ExportConfig, "model"),
+    )
+    _add_options(export, ExportConfig, {}, leave_out=("model",))
+    return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with errors of one line."""
+
+    def error(self, message: str):
+        self.exit(EXIT_USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def _add_options(
+    parser: argparse.ArgumentParser,
+    cls: type,
+    choices: Mapping[str, Any],
+    leave_out: Sequence[str] = (),
+) -> None:
+    parser.add_argument(
+        "--config",
+        metavar="FILE.json",
+        help="JSON object of these options; those on the command line win",
+    )
+    for field in dataclasses.fields(cls):
+        if field.name in leave_out:
+            continue
+        flag, kind = "--" + field.name.replace("_", "-"), field.metadata["type"]
+        names = choices.get(field.name, field.metadata["choices"])
+        # Not given is not the default: --config fills in what the command line leaves open.
+        common = dict(dest=field.name, default=argparse.SUPPRESS, help=_help_of(cls, field.name))
+        if kind is bool:
+            parser.add_argument(flag, action="store_true", **common)
+        else:
+            # Choices are checked by `validate`, which names the nearest one.
+            metavar = "|".join(names) if names else _METAVARS.get(kind, "NAME")
+            parser.add_argument(flag, type=_number(kind), metavar=metavar, **common)
+
+
+_METAVARS = {int: "N", float: "F"}
+
+
+def _number(kind: type):
+    """Returns a converter that leaves what it cannot convert to `validate`."""
+
+    def convert(text: str) -> Any:
+        try:
+            return kind(text)
+        except ValueError:
+            return text
+
+    return convert
+
+
+def _help_of(cls: type, name: str) -> str:
+    field = next(field for field in dataclasses.fields(cls) if field.name == name)
+    text = field.metadata["help"]
+    shown = field.default is not None and field.metadata["type"] is not bool
+    return f"{text} (default: {field.default})" if shown else text
+
+
+def _table(title: str, entries: Mapping[str, Any]) -> str:
+    width = max(map(len, entries))
+    lines = [f"  {name:{width}}  {entry.summary}" for name, entry in entries.items()]
+    return "\n".join([f"{title}:", *lines])
+
+
+def _gather(options: dict[str, Any], cls: type) -> dict[str, Any]:
+    path = options.pop("config", None)
+    return {**(read_config(path, cls) if path else {}), **options}
+
+
+def _flags(names: Sequence[str]) -> str:
+    return ", ".join("--" + name.replace("_", "-") for name in names)
+
+
+def _print_line(line: str) -> None:
+    print(line, flush=True)
+
+
+def _quiet_libraries() -> None:
+    """Sets what TensorFlow reads at its import; later it has no effect."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Off by default on CPUs without AVX512; measured up to 2 times faster there too.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    warnings.filterwarnings("ignore", module="keras|tensorflow")
+
+
+def _import_tensorflow() -> None:
+    # Its C++ part prints lines of its own before it reads any setting.
+    with silent_stderr():
+        import tensorflow  # noqa: F401

@@ -1,0 +1,212 @@
+"""Options of every command, as frozen dataclasses: the bottom of the house, without TensorFlow.
+
+One field is one option: its metadata gives the command line's help, the type that `--config` JSON
+must have and the check. `validate` reports every bad field in one message, each with what was
+received, what is expected and, for a name, the nearest one that exists.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import math
+import pathlib
+from collections.abc import Collection, Mapping
+from typing import Any, TypeVar
+
+BUNDLED = "bundled"
+
+
+class UserError(Exception):
+    """A mistake that the user can mend: printed as one line, exit code 2, no traceback."""
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    above: float | None = None,
+    choices: Collection[str] = (),
+    type: type | None = None,
+) -> Any:
+    """Declares one option.
+
+    Args:
+      default: Its value when it is not given; None makes it optional.
+      help: One line for `--help`, with the unit.
+      minimum: Smallest value allowed.
+      maximum: Largest value allowed.
+      above: Bound that the value must exceed.
+      choices: Names allowed; empty where `validate` receives them.
+      type: int, float, str or bool; the type of `default` when left out.
+    Returns:
+      A dataclass field.
+    """
+    kind = type or default.__class__
+    metadata = dict(
+        help=help, minimum=minimum, maximum=maximum, above=above, choices=tuple(choices), type=kind
+    )
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides a training run; stored in the run folder as `config.json`."""
+
+    network: str = option("article", "network to train")
+    task: str = option("old-photo", "what the network learns to undo")
+    data: str = option(BUNDLED, "folder of pictures; 'bundled': the photographs in scikit-image")
+    run_dir: str | None = option(
+        None, "folder to write; a new runs/DATE-TASK-NETWORK when left out", type=str
+    )
+    epochs: int = option(10, "number of epochs", minimum=1)
+    steps_per_epoch: int = option(100, "training steps (batches) in an epoch", minimum=1)
+    batch_size: int = option(64, "patches in a batch", minimum=1)
+    patch_size: int = option(28, "height and width of a training patch, in pixels", minimum=1)
+    learning_rate: float = option(
+        3e-3, "peak rate of Adam; it falls to 0 along a cosine", above=0.0, maximum=1.0
+    )
+    loss: str | None = option(
+        None,
+        "training loss; the task's own when left out",
+        choices=("charbonnier", "l1", "mse"),
+        type=str,
+    )
+    validation_fraction: float = option(
+        0.1, "share of a folder's pictures held out, between 0 and 1", above=0.0, maximum=0.9
+    )
+    precision: str = option(
+        "auto",
+        "number format of the hidden layers; auto: the fastest that the device has",
+        choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
+    )
+    device: str = option("auto", "where to train", choices=("auto", "cpu", "gpu"))
+    seed: int = option(
+        0, "integer from which all randomness comes", minimum=0, maximum=2**31 - 1
+    )
+    resume: bool = option(False, "go on from the last checkpoint in --run-dir")
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportConfig:
+    """Everything that decides an export."""
+
+    model: str | None = option(
+        None, "run folder or .keras file; the newest run when left out", type=str
+    )
+    out: str = option("saved_models", "folder that receives NAME/")
+    name: str | None = option(None, "name of the model; TASK-NETWORK when left out", type=str)
+    larger_size: int = option(
+        256, "height and width of the second TFLite signature, in pixels", minimum=1, maximum=8192
+    )
+    max_pixels: int = option(
+        2**24, "largest picture that serve_bytes decodes, in pixels", minimum=1, maximum=2**30
+    )
+
+
+Config = TypeVar("Config", TrainConfig, ExportConfig)
+
+
+def nearest(received: str, choices: Collection[str]) -> str:
+    """Returns " (did you mean 'x'?)" for the nearest choice, or "" when none is near."""
+    matches = difflib.get_close_matches(received, list(choices), n=1, cutoff=0.5)
+    return f" (did you mean {matches[0]!r}?)" if matches else ""
+
+
+def validate(config: Config, choices: Mapping[str, Collection[str]] | None = None) -> Config:
+    """Checks every field and returns the config with each value in its declared type.
+
+    Args:
+      config: The options.
+      choices: Names allowed for fields whose table lives further up, such as `task`.
+    Returns:
+      The same config; integers given for float options have become floats.
+    Raises:
+      UserError: with all faults in one line.
+    """
+    faults, values = [], {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        names = (choices or {}).get(field.name, field.metadata["choices"])
+        try:
+            values[field.name] = _check(field, value, names)
+        except ValueError as error:
+            faults.append(str(error))
+    if faults:
+        raise UserError("; ".join(faults))
+    return type(config)(**values)
+
+
+def _check(field: dataclasses.Field, value: Any, choices: Collection[str]) -> Any:
+    meta, received = field.metadata, f"{field.name}={value!r}"
+    kind = meta["type"]
+    if value is None:
+        if field.default is None:
+            return None
+        raise ValueError(f"{received}: expected {_WORDS[kind]}")
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind:
+        raise ValueError(f"{received}: expected {_WORDS[kind]}")
+    if choices and value not in choices:
+        hint = nearest(value, choices)
+        raise ValueError(f"{received}{hint}: expected one of {', '.join(sorted(choices))}")
+    if kind is str and (not value or "\0" in value):
+        raise ValueError(f"{received}: expected a name or path that is not empty")
+    if kind in (int, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{received}: expected a finite number")
+        if meta["minimum"] is not None and value < meta["minimum"]:
+            raise ValueError(f"{received}: expected at least {meta['minimum']}")
+        if meta["above"] is not None and value <= meta["above"]:
+            raise ValueError(f"{received}: expected more than {meta['above']:g}")
+        if meta["maximum"] is not None and value > meta["maximum"]:
+            raise ValueError(f"{received}: expected at most {meta['maximum']:g}")
+    return value
+
+
+_WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+
+
+def read_config(path: str | pathlib.Path, cls: type[Config]) -> dict[str, Any]:
+    """Reads options from a JSON object.
+
+    Args:
+      path: A JSON file; keys are field names (dashes are taken as underscores).
+      cls: The dataclass whose fields are allowed.
+    Returns:
+      A dict from field name to value, not validated yet.
+    Raises:
+      UserError: if the file cannot be read, is no JSON object or has an unknown key.
+    """
+    try:
+        values = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"config {str(path)!r} cannot be read: {reason(error)}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"config {str(path)!r} is no JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise UserError(
+            f"config {str(path)!r} holds a {type(values).__name__}: expected a JSON object such as"
+            ' {"epochs": 20}'
+        )
+    values = {key.replace("-", "_"): value for key, value in values.items()}
+    names = [field.name for field in dataclasses.fields(cls)]
+    unknown = [f"{key!r}{nearest(key, names)}" for key in values if key not in names]
+    if unknown:
+        raise UserError(f"config {str(path)!r} has unknown options: {', '.join(unknown)}")
+    return values
+
+
+def to_json(config: Config) -> dict[str, Any]:
+    """Returns the config as a dict that JSON can hold."""
+    return dataclasses.asdict(config)
+
+
+def reason(error: BaseException) -> str:
+    """Returns an error's message on one line, without the path that OSError repeats."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split()) or type(error).__name__

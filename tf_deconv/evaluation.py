@@ -1,0 +1,92 @@
+"""Scores of finished pictures beside those of doing nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tf_deconv import images, metrics
+from tf_deconv.runs import Samples
+
+
+def score(image: np.ndarray, clean: np.ndarray) -> dict[str, float]:
+    """Scores one picture, in colour and in luminance.
+
+    Args:
+      image: (H, W, C) float; clipped to [0, 1], as its file would be.
+      clean: (H, W, C) float in [0, 1].
+    Returns:
+      psnr_db, ssim, luminance_psnr_db, luminance_ssim.
+    """
+    image = np.clip(image, 0.0, 1.0)
+    grey, clean_grey = images.luminance(image), images.luminance(clean)
+    return {
+        "psnr_db": metrics.psnr_db(image, clean),
+        "ssim": metrics.ssim(image, clean),
+        "luminance_psnr_db": metrics.psnr_db(grey, clean_grey),
+        "luminance_ssim": metrics.ssim(grey, clean_grey),
+    }
+
+
+def evaluate(restore: Callable[[np.ndarray], np.ndarray], samples: Samples) -> dict[str, Any]:
+    """Scores the output and, as the baseline, the input of every held-out picture.
+
+    Args:
+      restore: (H, W, C) float32 to (H, W, C') float32.
+      samples: Held-out pictures.
+    Returns:
+      {"pictures": [{"name", "size", "output": scores, "input": scores}], "output": means,
+      "input": means}; the means are over pictures.
+    """
+    pictures = []
+    for name, degraded, clean in zip(samples.names, samples.degraded, samples.clean):
+        height, width = clean.shape[:2]
+        pictures.append(
+            {
+                "name": name,
+                "size": f"{width}x{height}",
+                "output": score(restore(degraded), clean),
+                "input": score(metrics.match_channels(degraded, clean.shape[-1]), clean),
+            }
+        )
+    result: dict[str, Any] = {"pictures": pictures}
+    for side in ("output", "input"):
+        result[side] = {
+            name: float(np.mean([picture[side][name] for picture in pictures]))
+            for name in pictures[0][side]
+        }
+    return result
+
+
+def preview(
+    restore: Callable[[np.ndarray], np.ndarray],
+    samples: Samples,
+    pictures: int = 3,
+    side_px: int = 256,
+) -> np.ndarray:
+    """Shows input, output and target side by side, from the middle of held-out pictures.
+
+    Returns:
+      (H, W, 3) uint8.
+    """
+    rows, captions = [], []
+    for degraded, clean in list(zip(samples.degraded, samples.clean))[:pictures]:
+        degraded, clean = center_crop(degraded, side_px), center_crop(clean, side_px)
+        restored = restore(degraded)
+        shown = metrics.match_channels(degraded, clean.shape[-1])
+        before, after = (score(image, clean)["luminance_psnr_db"] for image in (shown, restored))
+        rows.append([degraded, restored, clean])
+        captions.append([f"input, Y {before:.1f} dB", f"output, Y {after:.1f} dB", "target"])
+        if degraded.shape[-1] < restored.shape[-1]:
+            # Colours are a guess here; beside the grey input, grey shows what was restored.
+            rows[-1].insert(1, images.luminance(restored))
+            captions[-1].insert(1, "output, luminance")
+    return images.contact_sheet(rows, captions)
+
+
+def center_crop(image: np.ndarray, side_px: int) -> np.ndarray:
+    """Returns the middle of (H, W, C), at most `side_px` along each side."""
+    top, left = (max(0, size - side_px) // 2 for size in image.shape[:2])
+    return image[top : top + side_px, left : left + side_px]

@@ -1,0 +1,156 @@
+"""What travels beside the exported files: `manifest.json` for programs, a model card for people."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tf_deconv.exporting.verify import Report
+from tf_deconv.tasks import TASKS
+
+FORMAT_VERSION = 1
+
+
+def make_manifest(
+    name: str,
+    version: int,
+    description: dict[str, Any],
+    contract: dict[str, Any],
+    reports: list[tuple[Report, dict[str, str]]],
+) -> dict[str, Any]:
+    """Describes an export.
+
+    Args:
+      name: Name of the model.
+      version: Version of the SavedModel; 0 when none was published.
+      description: What the `.keras` file tells of its training.
+      contract: Channels, divisor, scale and sizes.
+      reports: Each published file's report with the SHA-256 of its parts, path to digest.
+    Returns:
+      A dict that JSON can hold.
+    """
+    return {
+        "format_version": FORMAT_VERSION,
+        "name": name,
+        "version": version,
+        "task": description.get("task"),
+        "network": description.get("network"),
+        "value_range": [0.0, 1.0],
+        **contract,
+        "training": description.get("training"),
+        "data_sha256": description.get("data_sha256"),
+        "versions": description.get("versions"),
+        "files": [_entry(report, digests) for report, digests in reports],
+    }
+
+
+def _entry(report: Report, digests: dict[str, str]) -> dict[str, Any]:
+    exact = report.psnr_db == math.inf
+    return {
+        "file": report.file,
+        "size_bytes": report.size_bytes,
+        "sha256": digests,
+        "parity": {
+            # JSON has no infinity: null with exact = true is an equal picture.
+            "psnr_db": None if exact else report.psnr_db,
+            "exact": exact,
+            "floor_db": report.floor_db,
+            "max_difference": report.max_difference,
+        },
+        "task_psnr_db": report.task_psnr_db,
+        "latency_ms_one_thread": report.latency_ms,
+        "operators": report.operators,
+    }
+
+
+def table(reports: list[Report], timed: dict[str, str]) -> list[str]:
+    """Lays the reports out as aligned lines.
+
+    Args:
+      reports: One per file.
+      timed: File to the signature whose latency is shown.
+    Returns:
+      Lines: file, bytes, PSNR against Keras, task PSNR, latency.
+    """
+    rows = [("file", "bytes", "vs Keras dB", "task dB", "median ms")]
+    for report in reports:
+        latency = report.latency_ms.get(timed[report.file])
+        rows.append(
+            (
+                report.file,
+                f"{report.size_bytes:,}",
+                "exact" if report.psnr_db == math.inf else _number(report.psnr_db, ".1f"),
+                _number(report.task_psnr_db, ".2f"),
+                _number(latency, ".2f"),
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths))
+        )
+        for row in rows
+    ]
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def make_card(manifest: dict[str, Any], lines: list[str], has_picture: bool) -> str:
+    """Writes the model card.
+
+    Args:
+      manifest: What `make_manifest` returned.
+      lines: What `table` returned.
+      has_picture: Whether `preview.png` lies beside it.
+    Returns:
+      Markdown.
+    """
+    task = TASKS.get(manifest["task"] or "")
+    name, sizes = manifest["name"], manifest["tflite_sizes"]
+    size_list = ", ".join(f"`restore_{height}x{width}`" for height, width in sizes)
+    training = manifest["training"] or {}
+    options = " ".join(
+        f"--{key.replace('_', '-')} {value}"
+        for key, value in training.items()
+        if value is not None and key not in ("run_dir", "resume")
+    )
+    picture = "![input, output and target on held-out pictures](preview.png)\n\n" if has_picture else ""
+    table_text = "\n".join(lines)
+    return f"""# {name}
+
+{task.summary[0].upper() + task.summary[1:] if task else "A Keras model of pictures"}.
+
+{picture}Input {manifest["channels_in"]} channel(s), output {manifest["channels_out"]}, values in
+[0, 1], scale {manifest["scale"]}, sizes padded to multiples of {manifest["divisor"]} inside the graph.
+
+## Files
+
+Every file was compared with the Keras model on held-out pictures before it was put here.
+"task dB" is the PSNR against the clean pictures, "median ms" the time of one {sizes[-1][0]}x{sizes[-1][1]}
+picture on one thread of the machine that exported.
+
+```
+{table_text}
+```
+
+## Use
+
+- SavedModel, version {manifest["version"]}: `serving_default` takes `image` float32 (N, H, W, {manifest["channels_in"]}) of any
+  size and gives `restored`; `serve_bytes` takes `image_bytes`, PNG or JPEG files, and gives
+  `restored_bytes`, PNG files.
+- TFLite: signatures {size_list}, each `image` to `restored`, batch 1, float32.
+- `manifest.json` has all of this for programs, with checksums.
+
+## Training
+
+Network `{manifest["network"]}`, task `{manifest["task"]}`:
+
+```
+python train.py {options}
+```
+
+Training data SHA-256 (sizes and pixels): `{manifest["data_sha256"]}`.
+"""

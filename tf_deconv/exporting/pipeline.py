@@ -1,0 +1,241 @@
+"""`export`: model -> SavedModel and TFLite files -> gate -> published folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from tf_deconv import data, files, images, inference, runs, sources
+from tf_deconv.config import BUNDLED, ExportConfig, UserError, validate
+from tf_deconv.devices import choose_device
+from tf_deconv.exporting import manifest as manifests
+from tf_deconv.exporting import publish, saved_model, tflite, verify
+from tf_deconv.exporting.verify import Reference, Report
+from tf_deconv.tasks import TASKS
+
+DEFAULT_PATCH_SIZE = 28
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportResult:
+    """What an export left.
+
+    Attributes:
+      folder: The published folder; None when nothing passed.
+      reports: One for each file that was made.
+      failures: "file: reason" of each one that was not published.
+    """
+
+    folder: pathlib.Path | None
+    reports: tuple[Report, ...]
+    failures: tuple[str, ...]
+
+
+def export(config: ExportConfig, report: Callable[[str], None] = print) -> ExportResult:
+    """Exports a trained model and publishes the files that give Keras's pictures.
+
+    Args:
+      config: All options.
+      report: Receives lines for the user.
+    Returns:
+      What was published, and what was not and why.
+    Raises:
+      UserError: for anything that the user can mend; nothing is left then.
+    """
+    config = validate(config)
+    if config.name is not None:
+        publish.check_name(config.name)
+    path = runs.find_model(config.model)
+    choose_device("cpu", "float32")
+    model = to_float32(runs.load_model(path))
+    description = runs.read_description(path)
+    name = publish.check_name(config.name or _default_name(path, description))
+    scale = description.get("scale") or inference.infer_scale(model)
+    divisor = description.get("divisor") or _infer_divisor(model, path, scale)
+    samples = _find_samples(path, description, model)
+    report(f"model: {path}, {model.count_params():,} parameters")
+
+    patch = (description.get("training") or {}).get("patch_size", DEFAULT_PATCH_SIZE)
+    sizes = tuple(dict.fromkeys([(patch, patch), (config.larger_size,) * 2]))
+    reference = Reference(model, divisor, scale, samples, sizes)
+
+    out = files.make_folder(pathlib.Path(config.out))
+    target = out / name
+    if target.exists() and not target.is_dir():
+        raise UserError(f"{str(target)!r} is a file: expected a folder; choose another --name")
+    version = publish.next_version(target)
+    with tempfile.TemporaryDirectory(prefix=".staging-", dir=out) as temporary:
+        staging = pathlib.Path(temporary, name)
+        reports = _write_files(reference, staging, name, version, config, report)
+        good = [item for item in reports if not item.faults]
+        failures = tuple(f"{item.file}: {'; '.join(item.faults)}" for item in reports if item.faults)
+        timed = {item.file: _timed_signature(item, sizes[-1]) for item in reports}
+        lines = manifests.table(reports, timed)
+        if good:
+            _complete(staging, path, reports, timed, name, version, description, reference)
+            publish.publish(staging, target)
+    for line in lines:
+        report(line)
+    for failure in failures:
+        report(f"NOT PUBLISHED {failure}")
+    if good:
+        report(f"published: {target}")
+        report(_next_command(target, name, version, good))
+    return ExportResult(target if good else None, tuple(reports), failures)
+
+
+def to_float32(model: keras.Model) -> keras.Model:
+    """Copies a model with every layer in float32; mixed precision does not convert."""
+
+    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
+        config = layer.get_config()
+        if "dtype" in config:
+            config["dtype"] = "float32"
+        return layer.__class__.from_config(config)
+
+    copy = keras.models.clone_model(model, clone_function=clone)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _write_files(
+    reference: Reference,
+    staging: pathlib.Path,
+    name: str,
+    version: int,
+    config: ExportConfig,
+    report: Callable[[str], None],
+) -> list[Report]:
+    """Writes every file below `staging` and checks it."""
+    model, divisor, scale = reference.model, reference.divisor, reference.scale
+    (staging / publish.TFLITE_FOLDER).mkdir(parents=True)
+    report("writing and checking the SavedModel")
+    folder = staging / str(version)
+    with files.silent_stderr():
+        saved_model.write_saved_model(
+            model, folder, divisor=divisor, scale=scale, max_pixels=config.max_pixels
+        )
+    reports = [verify.check_saved_model(folder, reference, f"{version}/")]
+    report(f"writing and checking TFLite: {', '.join(tflite.VARIANTS)}")
+    contents = tflite.convert(
+        model,
+        list(tflite.VARIANTS),
+        reference.sizes,
+        reference.samples.calibration,
+        divisor=divisor,
+        scale=scale,
+    )
+    for variant, content in contents.items():
+        path = staging / publish.TFLITE_FOLDER / f"{name}-{variant}.tflite"
+        path.write_bytes(content)
+        file = f"{publish.TFLITE_FOLDER}/{path.name}"
+        reports.append(verify.check_tflite(path, variant, reference, file))
+    return reports
+
+
+def _complete(
+    staging: pathlib.Path,
+    path: pathlib.Path,
+    reports: list[Report],
+    timed: dict[str, str],
+    name: str,
+    version: int,
+    description: dict[str, Any],
+    reference: Reference,
+) -> None:
+    """Takes out what failed and adds preview, manifest and card."""
+    for item in reports:
+        if item.faults and (staging / item.file).is_dir():
+            shutil.rmtree(staging / item.file)
+        elif item.faults:
+            (staging / item.file).unlink()
+    good = [item for item in reports if not item.faults]
+    preview = path.with_name("preview.png")
+    if preview.is_file():
+        shutil.copyfile(preview, staging / preview.name)
+    contract = {
+        "channels_in": reference.model.input_shape[-1],
+        "channels_out": reference.model.output_shape[-1],
+        "divisor": reference.divisor,
+        "scale": reference.scale,
+        "tflite_sizes": [list(size) for size in reference.sizes],
+        "parameters": reference.model.count_params(),
+    }
+    manifest = manifests.make_manifest(
+        name,
+        version if (staging / str(version)).is_dir() else 0,
+        description,
+        contract,
+        [(item, publish.checksums(staging / item.file, staging)) for item in good],
+    )
+    card = manifests.make_card(manifest, manifests.table(good, timed), preview.is_file())
+    (staging / publish.CARD_FILE).write_text(card, encoding="utf-8")
+    files.write_json(staging / publish.MANIFEST_FILE, manifest)
+
+
+def _default_name(path: pathlib.Path, description: dict[str, Any]) -> str:
+    if description.get("task") and description.get("network"):
+        return f"{description['task']}-{description['network']}"
+    return path.stem if path.name != runs.MODEL_FILE else path.parent.name
+
+
+def _infer_divisor(model: keras.Model, path: pathlib.Path, scale: int) -> int:
+    try:
+        return inference.infer_divisor(model, scale)
+    except ValueError as error:
+        raise UserError(
+            f"{str(path)!r} is not fully convolutional: {error}; expected a model that was built"
+            " with height and width None"
+        ) from error
+
+
+def _find_samples(
+    path: pathlib.Path, description: dict[str, Any], model: keras.Model
+) -> runs.Samples:
+    """Returns the run's samples; for a lone `.keras` file, makes some from bundled photographs."""
+    beside = path.with_name(runs.SAMPLES_FILE)
+    if beside.is_file():
+        return runs.load_samples(beside)
+    source = sources.load_source(BUNDLED, tflite.CALIBRATION_CASES, 0.1)
+    task = TASKS.get(description.get("task") or "")
+    pictures = {
+        store: [_degrade(store.picture(i), task, model, i) for i in range(len(store))]
+        for store in (source.training, source.validation)
+    }
+    training, held_out = pictures[source.training], pictures[source.validation]
+    return runs.Samples(
+        calibration=np.stack([tflite.fit(degraded, (256, 256)) for degraded, _ in training]),
+        degraded=tuple(degraded for degraded, _ in held_out),
+        clean=tuple(clean for _, clean in held_out if clean is not None),
+        names=source.validation.names,
+    )
+
+
+def _degrade(
+    picture: np.ndarray, task: Any, model: keras.Model, seed: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    if task is not None:
+        return data.degrade_picture(np.ascontiguousarray(picture), task, seed)
+    # Nothing is known of the task: the picture itself goes in, and there is nothing to score.
+    image = images.to_float(picture)
+    channels = model.input_shape[-1]
+    if channels not in (1, 3):
+        raise UserError(f"the model takes {channels} channels: expected 1 (grey) or 3 (colour)")
+    return (images.luminance(image).astype(np.float32) if channels == 1 else image), None
+
+
+def _timed_signature(item: Report, size: tuple[int, int]) -> str:
+    return tflite.signature_name(size) if item.file.endswith(".tflite") else "serving_default"
+
+
+def _next_command(target: pathlib.Path, name: str, version: int, good: list[Report]) -> str:
+    if any(item.file == f"{version}/" for item in good):
+        return f"next: python examples/serve_python.py {target / str(version)} PICTURE RESTORED.png"
+    return f"next: python examples/run_tflite.py {target / good[0].file} PICTURE RESTORED.png"

@@ -1,0 +1,185 @@
+"""TFLite files for phones: static batch 1, one named signature per size, builtin operators only.
+
+A dynamic batch turns 7 operators into 29 and crashes some runtimes, so sizes are static and each
+has its own signature; they share the weights.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import tempfile
+from collections.abc import Iterator, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_deconv import files
+from tf_deconv.config import UserError
+from tf_deconv.exporting import flatbuffer
+from tf_deconv.exporting.saved_model import restore_tensor
+
+CALIBRATION_CASES = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """One number format.
+
+    Attributes:
+      bytes_per_parameter: What a weight takes in the file.
+      floor_db: PSNR against Keras under which a file is not published.
+    """
+
+    bytes_per_parameter: int
+    floor_db: float
+
+
+VARIANTS = {
+    "float32": Variant(4, 120.0),
+    "float16": Variant(2, 80.0),
+    "int8": Variant(1, 40.0),
+}
+
+
+def signature_name(size: tuple[int, int]) -> str:
+    """Returns the signature of a size (height, width): "restore_28x28"."""
+    return f"restore_{size[0]}x{size[1]}"
+
+
+def convert(
+    model: keras.Model,
+    variants: Sequence[str],
+    sizes: Sequence[tuple[int, int]],
+    calibration: np.ndarray,
+    *,
+    divisor: int,
+    scale: int,
+) -> dict[str, bytes]:
+    """Converts a model.
+
+    Args:
+      model: A float32 functional model of any height and width.
+      variants: Names in `VARIANTS`.
+      sizes: (height, width) of each signature, in pixels.
+      calibration: (count, H, W, C) float32 in [0, 1]: what int8 ranges are measured on.
+      divisor: The network's.
+      scale: The network's.
+    Returns:
+      Name of the variant to the bytes of its file; input `image` and output `restored` are float32.
+    Raises:
+      UserError: if the calibration pictures cannot be right.
+    """
+    check_calibration(calibration)
+    with tempfile.TemporaryDirectory() as folder, files.silent_stderr():
+        _write_static_signatures(model, pathlib.Path(folder), sizes, divisor, scale)
+        return {
+            variant: flatbuffer.split_transpose_conv_activations(
+                _convert_one(folder, variant, sizes, calibration)
+            )
+            for variant in variants
+        }
+
+
+def check_calibration(calibration: np.ndarray) -> None:
+    """Refuses calibration pictures that convert without an error and restore nonsense.
+
+    Pictures in [0, 255] cost 7 to 10 dB, none at all gives a float file.
+
+    Raises:
+      UserError: if there are none, or they are not in [0, 1], or hold nothing.
+    """
+    if not len(calibration):
+        raise UserError("int8 calibration: received no picture, expected at least 1")
+    low, high = float(calibration.min()), float(calibration.max())
+    if not (np.isfinite(low) and np.isfinite(high) and low >= -0.01 and high <= 1.01):
+        raise UserError(f"int8 calibration: values from {low:g} to {high:g}, expected [0, 1]")
+    if high - low < 0.1:
+        raise UserError(
+            f"int8 calibration: all values are between {low:g} and {high:g}; expected pictures"
+        )
+
+
+def _write_static_signatures(
+    model: keras.Model,
+    folder: pathlib.Path,
+    sizes: Sequence[tuple[int, int]],
+    divisor: int,
+    scale: int,
+) -> None:
+    channels = model.input_shape[-1]
+    trainable = [variable.numpy() for variable in model.trainable_variables]
+    fixed = [variable.numpy() for variable in model.non_trainable_variables]
+
+    def constant_model(image: tf.Tensor, training: bool) -> tf.Tensor:
+        # Weights as constants: of several signatures, the converter freezes no variable, and int8
+        # calibration then fails on READ_VARIABLE.
+        return model.stateless_call(trainable, fixed, image, training=training)[0]
+
+    def endpoint(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"restored": restore_tensor(constant_model, image, divisor, scale)}
+
+    signatures = {
+        signature_name(size): tf.function(endpoint).get_concrete_function(
+            tf.TensorSpec((1, *size, channels), tf.float32, name="image")
+        )
+        for size in sizes
+    }
+    tf.saved_model.save(tf.Module(), str(folder), signatures=signatures)
+
+
+def _convert_one(
+    folder: str, variant: str, sizes: Sequence[tuple[int, int]], calibration: np.ndarray
+) -> bytes:
+    converter = tf.lite.TFLiteConverter.from_saved_model(
+        folder, signature_keys=[signature_name(size) for size in sizes]
+    )
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    if variant != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if variant == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if variant == "int8":
+        # Without float kernels to fall back on, an operator that cannot be quantised is an error.
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.representative_dataset = lambda: _calibration_cases(sizes, calibration)
+    return converter.convert()
+
+
+def _calibration_cases(
+    sizes: Sequence[tuple[int, int]], calibration: np.ndarray
+) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    for size in sizes:
+        per_picture = max(1, CALIBRATION_CASES // len(calibration))
+        for picture in calibration:
+            for case in _cut(picture, size)[:per_picture]:
+                yield signature_name(size), {"image": case}
+
+
+def _cut(picture: np.ndarray, size: tuple[int, int]) -> list[np.ndarray]:
+    """Cuts (H, W, C) into (1, height, width, C) tiles; a picture that is too small is mirrored."""
+    picture = fit(picture, (max(size[0], picture.shape[0]), max(size[1], picture.shape[1])))
+    rows = range(0, picture.shape[0] - size[0] + 1, size[0])
+    columns = range(0, picture.shape[1] - size[1] + 1, size[1])
+    tiles = [
+        picture[np.newaxis, top : top + size[0], left : left + size[1]]
+        for top in rows
+        for left in columns
+    ]
+    # A stride through all of them, so that few tiles still come from the whole picture.
+    return tiles[:: max(1, len(tiles) // CALIBRATION_CASES)]
+
+
+def fit(picture: np.ndarray, size: tuple[int, int], scale: int = 1) -> np.ndarray:
+    """Cuts the middle of (H, W, C) to `size` times `scale`, or mirrors what is missing.
+
+    A clean picture is cut at `scale` times the place where its degraded one is.
+    """
+    top, left = (
+        max(0, have // scale - want) // 2 * scale for have, want in zip(picture.shape, size)
+    )
+    height, width = size[0] * scale, size[1] * scale
+    picture = picture[top : top + height, left : left + width]
+    missing = ((0, height - picture.shape[0]), (0, width - picture.shape[1]), (0, 0))
+    return np.pad(picture, missing, mode="symmetric")

@@ -1,0 +1,226 @@
+"""The gate: every file restores held-out pictures, and must give what Keras gives.
+
+Files run in a subprocess (`runner.py`). A file below its floor is never published.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import pathlib
+import subprocess
+import sys
+import tempfile
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tf_deconv import images, inference, metrics
+from tf_deconv.exporting import flatbuffer, runner, tflite
+from tf_deconv.runs import Samples
+
+SAVED_MODEL_FLOOR_DB = 120.0
+# Sizes that a service will meet and a divisor does not divide; 1x1 is the smallest there is.
+ODD_REQUESTS = ((1, 1, 1), (2, 37, 53), (1, 61, 2))
+TIMEOUT_S = 600
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """What a file is compared with.
+
+    Attributes:
+      model: The Keras model, float32.
+      divisor: The network's.
+      scale: The network's.
+      samples: Held-out pictures.
+      sizes: (height, width) of the TFLite signatures; the last one is scored on the task.
+    """
+
+    model: Any
+    divisor: int
+    scale: int
+    samples: Samples
+    sizes: tuple[tuple[int, int], ...]
+
+    def restore(self, batch: np.ndarray) -> np.ndarray:
+        """Restores (N, H, W, C) with Keras."""
+        restored = [
+            inference.restore_picture(self.model, image, self.divisor, self.scale) for image in batch
+        ]
+        return np.stack(restored)
+
+    def cases(self, size: tuple[int, int]) -> list[np.ndarray]:
+        """Returns every held-out picture cut to a size, each (1, H, W, C)."""
+        return [tflite.fit(picture, size)[np.newaxis] for picture in self.samples.degraded]
+
+    def task_psnr_db(self, restored: list[np.ndarray]) -> float | None:
+        """Scores restored pictures of the last size against the clean ones; None without any."""
+        if not self.samples.clean:
+            return None
+        scores = [
+            metrics.psnr_db(
+                np.clip(image[0], 0, 1), tflite.fit(clean, self.sizes[-1], self.scale)
+            )
+            for image, clean in zip(restored, self.samples.clean)
+        ]
+        return float(np.mean(scores))
+
+
+@dataclasses.dataclass
+class Report:
+    """What the gate found out about one file.
+
+    Attributes:
+      file: Path relative to the model's folder.
+      size_bytes: Size of the file, or of all files of a SavedModel.
+      floor_db: The least PSNR against Keras.
+      psnr_db: PSNR against Keras over all cases; infinity for equal pictures, None if it did not run.
+      max_difference: Largest difference from Keras, as a fraction of [0, 1].
+      task_psnr_db: PSNR against the clean pictures, at the last size.
+      latency_ms: Signature to median milliseconds on one thread.
+      operators: Operator to count, of a TFLite file.
+      faults: Why it is not published; empty for a good file.
+    """
+
+    file: str
+    size_bytes: int
+    floor_db: float
+    psnr_db: float | None = None
+    max_difference: float | None = None
+    task_psnr_db: float | None = None
+    latency_ms: dict[str, float] = dataclasses.field(default_factory=dict)
+    operators: dict[str, int] = dataclasses.field(default_factory=dict)
+    faults: list[str] = dataclasses.field(default_factory=list)
+
+
+def check_tflite(path: pathlib.Path, variant: str, reference: Reference, file: str) -> Report:
+    """Checks one `.tflite` file: operators, weights, then every signature against Keras."""
+    content, kind = path.read_bytes(), tflite.VARIANTS[variant]
+    report = Report(file, len(content), kind.floor_db)
+    report.operators = dict(flatbuffer.operator_counts(content))
+    report.faults = flatbuffer.find_faults(
+        content, reference.model.count_params(), kind.bytes_per_parameter, int8=variant == "int8"
+    )
+    cases = {
+        f"{tflite.signature_name(size)}|{number}": case
+        for size in reference.sizes
+        for number, case in enumerate(reference.cases(size))
+    }
+    return _compare(path, cases, reference, report)
+
+
+def check_saved_model(folder: pathlib.Path, reference: Reference, file: str) -> Report:
+    """Checks a SavedModel: odd sizes, batches, encoded pictures, against Keras."""
+    size_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    report = Report(file, size_bytes, SAVED_MODEL_FLOOR_DB)
+    picture = reference.samples.degraded[0]
+    requests = [
+        np.stack([tflite.fit(np.roll(picture, 7 * shift, axis=1), size) for shift in range(count)])
+        for count, *size in (*ODD_REQUESTS, (3, *reference.sizes[0]))
+    ]
+    requests += reference.cases(reference.sizes[-1])
+    cases = {f"serving_default|{number}": request for number, request in enumerate(requests)}
+    encoded = _encoded_pictures(picture)
+    cases |= {f"serve_bytes|{name}": data for name, (data, _) in encoded.items()}
+    results = _compare(folder, cases, reference, report)
+    return results
+
+
+def _compare(
+    path: pathlib.Path, cases: dict[str, np.ndarray], reference: Reference, report: Report
+) -> Report:
+    """Runs the cases and fills in the report."""
+    try:
+        results = run_file(path, cases)
+    except RuntimeError as error:
+        report.faults.append(str(error))
+        return report
+    report.latency_ms = {
+        key.split("|")[1]: round(float(value), 3)
+        for key, value in results.items()
+        if key.startswith("latency_ms|")
+    }
+    errors, largest, restored = [], 0.0, []
+    for key, case in cases.items():
+        result = results[key]
+        if key.startswith("serve_bytes|"):
+            report.faults += _check_bytes(key, case, result, reference)
+            continue
+        expected = reference.restore(case)
+        if result.shape != expected.shape or result.dtype != np.float32:
+            report.faults.append(
+                f"{key}: gives {result.shape} {result.dtype}, expected {expected.shape} float32"
+            )
+            continue
+        if not np.isfinite(result).all():
+            report.faults.append(f"{key}: the picture holds values that are no numbers")
+            continue
+        difference = result.astype(np.float64) - expected
+        errors.append((np.sum(difference**2), difference.size))
+        largest = max(largest, float(np.abs(difference).max()))
+        if result.shape[1:3] == tuple(side * reference.scale for side in reference.sizes[-1]):
+            restored.append(result)
+    if errors:
+        error = sum(total for total, _ in errors) / sum(count for _, count in errors)
+        report.psnr_db = math.inf if error == 0 else -10 * math.log10(error)
+        report.max_difference = largest
+        if report.psnr_db < report.floor_db:
+            report.faults.append(
+                f"{report.psnr_db:.1f} dB against Keras, below its floor of {report.floor_db:.0f}"
+            )
+    if len(restored) >= len(reference.samples.clean):
+        report.task_psnr_db = reference.task_psnr_db(restored[-len(reference.samples.degraded) :])
+    return report
+
+
+def _encoded_pictures(picture: np.ndarray) -> dict[str, tuple[np.ndarray, bytes]]:
+    """Makes a PNG and a JPEG of different odd sizes, as rows of bytes for the runner."""
+    pixels = tf.image.convert_image_dtype(tflite.fit(picture, (45, 31)), tf.uint8, saturate=True)
+    encoders = {"png": tf.io.encode_png, "jpeg": tf.io.encode_jpeg}
+    files = {name: encode(pixels).numpy() for name, encode in encoders.items()}
+    return {name: (np.frombuffer(data, np.uint8), data) for name, data in files.items()}
+
+
+def _check_bytes(key: str, case: np.ndarray, result: np.ndarray, reference: Reference) -> list[str]:
+    """Compares a PNG that came back with Keras's picture: one grey level for rounding."""
+    channels = reference.model.input_shape[-1]
+    decoded = tf.io.decode_image(case.tobytes(), channels=3, expand_animations=False).numpy()
+    image = images.to_float(decoded)
+    if channels == 1:
+        image = images.luminance(image).astype(np.float32)
+    expected = images.to_uint8(reference.restore(image[np.newaxis])[0])
+    received = tf.io.decode_png(result.tobytes(), channels=expected.shape[-1]).numpy()
+    if received.shape != expected.shape:
+        return [f"{key}: gives {received.shape}, expected {expected.shape}"]
+    worst = int(np.abs(received.astype(int) - expected).max())
+    return [f"{key}: {worst} grey levels from Keras, expected at most 1"] if worst > 1 else []
+
+
+def run_file(path: pathlib.Path, cases: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Runs an exported file in a subprocess.
+
+    Args:
+      path: A SavedModel folder or a `.tflite` file.
+      cases: "SIGNATURE|NUMBER" to input.
+    Returns:
+      Outputs under the same keys and "latency_ms|SIGNATURE".
+    Raises:
+      RuntimeError: if the process fails, with its last line.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        inputs, outputs = pathlib.Path(folder, "cases.npz"), pathlib.Path(folder, "results.npz")
+        np.savez(inputs, **cases)
+        command = [sys.executable, runner.__file__, str(path), str(inputs), str(outputs)]
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise RuntimeError(f"gave no answer within {TIMEOUT_S} s") from error
+        if done.returncode:
+            lines = done.stderr.strip().splitlines() or ["no message"]
+            raise RuntimeError(f"ended with code {done.returncode}: {lines[-1]}")
+        with np.load(outputs) as results:
+            return dict(results)

@@ -1,0 +1,115 @@
+"""Files that are whole or absent: write beside, flush to the disk, then rename.
+
+Used for everything that a reader may open while it is being written, or that must survive a power
+cut half-way. Also here: keeping libraries' chatter off the user's screen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+from tf_deconv.config import UserError, reason
+
+
+@contextlib.contextmanager
+def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yields a temporary path in the same folder; renames it to `path` if the block succeeds.
+
+    Args:
+      path: The file to make or to replace.
+    Yields:
+      A path with the same suffix. It is removed if the block raises.
+    """
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = pathlib.Path(name)
+    try:
+        yield temporary
+        # mkstemp makes files that only their owner reads; a service runs as someone else.
+        temporary.chmod(0o666 & ~_umask())
+        _flush(temporary)
+        os.replace(temporary, path)
+        _flush(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: pathlib.Path, data: bytes) -> None:
+    """Writes a file atomically."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Writes a JSON file atomically, indented, with a newline at its end."""
+    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+@contextlib.contextmanager
+def silent_stderr() -> Iterator[None]:
+    """Holds back what C++ libraries print on file descriptor 2; shows it if the block raises."""
+    with tempfile.TemporaryFile() as caught:
+        sys.stderr.flush()
+        stderr = os.dup(2)
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            caught.seek(0)
+            os.write(stderr, caught.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+def sha256(path: pathlib.Path) -> str:
+    """Returns the SHA-256 of a file as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def make_folder(path: pathlib.Path) -> pathlib.Path:
+    """Makes a folder and its parents, and proves that it can be written.
+
+    Raises:
+      UserError: if it cannot be made or written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"folder {str(path)!r} cannot be written: {reason(error)}; choose another one"
+        ) from error
+    return path
+
+
+def _umask() -> int:
+    # The only portable way to read the mask is to set it; restored at once.
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _flush(path: pathlib.Path) -> None:
+    """Forces a file or a folder's entries to the disk, where the system can do so."""
+    with contextlib.suppress(OSError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,142 @@
+"""Picture files to arrays and back; besides `serve_bytes`, the only place that knows 255.
+
+Pillow decodes; a picture leaves here as uint8 RGB, upright (EXIF orientation applied), alpha laid
+over white.
+"""
+
+from __future__ import annotations
+
+import io
+import pathlib
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageOps
+
+from tf_deconv.config import UserError, reason
+
+# ITU-R BT.601-7, section 2.5.1: the weights that JPEG and television give to red, green and blue.
+LUMINANCE_WEIGHTS = (0.299, 0.587, 0.114)
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+
+
+def list_pictures(folder: str | pathlib.Path) -> list[pathlib.Path]:
+    """Lists the picture files below a folder, sorted by path; hidden files are left out.
+
+    Raises:
+      UserError: if `folder` is no readable folder or holds no picture file.
+    """
+    folder = pathlib.Path(folder)
+    if not folder.is_dir():
+        state = "is a file" if folder.exists() else "does not exist"
+        raise UserError(f"data folder {str(folder)!r} {state}: expected a folder of pictures")
+    try:
+        paths = sorted(
+            path
+            for path in folder.rglob("*")
+            if path.suffix.lower() in SUFFIXES
+            and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+            and path.is_file()
+        )
+    except OSError as error:
+        raise UserError(f"data folder {str(folder)!r} cannot be read: {reason(error)}") from error
+    if not paths:
+        raise UserError(
+            f"data folder {str(folder)!r} holds no picture: expected files ending in"
+            f" {', '.join(SUFFIXES)}"
+        )
+    return paths
+
+
+def read_rgb(source: str | pathlib.Path | bytes) -> np.ndarray:
+    """Decodes a picture.
+
+    Args:
+      source: A path, or the bytes of a file.
+    Returns:
+      (H, W, 3) uint8; grey pictures have three equal channels, 16-bit ones are rounded to 8.
+    Raises:
+      ValueError: if it is no picture, is truncated, or is larger than Pillow's limit.
+    """
+    stream = io.BytesIO(source) if isinstance(source, bytes) else source
+    try:
+        with Image.open(stream) as image:
+            image.load()
+            return np.asarray(_upright_rgb(image))
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise ValueError(reason(error)) from error
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):
+        # Pillow's own conversion of 16-bit grey clips at 255 instead of scaling.
+        grey = np.asarray(image).astype(np.float64) / 65535
+        image = Image.fromarray(to_uint8(grey))
+    if image.mode == "F":
+        image = Image.fromarray(to_uint8(np.asarray(image)))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        paper = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(paper, image)
+    return image.convert("RGB")
+
+
+def to_float(image: np.ndarray) -> np.ndarray:
+    """Scales uint8 0..255 to float32 [0, 1]."""
+    return image.astype(np.float32) / np.float32(255)
+
+
+def to_uint8(image: np.ndarray) -> np.ndarray:
+    """Rounds [0, 1] to uint8 0..255; values outside are clipped."""
+    return np.rint(np.clip(image, 0.0, 1.0) * 255).astype(np.uint8)
+
+
+def luminance(image: np.ndarray) -> np.ndarray:
+    """Converts float (..., 3) to grey (..., 1) by ITU-R BT.601; (..., 1) is returned as it is."""
+    if image.shape[-1] == 1:
+        return image
+    return (np.asarray(image, np.float64) @ np.array(LUMINANCE_WEIGHTS))[..., np.newaxis]
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """Encodes a picture.
+
+    Args:
+      image: (H, W, 1) or (H, W, 3), float in [0, 1] or uint8.
+    Returns:
+      The bytes of a PNG file.
+    """
+    pixels = image if image.dtype == np.uint8 else to_uint8(image)
+    stream = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def contact_sheet(
+    rows: list[list[np.ndarray]], captions: list[list[str]], gap_px: int = 6
+) -> np.ndarray:
+    """Lays pictures out in a grid on white paper, each under its caption.
+
+    Args:
+      rows: Rows of pictures (H, W, 1 or 3), float in [0, 1].
+      captions: A line of text above each picture, in the same arrangement.
+      gap_px: White space around each picture, in pixels.
+    Returns:
+      (H', W', 3) uint8.
+    """
+    line_px = 12
+    width = max(sum(image.shape[1] + gap_px for image in row) for row in rows) + gap_px
+    heights = [max(image.shape[0] for image in row) + line_px + 2 * gap_px for row in rows]
+    sheet = Image.new("RGB", (width, sum(heights)), "white")
+    pen = ImageDraw.Draw(sheet)
+    top = 0
+    for row, texts, height in zip(rows, captions, heights):
+        left = gap_px
+        for image, text in zip(row, texts):
+            pixels = to_uint8(np.broadcast_to(image, (*image.shape[:2], 3)))
+            pen.text((left, top + gap_px // 2), text, fill="black")
+            sheet.paste(Image.fromarray(pixels), (left, top + line_px + gap_px))
+            left += image.shape[1] + gap_px
+        top += height
+    return np.asarray(sheet)

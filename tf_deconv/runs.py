@@ -1,0 +1,208 @@
+"""The run folder: what is in it, how it is found, and models that describe themselves.
+
+A run is config.json, model.keras (best on validation), samples.npz (what export needs, so that it
+needs no folder of pictures), history.csv, metrics.json, preview.png, checkpoints/ and logs/.
+A `.keras` file carries its description as an extra member of the zip archive, so it can travel alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import os
+import pathlib
+import zipfile
+from typing import Any
+
+import numpy as np
+
+from tf_deconv import files
+from tf_deconv.config import UserError, reason
+
+MODEL_FILE = "model.keras"
+SAMPLES_FILE = "samples.npz"
+_DESCRIPTION_MEMBER = "tf_deconv.json"
+
+
+def default_run_dir(task: str, network: str) -> pathlib.Path:
+    """Returns runs/DATE-TASK-NETWORK for now, with a number where that exists."""
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    base = pathlib.Path("runs", f"{stamp}-{task}-{network}")
+    path, number = base, 1
+    while path.exists():
+        number += 1
+        path = base.with_name(f"{base.name}-{number}")
+    return path
+
+
+def newest_run(root: str | pathlib.Path = "runs") -> pathlib.Path:
+    """Returns the run below `root` whose model is the latest.
+
+    Raises:
+      UserError: if there is none.
+    """
+    found = sorted(pathlib.Path(root).glob(f"*/{MODEL_FILE}"), key=lambda p: p.stat().st_mtime_ns)
+    if not found:
+        raise UserError(
+            f"no trained run in {str(root)!r}: run `python train.py` first, or name a run folder or"
+            " a .keras file"
+        )
+    return found[-1].parent
+
+
+def find_model(path: str | pathlib.Path | None) -> pathlib.Path:
+    """Finds a model file.
+
+    Args:
+      path: A run folder, a `.keras` file, or None for the newest run.
+    Returns:
+      The path of the `.keras` file.
+    Raises:
+      UserError: if there is none.
+    """
+    path = newest_run() if path is None else pathlib.Path(path)
+    if path.is_dir():
+        if not (path / MODEL_FILE).is_file():
+            raise UserError(
+                f"{str(path)!r} has no {MODEL_FILE}: expected a run folder made by `python"
+                " train.py`, or a .keras file"
+            )
+        return path / MODEL_FILE
+    if not path.is_file():
+        raise UserError(f"{str(path)!r} does not exist: expected a run folder or a .keras file")
+    return path
+
+
+def save_model(model: Any, path: pathlib.Path, description: dict[str, Any]) -> None:
+    """Writes a model and its description as one `.keras` file, whole or not at all."""
+    with files.replacing(path) as temporary:
+        model.save(temporary, include_optimizer=False)
+        with zipfile.ZipFile(temporary, "a") as archive:
+            archive.writestr(_DESCRIPTION_MEMBER, json.dumps(description, indent=2))
+
+
+def load_model(path: str | pathlib.Path | None = None) -> Any:
+    """Loads a Keras model.
+
+    Args:
+      path: A run folder, a `.keras` file, or None for the newest run.
+    Returns:
+      A functional Keras model, not compiled.
+    Raises:
+      UserError: if there is no model or the file is none.
+    """
+    import keras
+
+    path = find_model(path)
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"{str(path)!r} is no Keras model: expected a .keras file (a zip archive)")
+    try:
+        model = keras.models.load_model(path, compile=False)
+    except Exception as error:  # Keras raises whatever the damaged part made it stumble over.
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        raise UserError(f"{str(path)!r} cannot be loaded by Keras: {first_line}") from error
+    shapes = [getattr(model, name, None) for name in ("input_shape", "output_shape")]
+    if not all(isinstance(shape, tuple) and len(shape) == 4 and shape[3] for shape in shapes):
+        raise UserError(
+            f"{str(path)!r} maps {shapes[0]} to {shapes[1]}: expected one picture (N, H, W, C) in"
+            " and one out"
+        )
+    return model
+
+
+def read_description(path: pathlib.Path) -> dict[str, Any]:
+    """Returns what `save_model` stored beside the weights; {} for a file made by plain Keras."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return json.loads(archive.read(_DESCRIPTION_MEMBER))
+    except (KeyError, ValueError, OSError, zipfile.BadZipFile):
+        return {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Samples:
+    """What a run keeps so that an export can be calibrated and checked.
+
+    Attributes:
+      calibration: (count, P, P, C) float32, degraded patches of the training split.
+      degraded: Held-out pictures as the network receives them, each (H, W, C) float32.
+      clean: The same pictures as they should come out, each (H * scale, W * scale, C') float32.
+      names: Names of the held-out pictures.
+    """
+
+    calibration: np.ndarray
+    degraded: tuple[np.ndarray, ...]
+    clean: tuple[np.ndarray, ...]
+    names: tuple[str, ...]
+
+
+def save_samples(samples: Samples, path: pathlib.Path) -> None:
+    """Writes samples as one compressed `.npz`, whole or not at all."""
+    arrays = {f"degraded_{i}": array for i, array in enumerate(samples.degraded)}
+    arrays |= {f"clean_{i}": array for i, array in enumerate(samples.clean)}
+    with files.replacing(path) as temporary:
+        np.savez_compressed(
+            temporary, calibration=samples.calibration, names=np.array(samples.names), **arrays
+        )
+
+
+def load_samples(path: pathlib.Path) -> Samples:
+    """Reads samples.
+
+    Raises:
+      UserError: if the file is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            names = tuple(str(name) for name in stored["names"])
+            return Samples(
+                calibration=stored["calibration"],
+                degraded=tuple(stored[f"degraded_{i}"] for i in range(len(names))),
+                clean=tuple(stored[f"clean_{i}"] for i in range(len(names))),
+                names=names,
+            )
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise UserError(
+            f"{str(path)!r} cannot be read: {reason(error)}; it holds what export checks with, so"
+            " train again or export another run"
+        ) from error
+
+
+def save_checkpoint(path: pathlib.Path, state: dict[str, Any], variables: list[np.ndarray]) -> None:
+    """Writes a checkpoint as one file, whole or not at all.
+
+    Args:
+      path: Ends in `.npz`.
+      state: What JSON can hold.
+      variables: Every variable of model and optimizer, in order.
+    """
+    arrays = {f"variable_{i}": array for i, array in enumerate(variables)}
+    with files.replacing(path) as temporary:
+        np.savez(temporary, state=np.array(json.dumps(state)), **arrays)
+
+
+def load_newest_checkpoint(
+    folder: pathlib.Path,
+) -> tuple[dict[str, Any], list[np.ndarray], list[str]]:
+    """Reads the newest checkpoint that is whole; zip's checksums tell.
+
+    Returns:
+      state, variables, and a warning for each damaged file that was passed over. With no usable
+      checkpoint, state and variables are empty.
+    """
+    warnings = []
+    for path in sorted(folder.glob("epoch-*.npz"), reverse=True):
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                state = json.loads(str(stored["state"]))
+                return state, [stored[f"variable_{i}"] for i in range(len(stored) - 1)], warnings
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile, EOFError) as error:
+            warnings.append(f"checkpoint {path.name} is damaged and was passed over: {reason(error)}")
+    return {}, [], warnings
+
+
+def remove_old_checkpoints(folder: pathlib.Path, keep: int) -> None:
+    """Removes all but the last `keep` checkpoints."""
+    for path in sorted(folder.glob("epoch-*.npz"))[:-keep]:
+        os.unlink(path)

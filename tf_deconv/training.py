@@ -1,0 +1,345 @@
+"""Training: from a validated config to a run folder, by `model.fit`.
+
+The flow: device -> pictures -> network -> tf.data -> fit, with the run folder written by
+`callbacks.RunWriter` -> scores on held-out pictures.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from tf_deconv import __version__, callbacks, data, evaluation, files, images, inference, losses, runs
+from tf_deconv.config import TrainConfig, UserError, read_config, to_json, validate
+from tf_deconv.devices import Device, choose_device
+from tf_deconv.networks import NETWORKS
+from tf_deconv.sources import PictureStore, Source, load_source
+from tf_deconv.tasks import TASKS, Task
+
+VALIDATION_PATCHES = 512
+# Training patches kept to calibrate int8, large enough to be cut to any export size.
+CALIBRATION_PATCHES, CALIBRATION_SIDE_PX = 8, 256
+# Held-out pictures that are scored and kept for export, and the longest side kept of each.
+SAMPLE_PICTURES, SAMPLE_SIDE_PX = 16, 512
+# Steps that one call of the compiled function runs: fewer crossings between Python and the graph.
+STEPS_PER_EXECUTION = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainResult:
+    """What training left.
+
+    Attributes:
+      run_dir: The run folder.
+      metrics: The content of its `metrics.json`.
+    """
+
+    run_dir: pathlib.Path
+    metrics: dict[str, Any]
+
+
+def check_config(config: TrainConfig) -> TrainConfig:
+    """Validates a training config against the tables of tasks and networks.
+
+    Raises:
+      UserError: with every bad field.
+    """
+    return validate(config, {"task": TASKS, "network": NETWORKS})
+
+
+def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainResult:
+    """Trains a network and writes its run folder.
+
+    Sets Keras's global seed, and with TensorFlow on a CPU makes every operation deterministic: two
+    runs of one config on one machine are equal bit by bit.
+
+    Args:
+      config: All options.
+      report: Receives lines for the user.
+    Returns:
+      Where the run is and what it scored.
+    Raises:
+      UserError: for anything that the user can mend; no run folder is left unless training began.
+      callbacks.Interrupted: after Ctrl-C or SIGTERM, with the best model so far in the run folder.
+    """
+    config = check_config(config)
+    folder, config = _claim_folder(config)
+    task, network = TASKS[config.task], NETWORKS[config.network]
+    device = choose_device(config.device, config.precision)
+    report(f"device: {device}")
+
+    source = load_source(config.data, config.patch_size, config.validation_fraction)
+    for line in _source_lines(config, source):
+        report(line)
+    samples = _make_samples(source, task, config)
+
+    _seed(config.seed, device)
+    arguments = dict(
+        height=None, width=None, channels_in=task.channels_in, channels_out=task.channels_out
+    )
+    with _dtype_policy(device.precision):
+        model = network.build(**arguments)
+    # float32 whatever trained: this copy is saved, scored and exported.
+    with _dtype_policy("float32"):
+        saved = network.build(**arguments)
+    compile_model(model, config, device, config.loss or task.loss)
+    report(f"network: {config.network}, {model.count_params():,} parameters; task: {config.task}")
+
+    files.make_folder(folder / "checkpoints")
+    state, variables, warnings = {}, [], []
+    if config.resume:
+        state, variables, warnings = runs.load_newest_checkpoint(folder / "checkpoints")
+        if variables:
+            callbacks.restore_state(model, variables)
+        report(f"resuming after epoch {state.get('epoch', 0)} of {config.epochs}")
+    for warning in warnings:
+        report(f"warning: {warning}")
+    description = _describe(config, network.divisor, task, source, device)
+    files.write_json(folder / "config.json", to_json(dataclasses.replace(config, resume=False)))
+    runs.save_samples(samples, folder / runs.SAMPLES_FILE)
+
+    def restore(image: np.ndarray) -> np.ndarray:
+        return inference.restore_picture(saved, image, network.divisor, task.scale)
+
+    def save_model() -> None:
+        saved.set_weights(round_to_float16(model.get_weights()))
+        runs.save_model(saved, folder / runs.MODEL_FILE, description)
+
+    def write_preview() -> None:
+        sheet = evaluation.preview(restore, samples)
+        files.write_bytes(folder / "preview.png", images.encode_png(sheet))
+
+    first_epoch = state.get("epoch", 0)
+    started = time.monotonic()
+    with callbacks.StopSignals() as stop_signals:
+        writer = callbacks.RunWriter(
+            folder,
+            save_model,
+            write_preview,
+            state.get("history", []),
+            state.get("best_psnr_db", float("-inf")),
+        )
+        try:
+            _fit(model, source, task, config, folder, first_epoch, [writer, stop_signals])
+        except callbacks.Interrupted:
+            if not (folder / runs.MODEL_FILE).exists():
+                save_model()  # Stopped within the first epoch: what there is beats nothing.
+            raise
+    duration_s = time.monotonic() - started
+
+    saved.set_weights(runs.load_model(folder).get_weights())
+    scores = evaluation.evaluate(restore, samples)
+    write_preview()
+    trained = (config.epochs - first_epoch) * config.steps_per_epoch * config.batch_size
+    result = {
+        **scores,
+        "best_val_psnr_db": writer.best_psnr_db,
+        "held_out_pictures": len(source.validation),
+        "training_pictures": len(source.training),
+        "device": str(device),
+        "duration_s": round(duration_s, 1),
+        "patches_per_s": round(trained / duration_s, 1),
+    }
+    files.write_json(folder / "metrics.json", result)
+    for line in _result_lines(folder, result, source.skipped):
+        report(line)
+    return TrainResult(folder, result)
+
+
+def round_to_float16(weights: list[np.ndarray]) -> list[np.ndarray]:
+    """Rounds float32 weights to values that float16 holds; the result is float32.
+
+    The float16 file then has the very weights of the Keras model: it gives the same picture at
+    125 dB, where rounding at export cost 72 dB. It costs the restored picture nothing that shows:
+    docs/decisions/0005-float16-weights.md.
+    """
+    limit = np.finfo(np.float16).max
+    return [np.clip(weight, -limit, limit).astype(np.float16).astype(np.float32) for weight in weights]
+
+
+def compile_model(model: keras.Model, config: TrainConfig, device: Device, loss: str) -> None:
+    """Compiles a model as `train` does: Adam on a cosine, the task's loss, the device's settings.
+
+    The optimizer is built at once, so that a checkpoint can be put into it.
+    """
+    steps = config.epochs * config.steps_per_epoch
+    rate = keras.optimizers.schedules.CosineDecay(config.learning_rate, steps)
+    model.compile(
+        optimizer=keras.optimizers.Adam(rate),
+        loss=losses.PixelLoss(loss),
+        metrics=[losses.Psnr()],
+        jit_compile=device.jit_compile,
+        steps_per_execution=_largest_divisor(config.steps_per_epoch, STEPS_PER_EXECUTION),
+    )
+    model.optimizer.build(model.trainable_variables)
+
+
+def _fit(
+    model: keras.Model,
+    source: Source,
+    task: Task,
+    config: TrainConfig,
+    folder: pathlib.Path,
+    first_epoch: int,
+    run_callbacks: list[keras.callbacks.Callback],
+) -> None:
+    sizes = dict(patch_size=config.patch_size, batch_size=config.batch_size, seed=config.seed)
+    model.fit(
+        data.training_data(
+            source.training,
+            task,
+            steps_per_epoch=config.steps_per_epoch,
+            first_epoch=first_epoch,
+            **sizes,
+        ),
+        epochs=config.epochs,
+        initial_epoch=first_epoch,
+        steps_per_epoch=config.steps_per_epoch,
+        validation_data=data.validation_data(
+            source.validation, task, count=VALIDATION_PATCHES, **sizes
+        ),
+        callbacks=[
+            keras.callbacks.TensorBoard(folder / "logs", write_graph=False),
+            *run_callbacks,
+        ],
+        shuffle=False,  # The plan is random already.
+        verbose=1 if sys.stdout.isatty() else 2,
+    )
+
+
+def _claim_folder(config: TrainConfig) -> tuple[pathlib.Path, TrainConfig]:
+    """Decides the run folder; with --resume, the run's own config takes over."""
+    if config.resume:
+        if config.run_dir is None:
+            raise UserError("resume=True: expected --run-dir, the folder of the run to go on with")
+        folder = pathlib.Path(config.run_dir)
+        if not (folder / "config.json").is_file():
+            raise UserError(f"{str(folder)!r} has no config.json: expected a run to resume")
+        stored = TrainConfig(**read_config(folder / "config.json", TrainConfig))
+        stored = dataclasses.replace(stored, run_dir=config.run_dir, resume=True)
+        return folder, check_config(stored)
+    if config.run_dir is None:
+        folder = runs.default_run_dir(config.task, config.network)
+    else:
+        folder = pathlib.Path(config.run_dir)
+        if folder.is_dir() and any(folder.iterdir()):
+            raise UserError(
+                f"run folder {str(folder)!r} is not empty: choose another --run-dir, or add"
+                " --resume to go on with it"
+            )
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    files.make_folder(existing)  # Proves that it can be written, before minutes of work.
+    return folder, dataclasses.replace(config, run_dir=str(folder))
+
+
+def _make_samples(source: Source, task: Task, config: TrainConfig) -> runs.Samples:
+    training = source.training
+    smallest = int(min(training.heights.min(), training.widths.min()))
+    calibration, _ = data.fixed_patches(
+        training,
+        task,
+        patch_size=max(config.patch_size, min(CALIBRATION_SIDE_PX, smallest)),
+        count=CALIBRATION_PATCHES,
+        seed=config.seed,
+    )
+    indices = range(min(SAMPLE_PICTURES, len(source.validation)))
+    pairs = [_sample_pair(source.validation, index, task, config.seed) for index in indices]
+    return runs.Samples(
+        calibration=calibration,
+        degraded=tuple(degraded for degraded, _ in pairs),
+        clean=tuple(clean for _, clean in pairs),
+        names=tuple(source.validation.names[index] for index in indices),
+    )
+
+
+def _sample_pair(
+    store: PictureStore, index: int, task: Task, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    picture = evaluation.center_crop(store.picture(index), SAMPLE_SIDE_PX)
+    return data.degrade_picture(np.ascontiguousarray(picture), task, seed + index)
+
+
+def _seed(seed: int, device: Device) -> None:
+    keras.utils.set_random_seed(seed)
+    if keras.backend.backend() == "tensorflow" and device.kind == "cpu":
+        import tensorflow as tf
+
+        # On a GPU deterministic kernels cost speed; --seed promises equal bits on a CPU.
+        tf.config.experimental.enable_op_determinism()
+
+
+@contextlib.contextmanager
+def _dtype_policy(name: str) -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _largest_divisor(number: int, limit: int) -> int:
+    return max(divisor for divisor in range(1, limit + 1) if number % divisor == 0)
+
+
+def _describe(
+    config: TrainConfig, divisor: int, task: Task, source: Source, device: Device
+) -> dict[str, Any]:
+    """What travels inside `model.keras` and into the export's manifest."""
+    import tensorflow as tf
+
+    options = to_json(dataclasses.replace(config, run_dir=None, resume=False))
+    return {
+        "task": config.task,
+        "network": config.network,
+        "divisor": divisor,
+        "scale": task.scale,
+        "training": json.loads(json.dumps(options)),
+        "data_sha256": source.training.sha256(),
+        "device": str(device),
+        "versions": {
+            "tf_deconv": __version__,
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+            "numpy": np.__version__,
+        },
+    }
+
+
+def _source_lines(config: TrainConfig, source: Source) -> list[str]:
+    lines = [
+        f"data: {config.data}, {len(source.training)} pictures to train on,"
+        f" {len(source.validation)} held out"
+    ]
+    return [*lines, *(f"note: {note}" for note in source.notes)]
+
+
+def _result_lines(folder: pathlib.Path, result: dict[str, Any], skipped: tuple[str, ...]) -> list[str]:
+    count = len(result["pictures"])
+    lines = [
+        f"trained in {result['duration_s']:.0f} s, {result['patches_per_s']:.0f} patches/s",
+        f"{count} of {result['held_out_pictures']} held-out pictures (PSNR in dB, SSIM):",
+        f"{'':10}{'colour':>18}{'luminance':>18}",
+    ]
+    for side in ("input", "output"):
+        scores = result[side]
+        colour = f"{scores['psnr_db']:.2f}  {scores['ssim']:.4f}"
+        grey = f"{scores['luminance_psnr_db']:.2f}  {scores['luminance_ssim']:.4f}"
+        lines.append(f"{side:10}{colour:>18}{grey:>18}")
+    if skipped:
+        lines.append(f"{len(skipped)} pictures were skipped:")
+        lines += [f"  {line}" for line in skipped]
+    lines += [
+        f"preview: {folder / 'preview.png'}",
+        f"next: python export.py {folder}",
+    ]
+    return lines
