@@ -11,7 +11,7 @@ import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import tensorflow as tf  # noqa: E402  (it reads its log level when it is imported)
+import tensorflow as tf
 
 
 def main(model_folder, picture, restored):
@@ -21,7 +21,9 @@ def main(model_folder, picture, restored):
     try:
         answer = model.signatures["serve_bytes"](image_bytes=tf.constant([encoded]))
     except tf.errors.InvalidArgumentError as error:
-        sys.exit(f"{picture} was refused: {str(error.message).splitlines()[0]}")
+        # TensorFlow tells the cause on the line before the node's name.
+        cause = error.message.split("\n\t [[")[0].splitlines()[-1]
+        sys.exit(f"{picture} was refused: {cause}")
     with open(restored, "wb") as stream:
         stream.write(answer["restored_bytes"].numpy()[0])
     print(f"wrote {restored}")

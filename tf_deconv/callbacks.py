@@ -82,6 +82,7 @@ class RunWriter(keras.callbacks.Callback):
       write_preview: Writes the preview of the present weights.
       history: Rows of epochs already trained.
       best_psnr_db: Best validation PSNR of those epochs.
+      data_sha256: Hash of the training pictures; resuming on others is refused.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class RunWriter(keras.callbacks.Callback):
         write_preview: Callable[[], None],
         history: list[dict[str, float]],
         best_psnr_db: float,
+        data_sha256: str,
     ):
         super().__init__()
         self.folder = folder
@@ -98,13 +100,14 @@ class RunWriter(keras.callbacks.Callback):
         self.write_preview = write_preview
         self.history = list(history)
         self.best_psnr_db = best_psnr_db
+        self.data_sha256 = data_sha256
 
     def on_epoch_end(self, epoch, logs=None):
         logs = {name: float(value) for name, value in (logs or {}).items()}
         if not all(math.isfinite(value) for value in logs.values()):
             raise UserError(
                 f"epoch {epoch + 1}: the loss is no longer a number; lower --learning-rate or use"
-                f" --precision float32 (the best model so far is in {str(self.folder)!r})"
+                f" --precision float32 ({self._kept()})"
             )
         self.history.append({"epoch": epoch + 1, **logs})
         if logs["val_psnr"] > self.best_psnr_db:
@@ -115,10 +118,20 @@ class RunWriter(keras.callbacks.Callback):
         checkpoints = self.folder / "checkpoints"
         runs.save_checkpoint(
             checkpoints / f"epoch-{epoch + 1:06d}.npz",
-            {"epoch": epoch + 1, "best_psnr_db": self.best_psnr_db, "history": self.history},
+            {
+                "epoch": epoch + 1,
+                "best_psnr_db": self.best_psnr_db,
+                "history": self.history,
+                "data_sha256": self.data_sha256,
+            },
             [keras.ops.convert_to_numpy(variable) for variable in state_of(self.model)],
         )
         runs.remove_old_checkpoints(checkpoints, CHECKPOINTS_KEPT)
+
+    def _kept(self) -> str:
+        if (self.folder / runs.MODEL_FILE).exists():
+            return f"the best model so far is in {str(self.folder)!r}"
+        return "no epoch had ended, so there is no model yet"
 
 
 def state_of(model: keras.Model) -> list[keras.Variable]:

@@ -1,16 +1,19 @@
-"""The commands: parse, call, print. TensorFlow is imported when a command runs, not for `--help`."""
+"""The commands: parse, call, print. `--help` does not import TensorFlow; running a command does."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tf_deconv import __version__
+from tf_deconv.checks import check_train_config
 from tf_deconv.config import ExportConfig, TrainConfig, UserError, read_config, reason, validate
 from tf_deconv.files import silent_stderr
 from tf_deconv.networks import NETWORKS
@@ -31,7 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _make_parser()
     options = vars(parser.parse_args(arguments))
     command = options.pop("command")
-    _quiet_libraries()
+    quiet_libraries()
+    # Ends like Ctrl-C does, so that nothing half-made stays behind.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda signum, _: sys.exit(128 + signum))
     try:
         return _COMMANDS[command](options)
     except UserError as error:
@@ -48,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _train(options: dict[str, Any]) -> int:
     values = _gather(options, TrainConfig)
-    config = validate(TrainConfig(**values), {"task": TASKS, "network": NETWORKS})
+    config = check_train_config(TrainConfig(**values))
     if config.resume:
         given = sorted(set(values) - {"run_dir", "resume"})
         if given:
@@ -189,7 +195,7 @@ def _print_line(line: str) -> None:
     print(line, flush=True)
 
 
-def _quiet_libraries() -> None:
+def quiet_libraries() -> None:
     """Sets what TensorFlow reads at its import; later it has no effect."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # Off by default on CPUs without AVX512; measured up to 2 times faster there too.

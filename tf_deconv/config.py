@@ -84,9 +84,7 @@ class TrainConfig:
         choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
     )
     device: str = option("auto", "where to train", choices=("auto", "cpu", "gpu"))
-    seed: int = option(
-        0, "integer from which all randomness comes", minimum=0, maximum=2**31 - 1
-    )
+    seed: int = option(0, "integer from which all randomness comes", minimum=0, maximum=2**31 - 1)
     resume: bool = option(False, "go on from the last checkpoint in --run-dir")
 
 
@@ -100,7 +98,7 @@ class ExportConfig:
     out: str = option("saved_models", "folder that receives NAME/")
     name: str | None = option(None, "name of the model; TASK-NETWORK when left out", type=str)
     larger_size: int = option(
-        256, "height and width of the second TFLite signature, in pixels", minimum=1, maximum=8192
+        256, "height and width of the second TFLite signature, in pixels", minimum=64, maximum=8192
     )
     max_pixels: int = option(
         2**24, "largest picture that serve_bytes decodes, in pixels", minimum=1, maximum=2**30
@@ -147,7 +145,7 @@ def _check(field: dataclasses.Field, value: Any, choices: Collection[str]) -> An
         if field.default is None:
             return None
         raise ValueError(f"{received}: expected {_WORDS[kind]}")
-    if kind is float and type(value) is int:
+    if kind is float and type(value) is int and abs(value) <= 2**53:
         value = float(value)
     if type(value) is not kind:
         raise ValueError(f"{received}: expected {_WORDS[kind]}")
@@ -157,7 +155,7 @@ def _check(field: dataclasses.Field, value: Any, choices: Collection[str]) -> An
     if kind is str and (not value or "\0" in value):
         raise ValueError(f"{received}: expected a name or path that is not empty")
     if kind in (int, float):
-        if not math.isfinite(value):
+        if kind is float and not math.isfinite(value):
             raise ValueError(f"{received}: expected a finite number")
         if meta["minimum"] is not None and value < meta["minimum"]:
             raise ValueError(f"{received}: expected at least {meta['minimum']}")

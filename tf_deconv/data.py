@@ -132,7 +132,7 @@ def training_data(
     )
     # Cut one batch ahead of the degradation, which runs in parallel.
     dataset = dataset.prefetch(2).unbatch()
-    # Not AUTOTUNE: it lets the buffer grow to hundreds of batches, which `fit` then waits for at its
+    # Not AUTOTUNE: it lets the buffer grow to hundreds of batches, and `fit` waits for them at its
     # end (37 s after a training of 45 s).
     return _degraded(dataset, task).batch(batch_size, drop_remainder=True).prefetch(8)
 

@@ -1,7 +1,8 @@
-"""Training losses by name, and the PSNR that validation watches. All of them refuse shapes that differ.
+"""Training losses by name, which refuse shapes that differ, and the PSNR that validation watches.
 
 Keras broadcasts: the mean squared error of a 3-channel output against a 1-channel picture is a
-number, and it is the article's third fault. See docs/article.md. Only `keras.ops`, so that every Keras backend trains with them.
+number, and it is the article's third fault (docs/article.md). Only `keras.ops`, so that every Keras
+backend trains with them.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from skimage.metrics import structural_similarity
 
+
 def psnr_db(image: np.ndarray, reference: np.ndarray) -> float:
     """Peak signal-to-noise ratio in decibels, data range 1.
 

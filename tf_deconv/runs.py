@@ -2,7 +2,7 @@
 
 A run is config.json, model.keras (best on validation), samples.npz (what export needs, so that it
 needs no folder of pictures), history.csv, metrics.json, preview.png, checkpoints/ and logs/.
-A `.keras` file carries its description as an extra member of the zip archive, so it can travel alone.
+A `.keras` file carries its description as an extra member of its zip archive: it can travel alone.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ def load_newest_checkpoint(
                 state = json.loads(str(stored["state"]))
                 return state, [stored[f"variable_{i}"] for i in range(len(stored) - 1)], warnings
         except (OSError, KeyError, ValueError, zipfile.BadZipFile, EOFError) as error:
-            warnings.append(f"checkpoint {path.name} is damaged and was passed over: {reason(error)}")
+            warnings.append(f"{path.name} is damaged and was passed over: {reason(error)}")
     return {}, [], warnings
 
 

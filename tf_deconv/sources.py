@@ -20,8 +20,8 @@ from tf_deconv import images
 from tf_deconv.config import BUNDLED, UserError, reason
 
 # Photographs in scikit-image's wheel whose licence is stated free (docstrings of skimage.data):
-# astronaut, Hubble (NASA) and rocket (SpaceX) are in the public domain, the others CC0. The last two
-# are held out whole.
+# astronaut, Hubble (NASA) and rocket (SpaceX) are in the public domain, the others CC0. The last
+# two are held out whole.
 BUNDLED_TRAINING = ("astronaut.png", "camera.png", "hubble_deep_field.jpg", "rocket.jpg")
 BUNDLED_VALIDATION = ("chelsea.png", "coffee.png")
 
@@ -147,8 +147,8 @@ def _split(
     notes = []
     if len(set(hashes)) < 2:
         raise UserError(
-            f"{data!r} holds 1 usable picture: expected at least 2 different ones, so that one can"
-            " be held out to measure on"
+            f"{data!r} holds {len(pictures)} usable picture(s), all the same: expected at least 2"
+            " different ones, so that one can be held out to measure on"
         )
     if not any(held) or all(held):
         # Too few for chance. The lowest (or highest) hash goes to the empty side: of all rules
@@ -196,7 +196,7 @@ def _bundled_pictures() -> list[tuple[str, np.ndarray]]:
 
 
 def _folder_pictures(data: str) -> list[tuple[str, np.ndarray | str]]:
-    """Decodes a folder in parallel (Pillow frees the interpreter); a fault stands for its picture."""
+    """Decodes a folder on all cores; the reason stands for a picture that cannot be read."""
     paths = images.list_pictures(data)
 
     def read(path: pathlib.Path) -> np.ndarray | str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import pathlib
 import sys
 import time
@@ -18,8 +17,19 @@ from typing import Any
 import keras
 import numpy as np
 
-from tf_deconv import __version__, callbacks, data, evaluation, files, images, inference, losses, runs
-from tf_deconv.config import TrainConfig, UserError, read_config, to_json, validate
+from tf_deconv import (
+    __version__,
+    callbacks,
+    data,
+    evaluation,
+    files,
+    images,
+    inference,
+    losses,
+    runs,
+)
+from tf_deconv.checks import check_train_config
+from tf_deconv.config import TrainConfig, UserError, read_config, to_json
 from tf_deconv.devices import Device, choose_device
 from tf_deconv.networks import NETWORKS
 from tf_deconv.sources import PictureStore, Source, load_source
@@ -47,15 +57,6 @@ class TrainResult:
     metrics: dict[str, Any]
 
 
-def check_config(config: TrainConfig) -> TrainConfig:
-    """Validates a training config against the tables of tasks and networks.
-
-    Raises:
-      UserError: with every bad field.
-    """
-    return validate(config, {"task": TASKS, "network": NETWORKS})
-
-
 def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainResult:
     """Trains a network and writes its run folder.
 
@@ -71,7 +72,7 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
       UserError: for anything that the user can mend; no run folder is left unless training began.
       callbacks.Interrupted: after Ctrl-C or SIGTERM, with the best model so far in the run folder.
     """
-    config = check_config(config)
+    config = check_train_config(config)
     folder, config = _claim_folder(config)
     task, network = TASKS[config.task], NETWORKS[config.network]
     device = choose_device(config.device, config.precision)
@@ -82,27 +83,15 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
         report(line)
     samples = _make_samples(source, task, config)
 
-    _seed(config.seed, device)
-    arguments = dict(
-        height=None, width=None, channels_in=task.channels_in, channels_out=task.channels_out
-    )
-    with _dtype_policy(device.precision):
-        model = network.build(**arguments)
+    set_seed(config.seed, device)
+    model = build_in(device.precision, config.network, task)
     # float32 whatever trained: this copy is saved, scored and exported.
-    with _dtype_policy("float32"):
-        saved = network.build(**arguments)
+    saved = build_in("float32", config.network, task)
     compile_model(model, config, device, config.loss or task.loss)
     report(f"network: {config.network}, {model.count_params():,} parameters; task: {config.task}")
 
     files.make_folder(folder / "checkpoints")
-    state, variables, warnings = {}, [], []
-    if config.resume:
-        state, variables, warnings = runs.load_newest_checkpoint(folder / "checkpoints")
-        if variables:
-            callbacks.restore_state(model, variables)
-        report(f"resuming after epoch {state.get('epoch', 0)} of {config.epochs}")
-    for warning in warnings:
-        report(f"warning: {warning}")
+    state = _resume(model, folder, source, report) if config.resume else {}
     description = _describe(config, network.divisor, task, source, device)
     files.write_json(folder / "config.json", to_json(dataclasses.replace(config, resume=False)))
     runs.save_samples(samples, folder / runs.SAMPLES_FILE)
@@ -127,6 +116,7 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
             write_preview,
             state.get("history", []),
             state.get("best_psnr_db", float("-inf")),
+            description["data_sha256"],
         )
         try:
             _fit(model, source, task, config, folder, first_epoch, [writer, stop_signals])
@@ -155,15 +145,47 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
     return TrainResult(folder, result)
 
 
+def _resume(
+    model: keras.Model, folder: pathlib.Path, source: Source, report: Callable[[str], None]
+) -> dict[str, Any]:
+    """Puts the newest whole checkpoint into the model; returns its state, {} for none at all."""
+    state, variables, damaged = runs.load_newest_checkpoint(folder / "checkpoints")
+    for line in damaged:
+        report(f"warning: {line}")
+    if not variables and damaged:
+        raise UserError(
+            f"{str(folder)!r} has no whole checkpoint: train anew in another --run-dir (its"
+            f" {runs.MODEL_FILE} is untouched)"
+        )
+    if variables:
+        if state["data_sha256"] != source.training.sha256():
+            raise UserError(
+                f"the training pictures are not those that {str(folder)!r} began with: bring them"
+                " back, or train anew in another --run-dir"
+            )
+        callbacks.restore_state(model, variables)
+    report(f"resuming after epoch {state.get('epoch', 0)}")
+    return state
+
+
+def build_in(precision: str, network: str, task: Task) -> keras.Model:
+    """Builds a network of any size for a task's channels, under a Keras dtype policy."""
+    with _dtype_policy(precision):
+        return NETWORKS[network].build(
+            height=None, width=None, channels_in=task.channels_in, channels_out=task.channels_out
+        )
+
+
 def round_to_float16(weights: list[np.ndarray]) -> list[np.ndarray]:
     """Rounds float32 weights to values that float16 holds; the result is float32.
 
-    The float16 file then has the very weights of the Keras model: it gives the same picture at
-    125 dB, where rounding at export cost 72 dB. It costs the restored picture nothing that shows:
+    The float16 file then has the very weights of the Keras model: 127 dB from its picture, where
+    rounding at export left 72 dB. It costs the restored picture nothing that shows:
     docs/decisions/0005-float16-weights.md.
     """
     limit = np.finfo(np.float16).max
-    return [np.clip(weight, -limit, limit).astype(np.float16).astype(np.float32) for weight in weights]
+    halves = [np.clip(weight, -limit, limit).astype(np.float16) for weight in weights]
+    return [half.astype(np.float32) for half in halves]
 
 
 def compile_model(model: keras.Model, config: TrainConfig, device: Device, loss: str) -> None:
@@ -226,7 +248,7 @@ def _claim_folder(config: TrainConfig) -> tuple[pathlib.Path, TrainConfig]:
             raise UserError(f"{str(folder)!r} has no config.json: expected a run to resume")
         stored = TrainConfig(**read_config(folder / "config.json", TrainConfig))
         stored = dataclasses.replace(stored, run_dir=config.run_dir, resume=True)
-        return folder, check_config(stored)
+        return folder, check_train_config(stored)
     if config.run_dir is None:
         folder = runs.default_run_dir(config.task, config.network)
     else:
@@ -268,7 +290,8 @@ def _sample_pair(
     return data.degrade_picture(np.ascontiguousarray(picture), task, seed + index)
 
 
-def _seed(seed: int, device: Device) -> None:
+def set_seed(seed: int, device: Device) -> None:
+    """Sets Keras's global seed and, on a CPU, makes TensorFlow's operations deterministic."""
     keras.utils.set_random_seed(seed)
     if keras.backend.backend() == "tensorflow" and device.kind == "cpu":
         import tensorflow as tf
@@ -297,13 +320,15 @@ def _describe(
     """What travels inside `model.keras` and into the export's manifest."""
     import tensorflow as tf
 
-    options = to_json(dataclasses.replace(config, run_dir=None, resume=False))
+    # The name of the folder, not its path: this is published.
+    public = dict(data=pathlib.Path(config.data).name, run_dir=None, resume=False)
+    options = to_json(dataclasses.replace(config, **public))
     return {
         "task": config.task,
         "network": config.network,
         "divisor": divisor,
         "scale": task.scale,
-        "training": json.loads(json.dumps(options)),
+        "training": options,
         "data_sha256": source.training.sha256(),
         "device": str(device),
         "versions": {
@@ -323,7 +348,9 @@ def _source_lines(config: TrainConfig, source: Source) -> list[str]:
     return [*lines, *(f"note: {note}" for note in source.notes)]
 
 
-def _result_lines(folder: pathlib.Path, result: dict[str, Any], skipped: tuple[str, ...]) -> list[str]:
+def _result_lines(
+    folder: pathlib.Path, result: dict[str, Any], skipped: tuple[str, ...]
+) -> list[str]:
     count = len(result["pictures"])
     lines = [
         f"trained in {result['duration_s']:.0f} s, {result['patches_per_s']:.0f} patches/s",

@@ -123,7 +123,7 @@ def find_faults(content: bytes, parameters: int, bytes_per_parameter: int, int8:
     for name in operator_counts(content):
         kind, version = name.split(" v")
         if kind == "CUSTOM" or kind in _RESOURCE_OPERATORS:
-            faults.append(f"operator {kind} is not in every runtime: expected builtin operators only")
+            faults.append(f"operator {kind}: expected builtin ones only, which every runtime has")
         if kind == "TRANSPOSE_CONV" and int(version) > TRANSPOSE_CONV_VERSION:
             faults.append(f"TRANSPOSE_CONV is version {version}: expected at most 3")
     # from_concrete_functions writes a file without weights, and no error.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from typing import Any
 
 from tf_deconv.exporting.verify import Report
@@ -113,37 +114,22 @@ def make_card(manifest: dict[str, Any], lines: list[str], has_picture: bool) -> 
     size_list = ", ".join(f"`restore_{height}x{width}`" for height, width in sizes)
     training = manifest["training"] or {}
     options = " ".join(
-        f"--{key.replace('_', '-')} {value}"
+        f"--{key.replace('_', '-')} {shlex.quote(str(value))}"
         for key, value in training.items()
         if value is not None and key not in ("run_dir", "resume")
     )
-    picture = "![input, output and target on held-out pictures](preview.png)\n\n" if has_picture else ""
+    picture = "![input, output and target, held out](preview.png)\n\n" if has_picture else ""
+    height, width = sizes[-1]
+    channels_in = manifest["channels_in"]
     table_text = "\n".join(lines)
-    return f"""# {name}
-
-{task.summary[0].upper() + task.summary[1:] if task else "A Keras model of pictures"}.
-
-{picture}Input {manifest["channels_in"]} channel(s), output {manifest["channels_out"]}, values in
-[0, 1], scale {manifest["scale"]}, sizes padded to multiples of {manifest["divisor"]} inside the graph.
-
-## Files
-
-Every file was compared with the Keras model on held-out pictures before it was put here.
-"task dB" is the PSNR against the clean pictures, "median ms" the time of one {sizes[-1][0]}x{sizes[-1][1]}
-picture on one thread of the machine that exported.
-
-```
-{table_text}
-```
-
-## Use
-
-- SavedModel, version {manifest["version"]}: `serving_default` takes `image` float32 (N, H, W, {manifest["channels_in"]}) of any
-  size and gives `restored`; `serve_bytes` takes `image_bytes`, PNG or JPEG files, and gives
-  `restored_bytes`, PNG files.
-- TFLite: signatures {size_list}, each `image` to `restored`, batch 1, float32.
-- `manifest.json` has all of this for programs, with checksums.
-
+    saved_model = origin = ""
+    if manifest["version"]:
+        saved_model = f"""- SavedModel, version {manifest["version"]}: `serving_default` takes `image`, float32
+  (N, H, W, {channels_in}) of any size, and gives `restored`; `serve_bytes` takes
+  `image_bytes`, PNG or JPEG files, and gives `restored_bytes`, PNG files.
+"""
+    if training:
+        origin = f"""
 ## Training
 
 Network `{manifest["network"]}`, task `{manifest["task"]}`:
@@ -154,3 +140,25 @@ python train.py {options}
 
 Training data SHA-256 (sizes and pixels): `{manifest["data_sha256"]}`.
 """
+    return f"""# {name}
+
+{task.summary[0].upper() + task.summary[1:] if task else "A Keras model of pictures"}.
+
+{picture}{channels_in} channel(s) in, {manifest["channels_out"]} out, values in [0, 1], scale
+{manifest["scale"]}. Any size: the graph pads to multiples of {manifest["divisor"]} and crops again.
+
+## Files
+
+Every file was compared with the Keras model on held-out pictures before it was put here.
+"task dB" is the PSNR against the clean pictures, "median ms" the time of one
+{width}x{height} picture on one thread of the machine that exported.
+
+```
+{table_text}
+```
+
+## Use
+
+{saved_model}- TFLite: signatures {size_list}, each `image` to `restored`, batch 1, float32.
+- `manifest.json` has all of this for programs, with checksums.
+{origin}"""

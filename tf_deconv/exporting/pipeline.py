@@ -21,6 +21,8 @@ from tf_deconv.exporting.verify import Reference, Report
 from tf_deconv.tasks import TASKS
 
 DEFAULT_PATCH_SIZE = 28
+# Side of the calibration pictures that stand in for a run's own.
+CALIBRATION_SIDE_PX = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +65,11 @@ def export(config: ExportConfig, report: Callable[[str], None] = print) -> Expor
     report(f"model: {path}, {model.count_params():,} parameters")
 
     patch = (description.get("training") or {}).get("patch_size", DEFAULT_PATCH_SIZE)
+    if config.larger_size % divisor:
+        raise UserError(
+            f"larger_size={config.larger_size}: expected a multiple of {divisor}, the network's"
+            " divisor, so that tiles meet"
+        )
     sizes = tuple(dict.fromkeys([(patch, patch), (config.larger_size,) * 2]))
     reference = Reference(model, divisor, scale, samples, sizes)
 
@@ -75,7 +82,8 @@ def export(config: ExportConfig, report: Callable[[str], None] = print) -> Expor
         staging = pathlib.Path(temporary, name)
         reports = _write_files(reference, staging, name, version, config, report)
         good = [item for item in reports if not item.faults]
-        failures = tuple(f"{item.file}: {'; '.join(item.faults)}" for item in reports if item.faults)
+        bad = [item for item in reports if item.faults]
+        failures = tuple(f"{item.file}: {'; '.join(item.faults)}" for item in bad)
         timed = {item.file: _timed_signature(item, sizes[-1]) for item in reports}
         lines = manifests.table(reports, timed)
         if good:
@@ -203,7 +211,7 @@ def _find_samples(
     beside = path.with_name(runs.SAMPLES_FILE)
     if beside.is_file():
         return runs.load_samples(beside)
-    source = sources.load_source(BUNDLED, tflite.CALIBRATION_CASES, 0.1)
+    source = sources.load_source(BUNDLED, CALIBRATION_SIDE_PX, 0.1)
     task = TASKS.get(description.get("task") or "")
     pictures = {
         store: [_degrade(store.picture(i), task, model, i) for i in range(len(store))]
@@ -211,7 +219,9 @@ def _find_samples(
     }
     training, held_out = pictures[source.training], pictures[source.validation]
     return runs.Samples(
-        calibration=np.stack([tflite.fit(degraded, (256, 256)) for degraded, _ in training]),
+        calibration=np.stack(
+            [tflite.fit(degraded, (CALIBRATION_SIDE_PX,) * 2) for degraded, _ in training]
+        ),
         degraded=tuple(degraded for degraded, _ in held_out),
         clean=tuple(clean for _, clean in held_out if clean is not None),
         names=source.validation.names,

@@ -73,7 +73,7 @@ def publish(staging: pathlib.Path, target: pathlib.Path) -> None:
 
 
 def checksums(path: pathlib.Path, root: pathlib.Path) -> dict[str, str]:
-    """Returns the SHA-256 of a file, or of every file below a folder, by path relative to `root`."""
+    """Returns the SHA-256 of a file, or of each file in a folder, by path relative to `root`."""
     paths = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     return {p.relative_to(root).as_posix(): files.sha256(p) for p in paths}
 

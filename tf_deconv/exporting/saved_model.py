@@ -112,17 +112,27 @@ def _decode(encoded: tf.Tensor, channels: int, max_pixels: int) -> tf.Tensor:
         height <= max_pixels // tf.maximum(width, 1),
     )
     with tf.control_dependencies([tf.debugging.Assert(within, [message, height, width])]):
-        pixels = tf.cond(
+        image = tf.cond(
             is_png,
-            lambda: tf.io.decode_png(encoded, channels=3),
-            lambda: tf.io.decode_jpeg(encoded, channels=3),
+            lambda: _over_white(_to_float(tf.io.decode_png(encoded, channels=4))),
+            lambda: _to_float(tf.io.decode_jpeg(encoded, channels=3)),
         )
-    image = tf.image.convert_image_dtype(tf.ensure_shape(pixels, (None, None, 3)), tf.float32)
+    image = tf.ensure_shape(image, (None, None, 3))
     if channels == 1:
         red, green, blue = tf.unstack(image, axis=-1)
         of_red, of_green, of_blue = LUMINANCE_WEIGHTS
         image = (of_red * red + of_green * green + of_blue * blue)[..., tf.newaxis]
     return image
+
+
+def _to_float(pixels: tf.Tensor) -> tf.Tensor:
+    return tf.image.convert_image_dtype(pixels, tf.float32)
+
+
+def _over_white(image: tf.Tensor) -> tf.Tensor:
+    """Lays (H, W, 4) over white paper, as training's pictures are (`images.read_rgb`)."""
+    colour, alpha = image[..., :3], image[..., 3:]
+    return colour * alpha + (1.0 - alpha)
 
 
 def _starts_with(header: tf.Tensor, magic: bytes) -> tf.Tensor:

@@ -30,16 +30,18 @@ class Variant:
     Attributes:
       bytes_per_parameter: What a weight takes in the file.
       floor_db: PSNR against Keras under which a file is not published.
+      int8: Whether convolutions work on calibrated 8-bit integers.
     """
 
     bytes_per_parameter: int
     floor_db: float
+    int8: bool = False
 
 
 VARIANTS = {
     "float32": Variant(4, 120.0),
     "float16": Variant(2, 80.0),
-    "int8": Variant(1, 40.0),
+    "int8": Variant(1, 40.0, int8=True),
 }
 
 
@@ -140,7 +142,7 @@ def _convert_one(
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if variant == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    if variant == "int8":
+    if VARIANTS[variant].int8:
         # Without float kernels to fall back on, an operator that cannot be quantised is an error.
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.representative_dataset = lambda: _calibration_cases(sizes, calibration)

@@ -46,10 +46,8 @@ class Reference:
 
     def restore(self, batch: np.ndarray) -> np.ndarray:
         """Restores (N, H, W, C) with Keras."""
-        restored = [
-            inference.restore_picture(self.model, image, self.divisor, self.scale) for image in batch
-        ]
-        return np.stack(restored)
+        how = (self.divisor, self.scale)
+        return np.stack([inference.restore_picture(self.model, image, *how) for image in batch])
 
     def cases(self, size: tuple[int, int]) -> list[np.ndarray]:
         """Returns every held-out picture cut to a size, each (1, H, W, C)."""
@@ -60,9 +58,7 @@ class Reference:
         if not self.samples.clean:
             return None
         scores = [
-            metrics.psnr_db(
-                np.clip(image[0], 0, 1), tflite.fit(clean, self.sizes[-1], self.scale)
-            )
+            metrics.psnr_db(np.clip(image[0], 0, 1), tflite.fit(clean, self.sizes[-1], self.scale))
             for image, clean in zip(restored, self.samples.clean)
         ]
         return float(np.mean(scores))
@@ -76,7 +72,7 @@ class Report:
       file: Path relative to the model's folder.
       size_bytes: Size of the file, or of all files of a SavedModel.
       floor_db: The least PSNR against Keras.
-      psnr_db: PSNR against Keras over all cases; infinity for equal pictures, None if it did not run.
+      psnr_db: PSNR against Keras over all cases; infinity for equal pictures, None if it crashed.
       max_difference: Largest difference from Keras, as a fraction of [0, 1].
       task_psnr_db: PSNR against the clean pictures, at the last size.
       latency_ms: Signature to median milliseconds on one thread.
@@ -101,7 +97,7 @@ def check_tflite(path: pathlib.Path, variant: str, reference: Reference, file: s
     report = Report(file, len(content), kind.floor_db)
     report.operators = dict(flatbuffer.operator_counts(content))
     report.faults = flatbuffer.find_faults(
-        content, reference.model.count_params(), kind.bytes_per_parameter, int8=variant == "int8"
+        content, reference.model.count_params(), kind.bytes_per_parameter, kind.int8
     )
     cases = {
         f"{tflite.signature_name(size)}|{number}": case
@@ -124,8 +120,7 @@ def check_saved_model(folder: pathlib.Path, reference: Reference, file: str) -> 
     cases = {f"serving_default|{number}": request for number, request in enumerate(requests)}
     encoded = _encoded_pictures(picture)
     cases |= {f"serve_bytes|{name}": data for name, (data, _) in encoded.items()}
-    results = _compare(folder, cases, reference, report)
-    return results
+    return _compare(folder, cases, reference, report)
 
 
 def _compare(

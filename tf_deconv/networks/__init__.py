@@ -34,7 +34,7 @@ class Network:
 
 NETWORKS = {
     "article": Network(
-        summary="convolution, max-pooling, two transposed convolutions, dense: 75 thousand weights",
+        summary="convolution, max-pooling, two transposed convolutions, dense: 73 thousand weights",
         builder="tf_deconv.networks.article:build_article",
         divisor=2,
     ),

@@ -1,0 +1,62 @@
+"""What the house promises about itself."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+
+def tracked_files(repository):
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=repository, capture_output=True, text=True, check=False
+    )
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    return [
+        repository / name for name in listed.stdout.splitlines() if (repository / name).is_file()
+    ]
+
+
+def test_modules_stay_small(repository):
+    long = {
+        path.name: count
+        for path in (repository / "tf_deconv").rglob("*.py")
+        if (count := len(path.read_text().splitlines())) > 450
+    }
+    assert not long
+
+
+def test_every_module_is_in_the_architecture_page(repository):
+    page = (repository / "ARCHITECTURE.md").read_text()
+    modules = [path.name for path in (repository / "tf_deconv").rglob("*.py")]
+    assert not [name for name in modules if name != "__init__.py" and name not in page]
+
+
+def test_links_of_the_documents_lead_somewhere(repository):
+    broken = []
+    for path in tracked_files(repository):
+        if path.suffix != ".md":
+            continue
+        for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
+            if not (path.parent / target).exists():
+                broken.append(f"{path.name}: {target}")
+    assert not broken
+
+
+def test_public_names_resolve():
+    import tf_deconv
+
+    for name in tf_deconv.__all__:
+        assert getattr(tf_deconv, name) is not None
+
+
+def test_importing_sets_no_seed_and_no_policy():
+    code = (
+        "import keras; before = keras.config.dtype_policy().name\n"
+        "import tf_deconv.training, tf_deconv.exporting\n"
+        "from keras.src.backend.common import global_state\n"
+        "assert global_state.get_global_attribute('global_rng_seed') is None\n"
+        "assert keras.config.dtype_policy().name == before\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -1,0 +1,84 @@
+"""The example clients, run where importing tf_deconv fails: nothing but what they say they need."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+# Stands for a machine where this project is not installed.
+RUN_ALONE = """
+import runpy, sys
+sys.modules["tf_deconv"] = None
+{forbidden}
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def run_alone(repository, example, *arguments, forbidden=()):
+    code = RUN_ALONE.format(forbidden="\n".join(f"sys.modules[{n!r}] = None" for n in forbidden))
+    command = [sys.executable, "-c", code, str(repository / "examples" / example)]
+    return subprocess.run(
+        [*command, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture
+def picture(tmp_path):
+    """A smooth picture of an odd size; (width, height) is (333, 271)."""
+    x, y = np.meshgrid(np.linspace(0, 1, 333), np.linspace(0, 1, 271))
+    pixels = np.stack([x, y, (x + y) / 2], -1)
+    Image.fromarray((255 * pixels).astype(np.uint8)).save(tmp_path / "picture.png")
+    return tmp_path / "picture.png"
+
+
+def test_the_service_example_restores_a_picture_with_tensorflow_alone(
+    repository, exported, picture, tmp_path
+):
+    done = run_alone(
+        repository, "serve_python.py", exported.folder / "1", picture, tmp_path / "out.png"
+    )
+    assert done.returncode == 0, done.stderr
+    assert Image.open(tmp_path / "out.png").size == (333, 271)
+
+
+def test_the_service_example_tells_why_a_file_was_refused(repository, exported, tmp_path):
+    (tmp_path / "bad.png").write_text("no picture")
+    arguments = (exported.folder / "1", tmp_path / "bad.png", tmp_path / "out.png")
+    done = run_alone(repository, "serve_python.py", *arguments)
+    assert done.returncode == 1
+    assert "neither PNG nor JPEG" in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "out.png").exists()
+
+
+@pytest.mark.parametrize("variant", ["float32", "float16", "int8"])
+def test_the_phone_example_restores_a_picture_without_tensorflow(
+    repository, exported, picture, tmp_path, variant
+):
+    done = run_alone(
+        repository,
+        "run_tflite.py",
+        exported.tflite(variant),
+        picture,
+        tmp_path / "out.png",
+        forbidden=("tensorflow", "keras"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert Image.open(tmp_path / "out.png").size == (333, 271)
+
+
+def test_both_examples_give_the_same_picture(repository, exported, picture, tmp_path):
+    # Compared away from the border, where the tiles' mirror differs from the whole picture's zeros.
+    for example, model in (
+        ("serve_python.py", exported.folder / "1"),
+        ("run_tflite.py", exported.tflite("float32")),
+    ):
+        run_alone(repository, example, model, picture, tmp_path / f"{example}.png")
+    pictures = [
+        np.asarray(Image.open(tmp_path / f"{example}.png"), int)[16:-16, 16:-16]
+        for example in ("serve_python.py", "run_tflite.py")
+    ]
+    # Pillow rounds luminance to 256 levels, the service does not.
+    assert np.abs(pictures[0] - pictures[1]).max() <= 3

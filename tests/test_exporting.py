@@ -1,0 +1,220 @@
+"""Exported files: what they hold, what they answer, and what the gate keeps back."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tf_deconv import cli, runs
+from tf_deconv.config import ExportConfig, UserError
+from tf_deconv.exporting import flatbuffer, pipeline, publish, tflite, verify
+
+
+def test_the_export_is_complete(exported):
+    names = {path.name for path in exported.folder.iterdir()}
+    assert names == {"1", "tflite", "manifest.json", "README.md", "preview.png"}
+    files = {path.name for path in (exported.folder / "tflite").iterdir()}
+    assert files == {f"old-photo-article-{variant}.tflite" for variant in tflite.VARIANTS}
+    assert [path.name for path in exported.folder.parent.iterdir()] == ["old-photo-article"]
+
+
+def test_the_manifest_describes_and_checksums_every_file(exported):
+    manifest = json.loads((exported.folder / "manifest.json").read_text())
+    assert manifest["value_range"] == [0.0, 1.0]
+    assert (manifest["channels_in"], manifest["channels_out"]) == (1, 3)
+    assert manifest["tflite_sizes"] == [[28, 28], [256, 256]]
+    assert manifest["training"]["task"] == "old-photo"
+    assert len(manifest["data_sha256"]) == 64
+    checked = {}
+    for entry in manifest["files"]:
+        checked |= entry["sha256"]
+        assert entry["parity"]["exact"] or entry["parity"]["psnr_db"] >= entry["parity"]["floor_db"]
+    for path, digest in checked.items():
+        assert publish.files.sha256(exported.folder / path) == digest
+    published = {p for p in exported.folder.rglob("*") if p.is_file()}
+    described = {exported.folder / path for path in checked}
+    assert {p.name for p in published - described} == {"manifest.json", "README.md", "preview.png"}
+
+
+def test_export_prints_the_table_and_the_next_command(exported):
+    for text in ("vs Keras dB", "median ms", "-int8.tflite", "next: python examples/"):
+        assert text in exported.output
+
+
+@pytest.mark.parametrize("variant", tflite.VARIANTS)
+def test_tflite_files_have_builtin_operators_and_portable_versions(exported, variant):
+    content = exported.tflite(variant).read_bytes()
+    parameters = exported.model.count_params()
+    size = tflite.VARIANTS[variant].bytes_per_parameter
+    assert flatbuffer.find_faults(content, parameters, size, int8=variant == "int8") == []
+    counts = flatbuffer.operator_counts(content)
+    assert {name for name in counts if name.startswith("TRANSPOSE_CONV")} <= {
+        "TRANSPOSE_CONV v1",
+        "TRANSPOSE_CONV v2",
+        "TRANSPOSE_CONV v3",
+    }
+    # One for each transposed convolution of each of the two signatures.
+    assert sum(count for name, count in counts.items() if name.startswith("RELU ")) == 4
+
+
+def test_signatures_share_their_weights(exported):
+    # Two signatures of float32 weights would need twice this.
+    size = exported.tflite("float32").stat().st_size
+    assert size < 1.2 * 4 * exported.model.count_params()
+
+
+def test_a_fused_relu_is_found_and_split_without_changing_the_picture(exported, tmp_path):
+    # TensorFlow's converter fuses the relu into TRANSPOSE_CONV version 4: GPU delegates refuse it
+    # and OpenVINO drops the relu (7.6 dB).
+    import tensorflow as tf
+
+    model = exported.model
+    with pipeline.files.silent_stderr():
+        tflite._write_static_signatures(model, tmp_path, [(28, 28)], 2, 1)
+        fused = tflite._convert_one(str(tmp_path), "float32", [(28, 28)], np.zeros((1, 28, 28, 1)))
+    faults = flatbuffer.find_faults(fused, model.count_params(), 4, int8=False)
+    assert faults == ["TRANSPOSE_CONV is version 4: expected at most 3"]
+    split = flatbuffer.split_transpose_conv_activations(fused)
+    image = exported.samples.calibration[:1, :28, :28]
+    outputs = []
+    for number, content in enumerate((fused, split)):
+        path = tmp_path / f"{number}.tflite"
+        path.write_bytes(content)
+        outputs.append(verify.run_file(path, {"restore_28x28|0": image})["restore_28x28|0"])
+    np.testing.assert_allclose(*outputs, atol=1e-6)
+    assert isinstance(tf.constant(0), tf.Tensor)
+
+
+def test_a_file_too_small_for_its_weights_is_a_fault(exported):
+    # from_concrete_functions once wrote a file without weights, and no error.
+    content = exported.tflite("float32").read_bytes()
+    faults = flatbuffer.find_faults(content, 10 * len(content), 4, int8=False)
+    assert "cannot hold" in faults[0]
+
+
+def test_a_float_file_is_no_int8_file(exported):
+    # An empty calibration generator once converted to a float model, and no error.
+    content = exported.tflite("float32").read_bytes()
+    faults = flatbuffer.find_faults(content, exported.model.count_params(), 1, int8=True)
+    assert faults == ["a convolution was left in float: calibration had no effect"]
+
+
+@pytest.mark.parametrize(
+    ("pictures", "expected"),
+    [
+        (np.zeros((0, 8, 8, 1), np.float32), "received no picture"),
+        (np.linspace(0, 255, 64, dtype=np.float32).reshape(1, 8, 8, 1), r"expected \[0, 1\]"),
+        (np.full((1, 8, 8, 1), np.nan, np.float32), r"expected \[0, 1\]"),
+        (np.linspace(0, 1 / 255, 64, dtype=np.float32).reshape(1, 8, 8, 1), "expected pictures"),
+    ],
+)
+def test_calibration_pictures_of_a_wrong_scale_are_refused(pictures, expected):
+    with pytest.raises(UserError, match=expected):
+        tflite.check_calibration(pictures)
+
+
+def test_a_file_under_its_floor_is_not_published(capsys, run, tmp_path, monkeypatch):
+    monkeypatch.setitem(tflite.VARIANTS, "int8", tflite.Variant(1, 90.0))
+    code = cli.main(["export", str(run.folder), "--out", str(tmp_path), "--larger-size", "64"])
+    assert code == 1
+    output = capsys.readouterr().out
+    assert "NOT PUBLISHED tflite/old-photo-article-int8.tflite:" in output
+    assert "below its floor of 90" in output
+    files = {path.name for path in tmp_path.glob("*/tflite/*")}
+    assert files == {"old-photo-article-float32.tflite", "old-photo-article-float16.tflite"}
+    manifest = json.loads((tmp_path / "old-photo-article" / "manifest.json").read_text())
+    assert not any("int8" in entry["file"] for entry in manifest["files"])
+
+
+def test_a_process_that_crashes_is_a_fault_and_not_our_end(tmp_path):
+    path = tmp_path / "broken.tflite"
+    path.write_bytes(b"no flatbuffer")
+    with pytest.raises(RuntimeError, match="ended with code"):
+        verify.run_file(path, {"restore_28x28|0": np.zeros((1, 28, 28, 1), np.float32)})
+
+
+def test_a_wrong_picture_does_not_pass_the_gate(exported, tmp_path):
+    model = exported.model
+    other = pipeline.to_float32(model)
+    weights = other.get_weights()
+    weights[-1] = weights[-1] + 0.01
+    other.set_weights(weights)
+    reference = verify.Reference(other, 2, 1, exported.samples, ((28, 28), (256, 256)))
+    report = verify.check_tflite(exported.tflite("float32"), "float32", reference, "file")
+    assert len(report.faults) == 1
+    assert "dB against Keras, below its floor of 120" in report.faults[0]
+
+
+def test_publishing_again_adds_a_version_and_replaces_what_is_stale(tmp_path):
+    def staged(version, tflite_files):
+        folder = tmp_path / ".staging"
+        (folder / "tflite").mkdir(parents=True)
+        (folder / str(version)).mkdir()
+        (folder / str(version) / "saved_model.pb").write_text(f"{version}")
+        for file in tflite_files:
+            (folder / "tflite" / file).write_text(f"{version}")
+        (folder / "manifest.json").write_text(f"{version}")
+        return folder
+
+    target = tmp_path / "model"
+    assert publish.next_version(target) == 1
+    publish.publish(staged(1, ["a.tflite", "b.tflite"]), target)
+    assert publish.next_version(target) == 2
+    publish.publish(staged(2, ["a.tflite"]), target)
+    assert {path.name for path in target.iterdir()} == {"1", "2", "tflite", "manifest.json"}
+    assert (target / "1" / "saved_model.pb").read_text() == "1"
+    assert [path.name for path in (target / "tflite").iterdir()] == ["a.tflite"]
+    assert (target / "manifest.json").read_text() == "2"
+    assert not (tmp_path / ".staging").exists()
+
+
+def test_a_lone_keras_file_is_exported_without_its_run(run, tmp_path):
+    lone = tmp_path / "travelled.keras"
+    lone.write_bytes((run.folder / "model.keras").read_bytes())
+    lines = []
+    config = ExportConfig(model=str(lone), out=str(tmp_path / "out"), larger_size=64)
+    result = pipeline.export(config, lines.append)
+    assert result.failures == ()
+    assert result.folder == tmp_path / "out" / "old-photo-article"
+
+
+def test_a_plain_keras_model_of_another_program_is_exported(tmp_path):
+    import keras
+
+    keras.utils.set_random_seed(0)
+    image = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(4, 3, strides=4, padding="same", activation="relu")(image)
+    x = keras.layers.Conv2DTranspose(3, 4, strides=4, padding="same", bias_initializer="ones")(x)
+    path = tmp_path / "theirs.keras"
+    keras.Model(image, x).save(path)
+    config = ExportConfig(model=str(path), out=str(tmp_path / "out"), larger_size=64)
+    result = pipeline.export(config, lambda _: None)
+    assert not [line for line in result.failures if "float32" in line or "1/" in line]
+    manifest = json.loads((tmp_path / "out" / "theirs" / "manifest.json").read_text())
+    assert manifest["divisor"] == 4
+
+
+def test_mixed_precision_models_are_exported_in_float32():
+    import keras
+
+    from tf_deconv.networks.article import build_article
+
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = build_article(None, None)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    copy = pipeline.to_float32(model)
+    assert {layer.compute_dtype for layer in copy.layers} == {"float32"}
+    assert all(np.array_equal(*pair) for pair in zip(model.get_weights(), copy.get_weights()))
+
+
+def test_damaged_samples_are_one_line(tmp_path):
+    (tmp_path / "samples.npz").write_bytes(b"no archive")
+    with pytest.raises(UserError, match="train again"):
+        runs.load_samples(tmp_path / "samples.npz")
+
+
+def test_what_is_published_can_be_read_by_every_user(exported):
+    for path in exported.folder.rglob("*"):
+        assert path.stat().st_mode & 0o444 == 0o444

@@ -1,0 +1,120 @@
+"""Losses and the validation metric against numbers by hand."""
+
+import keras
+import numpy as np
+import pytest
+
+from tf_deconv import losses, metrics
+from tf_deconv.config import TrainConfig
+from tf_deconv.networks.article import build_article
+
+# Of the errors 0.3 and -0.4: (0.09 + 0.16) / 2, (0.3 + 0.4) / 2, and the Charbonnier loss as
+# (sqrt(0.090001) + sqrt(0.160001)) / 2 = (0.30000167 + 0.40000125) / 2.
+BY_HAND = {"mse": 0.125, "l1": 0.35, "charbonnier": 0.35000146}
+
+
+def as_float(tensor):
+    return float(keras.ops.convert_to_numpy(tensor))
+
+
+@pytest.mark.parametrize("name", losses.PIXEL_ERRORS)
+def test_loss_of_two_pixels_equals_the_number_by_hand(name):
+    target = np.array([0.5, 0.5], np.float32).reshape(1, 1, 2, 1)
+    output = np.array([0.2, 0.9], np.float32).reshape(1, 1, 2, 1)
+    assert as_float(losses.PixelLoss(name)(target, output)) == pytest.approx(BY_HAND[name], 1e-6)
+
+
+@pytest.mark.parametrize("name", losses.PIXEL_ERRORS)
+def test_loss_is_the_mean_over_images_pixels_and_channels(name, rng):
+    target, output = rng.random((2, 3, 4, 5, 3), np.float32)
+    one_by_one = [
+        as_float(losses.PixelLoss(name)(target[i : i + 1], output[i : i + 1])) for i in range(3)
+    ]
+    assert as_float(losses.PixelLoss(name)(target, output)) == pytest.approx(
+        np.mean(one_by_one), rel=1e-6
+    )
+
+
+@pytest.mark.parametrize("name", losses.PIXEL_ERRORS)
+@pytest.mark.parametrize(
+    ("target", "output"),
+    [
+        ((2, 4, 4, 1), (2, 4, 4, 3)),
+        ((2, 4, 4, 3), (2, 4, 4, 1)),
+        ((1, 4, 4, 3), (2, 4, 4, 3)),
+        ((2, 1, 4, 3), (2, 4, 4, 3)),
+        ((4, 4, 3), (2, 4, 4, 3)),
+        ((2, 4, 4), (2, 4, 4, 1)),
+    ],
+)
+def test_shapes_that_would_broadcast_are_refused(name, target, output):
+    with pytest.raises(ValueError, match="expected equal shapes"):
+        losses.PixelLoss(name)(np.zeros(target, np.float32), np.zeros(output, np.float32))
+
+
+@pytest.mark.parametrize("name", losses.PIXEL_ERRORS)
+def test_training_against_a_grey_target_is_refused(name):
+    # Here batch, height and width are unknown while Keras traces: the channels must still be seen.
+    model = build_article(None, None)
+    model.compile(optimizer="adam", loss=losses.PixelLoss(name), jit_compile=False)
+    grey = np.zeros((2, 4, 4, 1), np.float32)
+    with pytest.raises(ValueError, match="expected equal shapes"):
+        model.fit(grey, grey, verbose=0)
+
+
+@pytest.mark.parametrize("name", losses.PIXEL_ERRORS)
+def test_loss_survives_its_config(name, rng):
+    target, output = rng.random((2, 1, 4, 4, 3), np.float32)
+    loss = losses.PixelLoss(name)
+    again = losses.PixelLoss.from_config(loss.get_config())
+    assert again.name == name
+    assert as_float(again(target, output)) == as_float(loss(target, output))
+
+
+def test_an_unknown_loss_is_refused():
+    with pytest.raises(KeyError, match="huber"):
+        losses.PixelLoss("huber")
+
+
+def test_loss_names_are_the_choices_of_the_config():
+    # config.py names them again because it must not import Keras.
+    field = TrainConfig.__dataclass_fields__["loss"]
+    assert sorted(losses.PIXEL_ERRORS) == sorted(field.metadata["choices"])
+
+
+def test_a_constant_error_of_a_tenth_scores_20_db():
+    psnr = losses.Psnr()
+    psnr.update_state(np.full((2, 4, 4, 3), 0.5), np.full((2, 4, 4, 3), 0.6))
+    assert as_float(psnr.result()) == pytest.approx(20, abs=1e-4)
+
+
+def test_psnr_equals_the_mean_over_images_of_psnr_db(rng):
+    target, output = rng.random((2, 5, 6, 7, 3), np.float32)
+    output[0] = target[0] + 0.01  # Images of unequal quality: the mean is not that of the errors.
+    output = np.clip(output, 0, 1)
+    psnr = losses.Psnr()
+    psnr.update_state(target[:2], output[:2])
+    psnr.update_state(target[2:], output[2:])
+    expected = np.mean([metrics.psnr_db(out, clean) for out, clean in zip(output, target)])
+    assert as_float(psnr.result()) == pytest.approx(expected, abs=1e-3)
+
+
+def test_psnr_clips_the_output_to_the_range_of_a_picture():
+    psnr = losses.Psnr()
+    psnr.update_state(np.full((1, 4, 4, 1), 0.9), np.full((1, 4, 4, 1), 7.0))
+    assert as_float(psnr.result()) == pytest.approx(20, abs=1e-4)
+
+
+def test_psnr_of_equal_pictures_is_100_db():
+    psnr = losses.Psnr()
+    psnr.update_state(np.full((1, 4, 4, 3), 0.5), np.full((1, 4, 4, 3), 0.5))
+    assert as_float(psnr.result()) == pytest.approx(100)
+
+
+def test_psnr_starts_anew_after_a_reset():
+    psnr = losses.Psnr()
+    psnr.update_state(np.zeros((1, 4, 4, 1)), np.ones((1, 4, 4, 1)))
+    psnr.reset_state()
+    assert as_float(psnr.result()) == 0
+    psnr.update_state(np.full((1, 4, 4, 1), 0.5), np.full((1, 4, 4, 1), 0.6))
+    assert as_float(psnr.result()) == pytest.approx(20, abs=1e-4)

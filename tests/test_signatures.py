@@ -1,0 +1,139 @@
+"""The SavedModel as a service meets it: any request gets a picture or InvalidArgument."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from tf_deconv import images, inference
+
+
+@pytest.fixture(scope="module")
+def service(exported):
+    return tf.saved_model.load(str(exported.folder / "1"))
+
+
+@pytest.fixture
+def restore(service):
+    return lambda image: service.signatures["serving_default"](image=image)["restored"].numpy()
+
+
+@pytest.fixture
+def restore_bytes(service):
+    return lambda *encoded: service.signatures["serve_bytes"](
+        image_bytes=tf.constant(list(encoded), tf.string)
+    )["restored_bytes"].numpy()
+
+
+def encoded(pixels, kind="PNG"):
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, kind)
+    return stream.getvalue()
+
+
+def png_header(width, height):
+    """A PNG that claims a size and ends after its header."""
+    chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    )
+
+
+COLOUR = np.random.default_rng(0).integers(0, 256, (33, 47, 3), np.uint8)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (2, 28, 28, 1), (1, 37, 53, 1), (3, 2, 5, 1)])
+def test_any_size_and_batch_equals_keras(exported, restore, shape):
+    image = np.random.default_rng(1).random(shape, np.float32)
+    expected = [inference.restore_picture(exported.model, picture, 2) for picture in image]
+    np.testing.assert_allclose(restore(image), np.stack(expected), atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (),
+        (28,),
+        (28, 28),
+        (28, 28, 1),
+        (1, 1, 28, 28, 1),
+        (1, 28, 28, 3),
+        (1, 0, 0, 1),
+        (0, 8, 8, 1),
+    ],
+)
+def test_a_wrong_shape_is_invalid_argument(restore, shape):
+    # TensorFlow 2.21 aborts the process on a wrong rank where the graph does not check it.
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        restore(tf.zeros(shape))
+
+
+@pytest.mark.parametrize("dtype", [tf.uint8, tf.float64, tf.string])
+def test_a_wrong_dtype_is_invalid_argument(restore, dtype):
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        restore(tf.zeros((1, 28, 28, 1), dtype))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("size", [(33, 47), (1, 1)])
+def test_encoded_pictures_equal_keras_within_a_grey_level(exported, restore_bytes, kind, size):
+    data = encoded(COLOUR[: size[0], : size[1]], kind)
+    pixels = tf.io.decode_image(data, channels=3, expand_animations=False).numpy()
+    grey = images.luminance(images.to_float(pixels)).astype(np.float32)
+    expected = images.to_uint8(inference.restore_picture(exported.model, grey, 2)).astype(int)
+    received = np.asarray(Image.open(io.BytesIO(restore_bytes(data)[0])))
+    assert received.shape == (*size, 3)
+    assert np.abs(received - expected).max() <= 1
+
+
+def test_pictures_of_one_request_may_differ_in_size(restore_bytes):
+    answers = restore_bytes(encoded(COLOUR), encoded(COLOUR[:9], "JPEG"), encoded(COLOUR[..., 0]))
+    sizes = [Image.open(io.BytesIO(answer)).size for answer in answers]
+    assert sizes == [(47, 33), (47, 9), (47, 33)]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x89PNG\r\n\x1a\n",
+        b"\xff\xd8\xff",
+        b"a text that is no picture at all",
+        encoded(COLOUR, "GIF"),
+        encoded(COLOUR, "BMP"),
+        encoded(COLOUR)[:500],
+        encoded(COLOUR, "JPEG")[:400],
+        png_header(0, 0),
+        png_header(8, 8),
+    ],
+)
+def test_bytes_that_are_no_picture_are_invalid_argument(restore_bytes, data):
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        restore_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "size", [(100_000, 100_000), (2**31 - 1, 2**31 - 1), (2**32 - 1, 2**32 - 1)]
+)
+def test_a_huge_picture_is_refused_from_its_header(restore_bytes, size):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="larger than"):
+        restore_bytes(png_header(*size))
+
+
+@pytest.mark.parametrize(
+    "request_bytes", [tf.constant(b"x"), tf.constant([[b"x"]]), tf.constant([1])]
+)
+def test_encoded_pictures_of_a_wrong_rank_or_dtype_are_invalid_argument(service, request_bytes):
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        service.signatures["serve_bytes"](image_bytes=request_bytes)
+
+
+def test_the_service_still_answers_after_bad_requests(restore, restore_bytes):
+    for bad in (b"x", png_header(10**5, 10**5)):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            restore_bytes(bad)
+    assert restore(np.zeros((1, 4, 4, 1), np.float32)).shape == (1, 4, 4, 3)
