@@ -25,6 +25,11 @@ def run_alone(repository, example, *arguments, forbidden=()):
     )
 
 
+def read(path):
+    with Image.open(path) as image:
+        return np.asarray(image, int)
+
+
 @pytest.fixture
 def picture(tmp_path):
     """A smooth picture of an odd size; (width, height) is (333, 271)."""
@@ -41,7 +46,7 @@ def test_the_service_example_restores_a_picture_with_tensorflow_alone(
         repository, "serve_python.py", exported.folder / "1", picture, tmp_path / "out.png"
     )
     assert done.returncode == 0, done.stderr
-    assert Image.open(tmp_path / "out.png").size == (333, 271)
+    assert read(tmp_path / "out.png").shape == (271, 333, 3)
 
 
 def test_the_service_example_tells_why_a_file_was_refused(repository, exported, tmp_path):
@@ -66,7 +71,7 @@ def test_the_phone_example_restores_a_picture_without_tensorflow(
         forbidden=("tensorflow", "keras"),
     )
     assert done.returncode == 0, done.stderr
-    assert Image.open(tmp_path / "out.png").size == (333, 271)
+    assert read(tmp_path / "out.png").shape == (271, 333, 3)
 
 
 def test_both_examples_give_the_same_picture(repository, exported, picture, tmp_path):
@@ -77,7 +82,7 @@ def test_both_examples_give_the_same_picture(repository, exported, picture, tmp_
     ):
         run_alone(repository, example, model, picture, tmp_path / f"{example}.png")
     pictures = [
-        np.asarray(Image.open(tmp_path / f"{example}.png"), int)[16:-16, 16:-16]
+        read(tmp_path / f"{example}.png")[16:-16, 16:-16]
         for example in ("serve_python.py", "run_tflite.py")
     ]
     # Pillow rounds luminance to 256 levels, the service does not.

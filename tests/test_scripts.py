@@ -206,7 +206,8 @@ def test_the_run_folder_is_complete(run):
     history = (run.folder / "history.csv").read_text().splitlines()
     assert history[0].startswith("epoch,")
     assert len(history) == 3
-    assert Image.open(run.folder / "preview.png").size[0] > 3 * 256
+    with Image.open(run.folder / "preview.png") as preview:
+        assert preview.size[0] > 3 * 256
 
 
 def test_train_prints_scores_and_where_the_preview_is(run):

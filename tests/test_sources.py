@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -116,6 +116,7 @@ def test_adding_files_never_moves_one_across(tmp_path):
     assert len(seen_training) + len(seen_validation) == 60
 
 
+@settings(deadline=None)
 @given(
     kept=st.sets(st.integers(0, 59), min_size=2),
     fraction=st.sampled_from([0.01, 0.1, 0.3, 0.5, 0.9]),
@@ -132,8 +133,9 @@ def test_no_picture_is_ever_on_both_sides(kept, fraction):
     assert len(training | validation) == len(kept)
 
 
+@settings(deadline=None)
 @given(small=st.sets(st.integers(0, 59), min_size=2), more=st.sets(st.integers(0, 59)))
-def test_a_larger_folder_agrees_with_a_smaller_one_unless_it_says_so(small, more):
+def test_a_larger_folder_agrees_with_a_smaller_one_that_has_both_sides_by_chance(small, more):
     pictures = make_pictures(60)
 
     def split(indices):
@@ -141,7 +143,8 @@ def test_a_larger_folder_agrees_with_a_smaller_one_unless_it_says_so(small, more
         return sources._split("folder", named, [], sources._hash_below(0.3))
 
     one, other = split(small), split(small | more)
-    if not one.notes and not other.notes:
+    if not one.notes:
+        assert not other.notes
         assert set(one.training.names) <= set(other.training.names)
         assert set(one.validation.names) <= set(other.validation.names)
 

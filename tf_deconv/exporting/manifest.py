@@ -124,7 +124,8 @@ def make_card(manifest: dict[str, Any], lines: list[str], has_picture: bool) -> 
     table_text = "\n".join(lines)
     saved_model = origin = ""
     if manifest["version"]:
-        saved_model = f"""- SavedModel, version {manifest["version"]}: `serving_default` takes `image`, float32
+        version = manifest["version"]
+        saved_model = f"""- SavedModel, version {version}: `serving_default` takes `image`, float32
   (N, H, W, {channels_in}) of any size, and gives `restored`; `serve_bytes` takes
   `image_bytes`, PNG or JPEG files, and gives `restored_bytes`, PNG files.
 """

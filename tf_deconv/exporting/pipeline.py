@@ -213,11 +213,10 @@ def _find_samples(
         return runs.load_samples(beside)
     source = sources.load_source(BUNDLED, CALIBRATION_SIDE_PX, 0.1)
     task = TASKS.get(description.get("task") or "")
-    pictures = {
-        store: [_degrade(store.picture(i), task, model, i) for i in range(len(store))]
+    training, held_out = (
+        [_degrade(store.picture(i), task, model, i) for i in range(len(store))]
         for store in (source.training, source.validation)
-    }
-    training, held_out = pictures[source.training], pictures[source.validation]
+    )
     return runs.Samples(
         calibration=np.stack(
             [tflite.fit(degraded, (CALIBRATION_SIDE_PX,) * 2) for degraded, _ in training]

@@ -1,0 +1,18 @@
+# Everything runs in .venv; see CONTRIBUTING.md.
+.PHONY: test lint ci
+
+.venv/installed: pyproject.toml
+	python3 -m venv .venv
+	.venv/bin/pip install -q -e '.[test]'
+	touch .venv/installed
+
+test: .venv/installed
+	.venv/bin/python -m pytest -m 'not slow'
+
+lint: .venv/installed
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/lint-imports
+
+ci:
+	.ci/run
