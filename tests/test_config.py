@@ -249,6 +249,14 @@ def test_write_json_is_read_back(tmp_path):
     assert "Zoë" in text
 
 
+def test_write_json_writes_null_for_what_is_no_finite_number(tmp_path):
+    # NaN and Infinity are no JSON: other programs' parsers stop at them.
+    value = {"psnr_db": float("inf"), "pictures": [{"ssim": float("nan")}, (1.5, -float("inf"))]}
+    files.write_json(tmp_path / "metrics.json", value)
+    read = json.loads((tmp_path / "metrics.json").read_text())
+    assert read == {"psnr_db": None, "pictures": [{"ssim": None}, [1.5, None]]}
+
+
 def test_write_json_of_what_json_cannot_hold_keeps_the_old_file(tmp_path):
     path = tmp_path / "metrics.json"
     path.write_text("old")

@@ -2,9 +2,11 @@
 
 import dataclasses
 import itertools
+import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tf_deconv import data
 from tf_deconv.data import PatchPlan, cut_patches, make_plan
@@ -41,9 +43,9 @@ def store():
     return make_store((6, 6), (6, 20), (20, 6), (31, 17))
 
 
-def training_batches(store, steps, task="old-photo", **options):
+def training_batches(store, steps, task=TASKS["old-photo"], **options):
     options = {"batch_size": 4, "steps_per_epoch": 6, "seed": 0, **options}
-    dataset = data.training_data(store, TASKS[task], patch_size=PATCH_PX, **options)
+    dataset = data.training_data(store, task, patch_size=PATCH_PX, **options)
     return list(dataset.take(steps).as_numpy_iterator())
 
 
@@ -172,7 +174,7 @@ def test_batches_have_the_shapes_of_the_task(store, task):
             assert images.max() <= 1
 
 
-@pytest.mark.parametrize("task", TASKS)
+@every_task
 def test_training_data_is_equal_twice(store, task):
     one, other = (joined(training_batches(store, 8, task)) for _ in range(2))
     assert_equal_pairs(one, other)
@@ -207,6 +209,24 @@ def test_examples_do_not_depend_on_the_batch_size(store):
     assert_equal_pairs(of_4, of_24)
 
 
+def test_a_slow_example_does_not_change_the_order(store):
+    # Examples are degraded in parallel: without care those that are ready first come first.
+    def linger(seed):
+        time.sleep(0.03 * (seed[0] % 2))
+        return seed[0]
+
+    def make_pair(picture, seed):
+        tf.numpy_function(linger, [seed], tf.int32)
+        return picture[..., :1], picture
+
+    task = dataclasses.replace(TASKS["old-photo"], make_pair=make_pair)
+    _, clean = joined(training_batches(store, 6, task))
+    plan = make_plan(store, PATCH_PX, 24, seed=0, epoch=0)
+    np.testing.assert_allclose(
+        clean, cut_patches(store, plan, range(24), PATCH_PX) / 255, atol=1e-7
+    )
+
+
 def test_noise_is_drawn_anew_in_each_epoch():
     # One picture of the size of a patch, of one colour: epochs differ by their noise alone.
     flat = PictureStore.of([("flat", np.full((PATCH_PX, PATCH_PX, 3), 128, np.uint8))])
@@ -218,15 +238,15 @@ def test_noise_is_drawn_anew_in_each_epoch():
 # --- Validation.
 
 
-@pytest.mark.parametrize("task", TASKS)
+@every_task
 def test_validation_data_is_fixed(store, task):
     options = dict(patch_size=PATCH_PX, count=10, seed=0)
-    dataset = data.validation_data(store, TASKS[task], batch_size=4, **options)
+    dataset = data.validation_data(store, task, batch_size=4, **options)
     batches = list(dataset.as_numpy_iterator())
     assert [len(degraded) for degraded, _ in batches] == [4, 4, 2]
     again = list(dataset.as_numpy_iterator())
     assert_equal_pairs(joined(batches), joined(again))
-    assert_equal_pairs(joined(batches), data.fixed_patches(store, TASKS[task], **options))
+    assert_equal_pairs(joined(batches), data.fixed_patches(store, task, **options))
 
 
 def test_validation_data_depends_on_the_seed(store):

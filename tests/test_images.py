@@ -110,9 +110,9 @@ def test_the_transparent_entry_of_a_palette_is_white():
 )
 def test_16_bit_grey_is_scaled_not_clipped(file_format, dtype):
     # Pillow's own conversion clips at 255: every photograph became white.
-    values = np.array([[0, 257, 128 * 257, 65535, 300]], dtype)
+    values = np.array([[0, 257, 128 * 257, 200 * 257 + 128, 65535, 300]], dtype)
     read = images.read_rgb(encode(values, file_format))
-    np.testing.assert_array_equal(read, three_channels(np.array([[0, 1, 128, 255, 1]])))
+    np.testing.assert_array_equal(read, three_channels(np.array([[0, 1, 128, 200, 255, 1]])))
 
 
 def test_a_float_picture_is_taken_as_0_to_1():

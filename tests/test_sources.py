@@ -173,7 +173,7 @@ def test_two_pictures_are_shared_out_with_a_note(tmp_path, fraction):
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_one_picture_is_not_enough_however_often_it_is_copied(tmp_path, count):
     write(tmp_path, np.repeat(make_pictures(1), count, axis=0))
-    with pytest.raises(UserError, match="holds 1 usable picture: expected at least 2 different"):
+    with pytest.raises(UserError, match=r"holds \d usable picture.*expected at least 2 different"):
         load(tmp_path)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 
 import keras
@@ -74,7 +75,13 @@ def convert(
       UserError: if the calibration pictures cannot be right.
     """
     check_calibration(calibration)
-    with tempfile.TemporaryDirectory() as folder, files.silent_stderr():
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        files.silent_stderr(),
+        warnings.catch_warnings(),
+    ):
+        # The converter calibrates int8 with an interpreter that TensorFlow itself has deprecated.
+        warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated")
         _write_static_signatures(model, pathlib.Path(folder), sizes, divisor, scale)
         return {
             variant: flatbuffer.split_transpose_conv_activations(
