@@ -52,7 +52,7 @@ def test_all_bad_fields_are_reported_at_once():
         ({"epochs": "1"}, "epochs='1': expected a whole number"),
         ({"epochs": None}, "epochs=None: expected a whole number"),
         ({"learning_rate": 0}, "learning_rate=0: expected more than 0"),
-        ({"learning_rate": 1.5}, "learning_rate=1.5: expected at most 1"),
+        ({"learning_rate": 1.5}, "learning_rate=1.5: expected at most 1.0"),
         ({"learning_rate": True}, "learning_rate=True: expected a number"),
         ({"learning_rate": float("nan")}, "learning_rate=nan: expected a finite number"),
         ({"learning_rate": float("inf")}, "learning_rate=inf: expected a finite number"),

@@ -90,27 +90,37 @@ def test_encoded_pictures_equal_keras_within_a_grey_level(exported, restore_byte
     assert np.abs(received - expected).max() <= 1
 
 
+def test_transparency_is_laid_over_white_as_in_training(restore_bytes):
+    pixels = np.dstack([COLOUR, np.random.default_rng(2).integers(0, 256, (33, 47), np.uint8)])
+    white = images.encode_png(images.read_rgb(encoded(pixels)))
+    decoded = [
+        np.asarray(Image.open(io.BytesIO(b)), int) for b in restore_bytes(encoded(pixels), white)
+    ]
+    # Laying over white in floats and in bytes differs by a level of the input.
+    assert np.abs(decoded[0] - decoded[1]).max() <= 3
+
+
 def test_pictures_of_one_request_may_differ_in_size(restore_bytes):
     answers = restore_bytes(encoded(COLOUR), encoded(COLOUR[:9], "JPEG"), encoded(COLOUR[..., 0]))
     sizes = [Image.open(io.BytesIO(answer)).size for answer in answers]
     assert sizes == [(47, 33), (47, 9), (47, 33)]
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"\x89PNG\r\n\x1a\n",
-        b"\xff\xd8\xff",
-        b"a text that is no picture at all",
-        encoded(COLOUR, "GIF"),
-        encoded(COLOUR, "BMP"),
-        encoded(COLOUR)[:500],
-        encoded(COLOUR, "JPEG")[:400],
-        png_header(0, 0),
-        png_header(8, 8),
-    ],
-)
+NO_PICTURES = {
+    "nothing": b"",
+    "magic of PNG": b"\x89PNG\r\n\x1a\n",
+    "magic of JPEG": b"\xff\xd8\xff",
+    "text": b"a text that is no picture at all",
+    "GIF": encoded(COLOUR, "GIF"),
+    "BMP": encoded(COLOUR, "BMP"),
+    "PNG cut short": encoded(COLOUR)[:500],
+    "JPEG cut short": encoded(COLOUR, "JPEG")[:400],
+    "PNG of 0x0": png_header(0, 0),
+    "PNG without pixels": png_header(8, 8),
+}
+
+
+@pytest.mark.parametrize("data", NO_PICTURES.values(), ids=NO_PICTURES)
 def test_bytes_that_are_no_picture_are_invalid_argument(restore_bytes, data):
     with pytest.raises(tf.errors.InvalidArgumentError):
         restore_bytes(data)

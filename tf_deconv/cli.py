@@ -201,6 +201,8 @@ def quiet_libraries() -> None:
     # Off by default on CPUs without AVX512; measured up to 2 times faster there too.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     warnings.filterwarnings("ignore", module="keras|tensorflow")
+    # Pillow warns of pictures over 90 megapixels and refuses those over twice that.
+    warnings.filterwarnings("ignore", r"Image size \(")
 
 
 def _import_tensorflow() -> None:

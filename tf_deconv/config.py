@@ -162,7 +162,7 @@ def _check(field: dataclasses.Field, value: Any, choices: Collection[str]) -> An
         if meta["above"] is not None and value <= meta["above"]:
             raise ValueError(f"{received}: expected more than {meta['above']:g}")
         if meta["maximum"] is not None and value > meta["maximum"]:
-            raise ValueError(f"{received}: expected at most {meta['maximum']:g}")
+            raise ValueError(f"{received}: expected at most {meta['maximum']}")
     return value
 
 

@@ -10,13 +10,25 @@ import io
 import pathlib
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageOps
+from PIL import ExifTags, Image, ImageDraw
 
 from tf_deconv.config import UserError, reason
 
 # ITU-R BT.601-7, section 2.5.1: the weights that JPEG and television give to red, green and blue.
 LUMINANCE_WEIGHTS = (0.299, 0.587, 0.114)
 
+# Only these decoders are ever started, whatever a file claims to be.
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+# What undoes each orientation of the EXIF standard (CIPA DC-008, tag 274).
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
@@ -60,7 +72,7 @@ def read_rgb(source: str | pathlib.Path | bytes) -> np.ndarray:
     """
     stream = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
-        with Image.open(stream) as image:
+        with Image.open(stream, formats=_FORMATS) as image:
             image.load()
             return np.asarray(_upright_rgb(image))
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
@@ -68,7 +80,11 @@ def read_rgb(source: str | pathlib.Path | bytes) -> np.ndarray:
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
-    image = ImageOps.exif_transpose(image)
+    # Not ImageOps.exif_transpose: it writes the EXIF data anew, and one tag of a wrong type in it
+    # is then an exception, where the pixels are whole.
+    turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    if turn is not None:
+        image = image.transpose(turn)
     if image.mode.startswith("I"):
         # Pillow's own conversion of 16-bit grey clips at 255 instead of scaling.
         grey = np.asarray(image).astype(np.float64) / 65535

@@ -33,10 +33,15 @@ def pad_tensor(image: tf.Tensor, divisor: int) -> tf.Tensor:
             # Not a conditional: a gather of all rows costs nothing beside a convolution.
             image = tf.gather(image, _mirrored(tf.range(size + -size % divisor), size), axis=axis)
         elif size % divisor:
-            rows = [tf.gather(image, [int(_mirrored(i, size))], axis=axis)
-                    for i in range(size, size + -size % divisor)]  # fmt: skip
-            image = tf.concat([image, *rows], axis=axis)
+            rows = [_mirrored(i, size) for i in range(size, size + -size % divisor)]
+            image = tf.concat([image, *(_slice(image, axis, row) for row in rows)], axis=axis)
     return image
+
+
+def _slice(image: tf.Tensor, axis: int, index: int) -> tf.Tensor:
+    if axis == 1:
+        return image[:, index : index + 1]
+    return image[:, :, index : index + 1]
 
 
 def _mirrored(index, size):
