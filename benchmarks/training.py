@@ -102,14 +102,14 @@ def train_py_step(pipeline):
     )
 
 
-def keras_defaults(**arguments):
+def keras_fit(batch_size=BATCH, **arguments):
     """The same layers, `compile(optimizer, loss)` and `fit(arrays)`, nothing else said."""
     from tf_deconv.networks.article import build_article
 
     model = build_article()
     model.compile("adam", "mse", **arguments)
     x, y = load_pairs()
-    return best_rate(lambda: model.fit(x, y, batch_size=BATCH, verbose=0), BATCH * STEPS)
+    return best_rate(lambda: model.fit(x, y, batch_size=batch_size, verbose=0), BATCH * STEPS)
 
 
 def pytorch(bfloat16, compiled):
@@ -171,8 +171,9 @@ def matrix_product(dtype):
 CONTENDERS = {
     "train.py, whole pipeline": lambda: train_py_step(pipeline=True),
     "train.py, step alone": lambda: train_py_step(pipeline=False),
-    "Keras fit, its defaults": keras_defaults,
-    "Keras fit, jit_compile=True": lambda: keras_defaults(jit_compile=True),
+    "Keras fit, its defaults (batch 32)": lambda: keras_fit(batch_size=None),
+    "Keras fit, its defaults but batch 64": keras_fit,
+    "Keras fit, jit_compile=True": lambda: keras_fit(jit_compile=True),
     "PyTorch float32 channels-last": lambda: pytorch(bfloat16=False, compiled=False),
     "PyTorch bfloat16 channels-last": lambda: pytorch(bfloat16=True, compiled=False),
     "PyTorch bfloat16 channels-last, torch.compile": lambda: pytorch(bfloat16=True, compiled=True),

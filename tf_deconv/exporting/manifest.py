@@ -120,7 +120,7 @@ def make_card(manifest: dict[str, Any], lines: list[str], has_picture: bool) -> 
     )
     picture = "![input, output and target, held out](preview.png)\n\n" if has_picture else ""
     height, width = sizes[-1]
-    channels_in = manifest["channels_in"]
+    channels_in, channels_out = manifest["channels_in"], manifest["channels_out"]
     table_text = "\n".join(lines)
     saved_model = origin = ""
     if manifest["version"]:
@@ -145,8 +145,8 @@ Training data SHA-256 (sizes and pixels): `{manifest["data_sha256"]}`.
 
 {task.summary[0].upper() + task.summary[1:] if task else "A Keras model of pictures"}.
 
-{picture}Channels: {channels_in} in, {manifest["channels_out"]} out. Values in [0, 1]. Output pixels per input
-pixel along each axis: {manifest["scale"]}. Any size: the graph pads to multiples of {manifest["divisor"]} and crops again.
+{picture}Channels: {channels_in} in, {channels_out} out. Values in [0, 1]. Scale {manifest["scale"]}.
+Any size: the graph pads to multiples of {manifest["divisor"]} and crops again.
 
 ## Files
 
