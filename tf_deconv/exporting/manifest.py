@@ -145,8 +145,9 @@ Training data SHA-256 (sizes and pixels): `{manifest["data_sha256"]}`.
 
 {task.summary[0].upper() + task.summary[1:] if task else "A Keras model of pictures"}.
 
-{picture}Channels: {channels_in} in, {channels_out} out. Values in [0, 1]. Scale {manifest["scale"]}.
-Any size: the graph pads to multiples of {manifest["divisor"]} and crops again.
+{picture}Channels: {channels_in} in, {channels_out} out. Values in [0, 1].
+Scale {manifest["scale"]}. Any size: the graph pads to
+multiples of {manifest["divisor"]} and crops again.
 
 ## Files
 
