@@ -26,8 +26,12 @@ def main(model_file, picture, restored):
     largest = max(sizes)
     channels = sizes[largest].get_input_details()["image"]["shape"][-1]
 
-    image = Image.open(picture).convert("L" if channels == 1 else "RGB")
+    # Four channels: colour and which pixels are known; what is transparent is missing.
+    image = Image.open(picture).convert({1: "L", 3: "RGB", 4: "RGBA"}[channels])
     pixels = np.asarray(image, np.float32).reshape(image.height, image.width, channels) / 255
+    if channels == 4:
+        known = np.round(pixels[..., 3:])
+        pixels = np.concatenate([pixels[..., :3] * known, known], axis=-1)
 
     tile = (image.height, image.width) if (image.height, image.width) in sizes else largest
     result = restore(sizes[tile], pixels, tile)
@@ -37,7 +41,7 @@ def main(model_file, picture, restored):
 
 
 def restore(runner, pixels, tile):
-    """Restores (H, W, C) in tiles; returns (H, W, C')."""
+    """Restores (H, W, C) in tiles; returns (H * scale, W * scale, C')."""
     height, width = pixels.shape[:2]
     if (height, width) == tile:
         return runner(image=pixels[np.newaxis])["restored"][0]
@@ -51,9 +55,11 @@ def restore(runner, pixels, tile):
         for left in range(0, width, step[1]):
             window = padded[np.newaxis, top : top + tile[0], left : left + tile[1]]
             output = runner(image=np.ascontiguousarray(window))["restored"][0]
-            row.append(output[OVERLAP:-OVERLAP, OVERLAP:-OVERLAP])
+            scale = output.shape[0] // tile[0]
+            border = OVERLAP * scale
+            row.append(output[border:-border, border:-border])
         rows.append(np.concatenate(row, axis=1))
-    return np.concatenate(rows)[:height, :width]
+    return np.concatenate(rows)[: height * scale, : width * scale]
 
 
 if __name__ == "__main__":

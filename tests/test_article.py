@@ -359,3 +359,15 @@ def test_fault_7_a_transposed_convolution_is_the_adjoint_of_the_convolution(
     deconv_y = predict(deconv, y)
     assert deconv_y.shape == x.shape
     assert np.vdot(conv_x, y) == pytest.approx(np.vdot(x, deconv_y), rel=1e-10)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("size", [(14, 12), (7, 9), (None, None)])
+def test_a_scale_makes_the_last_deconvolution_enlarge(scale, size):
+    model = build_article(*size, channels_in=3, channels_out=3, scale=scale)
+    height, width = (side or 8 for side in size)
+    output = model(np.zeros((2, height, width, 3), np.float32))
+    assert output.shape == (2, height * scale, width * scale, 3)
+    deconv = model.get_layer("decoder_2_deconv")
+    # A kernel of a multiple of the stride overlaps evenly: no checkerboard.
+    assert deconv.kernel_size[0] % scale == 0

@@ -61,6 +61,8 @@ def everything_in(folder):
         (["--seed", "-3"], "seed=-3: expected at least 0"),
         (["--data", "no/such/folder"], "does not exist: expected a folder of pictures"),
         (["--config", "no_such.json"], "cannot be read"),
+        (["--degrade", "nois:3"], "did you mean 'noise'"),
+        (["--degrade", "noise:3", "jpeg:0"], "degrade='jpeg:0': expected jpeg:LEVEL"),
         (["--resume"], "expected --run-dir"),
         (["--resume", "--run-dir", "nowhere"], "has no config.json"),
         (["--resume", "--run-dir", "x", "--epochs", "3"], "leave out --epochs"),
@@ -220,6 +222,23 @@ def test_a_corrupt_picture_is_skipped_counted_and_named(tmp_path, train):
     (data / "broken.jpg").write_bytes(b"\xff\xd8\xff but no picture")
     output = train("--data", data, "--run-dir", tmp_path / "run", "--task", "denoise", *TINY)
     assert "1 pictures were skipped:\n  broken.jpg: " in output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["inpaint", "super-resolve-x3", "denoise-grey"])
+def test_tasks_of_other_shapes_train_and_export(script, train, tmp_path, task):
+    train("--task", task, "--run-dir", tmp_path / "run", *TINY)
+    output = script("export.py", tmp_path / "run", "--out", tmp_path / "out", "--larger-size", 64)
+    assert "NOT PUBLISHED" not in output
+    assert len(list(tmp_path.glob("out/*/tflite/*.tflite"))) == 3
+
+
+@pytest.mark.slow
+def test_degrade_composes_what_happens_to_the_pictures(train, tmp_path):
+    chain = ("blur:1.5", "noise:0-10", "jpeg:40")
+    train("--task", "denoise", "--degrade", *chain, "--run-dir", tmp_path / "run", *TINY)
+    stored = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert stored["degrade"] == "blur:1.5 noise:0-10 jpeg:40"
 
 
 @pytest.mark.slow

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+
 from tf_deconv.config import TrainConfig, UserError, validate
 from tf_deconv.networks import NETWORKS
-from tf_deconv.tasks import TASKS
+from tf_deconv.tasks import TASKS, parse_chain
+
+# The article's patches.
+PATCH_SIZE = 28
 
 
 def check_train_config(config: TrainConfig) -> TrainConfig:
@@ -13,12 +19,17 @@ def check_train_config(config: TrainConfig) -> TrainConfig:
     Args:
       config: The options.
     Returns:
-      The config, each value in its declared type.
+      The config, each value in its declared type, `patch_size` decided.
     Raises:
       UserError: with every fault in one line.
     """
     config = validate(config, {"task": TASKS, "network": NETWORKS})
-    divisor = NETWORKS[config.network].divisor * TASKS[config.task].scale
+    task = TASKS[config.task]
+    if config.degrade is not None:
+        parse_chain(config.degrade)
+    divisor = NETWORKS[config.network].divisor * task.scale
+    if config.patch_size is None:
+        return dataclasses.replace(config, patch_size=math.ceil(PATCH_SIZE / divisor) * divisor)
     if config.patch_size % divisor:
         below = config.patch_size // divisor * divisor
         near = f"{below} or {below + divisor}" if below else f"{divisor}"

@@ -17,7 +17,7 @@ from tf_deconv.checks import check_train_config
 from tf_deconv.config import ExportConfig, TrainConfig, UserError, read_config, reason, validate
 from tf_deconv.files import silent_stderr
 from tf_deconv.networks import NETWORKS
-from tf_deconv.tasks import TASKS
+from tf_deconv.tasks import OPERATORS, TASKS
 
 EXIT_FAULT, EXIT_USAGE = 1, 2
 
@@ -99,7 +99,9 @@ def _make_parser() -> argparse.ArgumentParser:
         "train",
         help="train a network; leaves a run folder",
         description="Train a network on pictures; leaves a run folder.",
-        epilog=_table("tasks", TASKS) + "\n" + _table("networks", NETWORKS),
+        epilog="\n".join(
+            (_table("tasks", TASKS), _table("operators", OPERATORS), _table("networks", NETWORKS))
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_options(train, TrainConfig, {"task": TASKS, "network": NETWORKS})
@@ -151,9 +153,13 @@ def _add_options(
         else:
             # Choices are checked by `validate`, which names the nearest one.
             metavar = "|".join(names) if names else _METAVARS.get(kind, "NAME")
+            if field.name in _WORD_LISTS:
+                common["nargs"], metavar = "+", _WORD_LISTS[field.name]
             parser.add_argument(flag, type=_number(kind), metavar=metavar, **common)
 
 
+# Options of several words, which the config holds as one text.
+_WORD_LISTS = {"degrade": "NAME:LEVEL"}
 _METAVARS = {int: "N", float: "F"}
 
 
@@ -178,12 +184,17 @@ def _help_of(cls: type, name: str) -> str:
 
 def _table(title: str, entries: Mapping[str, Any]) -> str:
     width = max(map(len, entries))
-    lines = [f"  {name:{width}}  {entry.summary}" for name, entry in entries.items()]
+    lines = []
+    for name, entry in entries.items():
+        unit = f" ({entry.unit})" if hasattr(entry, "unit") else ""
+        lines.append(f"  {name:{width}}  {entry.summary}{unit}")
     return "\n".join([f"{title}:", *lines])
 
 
 def _gather(options: dict[str, Any], cls: type) -> dict[str, Any]:
     path = options.pop("config", None)
+    for name in _WORD_LISTS.keys() & options.keys():
+        options[name] = " ".join(options[name])
     return {**(read_config(path, cls) if path else {}), **options}
 
 

@@ -65,7 +65,19 @@ class TrainConfig:
     epochs: int = option(10, "number of epochs", minimum=1)
     steps_per_epoch: int = option(100, "training steps (batches) in an epoch", minimum=1)
     batch_size: int = option(64, "patches in a batch", minimum=1)
-    patch_size: int = option(28, "height and width of a training patch, in pixels", minimum=1)
+    degrade: str | None = option(
+        None,
+        "what happens to the pictures, in this order, such as 'blur:1.5 noise:0-50 jpeg:40'; the"
+        " task's own when left out",
+        type=str,
+    )
+    patch_size: int | None = option(
+        None,
+        "height and width of a (clean) training patch, in pixels; 28 when left out, or the next"
+        " size that network and task divide",
+        minimum=1,
+        type=int,
+    )
     learning_rate: float = option(
         3e-3, "peak rate of Adam; it falls to 0 along a cosine", above=0.0, maximum=1.0
     )

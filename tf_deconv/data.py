@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
+from tf_deconv import degradations
 from tf_deconv.sources import PictureStore
 from tf_deconv.tasks import Task
 
@@ -183,4 +184,5 @@ def _degraded(dataset: tf.data.Dataset, task: Task) -> tf.data.Dataset:
 
 
 def _make_pair(task: Task, picture: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    return task.make_pair(tf.image.convert_image_dtype(picture, tf.float32), seed)
+    image = tf.image.convert_image_dtype(picture, tf.float32)
+    return degradations.make_pair(task, image, seed)

@@ -7,9 +7,60 @@ its arguments and a seed, so a tf.data pipeline may run it in parallel and still
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import tensorflow as tf
 
 from tf_deconv.images import LUMINANCE_WEIGHTS
+from tf_deconv.tasks import OPERATORS, Task, parse_chain
+
+# Standard deviation of a camera's read noise, as a share of white, beside its photon noise.
+READ_NOISE_STDDEV = 0.01
+# Strokes of an inpainting mask, and the widest, as a share of the picture's shorter side.
+STROKES, STROKE_WIDTH = 4, 0.08
+
+
+def make_pair(task: Task, picture: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Degrades a clean picture as a task says.
+
+    Args:
+      task: The task.
+      picture: (H, W, 3) float32 in [0, 1].
+      seed: (2,) int32.
+    Returns:
+      degraded (H // scale, W // scale, channels_in) and clean (H', W', channels_out), float32 in
+      [0, 1]; H' and W' are H and W cut to multiples of the scale.
+    """
+    clean = _cut_to_multiple(picture, task.scale)
+    degraded = luminance(clean) if task.grey_input else clean
+    clean = luminance(clean) if task.grey_output else clean
+    if task.scale > 1:
+        degraded = downsample(degraded, task.scale)
+    for number, step in enumerate(parse_chain(task.degrade)):
+        # The first step takes the seed itself, further ones a seed of their own.
+        own = tf.random.experimental.stateless_fold_in(seed, number) if number else seed
+        operator = globals()[OPERATORS[step.operator].function]
+        degraded = operator(degraded, _draw_level(step.low, step.high, own), own, step.high)
+    if task.mask:
+        known = inpainting_mask(tf.shape(degraded)[0], tf.shape(degraded)[1], seed)
+        known = tf.ensure_shape(known, (*degraded.shape[:2], 1))
+        degraded = tf.concat([degraded * known, known], axis=-1)
+    return degraded, clean
+
+
+def _draw_level(low: float, high: float, seed: tf.Tensor) -> tf.Tensor | float:
+    if low == high:
+        return low
+    own = tf.random.experimental.stateless_fold_in(seed, 1_000_003)
+    return tf.random.stateless_uniform((), own, low, high)
+
+
+def _cut_to_multiple(image: tf.Tensor, factor: int) -> tf.Tensor:
+    if factor == 1:
+        return image
+    sizes = [side or tf.shape(image)[axis] for axis, side in enumerate(image.shape[:2])]
+    return image[: sizes[0] // factor * factor, : sizes[1] // factor * factor]
 
 
 def luminance(image: tf.Tensor) -> tf.Tensor:
@@ -26,15 +77,228 @@ def luminance(image: tf.Tensor) -> tf.Tensor:
     return (of_red * red + of_green * green + of_blue * blue)[..., tf.newaxis]
 
 
-def add_gaussian_noise(image: tf.Tensor, noise_stddev: float, seed: tf.Tensor) -> tf.Tensor:
+def gaussian_noise(image: tf.Tensor, stddev: Any, seed: tf.Tensor, _: float = 0.0) -> tf.Tensor:
     """Adds white Gaussian noise and clips to [0, 1], as a picture file would.
 
     Args:
       image: (H, W, C) float32 in [0, 1].
-      noise_stddev: Standard deviation, as a fraction of the range [0, 1].
+      stddev: Standard deviation in grey levels of 255.
       seed: (2,) int32.
     Returns:
       (H, W, C) float32 in [0, 1].
     """
     noise = tf.random.stateless_normal(tf.shape(image), seed)
-    return tf.clip_by_value(image + noise_stddev * noise, 0.0, 1.0)
+    return tf.clip_by_value(image + stddev / 255.0 * noise, 0.0, 1.0)
+
+
+def low_light_noise(image: tf.Tensor, photons: Any, seed: tf.Tensor, _: float = 0.0) -> tf.Tensor:
+    """Counts photons and reads them out: Poisson noise of the signal plus Gaussian read noise.
+
+    Args:
+      image: (H, W, C) float32 in [0, 1].
+      photons: Mean number of photons of a white pixel.
+      seed: (2,) int32.
+    Returns:
+      (H, W, C) float32 in [0, 1].
+    Reference: Foi et al. 2008, the Poisson-Gaussian model of raw data.
+    """
+    counted = tf.random.stateless_poisson(tf.shape(image), seed, image * photons, tf.float32)
+    own = tf.random.experimental.stateless_fold_in(seed, 1)
+    read = READ_NOISE_STDDEV * tf.random.stateless_normal(tf.shape(image), own)
+    return tf.clip_by_value(tf.ensure_shape(counted, image.shape) / photons + read, 0.0, 1.0)
+
+
+def gaussian_blur(image: tf.Tensor, stddev: Any, _: tf.Tensor, highest: float) -> tf.Tensor:
+    """Blurs with a Gaussian; edges are mirrored.
+
+    Args:
+      image: (H, W, C) float32 in [0, 1].
+      stddev: Standard deviation in pixels; 0 leaves the picture as it is.
+      highest: The largest `stddev` that can come; sets the size of the kernel.
+    Returns:
+      (H, W, C) float32 in [0, 1].
+    Reference: equals scipy.ndimage.gaussian_filter, mode "reflect", truncate 4.
+    """
+    radius = max(1, math.ceil(4 * highest))
+    offsets = tf.range(-radius, radius + 1, dtype=tf.float32)
+    width = tf.maximum(tf.cast(stddev, tf.float32), 1e-3)
+    weights = tf.where(
+        tf.abs(offsets) <= tf.math.floor(4 * width + 0.5),
+        tf.exp(-0.5 * (offsets / width) ** 2),
+        0.0,
+    )
+    weights /= tf.reduce_sum(weights)
+    return _filter(
+        _filter(image, weights[:, tf.newaxis], radius, 0), weights[tf.newaxis], 0, radius
+    )
+
+
+def motion_blur(image: tf.Tensor, length: Any, seed: tf.Tensor, highest: float) -> tf.Tensor:
+    """Blurs along a line whose direction is drawn from the seed; edges are mirrored.
+
+    Args:
+      image: (H, W, C) float32 in [0, 1].
+      length: Length of the line in pixels; 1 leaves the picture as it is.
+      seed: (2,) int32.
+      highest: The largest `length` that can come; sets the size of the kernel.
+    Returns:
+      (H, W, C) float32 in [0, 1].
+    """
+    angle = tf.random.stateless_uniform((), seed, 0.0, math.pi)
+    radius = max(1, math.ceil(highest / 2))
+    offsets = tf.range(-radius, radius + 1, dtype=tf.float32)
+    x, y = tf.meshgrid(offsets, offsets)
+    along = tf.abs(x * tf.cos(angle) + y * tf.sin(angle))
+    across = tf.abs(y * tf.cos(angle) - x * tf.sin(angle))
+    # A pixel counts by how much of it the line, one pixel wide, covers.
+    covered = tf.clip_by_value((length + 1) / 2 - along, 0.0, 1.0)
+    weights = covered * tf.clip_by_value(1.0 - across, 0.0, 1.0)
+    return _filter(image, weights / tf.reduce_sum(weights), radius, radius)
+
+
+def _filter(image: tf.Tensor, kernel: tf.Tensor, rows: int, columns: int) -> tf.Tensor:
+    """Convolves every channel with a symmetric (2 rows + 1, 2 columns + 1) kernel."""
+    channels = image.shape[-1]
+    padded = _mirror(_mirror(image, rows, 0), columns, 1)
+    filters = tf.tile(kernel[:, :, tf.newaxis, tf.newaxis], (1, 1, channels, 1))
+    filtered = tf.nn.depthwise_conv2d(padded[tf.newaxis], filters, (1, 1, 1, 1), "VALID")[0]
+    return tf.ensure_shape(tf.clip_by_value(filtered, 0.0, 1.0), image.shape)
+
+
+def _mirror(image: tf.Tensor, count: int, axis: int) -> tf.Tensor:
+    """Mirrors `count` rows or columns onto both ends; works for any size, unlike `tf.pad`."""
+    size = tf.shape(image)[axis]
+    return tf.gather(image, _mirrored(tf.range(-count, size + count), size), axis=axis)
+
+
+def _mirrored(index: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    within = index % (2 * size)
+    return tf.minimum(within, 2 * size - 1 - within)
+
+
+def jpeg(image: tf.Tensor, quality: Any, _: tf.Tensor, __: float = 0.0) -> tf.Tensor:
+    """Compresses with a real encoder (libjpeg, chroma at half size) and decodes again.
+
+    Args:
+      image: (H, W, 1 or 3) float32 in [0, 1].
+      quality: 1 to 100, rounded.
+    Returns:
+      (H, W, C) float32 in [0, 1].
+    """
+    pixels = tf.image.convert_image_dtype(image, tf.uint8, saturate=True)
+    level = tf.cast(tf.round(tf.cast(quality, tf.float32)), tf.int32)
+    encoded = tf.raw_ops.EncodeJpegVariableQuality(images=pixels, quality=level)
+    decoded = tf.io.decode_jpeg(encoded, channels=image.shape[-1])
+    return tf.ensure_shape(tf.image.convert_image_dtype(decoded, tf.float32), image.shape)
+
+
+def downsample(image: tf.Tensor, factor: int) -> tf.Tensor:
+    """Makes a picture smaller by antialiased bicubic interpolation.
+
+    Args:
+      image: (H, W, C) float32 in [0, 1]; H and W divisible by `factor`.
+      factor: At least 1.
+    Returns:
+      (H / factor, W / factor, C) float32 in [0, 1].
+    Reference: Keys 1981 (a = -0.5), stretched by the factor, as MATLAB's imresize does; the
+      super-resolution literature is measured on it.
+    """
+    return _resize(_resize(image, factor, 1, 0), factor, 1, 1)
+
+
+def upsample(image: tf.Tensor, factor: int) -> tf.Tensor:
+    """Makes a picture larger by bicubic interpolation: the baseline of super-resolution.
+
+    Args:
+      image: (H, W, C) float32 in [0, 1].
+      factor: At least 1.
+    Returns:
+      (H * factor, W * factor, C) float32 in [0, 1].
+    """
+    return _resize(_resize(image, 1, factor, 0), 1, factor, 1)
+
+
+def _resize(image: tf.Tensor, down: int, up: int, axis: int) -> tf.Tensor:
+    """Resamples one axis by up / down, of which one is 1."""
+    static = image.shape[axis]
+    size = tf.shape(image)[axis]
+    count = size * up // down
+    stretch = float(down)
+    taps = 4 * down + 2
+    centers = (tf.cast(tf.range(count), tf.float32) + 0.5) * (down / up) - 0.5
+    first = tf.cast(tf.math.floor(centers - taps / 2), tf.int32) + 1
+    index = first[:, tf.newaxis] + tf.range(taps)[tf.newaxis]
+    weights = _cubic((centers[:, tf.newaxis] - tf.cast(index, tf.float32)) / stretch)
+    weights /= tf.reduce_sum(weights, axis=1, keepdims=True)
+    # One tap after the other: gathering all of them at once would take `taps` pictures.
+    result = tf.zeros_like(tf.gather(image, index[:, 0] * 0, axis=axis))
+    for tap in range(taps):
+        weight = weights[:, tap]
+        weight = (
+            weight[:, tf.newaxis, tf.newaxis] if axis == 0 else weight[tf.newaxis, :, tf.newaxis]
+        )
+        result += weight * tf.gather(image, _mirrored(index[:, tap], size), axis=axis)
+    shape = image.shape.as_list()
+    shape[axis] = static * up // down if static else None
+    return tf.ensure_shape(tf.clip_by_value(result, 0.0, 1.0), shape)
+
+
+def _cubic(x: tf.Tensor) -> tf.Tensor:
+    x = tf.abs(x)
+    near = (1.5 * x - 2.5) * x * x + 1.0
+    far = ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0
+    return tf.where(x <= 1.0, near, tf.where(x < 2.0, far, 0.0))
+
+
+def inpainting_mask(height: tf.Tensor, width: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Draws which pixels are known: by chance missing pixels, boxes or strokes.
+
+    Args:
+      height: Pixels.
+      width: Pixels.
+      seed: (2,) int32.
+    Returns:
+      (height, width, 1) float32, 1 where a pixel is known and 0 where it is missing.
+    """
+    own = tf.random.experimental.stateless_fold_in(seed, 2)
+    kinds = (_missing_pixels, _missing_boxes, _missing_strokes)
+    kind = tf.random.stateless_uniform((), own, 0, len(kinds), tf.int32)
+    branches = [lambda draw=draw: draw(height, width, seed) for draw in kinds]
+    return 1.0 - tf.switch_case(kind, branches)[..., tf.newaxis]
+
+
+def _missing_pixels(height: tf.Tensor, width: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    own = tf.random.experimental.stateless_fold_in(seed, 3)
+    share = tf.random.stateless_uniform((), own, 0.2, 0.8)
+    return tf.cast(tf.random.stateless_uniform((height, width), seed) < share, tf.float32)
+
+
+def _missing_boxes(height: tf.Tensor, width: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    sides = tf.cast(tf.stack([height, width]), tf.float32)
+    drawn = tf.random.stateless_uniform((3, 4), seed)
+    size = (0.1 + 0.25 * drawn[:, :2]) * sides
+    corner = drawn[:, 2:] * (sides - size)
+    inside = []
+    for axis, count in enumerate((height, width)):
+        position = tf.cast(tf.range(count), tf.float32)[tf.newaxis]
+        start = corner[:, axis, tf.newaxis]
+        inside.append((position >= start) & (position < start + size[:, axis, tf.newaxis]))
+    boxes = inside[0][:, :, tf.newaxis] & inside[1][:, tf.newaxis, :]
+    return tf.cast(tf.reduce_any(boxes, axis=0), tf.float32)
+
+
+def _missing_strokes(height: tf.Tensor, width: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    sides = tf.cast(tf.stack([height, width]), tf.float32)
+    drawn = tf.random.stateless_uniform((STROKES, 5), seed)
+    start, end = drawn[:, :2] * sides, drawn[:, 2:4] * sides
+    radius = tf.maximum(0.5, 0.5 * STROKE_WIDTH * drawn[:, 4] * tf.reduce_min(sides))
+    rows, columns = (tf.cast(tf.range(count), tf.float32) for count in (height, width))
+    missing = tf.zeros((height, width), tf.bool)
+    for stroke in range(STROKES):
+        along = end[stroke] - start[stroke]
+        y, x = rows[:, tf.newaxis] - start[stroke, 0], columns[tf.newaxis] - start[stroke, 1]
+        share = (y * along[0] + x * along[1]) / tf.maximum(tf.reduce_sum(along**2), 1.0)
+        share = tf.clip_by_value(share, 0.0, 1.0)
+        squared = (y - share * along[0]) ** 2 + (x - share * along[1]) ** 2
+        missing |= squared <= radius[stroke] ** 2
+    return tf.cast(missing, tf.float32)

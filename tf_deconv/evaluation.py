@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
-from tf_deconv import images, metrics
+from tf_deconv import degradations, images, metrics
 from tf_deconv.runs import Samples
+from tf_deconv.tasks import Task
 
 
 def score(image: np.ndarray, clean: np.ndarray) -> dict[str, float]:
@@ -30,12 +32,31 @@ def score(image: np.ndarray, clean: np.ndarray) -> dict[str, float]:
     }
 
 
-def evaluate(restore: Callable[[np.ndarray], np.ndarray], samples: Samples) -> dict[str, Any]:
+def do_nothing(degraded: np.ndarray, task: Task) -> np.ndarray:
+    """Shows a degraded picture as a user would see it without any network: the baseline.
+
+    Args:
+      degraded: (H, W, channels_in) float32 in [0, 1].
+      task: Its task.
+    Returns:
+      (H * scale, W * scale, channels_out): a mask taken off, grey repeated, small pictures made
+      larger by bicubic interpolation.
+    """
+    image = degraded[..., :-1] if task.mask else degraded
+    if task.scale > 1:
+        image = degradations.upsample(tf.constant(image), task.scale).numpy()
+    return metrics.match_channels(image, task.channels_out)
+
+
+def evaluate(
+    restore: Callable[[np.ndarray], np.ndarray], samples: Samples, task: Task
+) -> dict[str, Any]:
     """Scores the output and, as the baseline, the input of every held-out picture.
 
     Args:
       restore: (H, W, C) float32 to (H, W, C') float32.
       samples: Held-out pictures.
+      task: Their task.
     Returns:
       {"pictures": [{"name", "size", "output": scores, "input": scores}], "output": means,
       "input": means}; the means are over pictures.
@@ -48,7 +69,7 @@ def evaluate(restore: Callable[[np.ndarray], np.ndarray], samples: Samples) -> d
                 "name": name,
                 "size": f"{width}x{height}",
                 "output": score(restore(degraded), clean),
-                "input": score(metrics.match_channels(degraded, clean.shape[-1]), clean),
+                "input": score(do_nothing(degraded, task), clean),
             }
         )
     result: dict[str, Any] = {"pictures": pictures}
@@ -63,6 +84,7 @@ def evaluate(restore: Callable[[np.ndarray], np.ndarray], samples: Samples) -> d
 def preview(
     restore: Callable[[np.ndarray], np.ndarray],
     samples: Samples,
+    task: Task,
     pictures: int = 3,
     side_px: int = 256,
 ) -> np.ndarray:
@@ -73,17 +95,34 @@ def preview(
     """
     rows, captions = [], []
     for degraded, clean in list(zip(samples.degraded, samples.clean))[:pictures]:
-        degraded, clean = center_crop(degraded, side_px), center_crop(clean, side_px)
-        restored = restore(degraded)
-        shown = metrics.match_channels(degraded, clean.shape[-1])
+        degraded, clean = crop_pair(degraded, clean, side_px, task.scale)
+        restored, shown = restore(degraded), do_nothing(degraded, task)
         before, after = (score(image, clean)["luminance_psnr_db"] for image in (shown, restored))
-        rows.append([degraded, restored, clean])
+        rows.append([shown, restored, clean])
         captions.append([f"input, Y {before:.1f} dB", f"output, Y {after:.1f} dB", "target"])
-        if degraded.shape[-1] < restored.shape[-1]:
+        if task.grey_input and not task.grey_output:
             # Colours are a guess here; beside the grey input, grey shows what was restored.
             rows[-1].insert(1, images.luminance(restored))
             captions[-1].insert(1, "output, luminance")
     return images.contact_sheet(rows, captions)
+
+
+def crop_pair(
+    degraded: np.ndarray, clean: np.ndarray, side_px: int, scale: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cuts the middle of a degraded picture, and the same place of its clean one.
+
+    Args:
+      degraded: (H, W, C).
+      clean: (H * scale, W * scale, C').
+      side_px: Longest side left of the clean picture, in pixels.
+      scale: Clean pixels per degraded pixel along each axis.
+    """
+    side = side_px // scale
+    top, left = (max(0, size - side) // 2 for size in degraded.shape[:2])
+    degraded = degraded[top : top + side, left : left + side]
+    height, width = degraded.shape[0] * scale, degraded.shape[1] * scale
+    return degraded, clean[top * scale :, left * scale :][:height, :width]
 
 
 def center_crop(image: np.ndarray, side_px: int) -> np.ndarray:

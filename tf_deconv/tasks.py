@@ -1,17 +1,94 @@
 """What a network can learn to undo: an entry in a table, not a trainer.
 
-A task turns a clean picture and a seed into (degraded, clean). The table is importable without
-TensorFlow; the operators are imported when a pair is made.
+`degradations.make_pair` turns a clean picture and a seed into (degraded, clean) as a task says.
+What happens to the picture is a chain of operators, such as "blur:1.5 noise:10 jpeg:40", which
+`--degrade` replaces. The tables are importable without TensorFlow.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
 
-# 25 of 255 grey levels: the middle of the three noise levels that the denoising literature reports.
-NOISE_STDDEV = 25 / 255
+from tf_deconv.config import UserError, nearest
+
+
+@dataclasses.dataclass(frozen=True)
+class Operator:
+    """One thing that can happen to a picture.
+
+    Attributes:
+      summary: One line for `--help`.
+      unit: What its number counts.
+      low: Smallest number allowed.
+      high: Largest number allowed.
+      function: Name in `tf_deconv.degradations`: (image, level, seed, highest level) to image.
+    """
+
+    summary: str
+    unit: str
+    low: float
+    high: float
+    function: str
+
+
+OPERATORS = {
+    "noise": Operator(
+        "white Gaussian noise", "standard deviation in grey levels of 255", 0, 255, "gaussian_noise"
+    ),
+    "poisson": Operator(
+        "photon and read noise of low light", "photons at white", 1, 100_000, "low_light_noise"
+    ),
+    "blur": Operator("Gaussian blur", "standard deviation in pixels", 0, 20, "gaussian_blur"),
+    "motion": Operator(
+        "motion blur in a random direction", "length in pixels", 1, 63, "motion_blur"
+    ),
+    "jpeg": Operator("JPEG compression", "quality, 1 to 100", 1, 100, "jpeg"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """An operator with its level, drawn uniformly from [low, high] for each picture."""
+
+    operator: str
+    low: float
+    high: float
+
+
+def parse_chain(text: str) -> tuple[Step, ...]:
+    """Reads a chain of operators.
+
+    Args:
+      text: Words NAME:LEVEL or NAME:LOW-HIGH, in the order in which they happen; may be empty.
+    Returns:
+      The steps.
+    Raises:
+      UserError: with every word that is wrong.
+    """
+    steps, faults = [], []
+    for word in text.split():
+        name, _, level = word.partition(":")
+        if name not in OPERATORS:
+            known = ", ".join(OPERATORS)
+            faults.append(f"degrade={word!r}{nearest(name, OPERATORS)}: expected one of {known}")
+            continue
+        operator = OPERATORS[name]
+        try:
+            numbers = [float(number) for number in level.split("-")]
+            low, high = numbers if len(numbers) == 2 else (numbers * 2)[:2]
+            good = len(numbers) <= 2 and operator.low <= low <= high <= operator.high
+        except ValueError:
+            good = False
+        if good:
+            steps.append(Step(name, low, high))
+        else:
+            faults.append(
+                f"degrade={word!r}: expected {name}:LEVEL or {name}:LOW-HIGH, {operator.unit}, from"
+                f" {operator.low:g} to {operator.high:g}"
+            )
+    if faults:
+        raise UserError("; ".join(faults))
+    return tuple(steps)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,46 +97,75 @@ class Task:
 
     Attributes:
       summary: One line for `--help`: what goes in, what comes out.
-      channels_in: Channels of the degraded picture.
-      channels_out: Channels of the clean one.
-      make_pair: (clean colour picture (H, W, 3) float32 in [0, 1], seed (2,) int32) to
-        (degraded (H, W, channels_in), clean (H * scale, W * scale, channels_out)).
+      degrade: The chain of operators that makes the input.
+      grey_input: Whether the network sees luminance only.
+      grey_output: Whether it gives luminance only.
+      mask: Whether pixels are missing; the input then has a last channel that is 1 where a pixel
+        is known and 0 where it is missing.
       scale: Output pixels per input pixel along each axis.
       loss: Name in `tf_deconv.losses`, unless the user asks for another.
     """
 
     summary: str
-    channels_in: int
-    channels_out: int
-    make_pair: Callable[[Any, Any], tuple[Any, Any]]
+    degrade: str = ""
+    grey_input: bool = False
+    grey_output: bool = False
+    mask: bool = False
     scale: int = 1
     loss: str = "mse"
 
+    @property
+    def channels_in(self) -> int:
+        """Channels of the degraded picture."""
+        return (1 if self.grey_input else 3) + (1 if self.mask else 0)
 
-def _old_photo(picture: Any, seed: Any) -> tuple[Any, Any]:
-    from tf_deconv import degradations
+    @property
+    def channels_out(self) -> int:
+        """Channels of the clean picture."""
+        return 1 if self.grey_output else 3
 
-    grey = degradations.luminance(picture)
-    return degradations.add_gaussian_noise(grey, NOISE_STDDEV, seed), picture
 
-
-def _denoise(picture: Any, seed: Any) -> tuple[Any, Any]:
-    from tf_deconv import degradations
-
-    return degradations.add_gaussian_noise(picture, NOISE_STDDEV, seed), picture
-
+_SUPER_RESOLVE = {
+    f"super-resolve-x{scale}": Task(
+        f"a picture made {scale} times smaller (antialiased bicubic) in, the large one out",
+        scale=scale,
+    )
+    for scale in (2, 3, 4)
+}
 
 TASKS = {
-    "old-photo": Task(
-        summary="a noisy grey photograph (sigma 25/255) in, a clean colour one out",
-        channels_in=1,
-        channels_out=3,
-        make_pair=_old_photo,
+    "reconstruct": Task("a colour picture in, the same one out: what the network can carry"),
+    # 25 of 255 is the middle of the three noise levels that the denoising literature reports.
+    "denoise": Task("a noisy colour picture (sigma 25/255) in, a clean one out", "noise:25"),
+    "denoise-grey": Task(
+        "a noisy grey picture (sigma 25/255) in, a clean one out",
+        "noise:25",
+        grey_input=True,
+        grey_output=True,
     ),
-    "denoise": Task(
-        summary="a noisy colour picture (sigma 25/255) in, a clean one out",
-        channels_in=3,
-        channels_out=3,
-        make_pair=_denoise,
+    "low-light": Task(
+        "a picture of few photons (30 at white) with read noise in, a clean one out", "poisson:30"
+    ),
+    "inpaint": Task(
+        "a picture with missing pixels, boxes or strokes and its mask in, the whole one out",
+        mask=True,
+    ),
+    **_SUPER_RESOLVE,
+    "colorize": Task("a grey picture in, a colour one out", grey_input=True),
+    "old-photo": Task(
+        "a noisy grey photograph (sigma 25/255) in, a clean colour one out",
+        "noise:25",
+        grey_input=True,
+    ),
+    "deblock": Task("a JPEG of quality 10 to 40 in, the picture before it out", "jpeg:10-40"),
+    "deblur": Task("a blurred picture (Gaussian, 1 to 2 pixels) in, a sharp one out", "blur:1-2"),
+    "deblur-motion": Task(
+        "a picture blurred along a line of 3 to 9 pixels in, a sharp one out", "motion:3-9"
     ),
 }
+
+
+def find_task(name: str, degrade: str | None = None) -> Task:
+    """Returns a task by name, its chain replaced by `degrade` unless that is None."""
+    task = TASKS[name]
+    return task if degrade is None else dataclasses.replace(task, degrade=degrade)

@@ -32,8 +32,9 @@ from tf_deconv.checks import check_train_config
 from tf_deconv.config import TrainConfig, UserError, read_config, to_json
 from tf_deconv.devices import Device, choose_device
 from tf_deconv.networks import NETWORKS
+from tf_deconv.networks.known import keep_known
 from tf_deconv.sources import PictureStore, Source, load_source
-from tf_deconv.tasks import TASKS, Task
+from tf_deconv.tasks import Task, find_task
 
 VALIDATION_PATCHES = 512
 # Training patches kept to calibrate int8, large enough to be cut to any export size.
@@ -74,7 +75,7 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
     """
     config = check_train_config(config)
     folder, config = _claim_folder(config)
-    task, network = TASKS[config.task], NETWORKS[config.network]
+    task, network = find_task(config.task, config.degrade), NETWORKS[config.network]
     device = choose_device(config.device, config.precision)
     report(f"device: {device}")
 
@@ -104,7 +105,7 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
         runs.save_model(saved, folder / runs.MODEL_FILE, description)
 
     def write_preview() -> None:
-        sheet = evaluation.preview(restore, samples)
+        sheet = evaluation.preview(restore, samples, task)
         files.write_bytes(folder / "preview.png", images.encode_png(sheet))
 
     first_epoch = state.get("epoch", 0)
@@ -127,7 +128,7 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
     duration_s = time.monotonic() - started
 
     saved.set_weights(runs.load_model(folder).get_weights())
-    scores = evaluation.evaluate(restore, samples)
+    scores = evaluation.evaluate(restore, samples, task)
     write_preview()
     trained = (config.epochs - first_epoch) * config.steps_per_epoch * config.batch_size
     result = {
@@ -171,9 +172,14 @@ def _resume(
 def build_in(precision: str, network: str, task: Task) -> keras.Model:
     """Builds a network of any size for a task's channels, under a Keras dtype policy."""
     with _dtype_policy(precision):
-        return NETWORKS[network].build(
-            height=None, width=None, channels_in=task.channels_in, channels_out=task.channels_out
+        model = NETWORKS[network].build(
+            height=None,
+            width=None,
+            channels_in=task.channels_in,
+            channels_out=task.channels_out,
+            scale=task.scale,
         )
+        return keep_known(model) if task.mask else model
 
 
 def round_to_float16(weights: list[np.ndarray]) -> list[np.ndarray]:

@@ -18,7 +18,7 @@ from tf_deconv.devices import choose_device
 from tf_deconv.exporting import manifest as manifests
 from tf_deconv.exporting import publish, saved_model, tflite, verify
 from tf_deconv.exporting.verify import Reference, Report
-from tf_deconv.tasks import TASKS
+from tf_deconv.tasks import TASKS, find_task
 
 DEFAULT_PATCH_SIZE = 28
 # Side of the calibration pictures that stand in for a run's own.
@@ -212,7 +212,9 @@ def _find_samples(
     if beside.is_file():
         return runs.load_samples(beside)
     source = sources.load_source(BUNDLED, CALIBRATION_SIDE_PX, 0.1)
-    task = TASKS.get(description.get("task") or "")
+    training = description.get("training") or {}
+    name = description.get("task")
+    task = find_task(name, training.get("degrade")) if name in TASKS else None
     training, held_out = (
         [_degrade(store.picture(i), task, model, i) for i in range(len(store))]
         for store in (source.training, source.validation)

@@ -29,6 +29,9 @@ def write_saved_model(
     `restored_bytes` string (N,), PNG files.
     Anything else is InvalidArgument.
 
+    A model of 4 channels in, which fills in missing pixels, takes a PNG's transparent pixels as the
+    missing ones; for any other, transparency is laid over white.
+
     Args:
       model: A float32 functional model of any height and width.
       folder: Where to write; must not exist.
@@ -114,10 +117,15 @@ def _decode(encoded: tf.Tensor, channels: int, max_pixels: int) -> tf.Tensor:
     with tf.control_dependencies([tf.debugging.Assert(within, [message, height, width])]):
         image = tf.cond(
             is_png,
-            lambda: _over_white(_to_float(tf.io.decode_png(encoded, channels=4))),
-            lambda: _to_float(tf.io.decode_jpeg(encoded, channels=3)),
+            lambda: _to_float(tf.io.decode_png(encoded, channels=4)),
+            lambda: _opaque(_to_float(tf.io.decode_jpeg(encoded, channels=3))),
         )
-    image = tf.ensure_shape(image, (None, None, 3))
+    image = tf.ensure_shape(image, (None, None, 4))
+    if channels == 4:
+        # A network that fills in: what is transparent is missing.
+        known = tf.round(image[..., 3:])
+        return tf.concat([image[..., :3] * known, known], axis=-1)
+    image = _over_white(image)
     if channels == 1:
         red, green, blue = tf.unstack(image, axis=-1)
         of_red, of_green, of_blue = LUMINANCE_WEIGHTS
@@ -127,6 +135,10 @@ def _decode(encoded: tf.Tensor, channels: int, max_pixels: int) -> tf.Tensor:
 
 def _to_float(pixels: tf.Tensor) -> tf.Tensor:
     return tf.image.convert_image_dtype(pixels, tf.float32)
+
+
+def _opaque(image: tf.Tensor) -> tf.Tensor:
+    return tf.concat([image, tf.ones_like(image[..., :1])], axis=-1)
 
 
 def _over_white(image: tf.Tensor) -> tf.Tensor:

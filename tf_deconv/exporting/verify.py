@@ -119,7 +119,7 @@ def check_saved_model(folder: pathlib.Path, reference: Reference, file: str) -> 
     requests += reference.cases(reference.sizes[-1])
     cases = {f"serving_default|{number}": request for number, request in enumerate(requests)}
     encoded = _encoded_pictures(picture)
-    cases |= {f"serve_bytes|{name}": data for name, (data, _) in encoded.items()}
+    cases |= {f"serve_bytes|{name}": data for name, data in encoded.items()}
     return _compare(folder, cases, reference, report)
 
 
@@ -170,21 +170,28 @@ def _compare(
     return report
 
 
-def _encoded_pictures(picture: np.ndarray) -> dict[str, tuple[np.ndarray, bytes]]:
-    """Makes a PNG and a JPEG of different odd sizes, as rows of bytes for the runner."""
+def _encoded_pictures(picture: np.ndarray) -> dict[str, np.ndarray]:
+    """Makes a PNG and a JPEG of an odd size, as rows of bytes for the runner."""
     pixels = tf.image.convert_image_dtype(tflite.fit(picture, (45, 31)), tf.uint8, saturate=True)
     encoders = {"png": tf.io.encode_png, "jpeg": tf.io.encode_jpeg}
-    files = {name: encode(pixels).numpy() for name, encode in encoders.items()}
-    return {name: (np.frombuffer(data, np.uint8), data) for name, data in files.items()}
+    if picture.shape[-1] not in (1, 3):
+        del encoders["jpeg"]
+    return {
+        name: np.frombuffer(encode(pixels).numpy(), np.uint8) for name, encode in encoders.items()
+    }
 
 
 def _check_bytes(key: str, case: np.ndarray, result: np.ndarray, reference: Reference) -> list[str]:
     """Compares a PNG that came back with Keras's picture: one grey level for rounding."""
     channels = reference.model.input_shape[-1]
-    decoded = tf.io.decode_image(case.tobytes(), channels=3, expand_animations=False).numpy()
+    colours = 4 if channels == 4 else 3
+    decoded = tf.io.decode_image(case.tobytes(), channels=colours, expand_animations=False).numpy()
     image = images.to_float(decoded)
     if channels == 1:
         image = images.luminance(image).astype(np.float32)
+    if channels == 4:
+        known = np.round(image[..., 3:])
+        image = np.concatenate([image[..., :3] * known, known], axis=-1)
     expected = images.to_uint8(reference.restore(image[np.newaxis])[0])
     received = tf.io.decode_png(result.tobytes(), channels=expected.shape[-1]).numpy()
     if received.shape != expected.shape:

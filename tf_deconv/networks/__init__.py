@@ -15,8 +15,8 @@ class Network:
 
     Attributes:
       summary: One line for `--help`.
-      builder: "module:function"; the function takes `height`, `width`, `channels_in` and
-        `channels_out` and returns a Keras functional model.
+      builder: "module:function"; the function takes `height`, `width`, `channels_in`,
+        `channels_out` and `scale` and returns a Keras functional model.
       divisor: Height and width are padded to a multiple of this inside the exported graphs.
     """
 
