@@ -154,7 +154,7 @@ def load_samples(path: pathlib.Path) -> Samples:
       UserError: if the file is damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
             names = tuple(str(name) for name in stored["names"])
             return Samples(
                 calibration=stored["calibration"],
@@ -194,7 +194,7 @@ def load_newest_checkpoint(
     warnings = []
     for path in sorted(folder.glob("epoch-*.npz"), reverse=True):
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 state = json.loads(str(stored["state"]))
                 return state, [stored[f"variable_{i}"] for i in range(len(stored) - 1)], warnings
         except (OSError, KeyError, ValueError, zipfile.BadZipFile, EOFError) as error:

@@ -1,0 +1,136 @@
+"""Training that can be trusted: whatever ends it, nothing is lost and nothing is half-made."""
+
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from tf_deconv import callbacks, runs
+from tf_deconv.config import UserError
+
+OPTIONS = ["--epochs", "5", "--steps-per-epoch", "20", "--batch-size", "8", "--seed", "5"]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(train, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    train("--run-dir", folder, *OPTIONS)
+    return folder
+
+
+def final_state(folder):
+    return runs.load_newest_checkpoint(folder / "checkpoints")[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attempt", range(3))
+def test_a_run_killed_at_any_moment_ends_at_the_same_bits(
+    repository, train, uninterrupted, tmp_path, attempt
+):
+    # kill -9 leaves no chance to clean up: as a power cut, but for what the system still writes.
+    folder = tmp_path / "run"
+    command = [sys.executable, "train.py", "--run-dir", str(folder), *OPTIONS]
+    with subprocess.Popen(command, cwd=repository, stdout=subprocess.DEVNULL) as process:
+        while not (folder / "checkpoints").is_dir():
+            time.sleep(0.02)
+            assert process.poll() is None
+        time.sleep(random.Random(attempt).uniform(0.0, 6.0))
+        process.send_signal(signal.SIGKILL)
+    train("--resume", "--run-dir", folder)
+    state, expected = final_state(folder), final_state(uninterrupted)
+    assert all(np.array_equal(*pair) for pair in zip(state, expected))
+    models = [runs.load_model(path).get_weights() for path in (folder, uninterrupted)]
+    assert all(np.array_equal(*pair) for pair in zip(*models))
+    assert (folder / "history.csv").read_bytes() == (uninterrupted / "history.csv").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("limit_bytes", [2_000_000, 400_000])
+def test_a_full_disk_is_one_line_and_leaves_no_damaged_file(repository, tmp_path, limit_bytes):
+    # A limit on the size of files stands for the full disk: the write fails half-way likewise.
+    folder = tmp_path / "run"
+    done = subprocess.run(
+        [sys.executable, "train.py", "--run-dir", str(folder), *OPTIONS],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes)),
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("tf-deconv train: File too large")
+    assert done.stderr.count("\n") == 1
+    left = [path for path in folder.rglob("*") if path.is_file() and "logs" not in path.parts]
+    assert {path.name for path in left} <= {"config.json", "model.keras", "history.csv"}
+    if (folder / "model.keras").exists():
+        assert runs.load_model(folder)
+
+
+@pytest.mark.slow
+def test_resuming_on_other_pictures_is_refused(train, repository, tmp_path):
+    from tests.test_scripts import TINY, write_pictures
+
+    data = write_pictures(tmp_path / "data", count=12)
+    train("--data", data, "--run-dir", tmp_path / "run", *TINY)
+    write_pictures(data, count=12, seed=9)
+    done = subprocess.run(
+        [sys.executable, "train.py", "--resume", "--run-dir", str(tmp_path / "run")],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "are not those that" in done.stderr
+
+
+def writer(folder):
+    (folder / "checkpoints").mkdir()
+    return callbacks.RunWriter(folder, lambda: None, lambda: None, [], 0.0, "hash")
+
+
+def test_a_loss_that_is_no_number_stops_with_advice(tmp_path):
+    with pytest.raises(UserError, match=r"lower --learning-rate .* there is no model yet"):
+        writer(tmp_path).on_epoch_end(0, {"loss": float("nan"), "val_psnr": 20.0})
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+def test_a_loss_that_is_no_number_names_the_model_that_is_kept(tmp_path):
+    (tmp_path / "model.keras").write_bytes(b"")
+    with pytest.raises(UserError, match="the best model so far is in"):
+        writer(tmp_path).on_epoch_end(3, {"loss": float("inf"), "val_psnr": 20.0})
+
+
+def test_only_the_last_checkpoints_are_kept(tmp_path):
+    for epoch in range(5):
+        path = tmp_path / f"epoch-{epoch:06d}.npz"
+        runs.save_checkpoint(path, {"epoch": epoch}, [np.arange(epoch)])
+        runs.remove_old_checkpoints(tmp_path, callbacks.CHECKPOINTS_KEPT)
+    assert len(list(tmp_path.iterdir())) == callbacks.CHECKPOINTS_KEPT
+    state, variables, warnings = runs.load_newest_checkpoint(tmp_path)
+    assert (state["epoch"], len(variables[0]), warnings) == (4, 4, [])
+
+
+@pytest.mark.parametrize("keep_bytes", [0, 1, 100, -1])
+def test_a_checkpoint_cut_short_is_passed_over(tmp_path, keep_bytes):
+    for epoch in (1, 2):
+        path = tmp_path / f"epoch-{epoch:06d}.npz"
+        runs.save_checkpoint(path, {"epoch": epoch}, [np.arange(100.0)])
+    path.write_bytes(path.read_bytes()[:keep_bytes])
+    state, _, warnings = runs.load_newest_checkpoint(tmp_path)
+    assert state["epoch"] == 1
+    assert len(warnings) == 1
+
+
+def test_a_checkpoint_with_a_flipped_bit_is_passed_over(tmp_path):
+    for epoch in (1, 2):
+        path = tmp_path / f"epoch-{epoch:06d}.npz"
+        runs.save_checkpoint(path, {"epoch": epoch}, [np.arange(1000.0)])
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert runs.load_newest_checkpoint(tmp_path)[0]["epoch"] == 1
