@@ -71,6 +71,42 @@ def test_loss_survives_its_config(name, rng):
     assert as_float(again(target, output)) == as_float(loss(target, output))
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_ms_ssim_equals_tensorflows(rng, channels):
+    import tensorflow as tf
+
+    target = rng.random((2, 24, 24, channels), np.float32).repeat(8, 1).repeat(8, 2)
+    output = np.clip(target + 0.1 * rng.standard_normal(target.shape), 0, 1).astype(np.float32)
+    expected = 1 - np.mean(tf.image.ssim_multiscale(target, output, 1.0))
+    assert as_float(losses.make_loss("ms-ssim")(target, output)) == pytest.approx(
+        expected, abs=2e-5
+    )
+
+
+@pytest.mark.parametrize("size", [11, 21, 28, 64, 100])
+def test_ms_ssim_of_small_patches_uses_the_scales_that_fit(rng, size):
+    loss = losses.make_loss("ms-ssim")
+    image = rng.random((2, size, size, 3), np.float32)
+    assert as_float(loss(image, image)) == pytest.approx(0, abs=1e-5)
+    assert as_float(loss(image, 1 - image)) > 0.5
+
+
+def test_ms_ssim_of_a_tiny_patch_says_what_to_do():
+    image = np.zeros((1, 10, 40, 3), np.float32)
+    with pytest.raises(ValueError, match="expected at least 11; use a larger patch_size"):
+        losses.make_loss("ms-ssim")(image, image)
+
+
+def test_ms_ssim_trains():
+    model = build_article(None, None)
+    model.compile(optimizer="adam", loss=losses.make_loss("ms-ssim"), jit_compile=False)
+    random = np.random.default_rng(0)
+    x, y = random.random((4, 28, 28, 1)), random.random((4, 28, 28, 3))
+    history = model.fit(x, y, epochs=2, verbose=0).history["loss"]
+    assert np.isfinite(history).all()
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
 def test_an_unknown_loss_is_refused():
     with pytest.raises(KeyError, match="huber"):
         losses.PixelLoss("huber")
@@ -79,7 +115,10 @@ def test_an_unknown_loss_is_refused():
 def test_loss_names_are_the_choices_of_the_config():
     # config.py names them again because it must not import Keras.
     field = TrainConfig.__dataclass_fields__["loss"]
-    assert sorted(losses.PIXEL_ERRORS) == sorted(field.metadata["choices"])
+    assert sorted([*losses.PIXEL_ERRORS, "ms-ssim"]) == sorted(field.metadata["choices"])
+    assert {losses.make_loss(name).name for name in field.metadata["choices"]} == set(
+        field.metadata["choices"]
+    )
 
 
 def test_a_constant_error_of_a_tenth_scores_20_db():

@@ -88,6 +88,51 @@ def test_resuming_on_other_pictures_is_refused(train, repository, tmp_path):
     assert "are not those that" in done.stderr
 
 
+@pytest.mark.slow
+def test_a_run_with_averaged_weights_and_clipped_gradients_resumes_at_the_same_bits(
+    train, tmp_path
+):
+    options = [*OPTIONS, "--ema", "0.9", "--clip-norm", "0.1", "--loss", "l1"]
+    train("--run-dir", tmp_path / "whole", *options)
+    train("--run-dir", tmp_path / "run", *options)
+    # As if it had stopped one epoch earlier.
+    checkpoints = sorted((tmp_path / "run" / "checkpoints").iterdir())
+    checkpoints[-1].unlink()
+    train("--resume", "--run-dir", tmp_path / "run")
+    state, expected = (final_state(tmp_path / name) for name in ("run", "whole"))
+    assert all(np.array_equal(*pair) for pair in zip(state, expected))
+    models = [runs.load_model(tmp_path / name).get_weights() for name in ("run", "whole")]
+    assert all(np.array_equal(*pair) for pair in zip(*models))
+
+
+def test_averaged_weights_are_validated_and_raw_ones_trained_on():
+    import keras
+
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    optimizer = keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5)
+    model.compile(optimizer, "mse", jit_compile=False)
+    averaged = callbacks.AveragedWeights()
+    raw = [model.get_weights()[0].item()]
+    record = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: raw.append(model.get_weights()[0].item())
+    )
+    x = np.ones((8, 1), np.float32)
+    logs = model.fit(
+        x,
+        0 * x,
+        batch_size=8,
+        epochs=4,
+        validation_data=(x, 0 * x),
+        callbacks=[averaged, record],
+        verbose=0,
+    ).history
+    # The loss is the weight squared: it tells which weights were trained and which validated.
+    np.testing.assert_allclose(np.square(raw[:-1]), logs["loss"], rtol=1e-4)
+    weight = averaged.weights[0].item()
+    assert logs["val_loss"][-1] == pytest.approx(weight**2, rel=1e-4)
+    assert abs(raw[-1]) < abs(weight) < abs(raw[0])
+
+
 def writer(folder):
     (folder / "checkpoints").mkdir()
     return callbacks.RunWriter(folder, lambda: None, lambda: None, [], 0.0, "hash")

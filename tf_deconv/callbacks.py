@@ -70,6 +70,31 @@ class StopSignals(keras.callbacks.Callback):
         self._check()
 
 
+class AveragedWeights(keras.callbacks.Callback):
+    """Validates the optimizer's moving average of weights, where it keeps one.
+
+    Training goes on from the raw weights. Nothing happens with an optimizer without `use_ema`.
+
+    Attributes:
+      weights: The model's averaged weights of the last validation; None before it.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.weights: list[np.ndarray] | None = None
+        self._raw: list[np.ndarray] = []
+
+    def on_test_begin(self, logs=None):
+        if self.model.optimizer.use_ema:
+            self._raw = self.model.get_weights()
+            self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
+
+    def on_test_end(self, logs=None):
+        if self.model.optimizer.use_ema:
+            self.weights = self.model.get_weights()
+            self.model.set_weights(self._raw)
+
+
 class RunWriter(keras.callbacks.Callback):
     """After each epoch: best model, history, preview, and last of all the checkpoint.
 

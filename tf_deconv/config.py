@@ -84,8 +84,17 @@ class TrainConfig:
     loss: str | None = option(
         None,
         "training loss; the task's own when left out",
-        choices=("charbonnier", "l1", "mse"),
+        choices=("charbonnier", "l1", "ms-ssim", "mse"),
         type=str,
+    )
+    clip_norm: float = option(
+        0.0, "largest norm of the gradient over all weights; 0: not clipped", minimum=0.0
+    )
+    ema: float = option(
+        0.0,
+        "momentum of the average of weights that is validated and saved, such as 0.999; 0: off",
+        minimum=0.0,
+        maximum=0.99999,
     )
     validation_fraction: float = option(
         0.1, "share of a folder's pictures held out, between 0 and 1", above=0.0, maximum=0.9

@@ -7,20 +7,25 @@ backend trains with them.
 
 from __future__ import annotations
 
+import abc
+
 import keras
+import numpy as np
 from keras import ops
 
+# Of Wang et al. 2003: what each of the five scales weighs, and the constants of SSIM at range 1.
+_SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+_WINDOW_PX, _WINDOW_STDDEV = 11, 1.5
+_C1, _C2 = 0.01**2, 0.03**2
 
-class PixelLoss(keras.losses.Loss):
-    """A per-pixel loss between (N, H, W, C) images of exactly equal shape.
 
-    Args:
-      name: A key of `PIXEL_ERRORS`.
-    """
+def make_loss(name: str) -> keras.losses.Loss:
+    """Returns a training loss by its name in `TrainConfig.loss`."""
+    return MultiScaleSsimLoss() if name == "ms-ssim" else PixelLoss(name)
 
-    def __init__(self, name: str = "mse", **kwargs):
-        super().__init__(name=name, **kwargs)
-        self.error = PIXEL_ERRORS[name]
+
+class ImageLoss(keras.losses.Loss):
+    """A loss between (N, H, W, C) images of exactly equal shape, in float32."""
 
     def call(self, y_true, y_pred):
         if len(y_true.shape) != len(y_pred.shape) or any(
@@ -30,12 +35,31 @@ class PixelLoss(keras.losses.Loss):
                 f"the target is {tuple(y_true.shape)} and the output {tuple(y_pred.shape)}:"
                 " expected equal shapes; they would broadcast silently"
             )
-        return ops.mean(self.error(ops.cast(y_true, "float32") - ops.cast(y_pred, "float32")), -1)
+        return self.compare(ops.cast(y_true, "float32"), ops.cast(y_pred, "float32"))
+
+    @abc.abstractmethod
+    def compare(self, y_true, y_pred):
+        """Returns the loss of float32 images that are known to fit."""
 
     def get_config(self):
         config = super().get_config()
         config.pop("fn", None)
         return config
+
+
+class PixelLoss(ImageLoss):
+    """A per-pixel loss.
+
+    Args:
+      name: A key of `PIXEL_ERRORS`.
+    """
+
+    def __init__(self, name: str = "mse", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.error = PIXEL_ERRORS[name]
+
+    def compare(self, y_true, y_pred):
+        return ops.mean(self.error(y_true - y_pred), -1)
 
 
 PIXEL_ERRORS = {
@@ -44,6 +68,66 @@ PIXEL_ERRORS = {
     # Charbonnier et al. 1994; epsilon 1e-3 as in Lai et al. 2017 (LapSRN).
     "charbonnier": lambda error: ops.sqrt(ops.square(error) + 1e-6),
 }
+
+
+class MultiScaleSsimLoss(ImageLoss):
+    """1 - MS-SSIM, over as many of the five scales as the images hold.
+
+    A scale needs 11 pixels for its window, so five need 176; on smaller patches the weights of
+    those that fit are stretched to sum to 1. Images under 11 pixels are refused.
+
+    Reference: Wang, Simoncelli and Bovik 2003; equals 1 - tf.image.ssim_multiscale.
+    """
+
+    def __init__(self, name: str = "ms-ssim", **kwargs):
+        super().__init__(name=name, **kwargs)
+
+    def compare(self, y_true, y_pred):
+        # Sizes are unknown while Keras builds symbolically; any number of scales will do there.
+        side = min(size or _WINDOW_PX for size in y_true.shape[1:3])
+        if side < _WINDOW_PX:
+            raise ValueError(
+                f"MS-SSIM of images of {side} pixels: expected at least {_WINDOW_PX}; use a larger"
+                " patch_size or another loss"
+            )
+        scales = 1
+        while scales < len(_SCALE_WEIGHTS) and side // 2**scales >= _WINDOW_PX:
+            scales += 1
+        weights = [w / sum(_SCALE_WEIGHTS[:scales]) for w in _SCALE_WEIGHTS[:scales]]
+        product = 1.0
+        for scale, weight in enumerate(weights):
+            luminance, contrast = _ssim_terms(y_true, y_pred)
+            term = luminance * contrast if scale == scales - 1 else contrast
+            # Negative where structure is inverted; a power of it would be no number.
+            product = product * ops.power(ops.maximum(ops.mean(term, (1, 2)), 1e-6), weight)
+            if scale < scales - 1:
+                y_true, y_pred = (
+                    ops.average_pool(image, 2, padding="same") for image in (y_true, y_pred)
+                )
+        return 1.0 - ops.mean(product, -1)
+
+
+def _ssim_terms(x, y):
+    """Returns the luminance and the contrast-structure term, (N, H - 10, W - 10, C) each."""
+    mean_x, mean_y = _window_mean(x), _window_mean(y)
+    product = mean_x * mean_y
+    squares = ops.square(mean_x) + ops.square(mean_y)
+    covariance = _window_mean(x * y) - product
+    variances = _window_mean(ops.square(x) + ops.square(y)) - squares
+    luminance = (2.0 * product + _C1) / (squares + _C1)
+    return luminance, (2.0 * covariance + _C2) / (variances + _C2)
+
+
+def _window_mean(image):
+    """Weighs (N, H, W, C) with the Gaussian window, without padding."""
+    offsets = np.arange(_WINDOW_PX) - _WINDOW_PX // 2
+    window = np.exp(-0.5 * (offsets / _WINDOW_STDDEV) ** 2)
+    window = (window / window.sum()).astype("float32")
+    channels = image.shape[-1]
+    for shape in ((-1, 1, 1, 1), (1, -1, 1, 1)):
+        kernel = ops.convert_to_tensor(np.repeat(window.reshape(shape), channels, 2))
+        image = ops.depthwise_conv(image, kernel, padding="valid")
+    return image
 
 
 class Psnr(keras.metrics.Metric):

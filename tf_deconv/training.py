@@ -100,8 +100,10 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
     def restore(image: np.ndarray) -> np.ndarray:
         return inference.restore_picture(saved, image, network.divisor, task.scale)
 
+    averaged = callbacks.AveragedWeights()
+
     def save_model() -> None:
-        saved.set_weights(round_to_float16(model.get_weights()))
+        saved.set_weights(round_to_float16(averaged.weights or model.get_weights()))
         runs.save_model(saved, folder / runs.MODEL_FILE, description)
 
     def write_preview() -> None:
@@ -120,7 +122,7 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
             description["data_sha256"],
         )
         try:
-            _fit(model, source, task, config, folder, first_epoch, [writer, stop_signals])
+            _fit(model, source, task, config, folder, first_epoch, [averaged, writer, stop_signals])
         except callbacks.Interrupted:
             if not (folder / runs.MODEL_FILE).exists():
                 save_model()  # Stopped within the first epoch: what there is beats nothing.
@@ -202,8 +204,13 @@ def compile_model(model: keras.Model, config: TrainConfig, device: Device, loss:
     steps = config.epochs * config.steps_per_epoch
     rate = keras.optimizers.schedules.CosineDecay(config.learning_rate, steps)
     model.compile(
-        optimizer=keras.optimizers.Adam(rate),
-        loss=losses.PixelLoss(loss),
+        optimizer=keras.optimizers.Adam(
+            rate,
+            global_clipnorm=config.clip_norm or None,
+            use_ema=config.ema > 0,
+            ema_momentum=config.ema or 0.99,
+        ),
+        loss=losses.make_loss(loss),
         metrics=[losses.Psnr()],
         jit_compile=device.jit_compile,
         steps_per_execution=_largest_divisor(config.steps_per_epoch, STEPS_PER_EXECUTION),
