@@ -58,7 +58,14 @@ class TrainConfig:
 
     network: str = option("article", "network to train")
     task: str = option("old-photo", "what the network learns to undo")
-    data: str = option(BUNDLED, "folder of pictures; 'bundled': the photographs in scikit-image")
+    data: str = option(
+        BUNDLED,
+        "folder of pictures; a .npy, .npz or IDX file, or a folder of them; 'keras:NAME' such as"
+        " keras:fashion_mnist; 'bundled': the photographs in scikit-image",
+    )
+    max_pixels: int = option(
+        2**28, "largest picture that is decoded, in pixels; larger ones are left out", minimum=1
+    )
     run_dir: str | None = option(
         None, "folder to write; a new runs/DATE-TASK-NETWORK when left out", type=str
     )

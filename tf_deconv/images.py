@@ -18,7 +18,7 @@ from tf_deconv.config import UserError, reason
 LUMINANCE_WEIGHTS = (0.299, 0.587, 0.114)
 
 # Only these decoders are ever started, whatever a file claims to be.
-_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 # What undoes each orientation of the EXIF standard (CIPA DC-008, tag 274).
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -72,7 +72,7 @@ def read_rgb(source: str | pathlib.Path | bytes) -> np.ndarray:
     """
     stream = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
-        with Image.open(stream, formats=_FORMATS) as image:
+        with Image.open(stream, formats=FORMATS) as image:
             image.load()
             return np.asarray(_upright_rgb(image))
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:

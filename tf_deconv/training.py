@@ -79,7 +79,12 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
     device = choose_device(config.device, config.precision)
     report(f"device: {device}")
 
-    source = load_source(config.data, config.patch_size, config.validation_fraction)
+    source = load_source(
+        config.data,
+        config.patch_size,
+        config.validation_fraction,
+        max_pixels=config.max_pixels,
+    )
     for line in _source_lines(config, source):
         report(line)
     samples = _make_samples(source, task, config)

@@ -1,0 +1,339 @@
+"""Stacks of pictures of one size: .npy and .npz arrays, and IDX files, MNIST's format.
+
+A stack is read as a stream, picture by picture, also out of a compressed file: none is ever in
+memory as a whole. Nothing is unpickled. Labels that lie beside the pictures (arrays of one or two
+dimensions, IDX files of labels) are not read yet; they belong to pictures by their index, which
+`Stack.read` keeps.
+
+References: numpy.lib.format (NEP 1) for .npy; http://yann.lecun.com/exdb/mnist/ for IDX.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import gzip
+import math
+import pathlib
+import re
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import BinaryIO
+
+import numpy as np
+
+from tf_deconv import images
+from tf_deconv.config import UserError, reason
+from tf_deconv.picture_files import printable
+from tf_deconv.picture_store import CHANNELS, StoreWriter
+
+ARRAY_SUFFIXES = (".npy", ".npz")
+# MNIST's names of picture files, also with the dot that some copies have for the second dash.
+_IDX_NAME = re.compile(r"images[-.]idx[34]-ubyte(\.gz)?$")
+_IDX_DTYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+_GZIP_MAGIC = b"\x1f\x8b"
+# What a damaged file raises in numpy, gzip and zipfile (RuntimeError: encrypted).
+_DAMAGE = (
+    *(OSError, EOFError, ValueError, SyntaxError, TypeError, tokenize.TokenError, zlib.error),
+    *(zipfile.BadZipFile, RuntimeError, NotImplementedError, MemoryError, OverflowError),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Stack:
+    """Pictures of one size that were not read yet.
+
+    Attributes:
+      name: For messages.
+      count: Number of pictures.
+      height: In pixels.
+      width: In pixels.
+      channels: 1 or 3, as stored.
+      read: Reads them in order, each (H, W, 3) uint8; raises UserError at damage.
+    """
+
+    name: str
+    count: int
+    height: int
+    width: int
+    channels: int
+    read: Callable[[], Iterator[np.ndarray]]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Layout:
+    """What a header says: the array, and the bytes that follow (None: not known)."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    fortran: bool = False
+    body_bytes: int | None = None
+
+
+def is_stack(path: pathlib.Path) -> bool:
+    """Returns whether a file is a stack: by its name, or by its first bytes."""
+    if path.suffix.lower() in ARRAY_SUFFIXES or _IDX_NAME.search(path.name):
+        return True
+    if path.suffix.lower() in images.SUFFIXES:
+        return False
+    try:
+        with _open_idx(path) as stream:
+            start = stream.read(4)
+    except _DAMAGE:
+        return False
+    return len(start) == 4 and start[:2] == b"\0\0" and start[2] in _IDX_DTYPES
+
+
+def list_idx(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Lists a folder's IDX files of pictures, by MNIST's names; not twice if also compressed."""
+    paths = {}
+    with contextlib.suppress(OSError):  # `images.list_pictures` says what is wrong with a folder.
+        for path in sorted(folder.iterdir()):
+            if _IDX_NAME.search(path.name) and path.is_file():
+                paths.setdefault(path.name.removesuffix(".gz"), path)
+    return list(paths.values())
+
+
+def list_arrays(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Lists a folder's .npy and .npz files."""
+    with contextlib.suppress(OSError):
+        return sorted(p for p in folder.iterdir() if p.suffix.lower() in ARRAY_SUFFIXES)
+    return []
+
+
+def open_stacks(paths: Iterable[pathlib.Path]) -> tuple[list[Stack], list[str]]:
+    """Reads the headers of stacks that belong together.
+
+    Returns:
+      The stacks, and "name: reason" of the parts that are left out.
+    Raises:
+      UserError: if one cannot be used, or if they differ in their number of channels.
+    """
+    stacks: list[Stack] = []
+    skipped: list[str] = []
+    for path in paths:
+        name = printable(path.name)
+        try:
+            if path.suffix.lower() == ".npz":
+                stacks += _open_npz(path, name, skipped)
+            else:
+                stacks.append(_open_plain(path, name))
+        except _DAMAGE as error:
+            raise UserError(f"stack {name!r} cannot be read: {reason(error)}") from error
+    if len({stack.channels for stack in stacks}) > 1:
+        counts = ", ".join(f"{stack.name} has {stack.channels}" for stack in stacks)
+        raise UserError(f"mixed channel counts: {counts}; expected one number; pick one stack")
+    return stacks, skipped
+
+
+def read_into(writer: StoreWriter, stacks: Iterable[Stack], _: int) -> list[str]:
+    """Reads stacks one after the other; like `picture_files.read_into`, but nothing is skipped."""
+    for stack in stacks:
+        for index, picture in enumerate(stack.read()):
+            writer.add(f"{stack.name}[{index}]", picture)
+    return []
+
+
+def of_array(name: str, array: np.ndarray) -> Stack:
+    """Makes a stack of an array in memory: (N, H, W), (N, H, W, 1) or (N, H, W, 3)."""
+    return _stack(name, _Layout(array.shape, array.dtype), lambda: iter(array))
+
+
+# --- Files. A reader yields the pictures as they are stored.
+
+
+def _open_plain(path: pathlib.Path, name: str) -> Stack:
+    """Opens a .npy or an IDX file."""
+    is_npy = path.suffix.lower() == ".npy"
+    open_file, read_header = (_open, _npy_header) if is_npy else (_open_idx, _idx_header)
+    with open_file(path) as stream:
+        layout = read_header(stream)
+        if not isinstance(stream, gzip.GzipFile):
+            body_bytes = path.stat().st_size - stream.tell()
+            layout = dataclasses.replace(layout, body_bytes=body_bytes)
+    if not is_npy and len(layout.shape) == 1:
+        raise UserError(
+            f"stack {name!r} holds labels: expected pictures, as in train-images-idx3-ubyte"
+        )
+
+    @contextlib.contextmanager
+    def open_body() -> Iterator[BinaryIO]:
+        with open_file(path) as stream:
+            read_header(stream)
+            yield stream
+
+    if layout.fortran:
+        return _stack(name, layout, lambda: iter(np.load(path, "r", allow_pickle=False)))
+    return _stack(name, layout, lambda: _stream(name, layout, open_body))
+
+
+def _open_npz(path: pathlib.Path, name: str, skipped: list[str]) -> list[Stack]:
+    stacks, others = [], []
+    with zipfile.ZipFile(path) as archive:
+        members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
+        for info in members:
+            part = f"{name}/{printable(info.filename.removesuffix('.npy'))}"
+            with archive.open(info) as stream:
+                layout = _npy_header(stream)
+                body_bytes = info.file_size - stream.tell()
+                layout = dataclasses.replace(layout, body_bytes=body_bytes)
+            if layout.dtype.hasobject:
+                others.append(f"{part}: holds Python objects, which are never unpickled")
+            elif len(layout.shape) < 3:
+                others.append(f"{part}: is {_words(layout)}, no stack of pictures")
+            else:
+                stacks.append(_stack(part, layout, _npz_reader(path, info.filename, part, layout)))
+    if not stacks:
+        found = "; ".join(others) or "no arrays at all"
+        raise UserError(
+            f"stack {name!r} holds no pictures ({found}): expected an array (N, H, W) or"
+            " (N, H, W, C)"
+        )
+    skipped += [line for line in others if "unpickled" in line]
+    return stacks
+
+
+def _npz_reader(
+    path: pathlib.Path, member: str, name: str, layout: _Layout
+) -> Callable[[], Iterator[np.ndarray]]:
+    @contextlib.contextmanager
+    def open_body() -> Iterator[BinaryIO]:
+        with zipfile.ZipFile(path) as archive, archive.open(member) as stream:
+            _npy_header(stream)
+            yield stream
+
+    def read_whole() -> Iterator[np.ndarray]:
+        # Its pictures are interleaved: the only kind of stack that has to fit in memory.
+        with np.load(path, allow_pickle=False) as arrays:
+            yield from arrays[member.removesuffix(".npy")]
+
+    return read_whole if layout.fortran else lambda: _stream(name, layout, open_body)
+
+
+def _open(path: pathlib.Path) -> BinaryIO:
+    return open(path, "rb")
+
+
+def _open_idx(path: pathlib.Path) -> BinaryIO:
+    """Opens a file, through gzip if its first bytes say so, whatever its name."""
+    with open(path, "rb") as stream:
+        compressed = stream.read(2) == _GZIP_MAGIC
+    return gzip.open(path, "rb") if compressed else open(path, "rb")
+
+
+def _npy_header(stream: BinaryIO) -> _Layout:
+    version = np.lib.format.read_magic(stream)
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    if version not in readers:  # (3, 0) is for names of fields: no stack has any.
+        raise ValueError(f"its format is {version}: expected a plain array, of format (1, 0)")
+    shape, fortran, dtype = readers[version](stream)
+    # One picture has the same bytes in both orders only if there is nothing to order.
+    return _Layout(shape, dtype, fortran and math.prod(shape) > 1)
+
+
+def _idx_header(stream: BinaryIO) -> _Layout:
+    magic = stream.read(4)
+    if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _IDX_DTYPES or not magic[3]:
+        raise ValueError(
+            f"its first bytes are {magic.hex() or 'missing'}: expected 00000803, an IDX file of"
+            " pictures"
+        )
+    sizes = stream.read(4 * magic[3])
+    if len(sizes) < 4 * magic[3]:
+        raise ValueError("it is cut short within its header")
+    shape = tuple(int(size) for size in np.frombuffer(sizes, ">u4"))
+    return _Layout(shape, np.dtype(_IDX_DTYPES[magic[2]]))
+
+
+def _stream(
+    name: str,
+    layout: _Layout,
+    open_body: Callable[[], contextlib.AbstractContextManager[BinaryIO]],
+) -> Iterator[np.ndarray]:
+    """Reads an array in C order along its first axis."""
+    count, *shape = layout.shape
+    size_bytes = math.prod(shape) * layout.dtype.itemsize
+    try:
+        with open_body() as stream:
+            for index in range(count):
+                block = stream.read(size_bytes)
+                if len(block) < size_bytes:
+                    raise UserError(
+                        f"stack {name!r} is cut short: holds {index} of {count} pictures"
+                    )
+                yield np.frombuffer(block, layout.dtype).reshape(shape)
+            # Also makes gzip and zip check their checksums, which they do at the very end.
+            if stream.read(1):
+                raise UserError(
+                    f"stack {name!r} is longer than the {count} pictures that its header says:"
+                    " expected nothing behind them"
+                )
+    except _DAMAGE as error:
+        raise UserError(f"stack {name!r} cannot be read: {reason(error)}") from error
+
+
+# --- Checks and conversion.
+
+
+def _stack(name: str, layout: _Layout, read_stored: Callable[[], Iterator[np.ndarray]]) -> Stack:
+    """Checks a header and makes the stack that converts what `read_stored` yields."""
+    shape, dtype = layout.shape, layout.dtype
+    fault = _fault(layout)
+    if fault:
+        raise UserError(f"stack {name!r} is {_words(layout)}: {fault}")
+    needed_bytes = math.prod(shape) * dtype.itemsize
+    if layout.body_bytes is not None and layout.body_bytes < needed_bytes:
+        complete = layout.body_bytes // (needed_bytes // shape[0])
+        raise UserError(f"stack {name!r} is cut short: holds {complete} of {shape[0]} pictures")
+
+    def read_rgb() -> Iterator[np.ndarray]:
+        for index, picture in enumerate(read_stored()):
+            yield _to_rgb(name, index, picture)
+
+    channels = 1 if len(shape) == 3 else shape[3]
+    return Stack(name, shape[0], shape[1], shape[2], channels, read_rgb)
+
+
+def _fault(layout: _Layout) -> str:
+    shape, dtype = layout.shape, layout.dtype
+    if dtype.hasobject:
+        return "Python objects are never unpickled; expected uint8, uint16 or float"
+    if dtype.kind != "f" and dtype not in (np.dtype(">u1"), np.dtype("<u2"), np.dtype(">u2")):
+        return "expected uint8, uint16 or float in 0 to 1; convert with array.astype('uint8')"
+    if len(shape) not in (3, 4):
+        return "expected (N, H, W) or (N, H, W, C)"
+    if min(shape) < 1:
+        return "it is empty; expected at least one picture"
+    if len(shape) == 3 and shape[2] <= 4:
+        return "it looks like one picture (H, W, C); expected a stack, as array[None] is"
+    if len(shape) == 4 and shape[3] not in (1, CHANNELS):
+        if shape[1] in (1, CHANNELS):
+            return "its channels come first; expected (N, H, W, C), as np.moveaxis(array, 1, 3) is"
+        return f"it has {shape[3]} channels; expected 1 or 3, as array[..., :3] has"
+    return ""
+
+
+def _words(layout: _Layout) -> str:
+    return f"an array {layout.shape} of {layout.dtype.name}"
+
+
+def _to_rgb(name: str, index: int, picture: np.ndarray) -> np.ndarray:
+    """Converts (H, W) or (H, W, C) as stored to (H, W, 3) uint8."""
+    if picture.dtype.kind == "f":
+        low, high = float(picture.min()), float(picture.max())
+        if not (low >= 0 and high <= 1):  # Also true of NaN.
+            raise UserError(
+                f"stack {name!r}: picture {index} has values from {low:g} to {high:g}: expected 0"
+                " to 1; divide by the largest value possible"
+            )
+        picture = images.to_uint8(picture.astype(np.float64))
+    elif picture.dtype.itemsize == 2:
+        picture = images.to_uint8(picture / np.float64(65535))
+    height, width = picture.shape[:2]
+    picture = picture.reshape(height, width, -1)  # (H, W, 1 or 3)
+    return np.ascontiguousarray(np.broadcast_to(picture, (height, width, CHANNELS)))
