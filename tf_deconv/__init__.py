@@ -13,6 +13,8 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "ExportConfig": "tf_deconv.config",
+    "RestoreConfig": "tf_deconv.config",
+    "Restorer": "tf_deconv.inference",
     "TrainConfig": "tf_deconv.config",
     "UserError": "tf_deconv.config",
     "NETWORKS": "tf_deconv.networks",
@@ -20,6 +22,8 @@ _PUBLIC = {
     "build_article": "tf_deconv.networks.article",
     "export": "tf_deconv.exporting",
     "load_model": "tf_deconv.runs",
+    "open_artifact": "tf_deconv.artifacts",
+    "restore": "tf_deconv.restoring",
     "train": "tf_deconv.training",
 }
 

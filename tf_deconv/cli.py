@@ -14,7 +14,15 @@ from typing import Any
 
 from tf_deconv import __version__
 from tf_deconv.checks import check_train_config
-from tf_deconv.config import ExportConfig, TrainConfig, UserError, read_config, reason, validate
+from tf_deconv.config import (
+    ExportConfig,
+    RestoreConfig,
+    TrainConfig,
+    UserError,
+    read_config,
+    reason,
+    validate,
+)
 from tf_deconv.files import silent_stderr
 from tf_deconv.networks import NETWORKS
 from tf_deconv.tasks import OPERATORS, TASKS
@@ -28,8 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
       arguments: Words after the program's name; those of the process when left out.
     Returns:
-      The exit code: 0, 1 when an export failed its check, 2 for a user's mistake, 128 + N after
-      signal N.
+      The exit code: 0, 1 when an export failed its check or a picture could not be restored, 2
+      for a user's mistake, 128 + N after signal N.
     """
     parser = _make_parser()
     options = vars(parser.parse_args(arguments))
@@ -84,7 +92,17 @@ def _export(options: dict[str, Any]) -> int:
     return EXIT_FAULT if result.failures else 0
 
 
-_COMMANDS = {"train": _train, "export": _export}
+def _restore(options: dict[str, Any]) -> int:
+    pictures = options.pop("pictures")
+    config = validate(RestoreConfig(**_gather(options, RestoreConfig)))
+    _import_tensorflow()
+    from tf_deconv.restoring import restore
+
+    result = restore(config, pictures, report=_print_line)
+    return EXIT_FAULT if result.failures else 0
+
+
+_COMMANDS = {"train": _train, "export": _export, "restore": _restore}
 
 
 def _make_parser() -> argparse.ArgumentParser:
@@ -120,6 +138,22 @@ def _make_parser() -> argparse.ArgumentParser:
         help=_help_of(ExportConfig, "model"),
     )
     _add_options(export, ExportConfig, {}, leave_out=("model",))
+
+    restore = commands.add_parser(
+        "restore",
+        help="restore pictures with a trained or exported model",
+        description="Restore pictures of any size with a trained or exported model. Bit depth,"
+        " transparency, colour profile, EXIF and file type stay where the format can hold them.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    restore.add_argument("model", metavar="MODEL", help=_help_of(RestoreConfig, "model"))
+    restore.add_argument(
+        "pictures",
+        nargs="+",
+        metavar="PICTURE",
+        help="picture files, or folders whose tree is kept",
+    )
+    _add_options(restore, RestoreConfig, {}, leave_out=("model",))
     return parser
 
 

@@ -133,7 +133,30 @@ class ExportConfig:
     )
 
 
-Config = TypeVar("Config", TrainConfig, ExportConfig)
+@dataclasses.dataclass(frozen=True)
+class RestoreConfig:
+    """Everything that decides how pictures are restored."""
+
+    model: str | None = option(
+        None, "run folder, .keras file, SavedModel folder or .tflite file", type=str
+    )
+    out: str = option("restored", "folder that receives the pictures, under the names they have")
+    tile_size: int = option(
+        0,
+        "side of the tiles that a picture is restored in, overlap included, in pixels; 0 chooses",
+        minimum=0,
+        maximum=2**16,
+    )
+    self_ensemble: bool = option(
+        False, "mean over the 8 flips and turns of each picture: 8 times slower, a little better"
+    )
+    skip_existing: bool = option(False, "leave out pictures that are in --out already")
+    max_pixels: int = option(
+        2**28, "largest picture that is read or written, in pixels", minimum=1, maximum=2**34
+    )
+
+
+Config = TypeVar("Config", TrainConfig, ExportConfig, RestoreConfig)
 
 
 def nearest(received: str, choices: Collection[str]) -> str:

@@ -108,6 +108,22 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(image, 0.0, 1.0) * 255).astype(np.uint8)
 
 
+def as_unit(pixels: np.ndarray) -> np.ndarray:
+    """Scales uint8 or uint16 to float32 [0, 1]; float becomes float32 and keeps its values."""
+    if pixels.dtype.kind == "f":
+        return pixels.astype(np.float32)
+    return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
+
+
+def as_pixels(image: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
+    """Undoes `as_unit`: rounds [0, 1] to an integer type, values outside clipped; float is kept."""
+    if np.dtype(dtype).kind == "f":
+        return image.astype(dtype)
+    # A network that diverged gives NaN, of which no integer exists: black, on every machine.
+    known = np.nan_to_num(np.clip(image, 0.0, 1.0), copy=False)
+    return np.rint(known * np.iinfo(dtype).max).astype(dtype)
+
+
 def luminance(image: np.ndarray) -> np.ndarray:
     """Converts float (..., 3) to grey (..., 1) by ITU-R BT.601; (..., 1) is returned as it is."""
     if image.shape[-1] == 1:

@@ -1,16 +1,36 @@
-"""Whole pictures through a Keras model, at any size."""
+"""Whole pictures of any size through a model, wherever it came from: one `Restorer` for all.
+
+`open_artifact` makes the same `Artifact` of a run folder, a `.keras` file, a SavedModel and a
+`.tflite` file; a `Restorer` takes pictures through it in tiles (`tiling`) that overlap by the
+network's reach (`receptive_field`), so that no tile shows. No more than the picture, the result
+and one tile in float32 is held.
+"""
 
 from __future__ import annotations
 
+import collections
+import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
+from tf_deconv import images, tiling
+from tf_deconv.config import UserError
 from tf_deconv.padding import pad_array
+from tf_deconv.tiling import Box
+
+# Side of a tile of the result unless asked for otherwise: the article's network takes 700 bytes for
+# each of its pixels.
+AUTOMATIC_TILE_PX = 512
+# With less than this to restore in a tile, memory is not what is short.
+_SMALLEST_CORE_PX = 16
+_MEMORY_ERRORS = (MemoryError, tf.errors.ResourceExhaustedError)
 
 
 def restore_picture(model: Any, image: np.ndarray, divisor: int, scale: int = 1) -> np.ndarray:
-    """Restores one picture.
+    """Restores one picture as a whole.
 
     Args:
       model: A Keras model of images (N, H, W, C).
@@ -56,3 +76,231 @@ def infer_divisor(model: Any, scale: int) -> int:
         if tuple(shape[1:3]) == (size * scale, size * scale):
             return divisor
     raise ValueError("no size up to 192 pixels comes out at a whole multiple of itself")
+
+
+@dataclasses.dataclass(frozen=True)
+class Artifact:
+    """A model that runs, of any format.
+
+    Attributes:
+      run: (1, H, W, channels_in) float32 in [0, 1] to (1, H * scale, W * scale, channels_out).
+      channels_in: 1 takes luminance, 3 colour, 4 colour and which pixels are known.
+      channels_out: 1 or 3.
+      divisor: What H and W are multiples of.
+      scale: Output pixels per input pixel along each axis.
+      reach_px: How far the network sees (`receptive_field`); None: further than a tile is large.
+      sizes: The only (height, width) that `run` takes; empty where it takes all.
+    """
+
+    run: Callable[[np.ndarray], np.ndarray]
+    channels_in: int
+    channels_out: int
+    divisor: int
+    scale: int
+    reach_px: int | None
+    sizes: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self):
+        if self.channels_in not in (1, 3, 4) or self.channels_out not in (1, 3):
+            raise UserError(
+                f"the model takes {self.channels_in} channels and gives {self.channels_out}:"
+                " expected 1 (grey), 3 (colour) or 4 (colour and mask) in, and 1 or 3 out"
+            )
+
+
+class Restorer:
+    """Restores pictures of any size with an artifact.
+
+    Attributes:
+      artifact: The model.
+      tile_px: Side of a tile with its overlap; it shrinks when memory runs out.
+    """
+
+    def __init__(self, artifact: Artifact, tile_px: int = 0, self_ensemble: bool = False):
+        """Prepares.
+
+        Args:
+          artifact: The model.
+          tile_px: Side of a tile, its overlap included; 0 chooses. A `.tflite` file has sizes of
+            its own, of which none larger than this is taken.
+          self_ensemble: Whether to take the mean over the 8 flips and turns of a picture.
+        Raises:
+          UserError: if the tile is too small for the network's reach.
+        """
+        self.artifact = artifact
+        self._symmetries = tiling.ALL_SYMMETRIES if self_ensemble else tiling.AS_IT_IS
+        reach, divisor = artifact.reach_px, artifact.divisor
+        self._margin_px = 2 * (reach + -reach % divisor) if reach is not None else 0
+        automatic = max(AUTOMATIC_TILE_PX // artifact.scale, 4 * self._margin_px)
+        self.tile_px = tile_px or automatic
+        if reach is not None and self.tile_px < self._margin_px + divisor:
+            raise UserError(
+                f"tile_size={tile_px}: expected at least {self._margin_px + divisor}, the network's"
+                f" overlap of {self._margin_px // 2} on either side and its divisor, {divisor}"
+            )
+        self._sizes = list(artifact.sizes)
+        if tile_px and artifact.sizes:
+            self._sizes = [size for size in artifact.sizes if max(size) <= tile_px]
+            if not self._sizes:
+                have = ", ".join(f"{height}x{width}" for height, width in artifact.sizes)
+                raise UserError(f"tile_size={tile_px}: expected one of the model's sizes, {have}")
+
+    def restore(
+        self, image: np.ndarray, progress: Callable[[float], None] | None = None
+    ) -> np.ndarray:
+        """Restores a picture.
+
+        Args:
+          image: (H, W, 1), (H, W, 3) or, with transparency, (H, W, 4); uint8, uint16, or float in
+            [0, 1]; H and W >= 1. Channels are made to fit: luminance of colour, or grey repeated. A
+            network of 4 channels fills in the transparent pixels.
+          progress: Receives the part that is done, in [0, 1], after each tile.
+        Returns:
+          (H * scale, W * scale, channels_out) of the picture's type; float32 is not clipped.
+        Raises:
+          MemoryError: if even small tiles do not fit.
+          UserError: if a model of fixed sizes cannot tile a picture of this size.
+        """
+        height, width = image.shape[:2]
+        scale = self.artifact.scale
+        dtype = np.float32 if image.dtype.kind == "f" else image.dtype
+        restored = np.empty((height * scale, width * scale, self.artifact.channels_out), dtype)
+        pending = collections.deque([Box(0, 0, height, width)])
+        done = 0
+        while pending:
+            core = pending.popleft()
+            longest = self._longest_core(height, width)
+            if core.height > longest[0] or core.width > longest[1]:
+                pending.extendleft(reversed(tiling.split(core, *longest)))
+                continue
+            try:
+                pixels = self._restore_core(image, core)
+            except _MEMORY_ERRORS as error:
+                self._shrink(core, error)
+                pending.appendleft(core)
+                continue
+            core.scaled(scale).of(restored)[...] = images.as_pixels(pixels, dtype)
+            done += core.height * core.width
+            if progress is not None:
+                progress(done / (height * width))
+        return restored
+
+    def _restore_core(self, image: np.ndarray, core: Box) -> np.ndarray:
+        """Returns the core's pixels, (height * scale, width * scale, C') float32."""
+        total = None
+        for symmetry in self._symmetries:
+            turned = symmetry.apply(image)
+            place = symmetry.place(core, *image.shape[:2])
+            pixels = symmetry.undo(self._restore_place(turned, place))
+            total = pixels if total is None else total + pixels
+        return total / np.float32(len(self._symmetries)) if len(self._symmetries) > 1 else total
+
+    def _restore_place(self, image: np.ndarray, core: Box) -> np.ndarray:
+        artifact = self.artifact
+        size = self._window_size(*image.shape[:2])
+        spans, indices = [], []
+        sides = ((core.top, core.bottom), (core.left, core.right))
+        for axis, (start, stop) in enumerate(sides):
+            length = size[axis] if size else None
+            side = tiling.padded_side(image.shape[axis], artifact.divisor, length or 1)
+            if size and size == image.shape[:2]:
+                side = length  # The graph pads what no divisor divides.
+            reach = side if artifact.reach_px is None else artifact.reach_px
+            span = tiling.window_along(start, stop, side, reach, artifact.divisor, length)
+            spans.append(span)
+            indices.append(tiling.mirrored_rows(*span, image.shape[axis]))
+        (top, bottom), (left, right) = spans
+        pixels = image[np.ix_(*indices)]
+        restored = artifact.run(_fit_channels(pixels, artifact.channels_in)[np.newaxis])[0]
+        expected = ((bottom - top) * artifact.scale, (right - left) * artifact.scale)
+        if restored.shape != (*expected, artifact.channels_out):
+            raise ValueError(
+                f"the model made {restored.shape} of {pixels.shape}: expected"
+                f" {(*expected, artifact.channels_out)}"
+            )
+        window = Box(top, left, bottom, right)
+        return core.relative_to(window).scaled(artifact.scale).of(restored)
+
+    def _longest_core(self, height: int, width: int) -> tuple[int, int]:
+        """Returns the largest (height, width) that one window restores in every symmetry."""
+        artifact = self.artifact
+        if not artifact.sizes:
+            if artifact.reach_px is None:
+                return height, width
+            core = self.tile_px - self._margin_px
+            core = max(artifact.divisor, core - core % artifact.divisor)
+            return core, core
+        longest = [height, width]
+        for symmetry in self._symmetries:
+            turned = symmetry.size(height, width)
+            size = self._window_size(*turned)
+            for axis in (0, 1):
+                core = _core_along(artifact, size[axis], turned[axis])
+                original = 1 - axis if symmetry.turns % 2 else axis
+                longest[original] = min(longest[original], core)
+        return longest[0], longest[1]
+
+    def _window_size(self, height: int, width: int) -> tuple[int, int] | None:
+        """Chooses among an artifact's fixed sizes; None where any goes.
+
+        Returns:
+          The picture's own size; or else the largest one that lies inside the picture, where the
+          network sees the true borders; or else the smallest one around it, with mirrored pixels.
+        """
+        if not self.artifact.sizes:
+            return None
+        if (height, width) in self._sizes:
+            return height, width
+        divisor = self.artifact.divisor
+        sides = [tiling.padded_side(side, divisor) for side in (height, width)]
+        usable = [
+            size
+            for size in self._sizes
+            if not any(side % divisor for side in size)
+            and all(_core_along(self.artifact, *pair) >= 1 for pair in zip(size, sides))
+        ]
+        inside = [size for size in usable if all(a <= b for a, b in zip(size, sides))]
+        if inside:
+            return max(inside, key=lambda size: size[0] * size[1])
+        if usable:
+            return min(usable, key=lambda size: size[0] * size[1])
+        have = ", ".join(f"{height}x{width}" for height, width in self._sizes)
+        raise UserError(
+            f"{width}x{height} pixels cannot be cut into tiles of this model's sizes ({have}): use"
+            " its SavedModel, or export with a larger --larger-size"
+        )
+
+    def _shrink(self, core: Box, error: Exception) -> None:
+        """Makes tiles smaller after memory ran out."""
+        if self.artifact.sizes:
+            size = max(self._sizes, key=lambda size: size[0] * size[1])
+            if len(self._sizes) > 1:
+                self._sizes.remove(size)
+                return
+        elif self.artifact.reach_px is not None:
+            side = max(core.height, core.width) // 2
+            if side >= max(_SMALLEST_CORE_PX, self.artifact.divisor):
+                self.tile_px = side + self._margin_px
+                return
+        raise MemoryError("not enough memory, even for the smallest tile") from error
+
+
+def _core_along(artifact: Artifact, length: int, side: int) -> int:
+    """Returns how much of a side a window of a fixed length restores."""
+    side = tiling.padded_side(side, artifact.divisor) if side != length else side
+    reach = side if artifact.reach_px is None else artifact.reach_px
+    return tiling.longest_core(length, side, reach, artifact.divisor)
+
+
+def _fit_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
+    """Turns (H, W, 1, 3 or 4) of any type into (H, W, channels) float32 in [0, 1]."""
+    image = images.as_unit(pixels)
+    known = np.round(image[..., 3:]) if image.shape[-1] == 4 else np.ones_like(image[..., :1])
+    image = image[..., :3]
+    if channels == 1:
+        return images.luminance(image).astype(np.float32)
+    image = np.broadcast_to(image, (*image.shape[:2], 3))
+    if channels == 4:
+        # As in the exported `serve_bytes`: what is transparent is missing.
+        image = np.concatenate([image * known, known], axis=-1)
+    return np.ascontiguousarray(image)

@@ -12,7 +12,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from tf_deconv import data, files, images, inference, runs, sources
+from tf_deconv import artifacts, data, files, images, inference, runs, sources
+from tf_deconv.artifacts import to_float32
 from tf_deconv.config import BUNDLED, ExportConfig, UserError, validate
 from tf_deconv.devices import choose_device
 from tf_deconv.exporting import manifest as manifests
@@ -99,20 +100,6 @@ def export(config: ExportConfig, report: Callable[[str], None] = print) -> Expor
     return ExportResult(target if good else None, tuple(reports), failures)
 
 
-def to_float32(model: keras.Model) -> keras.Model:
-    """Copies a model with every layer in float32; mixed precision does not convert."""
-
-    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
-        config = layer.get_config()
-        if "dtype" in config:
-            config["dtype"] = "float32"
-        return layer.__class__.from_config(config)
-
-    copy = keras.models.clone_model(model, clone_function=clone)
-    copy.set_weights(model.get_weights())
-    return copy
-
-
 def _write_files(
     reference: Reference,
     staging: pathlib.Path,
@@ -168,11 +155,15 @@ def _complete(
     preview = path.with_name("preview.png")
     if preview.is_file():
         shutil.copyfile(preview, staging / preview.name)
+    reach = artifacts.reach_of(reference.model, reference.divisor, reference.scale)
     contract = {
         "channels_in": reference.model.input_shape[-1],
         "channels_out": reference.model.output_shape[-1],
         "divisor": reference.divisor,
         "scale": reference.scale,
+        # Pixels; null for a network that sees the whole picture.
+        "receptive_field": None if reach is None else 2 * reach + 1,
+        "tile_overlap": None if reach is None else reach + -reach % reference.divisor,
         "tflite_sizes": [list(size) for size in reference.sizes],
         "parameters": reference.model.count_params(),
     }

@@ -1,0 +1,234 @@
+"""Models of every format, opened as the same `Artifact`: Keras, SavedModel and TFLite.
+
+What the file itself does not tell (divisor, scale, reach) comes from the manifest beside it, and is
+measured where there is none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tf_deconv import inference, receptive_field, runs
+from tf_deconv.config import UserError, reason
+from tf_deconv.inference import Artifact
+
+_EXPECTED = "expected a run folder, a .keras file, a SavedModel folder or a .tflite file"
+
+
+def find_artifact(path: pathlib.Path) -> tuple[str, pathlib.Path]:
+    """Finds out what a path is, from what it holds.
+
+    Args:
+      path: A run folder, a `.keras` file, a SavedModel (the version folder, or the folder of all
+        versions: the highest is taken) or a `.tflite` file.
+    Returns:
+      "keras", "saved_model" or "tflite", and the file or folder itself.
+    Raises:
+      UserError: if it is none of them.
+    """
+    if path.is_dir():
+        if (path / "saved_model.pb").is_file():
+            return "saved_model", path
+        if (path / runs.MODEL_FILE).is_file():
+            return "keras", path / runs.MODEL_FILE
+        versions = [
+            folder
+            for folder in path.iterdir()
+            if re.fullmatch(r"[0-9]+", folder.name) and (folder / "saved_model.pb").is_file()
+        ]
+        if versions:
+            return "saved_model", max(versions, key=lambda folder: int(folder.name))
+        raise UserError(f"folder {str(path)!r} holds no model: {_EXPECTED}")
+    if not path.is_file():
+        raise UserError(f"{str(path)!r} does not exist: {_EXPECTED}")
+    with open(path, "rb") as stream:
+        head = stream.read(8)
+    if head[4:] == b"TFL3":
+        return "tflite", path
+    if head[:2] == b"PK":
+        return "keras", path
+    raise UserError(f"{str(path)!r} is no model: {_EXPECTED}")
+
+
+def open_artifact(path: str | pathlib.Path) -> Artifact:
+    """Opens a model.
+
+    Args:
+      path: As for `find_artifact`.
+    Returns:
+      The model, ready to run.
+    Raises:
+      UserError: if there is none, or it is no model of pictures.
+    """
+    kind, found = find_artifact(pathlib.Path(path))
+    opener = {"keras": _open_keras, "saved_model": _open_saved_model, "tflite": _open_tflite}[kind]
+    return opener(found)
+
+
+def keras_artifact(model: Any, divisor: int, scale: int) -> Artifact:
+    """Wraps a Keras model of any height and width; its reach is computed, or else measured."""
+    import keras
+
+    def run(batch: np.ndarray) -> np.ndarray:
+        return keras.ops.convert_to_numpy(model(batch, training=False)).astype(np.float32)
+
+    channels_in, channels_out = model.input_shape[-1], model.output_shape[-1]
+    if model.input_shape[1] is not None or model.input_shape[2] is not None:
+        raise UserError(
+            f"the model takes {model.input_shape[1]}x{model.input_shape[2]} pixels alone: expected"
+            " one that was built with height and width None"
+        )
+    return Artifact(run, channels_in, channels_out, divisor, scale, reach_of(model, divisor, scale))
+
+
+def reach_of(model: Any, divisor: int, scale: int) -> int | None:
+    """Returns a Keras model's reach in pixels, from its layers or else measured; None: no limit."""
+    import keras
+
+    reach = receptive_field.compute_reach(model, scale)
+    if reach is not None:
+        return reach
+
+    def run(batch: np.ndarray) -> np.ndarray:
+        return keras.ops.convert_to_numpy(model(batch, training=False))
+
+    return receptive_field.measure_reach(run, model.input_shape[-1], divisor, scale)
+
+
+def to_float32(model: Any) -> Any:
+    """Copies a model with every layer in float32; mixed precision does not convert."""
+    import keras
+
+    def clone(layer: Any) -> Any:
+        config = layer.get_config()
+        if "dtype" in config:
+            config["dtype"] = "float32"
+        return layer.__class__.from_config(config)
+
+    copy = keras.models.clone_model(model, clone_function=clone)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _open_keras(path: pathlib.Path) -> Artifact:
+    model = runs.load_model(path)
+    if any(layer.compute_dtype != "float32" for layer in model.layers if layer.weights):
+        model = to_float32(model)
+    description = runs.read_description(path)
+    try:
+        scale = description.get("scale") or inference.infer_scale(model)
+        divisor = description.get("divisor") or inference.infer_divisor(model, scale)
+    except ValueError as error:
+        raise UserError(f"{str(path)!r} is not fully convolutional: {reason(error)}") from error
+    return keras_artifact(model, divisor, scale)
+
+
+def _open_saved_model(folder: pathlib.Path) -> Artifact:
+    try:
+        loaded = tf.saved_model.load(os.fspath(folder))
+        signature = loaded.signatures["serving_default"]
+        inputs = signature.structured_input_signature[1]
+        outputs = signature.structured_outputs
+        (name, spec), (result, shape) = *inputs.items(), *outputs.items()
+        if spec.dtype != tf.float32 or spec.shape.rank != 4 or shape.shape.rank != 4:
+            raise ValueError("serving_default takes no picture (N, H, W, C) of float32")
+        if spec.shape[1] is not None or spec.shape[2] is not None:
+            raise ValueError("serving_default takes pictures of one size alone")
+        channels = spec.shape[3]
+    except Exception as error:  # A damaged folder raises whatever TensorFlow stumbled over.
+        raise UserError(
+            f"{str(folder)!r} is no SavedModel of pictures: {_first_line(error)}"
+        ) from error
+
+    def run(batch: np.ndarray, _keep: Any = loaded) -> np.ndarray:
+        return signature(**{name: tf.constant(batch)})[result].numpy()
+
+    known = _read_manifest(folder.parent, f"{folder.name}/")
+    return _complete(run, channels, known, str(folder))
+
+
+def _open_tflite(path: pathlib.Path) -> Artifact:
+    from ai_edge_litert.interpreter import Interpreter
+
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    runners, channels = {}, set()
+    try:
+        interpreter = Interpreter(model_content=path.read_bytes(), num_threads=threads)
+        for name in interpreter.get_signature_list():
+            runner = interpreter.get_signature_runner(name)
+            ((argument, details),) = runner.get_input_details().items()
+            ((result, _),) = runner.get_output_details().items()
+            batch, height, width, count = map(int, details["shape"])
+            if batch != 1 or details["dtype"] is not np.float32:
+                raise ValueError(f"signature {name} takes no single picture of float32")
+            runners[height, width] = (runner, argument, result)
+            channels.add(count)
+        (channels_in,) = channels
+    except Exception as error:  # The runtime raises ValueError, RuntimeError and others.
+        raise UserError(
+            f"{str(path)!r} is no TFLite file with signatures restore_HxW: {_first_line(error)}"
+        ) from error
+
+    def run(image: np.ndarray) -> np.ndarray:
+        runner, argument, result = runners[image.shape[1:3]]
+        return runner(**{argument: image})[result]
+
+    sizes = tuple(sorted(runners, key=lambda size: size[0] * size[1]))
+    known = _read_manifest(path.parent.parent, f"{path.parent.name}/{path.name}")
+    return _complete(run, channels_in, known, str(path), sizes)
+
+
+def _complete(
+    run: Any,
+    channels: int,
+    known: dict[str, Any],
+    name: str,
+    sizes: tuple[tuple[int, int], ...] = (),
+) -> Artifact:
+    """Measures what no manifest tells."""
+    size = sizes[-1] if sizes else None
+    height, width = size or (64, 64)
+    probe = run(np.zeros((1, height, width, channels), np.float32))
+    scale, channels_out = probe.shape[1] // height, probe.shape[-1]
+    if scale < 1 or probe.shape[1:3] != (height * scale, width * scale):
+        raise UserError(f"{name!r} makes {probe.shape[1:3]} of {height, width}: no whole multiple")
+    divisor, field = known.get("divisor"), known.get("receptive_field")
+    if not _is_count(divisor):
+        try:
+            divisor = receptive_field.measure_divisor(run, channels, scale, size)
+        except ValueError:
+            # It sees too far to tell: whole pictures are right at any divisor that it pads to.
+            return Artifact(run, channels, channels_out, 1, scale, None, sizes)
+    if _is_count(field):
+        reach = field // 2
+    elif "receptive_field" in known and field is None:
+        reach = None
+    else:
+        reach = receptive_field.measure_reach(run, channels, divisor, scale, size)
+    return Artifact(run, channels, channels_out, divisor, scale, reach, sizes)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 1
+
+
+def _read_manifest(folder: pathlib.Path, file: str) -> dict[str, Any]:
+    """Returns the manifest of a model's folder if it tells of this file, or else {}."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        # An older version beside a newer manifest may be another network.
+        listed = any(entry["file"] == file for entry in manifest["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return manifest if listed else {}
+
+
+def _first_line(error: Exception) -> str:
+    return reason(error)[:200]

@@ -1,0 +1,230 @@
+"""`restore`: picture files through a model, each to a file of the same name in another folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from PIL import Image
+
+from tf_deconv import files, images, picture_io
+from tf_deconv.artifacts import find_artifact, open_artifact
+from tf_deconv.config import RestoreConfig, UserError, reason, validate
+from tf_deconv.devices import choose_device
+from tf_deconv.inference import Restorer
+from tf_deconv.picture_files import printable
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One picture: where it is, and where the restored one goes."""
+
+    source: pathlib.Path
+    target: pathlib.Path
+
+
+@dataclasses.dataclass(frozen=True)
+class RestoreResult:
+    """What became of the pictures.
+
+    Attributes:
+      restored: Files that were written.
+      skipped: Files that existed already.
+      failures: "picture: reason" of each one that could not be restored.
+    """
+
+    restored: tuple[pathlib.Path, ...]
+    skipped: tuple[pathlib.Path, ...]
+    failures: tuple[str, ...]
+
+
+def restore(
+    config: RestoreConfig, pictures: Sequence[str], report: Callable[[str], None] = print
+) -> RestoreResult:
+    """Restores pictures.
+
+    Args:
+      config: All options.
+      pictures: Picture files, and folders whose tree is kept.
+      report: Receives lines for the user.
+    Returns:
+      What was written, what was there already, and what failed and why.
+    Raises:
+      UserError: if nothing could be restored at all: no model, no picture, no place to write.
+    """
+    config = validate(config)
+    if config.model is None:
+        raise UserError("model=None: expected a run folder, .keras, SavedModel or .tflite")
+    out = pathlib.Path(config.out)
+    find_artifact(pathlib.Path(config.model))
+    jobs = plan_jobs(pictures, out)
+    waiting = [job for job in jobs if not (config.skip_existing and job.target.exists())]
+    left = set(waiting)
+    skipped = tuple(job.target for job in jobs if job not in left)
+    if skipped:
+        report(f"{len(skipped)} pictures are there already and were skipped")
+    if not waiting:
+        return RestoreResult((), skipped, ())
+    choose_device("auto", "float32")
+    restorer = Restorer(open_artifact(config.model), config.tile_size, config.self_ensemble)
+    files.make_folder(out)
+
+    restored, failures = [], []
+    for number, job in enumerate(waiting, start=1):
+        name, started = printable(str(job.source)), time.perf_counter()
+        head = f"[{number}/{len(waiting)}] {name}"
+        progress = _Progress(head)
+        try:
+            notes = restore_file(restorer, job, config.max_pixels, progress)
+        except Exception as error:  # Runtimes raise what they like; the other pictures go on.
+            progress.clear()
+            failures.append(f"{name}: {reason(error)}")
+            report(f"{head}: FAILED")
+            continue
+        progress.clear()
+        restored.append(job.target)
+        report(f"{head} -> {printable(str(job.target))}  {time.perf_counter() - started:.1f} s")
+        for note in notes:
+            report(f"  note: {note}")
+    if failures:
+        report(f"{len(failures)} of {len(waiting)} pictures could not be restored:")
+        for failure in failures:
+            report(f"  {failure}")
+    return RestoreResult(tuple(restored), skipped, tuple(failures))
+
+
+def plan_jobs(pictures: Sequence[str], out: pathlib.Path) -> list[Job]:
+    """Finds the pictures and where each one goes.
+
+    Raises:
+      UserError: if a path does not exist, a folder holds no picture, two pictures would go to one
+        file, or one would be written over a picture that is read.
+    """
+    sources: list[tuple[pathlib.Path, pathlib.Path]] = []
+    for path in map(pathlib.Path, pictures):
+        if path.is_dir():
+            # Restored pictures inside the folder are no input of a second run.
+            found = [
+                (file, file.relative_to(path))
+                for file in images.list_pictures(path)
+                if not _is_below(file, out) or _is_below(path, out)
+            ]
+            if not found:
+                raise UserError(f"folder {str(path)!r} holds no picture outside --out {str(out)!r}")
+            sources += found
+        elif path.exists():
+            sources.append((path, pathlib.Path(path.name)))
+        else:
+            raise UserError(f"{str(path)!r} does not exist: expected pictures, or folders of them")
+    names = {relative for _, relative in sources}
+    inputs = {_identity(path) for path, _ in sources}
+    jobs: dict[pathlib.Path, Job] = {}
+    for path, relative in sources:
+        target = out / _output_name(relative, names)
+        if target in jobs and _identity(jobs[target].source) != _identity(path):
+            raise UserError(
+                f"{str(jobs[target].source)!r} and {str(path)!r} would both be written to"
+                f" {str(target)!r}: restore them one after the other, each to its own --out"
+            )
+        if target.exists() and _identity(target) in inputs:
+            raise UserError(
+                f"{str(path)!r} would be written over {str(target)!r}, which is an input: choose"
+                " another --out"
+            )
+        jobs[target] = Job(path, target)
+    return list(jobs.values())
+
+
+def _output_name(relative: pathlib.Path, names: set[pathlib.Path]) -> pathlib.Path:
+    """GIF becomes PNG; "x.gif" beside "x.png" becomes "x.gif.png"."""
+    if relative.suffix.lower() != ".gif":
+        return relative
+    renamed = relative.with_suffix(".png")
+    return relative.with_name(relative.name + ".png") if renamed in names else renamed
+
+
+def _identity(path: pathlib.Path) -> tuple[int, int]:
+    """Names a file whatever link leads to it."""
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def _is_below(path: pathlib.Path, folder: pathlib.Path) -> bool:
+    return pathlib.Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
+def restore_file(
+    restorer: Restorer,
+    job: Job,
+    max_pixels: int,
+    progress: Callable[[float], None] | None = None,
+) -> tuple[str, ...]:
+    """Restores one file.
+
+    Args:
+      restorer: The model.
+      job: From where to where; folders on the way are made.
+      max_pixels: Larger pictures are refused.
+      progress: Receives the part that is done, in [0, 1].
+    Returns:
+      What could not be kept, one line each.
+    Raises:
+      ValueError, OSError, MemoryError, UserError: if it cannot be read, restored or written.
+    """
+    picture = picture_io.read_picture(job.source, max_pixels)
+    pixels, alpha, scale = picture.pixels, picture.alpha, restorer.artifact.scale
+    height, width = pixels.shape[:2]
+    if height * width * scale * scale > max_pixels:
+        raise ValueError(
+            f"{width}x{height} pixels become {width * scale}x{height * scale}: more than"
+            f" --max-pixels {max_pixels}"
+        )
+    if restorer.artifact.channels_in == 4 and alpha is not None:
+        if pixels.shape[-1] == 1:
+            pixels = np.broadcast_to(pixels, (height, width, 3))
+        pixels, alpha = np.concatenate([pixels, alpha], axis=-1), None
+    # The decoded picture is let go before the result is encoded.
+    picture = dataclasses.replace(picture, pixels=np.empty((0, 0, 3), np.uint8), alpha=None)
+    pixels = restorer.restore(pixels, progress)
+    alpha = None if alpha is None else np.ascontiguousarray(alpha)
+    if alpha is not None and scale > 1:
+        alpha = _enlarge(alpha, scale)
+    job.target.parent.mkdir(parents=True, exist_ok=True)
+    result = dataclasses.replace(picture, pixels=pixels, alpha=alpha)
+    return picture.notes + picture_io.write_picture(result, job.target)
+
+
+def _enlarge(alpha: np.ndarray, scale: int) -> np.ndarray:
+    """Enlarges (H, W, 1) uint8 or uint16 by bicubic interpolation."""
+    size = (alpha.shape[1] * scale, alpha.shape[0] * scale)
+    plane = Image.fromarray(images.as_unit(alpha[..., 0]))
+    enlarged = np.asarray(plane.resize(size, Image.Resampling.BICUBIC))
+    return images.as_pixels(enlarged, alpha.dtype)[..., np.newaxis]
+
+
+class _Progress:
+    """A bar on a terminal; nothing where the output goes to a file."""
+
+    _WIDTH = 30
+
+    def __init__(self, head: str):
+        self._head = head
+        self._shown = sys.stdout.isatty()
+        self._drawn = False
+
+    def __call__(self, part: float) -> None:
+        if not self._shown or part >= 1:
+            return
+        full = int(part * self._WIDTH)
+        bar = "#" * full + "." * (self._WIDTH - full)
+        print(f"\r{self._head} {bar} {100 * part:3.0f}%", end="", flush=True)
+        self._drawn = True
+
+    def clear(self) -> None:
+        if self._drawn:
+            print("\r\033[K", end="", flush=True)
