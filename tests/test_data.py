@@ -271,7 +271,7 @@ def test_a_whole_picture_is_degraded_the_same_way_twice(rng, task):
 def test_another_seed_degrades_a_whole_picture_otherwise(rng):
     picture = rng.integers(0, 256, (13, 17, 3), np.uint8)
     one, other = (data.degrade_picture(picture, TASKS["denoise"], seed)[0] for seed in (4, 5))
-    assert np.all(one != other) or np.mean(one != other) > 0.8
+    assert np.mean(one != other) > 0.5
 
 
 # --- What the data layer stands on loads without TensorFlow.

@@ -13,6 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_deconv.images import LUMINANCE_WEIGHTS
+from tf_deconv.padding import mirrored
 from tf_deconv.tasks import OPERATORS, Task, parse_chain
 
 # Standard deviation of a camera's read noise, as a share of white, beside its photon noise.
@@ -168,12 +169,7 @@ def _filter(image: tf.Tensor, kernel: tf.Tensor, rows: int, columns: int) -> tf.
 def _mirror(image: tf.Tensor, count: int, axis: int) -> tf.Tensor:
     """Mirrors `count` rows or columns onto both ends; works for any size, unlike `tf.pad`."""
     size = tf.shape(image)[axis]
-    return tf.gather(image, _mirrored(tf.range(-count, size + count), size), axis=axis)
-
-
-def _mirrored(index: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    within = index % (2 * size)
-    return tf.minimum(within, 2 * size - 1 - within)
+    return tf.gather(image, mirrored(tf.range(-count, size + count), size), axis=axis)
 
 
 def jpeg(image: tf.Tensor, quality: Any, _: tf.Tensor, __: float = 0.0) -> tf.Tensor:
@@ -237,7 +233,7 @@ def _resize(image: tf.Tensor, down: int, up: int, axis: int) -> tf.Tensor:
         weight = (
             weight[:, tf.newaxis, tf.newaxis] if axis == 0 else weight[tf.newaxis, :, tf.newaxis]
         )
-        result += weight * tf.gather(image, _mirrored(index[:, tap], size), axis=axis)
+        result += weight * tf.gather(image, mirrored(index[:, tap], size), axis=axis)
     shape = image.shape.as_list()
     shape[axis] = static * up // down if static else None
     return tf.ensure_shape(tf.clip_by_value(result, 0.0, 1.0), shape)

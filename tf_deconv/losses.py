@@ -7,8 +7,6 @@ backend trains with them.
 
 from __future__ import annotations
 
-import abc
-
 import keras
 import numpy as np
 from keras import ops
@@ -25,7 +23,10 @@ def make_loss(name: str) -> keras.losses.Loss:
 
 
 class ImageLoss(keras.losses.Loss):
-    """A loss between (N, H, W, C) images of exactly equal shape, in float32."""
+    """A loss between (N, H, W, C) images of exactly equal shape, in float32.
+
+    A subclass gives `compare(y_true, y_pred)`, of images that are known to fit.
+    """
 
     def call(self, y_true, y_pred):
         if len(y_true.shape) != len(y_pred.shape) or any(
@@ -36,15 +37,6 @@ class ImageLoss(keras.losses.Loss):
                 " expected equal shapes; they would broadcast silently"
             )
         return self.compare(ops.cast(y_true, "float32"), ops.cast(y_pred, "float32"))
-
-    @abc.abstractmethod
-    def compare(self, y_true, y_pred):
-        """Returns the loss of float32 images that are known to fit."""
-
-    def get_config(self):
-        config = super().get_config()
-        config.pop("fn", None)
-        return config
 
 
 class PixelLoss(ImageLoss):

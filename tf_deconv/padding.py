@@ -31,9 +31,9 @@ def pad_tensor(image: tf.Tensor, divisor: int) -> tf.Tensor:
         if size is None:
             size = tf.shape(image)[axis]
             # Not a conditional: a gather of all rows costs nothing beside a convolution.
-            image = tf.gather(image, _mirrored(tf.range(size + -size % divisor), size), axis=axis)
+            image = tf.gather(image, mirrored(tf.range(size + -size % divisor), size), axis=axis)
         elif size % divisor:
-            rows = [_mirrored(i, size) for i in range(size, size + -size % divisor)]
+            rows = [mirrored(i, size) for i in range(size, size + -size % divisor)]
             image = tf.concat([image, *(_slice(image, axis, row) for row in rows)], axis=axis)
     return image
 
@@ -44,7 +44,8 @@ def _slice(image: tf.Tensor, axis: int, index: int) -> tf.Tensor:
     return image[:, :, index : index + 1]
 
 
-def _mirrored(index, size):
+def mirrored(index, size):
+    """Returns the row that stands at `index` of an endlessly mirrored axis; ints or tensors."""
     within = index % (2 * size)
     other = 2 * size - 1 - within
     if isinstance(index, int):

@@ -30,6 +30,10 @@ _WINDOWED = ("Conv2D", "DepthwiseConv2D", "SeparableConv2D", "MaxPooling2D", "Av
 Span = tuple[np.ndarray, np.ndarray]
 
 
+class _UnknownLayerError(Exception):
+    """A layer whose windows are not known here: the reach is then measured."""
+
+
 def compute_reach(model: Any, scale: int) -> int | None:
     """Computes the reach of a Keras functional model from its layers' configuration.
 
@@ -45,7 +49,7 @@ def compute_reach(model: Any, scale: int) -> int | None:
         for axis in (0, 1):
             try:
                 low, high = _spans_of(model.get_config(), axis, side)
-            except (NotImplementedError, KeyError, TypeError, ValueError):
+            except (_UnknownLayerError, KeyError, TypeError, ValueError):
                 return None
             if len(low) != side * scale:
                 return None
@@ -76,7 +80,7 @@ def _spans_of(config: dict[str, Any], axis: int, side: int) -> Span:
             else:
                 sources = list(_tensor_names(nodes))
             if len(nodes) != 1 or layer["config"].get("data_format") == "channels_first":
-                raise NotImplementedError(name)
+                raise _UnknownLayerError(name)
             if kind == "GetItem":
                 _check_channels_only(nodes[0])
             inputs = [spans[source] for source in sources]
@@ -101,9 +105,9 @@ def _tensor_names(value: Any) -> Iterator[str]:
 def _check_channels_only(node: dict[str, Any]) -> None:
     key = node["args"][1]
     if not isinstance(key, list | tuple) or len(key) != 2:
-        raise NotImplementedError("an index that is not [..., channels]")
+        raise _UnknownLayerError("an index that is not [..., channels]")
     if not isinstance(key[0], dict) or key[0].get("class_name") != "__ellipsis__":
-        raise NotImplementedError("an index that is not [..., channels]")
+        raise _UnknownLayerError("an index that is not [..., channels]")
 
 
 def _through(kind: str, config: dict[str, Any], axis: int, inputs: list[Span]) -> Span:
@@ -111,7 +115,7 @@ def _through(kind: str, config: dict[str, Any], axis: int, inputs: list[Span]) -
     low = np.minimum.reduce([span[0] for span in inputs])
     high = np.maximum.reduce([span[1] for span in inputs])
     if kind in ("Concatenate", "Softmax") and config.get("axis", -1) not in (-1, 3):
-        raise NotImplementedError(f"{kind} along an axis that is not the channels'")
+        raise _UnknownLayerError(f"{kind} along an axis that is not the channels'")
     if kind in _POINTWISE or kind == "GetItem":
         return low, high
     if kind in _WINDOWED:
@@ -135,7 +139,7 @@ def _through(kind: str, config: dict[str, Any], axis: int, inputs: list[Span]) -
             np.pad(low, around, constant_values=np.inf),
             np.pad(high, around, constant_values=-np.inf),
         )
-    raise NotImplementedError(kind)
+    raise _UnknownLayerError(kind)
 
 
 def _along(value: Any, axis: int) -> int:
@@ -151,7 +155,7 @@ def _windows(span: Span, length: int, stride: int, dilation: int, padding: str) 
     elif padding == "valid":
         count, before = (side - reached) // stride + 1, 0
     else:
-        raise NotImplementedError(padding)
+        raise _UnknownLayerError(padding)
     positions = np.arange(count)
     taps = (positions * stride - before + tap * dilation for tap in range(length))
     return _gathered(span, ((positions, tap) for tap in taps), count)

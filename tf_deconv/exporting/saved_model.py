@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_deconv.images import LUMINANCE_WEIGHTS
+from tf_deconv.degradations import luminance
 from tf_deconv.padding import pad_tensor
 
 _PNG_MAGIC, _JPEG_MAGIC = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
@@ -126,11 +126,7 @@ def _decode(encoded: tf.Tensor, channels: int, max_pixels: int) -> tf.Tensor:
         known = tf.round(image[..., 3:])
         return tf.concat([image[..., :3] * known, known], axis=-1)
     image = _over_white(image)
-    if channels == 1:
-        red, green, blue = tf.unstack(image, axis=-1)
-        of_red, of_green, of_blue = LUMINANCE_WEIGHTS
-        image = (of_red * red + of_green * green + of_blue * blue)[..., tf.newaxis]
-    return image
+    return luminance(image) if channels == 1 else image
 
 
 def _to_float(pixels: tf.Tensor) -> tf.Tensor:
