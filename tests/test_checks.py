@@ -11,13 +11,56 @@ from tf_deconv.tasks import TASKS
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("task", TASKS)
 def test_the_default_patch_size_fits_every_task_and_network(task, network):
-    config = check_train_config(TrainConfig(task=task, network=network))
+    folders = dict(data="in", targets="out") if TASKS[task].paired else {}
+    config = check_train_config(TrainConfig(task=task, network=network, **folders))
     assert config.patch_size % (NETWORKS[network].divisor * TASKS[task].scale) == 0
-    assert 28 <= config.patch_size < 28 + NETWORKS[network].divisor * TASKS[task].scale
+    own = NETWORKS[network].patch_size
+    assert own <= config.patch_size < own + NETWORKS[network].divisor * TASKS[task].scale
 
 
 def test_the_default_patch_size_is_the_articles():
     assert check_train_config(TrainConfig()).patch_size == 28
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_what_the_network_decides_is_filled_in_unless_the_user_decides(network):
+    entry = NETWORKS[network]
+    config = check_train_config(TrainConfig(network=network))
+    assert (config.batch_size, config.learning_rate) == (entry.batch_size, entry.learning_rate)
+    assert config.size == (entry.sizes[0] if entry.sizes else None)
+    config = check_train_config(TrainConfig(network=network, batch_size=5, learning_rate=0.5))
+    assert (config.batch_size, config.learning_rate) == (5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"task": "paired"}, "task 'paired' with data='bundled' and targets=None: expected two"),
+        ({"task": "paired", "data": "in"}, "targets=None: expected two folders"),
+        ({"targets": "out"}, "targets='out' with task 'old-photo', which makes its inputs"),
+        ({"self_supervised": True}, "self_supervised with task 'old-photo': expected one of denoi"),
+        (
+            {"self_supervised": True, "task": "denoise", "degrade": "noise:5"},
+            "degrade='noise:5' with self_supervised",
+        ),
+        (
+            {"self_supervised": True, "task": "denoise", "loss": "ms-ssim"},
+            "loss='ms-ssim' with self_supervised",
+        ),
+        ({"size": "tiny"}, "network 'article' has one size only"),
+        ({"size": "smal", "network": "unet"}, "size='smal' .did you mean 'small'"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(options, message):
+    with pytest.raises(UserError, match=message):
+        check_train_config(TrainConfig(**options))
+
+
+def test_all_contradictions_are_told_together():
+    with pytest.raises(UserError, match=r"targets=.*; self_supervised.*; size=.*; patch_size="):
+        check_train_config(
+            TrainConfig(targets="x", self_supervised=True, size="tiny", patch_size=27)
+        )
 
 
 def test_a_patch_size_that_does_not_fit_names_the_nearest():

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tf_deconv import data
 from tf_deconv.data import PatchPlan, cut_patches, make_plan
 from tf_deconv.sources import PictureStore
-from tf_deconv.tasks import TASKS
+from tf_deconv.tasks import TASKS, find_task
 
 PATCH_PX = 6
 
@@ -30,17 +30,25 @@ ORIENTED = {
 every_task = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 
 
-def make_store(*sizes):
+def make_store(*sizes, channels=3):
     rng = np.random.default_rng(0)
     return PictureStore.of(
-        (f"{height}x{width}", rng.integers(0, 256, (height, width, 3), np.uint8))
+        (f"{height}x{width}", rng.integers(0, 256, (height, width, channels), np.uint8))
         for height, width in sizes
     )
 
 
+SIZES = (6, 6), (6, 20), (20, 6), (31, 17)
+
+
 @pytest.fixture(scope="module")
 def store():
-    return make_store((6, 6), (6, 20), (20, 6), (31, 17))
+    return make_store(*SIZES)
+
+
+@pytest.fixture
+def task_store(task):
+    return make_store(*SIZES, channels=task.source_channels)
 
 
 def training_batches(store, steps, task=TASKS["old-photo"], **options):
@@ -159,10 +167,10 @@ def test_rows_of_a_plan_can_be_cut_in_parts(store):
 
 
 @every_task
-def test_batches_have_the_shapes_of_the_task(store, task):
+def test_batches_have_the_shapes_of_the_task(task_store, task):
     size = task.scale if task.scale > 1 else PATCH_PX
     dataset = data.training_data(
-        store, task, patch_size=size, batch_size=4, steps_per_epoch=2, seed=0
+        task_store, task, patch_size=size, batch_size=4, steps_per_epoch=2, seed=0
     )
     degraded, clean = dataset.element_spec
     assert degraded.shape == (4, size // task.scale, size // task.scale, task.channels_in)
@@ -176,9 +184,22 @@ def test_batches_have_the_shapes_of_the_task(store, task):
 
 
 @every_task
-def test_training_data_is_equal_twice(store, task):
-    one, other = (joined(training_batches(store, 8, task)) for _ in range(2))
+def test_training_data_is_equal_twice(task_store, task):
+    one, other = (joined(training_batches(task_store, 8, task)) for _ in range(2))
     assert_equal_pairs(one, other)
+
+
+def test_without_clean_pictures_each_batch_weighs_the_hidden_pixels(store):
+    task = find_task("denoise", self_supervised=True)
+    dataset = data.training_data(
+        store, task, patch_size=PATCH_PX, batch_size=4, steps_per_epoch=2, seed=0
+    )
+    hidden, noisy, weights = zip(*dataset.take(4).as_numpy_iterator())
+    changed = np.any(np.concatenate(hidden) != np.concatenate(noisy), axis=-1, keepdims=True)
+    np.testing.assert_array_equal(changed, np.concatenate(weights) > 0)
+    np.testing.assert_allclose(np.concatenate(weights).mean(axis=(1, 2, 3)), 1.0, rtol=1e-5)
+    # Other pixels in the next epoch.
+    assert np.any(weights[0] != weights[2])
 
 
 def test_another_seed_gives_other_training_data(store):
@@ -222,14 +243,14 @@ def test_noise_is_drawn_anew_in_each_epoch():
 
 
 @every_task
-def test_validation_data_is_fixed(store, task):
+def test_validation_data_is_fixed(task_store, task):
     options = dict(patch_size=PATCH_PX, count=10, seed=0)
-    dataset = data.validation_data(store, task, batch_size=4, **options)
+    dataset = data.validation_data(task_store, task, batch_size=4, **options)
     batches = list(dataset.as_numpy_iterator())
     assert [len(degraded) for degraded, _ in batches] == [4, 4, 2]
     again = list(dataset.as_numpy_iterator())
     assert_equal_pairs(joined(batches), joined(again))
-    assert_equal_pairs(joined(batches), data.fixed_patches(store, task, **options))
+    assert_equal_pairs(joined(batches), data.fixed_patches(task_store, task, **options))
 
 
 def test_a_slow_example_does_not_change_the_order(store, monkeypatch):
@@ -260,7 +281,7 @@ def test_validation_data_depends_on_the_seed(store):
 
 @every_task
 def test_a_whole_picture_is_degraded_the_same_way_twice(rng, task):
-    picture = rng.integers(0, 256, (13, 17, 3), np.uint8)
+    picture = rng.integers(0, 256, (13, 17, task.source_channels), np.uint8)
     degraded, clean = data.degrade_picture(picture, task, seed=4)
     assert degraded.shape == (13 // task.scale, 17 // task.scale, task.channels_in)
     assert clean.shape[:2] == tuple(side * task.scale for side in degraded.shape[:2])

@@ -24,6 +24,8 @@ def picture(rng):
 
 
 def degrade(task, picture, seed=SEED):
+    if task.source_channels != picture.shape[-1]:  # What was photographed: half the light.
+        picture = np.concatenate([0.5 * picture, picture], axis=-1)
     degraded, clean = degradations.make_pair(task, tf.constant(picture), tf.constant(seed))
     return degraded.numpy(), clean.numpy()
 
@@ -76,7 +78,7 @@ def test_another_seed_gives_another_picture(name, picture, seed):
 
 @every_task
 def test_eager_equals_a_parallel_map(task, rng):
-    pictures = rng.random((16, 12, 12, 3), np.float32)
+    pictures = rng.random((16, 12, 12, task.source_channels), np.float32)
     seeds = rng.integers(0, 2**31 - 1, (16, 2), np.int32)
     dataset = tf.data.Dataset.from_tensor_slices((pictures, seeds)).map(
         lambda picture, seed: degradations.make_pair(task, picture, seed), num_parallel_calls=4
@@ -90,7 +92,7 @@ def test_eager_equals_a_parallel_map(task, rng):
 @every_task
 def test_static_shapes_stay_static(task):
     def pair(seed):
-        return degradations.make_pair(task, tf.zeros((24, 24, 3)), seed)
+        return degradations.make_pair(task, tf.zeros((24, 24, task.source_channels)), seed)
 
     degraded, clean = (
         tf.function(pair).get_concrete_function(tf.TensorSpec((2,), tf.int32)).structured_outputs
@@ -304,3 +306,54 @@ def test_luminance_of_tensors_equals_that_of_arrays(picture):
     np.testing.assert_allclose(
         degradations.luminance(tf.constant(picture)), images.luminance(picture), atol=1e-6
     )
+
+
+# --- Hidden pixels, for training without clean pictures.
+
+
+@pytest.mark.parametrize("size", [(64, 64), (28, 28), (1, 1), (8, 17), (5, 3)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_one_pixel_of_each_cell_is_hidden_and_weighted(rng, size, channels):
+    image = rng.random((*size, channels), np.float32)
+    hidden, weights = (t.numpy() for t in degradations.hide_pixels(image, SEED))
+    assert weights.shape == (*size, 1)
+    np.testing.assert_allclose(weights.mean(), 1.0, rtol=1e-5)
+    rows, columns = (-(-side // 8) for side in size)
+    assert np.count_nonzero(weights) == rows * columns
+    for row in range(rows):
+        for column in range(columns):
+            cell = weights[8 * row : 8 * row + 8, 8 * column : 8 * column + 8]
+            assert np.count_nonzero(cell) == 1
+    np.testing.assert_array_equal(hidden[weights[..., 0] == 0], image[weights[..., 0] == 0])
+
+
+def test_a_hidden_pixel_becomes_the_median_of_its_24_neighbours(rng):
+    image = rng.random((32, 40, 3), np.float32)
+    hidden, weights = (t.numpy() for t in degradations.hide_pixels(image, SEED))
+    padded = np.pad(image, ((2, 2), (2, 2), (0, 0)), mode="symmetric")
+    for row, column in np.argwhere(weights[..., 0] > 0):
+        window = padded[row : row + 5, column : column + 5].reshape(25, 3)
+        expected = np.median(np.delete(window, 12, axis=0), axis=0)
+        np.testing.assert_allclose(hidden[row, column], expected, atol=1e-6)
+
+
+def test_another_seed_hides_other_pixels(rng):
+    image = rng.random((64, 64, 1), np.float32)
+    one, other = (degradations.hide_pixels(image, [seed, 0])[1].numpy() for seed in (1, 2))
+    assert np.mean((one > 0) & (other > 0)) < 0.005
+    # Every place of a cell is as likely as any other.
+    counts = sum(
+        (degradations.hide_pixels(image, [seed, 0])[1].numpy() > 0)
+        .reshape(8, 8, 8, 8)
+        .sum(axis=(0, 2))
+        for seed in range(20)
+    )
+    assert counts.min() > 0
+
+
+def test_without_clean_pictures_the_noisy_ones_are_input_and_target(rng):
+    task = find_task("denoise", self_supervised=True)
+    picture = rng.random((16, 24, 3), np.float32)
+    degraded, clean = degradations.make_pair(task, tf.constant(picture), tf.constant(SEED))
+    np.testing.assert_array_equal(degraded, picture)
+    np.testing.assert_array_equal(clean, picture)

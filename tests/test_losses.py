@@ -157,3 +157,27 @@ def test_psnr_starts_anew_after_a_reset():
     assert as_float(psnr.result()) == 0
     psnr.update_state(np.full((1, 4, 4, 1), 0.5), np.full((1, 4, 4, 1), 0.6))
     assert as_float(psnr.result()) == pytest.approx(20, abs=1e-4)
+
+
+def test_weights_decide_which_pixels_the_psnr_counts(rng):
+    y_true = rng.random((2, 8, 8, 3), np.float32)
+    y_pred = y_true.copy()
+    weights = np.zeros((2, 8, 8, 1), np.float32)
+    weights[:, 2, 3] = 64
+    y_pred[:, 2, 3] = y_true[:, 2, 3] + np.where(y_true[:, 2, 3] < 0.5, 0.1, -0.1)
+    y_pred[:, 5, 5] = 0  # Wrong, but it counts nothing.
+    metric = losses.Psnr()
+    metric.update_state(y_true, y_pred, weights)
+    assert float(metric.result()) == pytest.approx(20.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["mse", "l1", "charbonnier"])
+def test_weights_decide_which_pixels_a_loss_counts(rng, name):
+    y_true = rng.random((2, 8, 8, 3), np.float32)
+    y_pred = y_true + 0.1
+    weights = np.zeros((2, 8, 8, 1), np.float32)
+    weights[:, 2, 3] = 64
+    alone = losses.PixelLoss(name)(y_true[:, 2:3, 3:4], y_pred[:, 2:3, 3:4])
+    y_pred[:, 5, 5] = 9
+    weighted = losses.PixelLoss(name)(y_true, y_pred, sample_weight=weights)
+    assert float(weighted) == pytest.approx(float(alone), rel=1e-5)

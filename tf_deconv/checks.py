@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from tf_deconv.config import TrainConfig, UserError, validate
-from tf_deconv.networks import NETWORKS
-from tf_deconv.tasks import TASKS, parse_chain
+from tf_deconv.config import BUNDLED, TrainConfig, UserError, nearest, validate
+from tf_deconv.networks import NETWORKS, Network
+from tf_deconv.tasks import TASKS, Task, parse_chain
 
-# The article's patches.
-PATCH_SIZE = 28
+# What noisy pictures alone can teach: a hidden pixel is a sample of what was asked for, plus noise.
+SELF_SUPERVISED_TASKS = ("denoise", "denoise-grey", "low-light")
 
 
 def check_train_config(config: TrainConfig) -> TrainConfig:
@@ -19,22 +19,72 @@ def check_train_config(config: TrainConfig) -> TrainConfig:
     Args:
       config: The options.
     Returns:
-      The config, each value in its declared type, `patch_size` decided.
+      The config, each value in its declared type, what the network decides filled in.
     Raises:
       UserError: with every fault in one line.
     """
     config = validate(config, {"task": TASKS, "network": NETWORKS})
-    task = TASKS[config.task]
-    if config.degrade is not None:
-        parse_chain(config.degrade)
-    divisor = NETWORKS[config.network].divisor * task.scale
-    if config.patch_size is None:
-        return dataclasses.replace(config, patch_size=math.ceil(PATCH_SIZE / divisor) * divisor)
-    if config.patch_size % divisor:
-        below = config.patch_size // divisor * divisor
+    task, network = TASKS[config.task], NETWORKS[config.network]
+    faults = [*_task_faults(config, task), *_network_faults(config, network)]
+    divisor = network.divisor * task.scale
+    patch_size = config.patch_size
+    if patch_size is None:
+        patch_size = math.ceil(network.patch_size / divisor) * divisor
+    elif patch_size % divisor:
+        below = patch_size // divisor * divisor
         near = f"{below} or {below + divisor}" if below else f"{divisor}"
-        raise UserError(
-            f"patch_size={config.patch_size}: expected a multiple of {divisor} for network"
+        faults.append(
+            f"patch_size={patch_size}: expected a multiple of {divisor} for network"
             f" {config.network!r} and task {config.task!r}; {near} would do"
         )
-    return config
+    if faults:
+        raise UserError("; ".join(faults))
+    return dataclasses.replace(
+        config,
+        patch_size=patch_size,
+        batch_size=config.batch_size or network.batch_size,
+        learning_rate=config.learning_rate or network.learning_rate,
+        loss=config.loss or network.loss,
+        size=config.size or (network.sizes[0] if network.sizes else None),
+    )
+
+
+def _task_faults(config: TrainConfig, task: Task) -> list[str]:
+    faults = []
+    try:
+        parse_chain(config.degrade or "")
+    except UserError as error:
+        faults.append(str(error))
+    if task.paired and (config.targets is None or config.data == BUNDLED):
+        faults.append(
+            f"task {config.task!r} with data={config.data!r} and targets={config.targets!r}:"
+            " expected two folders, the pictures as they are and as they should be"
+        )
+    if not task.paired and config.targets is not None:
+        faults.append(
+            f"targets={config.targets!r} with task {config.task!r}, which makes its inputs from"
+            " its targets: expected task 'paired'"
+        )
+    if config.self_supervised and config.task not in SELF_SUPERVISED_TASKS:
+        known = ", ".join(SELF_SUPERVISED_TASKS)
+        faults.append(f"self_supervised with task {config.task!r}: expected one of {known}")
+    if config.self_supervised and config.degrade is not None:
+        faults.append(
+            f"degrade={config.degrade!r} with self_supervised, which takes the pictures as they"
+            " are: leave one of them out"
+        )
+    if config.self_supervised and config.loss == "ms-ssim":
+        faults.append(
+            "loss='ms-ssim' with self_supervised, which compares single pixels: expected another"
+            " loss"
+        )
+    return faults
+
+
+def _network_faults(config: TrainConfig, network: Network) -> list[str]:
+    if config.size is None or config.size in network.sizes:
+        return []
+    if not network.sizes:
+        return [f"size={config.size!r}: network {config.network!r} has one size only; leave it out"]
+    hint = nearest(config.size, network.sizes)
+    return [f"size={config.size!r}{hint}: expected one of {', '.join(network.sizes)}"]

@@ -57,11 +57,22 @@ class TrainConfig:
     """Everything that decides a training run; stored in the run folder as `config.json`."""
 
     network: str = option("article", "network to train")
+    size: str | None = option(
+        None, "size of the network, where it has several; its first when left out", type=str
+    )
     task: str = option("old-photo", "what the network learns to undo")
     data: str = option(
         BUNDLED,
         "folder of pictures; a .npy, .npz or IDX file, or a folder of them; 'keras:NAME' such as"
         " keras:fashion_mnist; 'bundled': the photographs in scikit-image",
+    )
+    targets: str | None = option(
+        None,
+        "for the task paired: folder of the pictures as they should be, under the names of --data",
+        type=str,
+    )
+    self_supervised: bool = option(
+        False, "the pictures are noisy and there are no clean ones; for the denoising tasks"
     )
     max_pixels: int = option(
         2**28, "largest picture that is decoded, in pixels; larger ones are left out", minimum=1
@@ -71,7 +82,9 @@ class TrainConfig:
     )
     epochs: int = option(10, "number of epochs", minimum=1)
     steps_per_epoch: int = option(100, "training steps (batches) in an epoch", minimum=1)
-    batch_size: int = option(64, "patches in a batch", minimum=1)
+    batch_size: int | None = option(
+        None, "patches in a batch; the network's own number when left out", minimum=1, type=int
+    )
     degrade: str | None = option(
         None,
         "what happens to the pictures, in this order, such as 'blur:1.5 noise:0-50 jpeg:40'; the"
@@ -80,17 +93,21 @@ class TrainConfig:
     )
     patch_size: int | None = option(
         None,
-        "height and width of a (clean) training patch, in pixels; 28 when left out, or the next"
-        " size that network and task divide",
+        "height and width of a (clean) training patch, in pixels; the network's own when left out,"
+        " or the next size that network and task divide",
         minimum=1,
         type=int,
     )
-    learning_rate: float = option(
-        3e-3, "peak rate of Adam; it falls to 0 along a cosine", above=0.0, maximum=1.0
+    learning_rate: float | None = option(
+        None,
+        "peak rate of Adam, which falls to 0 along a cosine; the network's own when left out",
+        above=0.0,
+        maximum=1.0,
+        type=float,
     )
     loss: str | None = option(
         None,
-        "training loss; the task's own when left out",
+        "training loss; the network's own when left out",
         choices=("charbonnier", "l1", "ms-ssim", "mse"),
         type=str,
     )

@@ -79,9 +79,9 @@ def cut_patches(store: PictureStore, plan: PatchPlan, rows: range, patch_size: i
       rows: Which of its patches.
       patch_size: Height and width, in pixels.
     Returns:
-      (len(rows), patch_size, patch_size, 3) uint8.
+      (len(rows), patch_size, patch_size, store.channels) uint8.
     """
-    patches = np.empty((len(rows), patch_size, patch_size, 3), np.uint8)
+    patches = np.empty((len(rows), patch_size, patch_size, store.channels), np.uint8)
     for patch, row in zip(patches, rows):
         top, left = plan.top[row], plan.left[row]
         view = store.picture(plan.picture[row])[top : top + patch_size, left : left + patch_size]
@@ -112,7 +112,8 @@ def training_data(
       seed: The run's seed.
       first_epoch: Epoch to begin with; resuming begins where the run stopped.
     Returns:
-      Batches ((B, P / scale, P / scale, C) float32, (B, P, P, C') float32), prefetched.
+      Batches ((B, P / scale, P / scale, C) float32, (B, P, P, C') float32), prefetched. Without
+      clean pictures there is a third part, the weights of the loss, (B, P, P, 1) float32.
     """
 
     def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -127,7 +128,7 @@ def training_data(
     dataset = tf.data.Dataset.from_generator(
         batches,
         output_signature=(
-            tf.TensorSpec((batch_size, patch_size, patch_size, 3), tf.uint8),
+            tf.TensorSpec((batch_size, patch_size, patch_size, store.channels), tf.uint8),
             tf.TensorSpec((batch_size, 2), tf.int32),
         ),
     )
@@ -141,35 +142,36 @@ def training_data(
 def validation_data(
     store: PictureStore, task: Task, *, patch_size: int, batch_size: int, count: int, seed: int
 ) -> tf.data.Dataset:
-    """The same fixed patches each time, in batches of (degraded, clean)."""
-    degraded, clean = fixed_patches(store, task, patch_size=patch_size, count=count, seed=seed)
-    return tf.data.Dataset.from_tensor_slices((degraded, clean)).batch(batch_size)
+    """The same fixed patches each time, in batches as those of `training_data`."""
+    examples = fixed_patches(store, task, patch_size=patch_size, count=count, seed=seed)
+    return tf.data.Dataset.from_tensor_slices(examples).batch(batch_size)
 
 
 def fixed_patches(
     store: PictureStore, task: Task, *, patch_size: int, count: int, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, ...]:
     """Draws patches that do not depend on an epoch.
 
     Returns:
-      degraded (count, P / scale, P / scale, C) and clean (count, P, P, C'), float32.
+      degraded (count, P / scale, P / scale, C) and clean (count, P, P, C'), float32; without clean
+      pictures weights too, as in `training_data`.
     """
     plan = make_plan(store, patch_size, count, seed=seed, epoch=VALIDATION_EPOCH)
     patches = cut_patches(store, plan, range(count), patch_size)
     dataset = tf.data.Dataset.from_tensor_slices((patches, plan.noise_seed))
-    degraded, clean = zip(*_degraded(dataset, task).as_numpy_iterator())
-    return np.stack(degraded), np.stack(clean)
+    return tuple(map(np.stack, zip(*_degraded(dataset, task).as_numpy_iterator())))
 
 
 def degrade_picture(picture: np.ndarray, task: Task, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Degrades one whole picture.
 
     Args:
-      picture: (H, W, 3) uint8.
+      picture: (H, W, 3) uint8; (H, W, 6) where the task is paired.
       task: The task.
       seed: An integer of at least 0.
     Returns:
-      degraded and clean, float32 (H, W, C), as the task makes them.
+      degraded and clean, float32 (H, W, C), as the task makes them. Without clean pictures both
+      are the picture itself.
     """
     degraded, clean = _make_pair(task, tf.constant(picture), tf.constant([seed, 0], tf.int32))
     return degraded.numpy(), clean.numpy()
@@ -177,10 +179,18 @@ def degrade_picture(picture: np.ndarray, task: Task, seed: int) -> tuple[np.ndar
 
 def _degraded(dataset: tf.data.Dataset, task: Task) -> tf.data.Dataset:
     return dataset.map(
-        lambda patch, seed: _make_pair(task, patch, seed),
+        lambda patch, seed: _make_example(task, patch, seed),
         num_parallel_calls=DEGRADATION_THREADS,
         deterministic=True,
     )
+
+
+def _make_example(task: Task, patch: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    degraded, clean = _make_pair(task, patch, seed)
+    if not task.blind_spots:
+        return degraded, clean
+    hidden, weights = degradations.hide_pixels(degraded, seed)
+    return hidden, clean, weights
 
 
 def _make_pair(task: Task, picture: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

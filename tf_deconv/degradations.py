@@ -20,6 +20,9 @@ from tf_deconv.tasks import OPERATORS, Task, parse_chain
 READ_NOISE_STDDEV = 0.01
 # Strokes of an inpainting mask, and the widest, as a share of the picture's shorter side.
 STROKES, STROKE_WIDTH = 4, 0.08
+# Of pixels that are hidden from a network without clean pictures: one in each cell of this side,
+# and what takes its place is drawn from a window around it.
+BLIND_CELL_PX, BLIND_WINDOW_PX = 8, 5
 
 
 def make_pair(task: Task, picture: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -27,14 +30,15 @@ def make_pair(task: Task, picture: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tenso
 
     Args:
       task: The task.
-      picture: (H, W, 3) float32 in [0, 1].
+      picture: (H, W, 3) float32 in [0, 1]; (H, W, 6), input and target, where it is paired.
       seed: (2,) int32.
     Returns:
       degraded (H // scale, W // scale, channels_in) and clean (H', W', channels_out), float32 in
       [0, 1]; H' and W' are H and W cut to multiples of the scale.
     """
-    clean = _cut_to_multiple(picture, task.scale)
-    degraded = luminance(clean) if task.grey_input else clean
+    picture = _cut_to_multiple(picture, task.scale)
+    degraded, clean = (picture[..., :3], picture[..., 3:]) if task.paired else (picture, picture)
+    degraded = luminance(degraded) if task.grey_input else degraded
     clean = luminance(clean) if task.grey_output else clean
     if task.scale > 1:
         degraded = downsample(degraded, task.scale)
@@ -298,3 +302,50 @@ def _missing_strokes(height: tf.Tensor, width: tf.Tensor, seed: tf.Tensor) -> tf
         squared = (y - share * along[0]) ** 2 + (x - share * along[1]) ** 2
         missing |= squared <= radius[stroke] ** 2
     return tf.cast(missing, tf.float32)
+
+
+def hide_pixels(image: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Hides one pixel of each 8x8 cell, so that a network must predict it from its neighbours.
+
+    What takes its place is the median of the 24 pixels around it. Noise that is independent from
+    pixel to pixel cannot be predicted, so the best prediction is the clean picture.
+
+    Args:
+      image: (H, W, C) float32, H and W >= 1.
+      seed: (2,) int32.
+    Returns:
+      The image with hidden pixels, and (H, W, 1) float32 weights with mean 1 that are 0 where
+      nothing is hidden.
+    Reference: Krull et al. 2019 (Noise2Void); the median is that of Hoeck et al. 2022 (N2V2).
+    """
+    sides = tf.shape(image)[:2]
+    cells = (sides + BLIND_CELL_PX - 1) // BLIND_CELL_PX
+    rows, columns = tf.meshgrid(tf.range(cells[0]), tf.range(cells[1]), indexing="ij")
+    corners = BLIND_CELL_PX * tf.reshape(tf.stack([rows, columns], axis=-1), (-1, 2))
+    # A cell at the end may be cut off.
+    room = tf.minimum(sides - corners, BLIND_CELL_PX)
+    share = tf.random.stateless_uniform(
+        tf.shape(corners), tf.random.experimental.stateless_fold_in(seed, 4)
+    )
+    positions = corners + tf.cast(share * tf.cast(room, tf.float32), tf.int32)
+
+    radius = BLIND_WINDOW_PX // 2
+    steps = [
+        (y, x)
+        for y in range(-radius, radius + 1)
+        for x in range(-radius, radius + 1)
+        if (y, x) != (0, 0)
+    ]
+    around = mirrored(positions[:, tf.newaxis] + tf.constant(steps), sides)  # (cells, 24, 2)
+    neighbours = tf.sort(tf.gather_nd(image, around), axis=1)  # (cells, 24, C)
+    middle = len(steps) // 2
+    medians = 0.5 * (neighbours[:, middle - 1] + neighbours[:, middle])
+    hidden = tf.tensor_scatter_nd_update(image, positions, medians)
+
+    count = tf.shape(positions)[0]
+    weight = tf.cast(sides[0] * sides[1], tf.float32) / tf.cast(count, tf.float32)
+    weights = tf.scatter_nd(positions, tf.fill([count, 1], weight), tf.concat([sides, [1]], axis=0))
+    return (
+        tf.ensure_shape(hidden, image.shape),
+        tf.ensure_shape(weights, (*image.shape[:2], 1)),
+    )

@@ -94,6 +94,11 @@ def preview(
       (H, W, 3) uint8.
     """
     rows, captions = [], []
+    if not samples.clean:
+        for degraded in samples.degraded[:pictures]:
+            degraded, _ = crop_pair(degraded, degraded, side_px, 1)
+            rows.append([do_nothing(degraded, task), restore(degraded)])
+            captions.append(["input", "output"])
     for degraded, clean in list(zip(samples.degraded, samples.clean))[:pictures]:
         degraded, clean = crop_pair(degraded, clean, side_px, task.scale)
         restored, shown = restore(degraded), do_nothing(degraded, task)

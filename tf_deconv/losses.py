@@ -123,7 +123,10 @@ def _window_mean(image):
 
 
 class Psnr(keras.metrics.Metric):
-    """Mean over images of PSNR in decibels, data range 1, predictions clipped to [0, 1]."""
+    """Mean over images of PSNR in decibels, data range 1, predictions clipped to [0, 1].
+
+    Sample weights (N, H, W) or (N, H, W, 1) say how much each pixel counts within its image.
+    """
 
     def __init__(self, name: str = "psnr", **kwargs):
         super().__init__(name=name, dtype="float32", **kwargs)
@@ -133,7 +136,11 @@ class Psnr(keras.metrics.Metric):
     def update_state(self, y_true, y_pred, sample_weight=None):
         y_true = ops.cast(y_true, "float32")
         y_pred = ops.clip(ops.cast(y_pred, "float32"), 0.0, 1.0)
-        error = ops.mean(ops.square(y_true - y_pred), axis=(1, 2, 3))
+        squared = ops.mean(ops.square(y_true - y_pred), axis=-1)
+        if sample_weight is not None:
+            weight = ops.reshape(ops.cast(sample_weight, "float32"), ops.shape(squared))
+            squared = squared * weight / ops.mean(weight, axis=(1, 2), keepdims=True)
+        error = ops.mean(squared, axis=(1, 2))
         # 1e-10 is 100 dB: a perfect patch must not make the mean infinite.
         decibels = -10.0 * ops.log10(ops.maximum(error, 1e-10))
         self.total.assign_add(ops.sum(decibels))

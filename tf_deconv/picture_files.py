@@ -16,6 +16,7 @@ import pathlib
 import re
 from collections.abc import Iterable, Iterator
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from tf_deconv import images
@@ -41,6 +42,7 @@ class PictureFile:
       height: In pixels; the sides are swapped if EXIF turns the picture.
       width: In pixels.
       count: Number of pictures, as in `stacks.Stack`.
+      channels: Of the decoded picture.
     """
 
     name: str
@@ -48,6 +50,15 @@ class PictureFile:
     height: int
     width: int
     count: int = 1
+    channels: int = CHANNELS
+
+    def read(self) -> np.ndarray:
+        """Decodes it: (H, W, 3) uint8; ValueError if it cannot be read."""
+        return images.read_rgb(self.path)
+
+    def digest(self, picture: np.ndarray) -> bytes:
+        """Returns what tells this picture from another one."""
+        return content_hash(picture)
 
 
 def printable(name: str) -> str:
@@ -107,7 +118,7 @@ def read_into(writer: StoreWriter, files: list[PictureFile], ahead_bytes: int) -
 
     Args:
       writer: Receives the pictures, in order.
-      files: What `scan` found.
+      files: What `scan` found, or `pairs.scan`.
       ahead_bytes: Pixels that may be in decoding at once; one picture always may.
     Returns:
       "name: reason" of the pictures that cannot be read.
@@ -144,7 +155,7 @@ def read_into(writer: StoreWriter, files: list[PictureFile], ahead_bytes: int) -
 
 
 def _size_bytes(file: PictureFile) -> int:
-    return file.height * file.width * CHANNELS
+    return file.height * file.width * file.channels
 
 
 def _chunks(files: Iterable[PictureFile], size_bytes: int) -> Iterator[list[PictureFile]]:
@@ -168,7 +179,7 @@ def _decode(
     results: list[tuple[int, int, bytes] | str] = []
     for file, offset in placed:
         try:
-            picture = images.read_rgb(file.path)
+            picture = file.read()
         except (ValueError, MemoryError) as error:
             results.append(reason(error))
             continue
@@ -177,5 +188,5 @@ def _decode(
             results.append("changed while it was read")
             continue
         writer.put(offset, picture)
-        results.append((height, width, content_hash(picture)))
+        results.append((height, width, file.digest(picture)))
     return results

@@ -21,6 +21,7 @@ import numpy as np
 
 from tf_deconv.config import UserError, reason
 
+# Of a picture alone; a pair of input and target has twice as many.
 CHANNELS = 3
 # What a container may use, where /proc/meminfo shows the whole machine: control groups 2 and 1.
 _CONTAINER_LIMITS = (
@@ -34,13 +35,15 @@ class PictureStore:
     """Pictures in one buffer.
 
     Attributes:
-      pixels: (total,) uint8; picture i is (H, W, 3) in C order from `offsets[i]` on. It may hold
-        pictures of other stores too, and is a read-only np.memmap when it lies on disk.
+      pixels: (total,) uint8; picture i is (H, W, channels) in C order from `offsets[i]` on. It may
+        hold pictures of other stores too, and is a read-only np.memmap when it lies on disk.
       offsets: (count,) int64, where each picture begins in `pixels`.
       heights: (count,) int64.
       widths: (count,) int64.
       names: Names of the pictures, for messages.
-      digests: `content_hash` of each picture.
+      digests: `content_hash` of each picture; of a pair, that of the target and then that of the
+        input.
+      channels: 3, or 6 for pairs: the input's, then the target's.
     """
 
     pixels: np.ndarray
@@ -49,13 +52,15 @@ class PictureStore:
     widths: np.ndarray
     names: tuple[str, ...]
     digests: tuple[bytes, ...]
+    channels: int = CHANNELS
 
     @classmethod
     def of(cls, pictures: Iterable[tuple[str, np.ndarray]]) -> PictureStore:
-        """Packs (name, (H, W, 3) uint8) pairs that are in memory already."""
+        """Packs (name, (H, W, 3 or 6) uint8) pairs that are in memory already."""
         pictures = list(pictures)
         total_bytes = sum(picture.size for _, picture in pictures)
-        with StoreWriter(total_bytes, budget_bytes=total_bytes) as writer:
+        channels = pictures[0][1].shape[-1] if pictures else CHANNELS
+        with StoreWriter(total_bytes, total_bytes, channels) as writer:
             for name, picture in pictures:
                 writer.add(name, picture)
             return writer.finish()
@@ -64,12 +69,12 @@ class PictureStore:
         return len(self.names)
 
     def picture(self, index: int) -> np.ndarray:
-        """Returns picture `index` as (H, W, 3) uint8, without a copy."""
+        """Returns picture `index` as (H, W, channels) uint8, without a copy."""
         height, width = int(self.heights[index]), int(self.widths[index])
         start = int(self.offsets[index])
         # A plain view first: slices of a memmap cost several times more.
-        flat = np.asarray(self.pixels)[start : start + height * width * CHANNELS]
-        return flat.reshape(height, width, CHANNELS)
+        flat = np.asarray(self.pixels)[start : start + height * width * self.channels]
+        return flat.reshape(height, width, self.channels)
 
     def select(self, indices: Sequence[int]) -> PictureStore:
         """Returns a store of some of the pictures; it shares the buffer."""
@@ -95,16 +100,18 @@ class StoreWriter:
     called from several threads.
     """
 
-    def __init__(self, total_bytes: int, budget_bytes: int):
+    def __init__(self, total_bytes: int, budget_bytes: int, channels: int = CHANNELS):
         """Reserves memory, or a file when that would take more than the budget.
 
         Args:
           total_bytes: Sum of the sizes of all pictures to come, or more.
           budget_bytes: Most memory that the buffer may take.
+          channels: Of every picture to come.
         Raises:
           UserError: if neither memory nor disk can hold the pictures.
         """
         self.on_disk = total_bytes > budget_bytes
+        self._channels = channels
         self._file = _cache_file(total_bytes, budget_bytes) if self.on_disk else None
         self._buffer = np.empty(0 if self.on_disk else total_bytes, np.uint8)
         self._reserved_bytes = 0
@@ -125,7 +132,7 @@ class StoreWriter:
         return self._reserved_bytes - size_bytes
 
     def put(self, offset: int, picture: np.ndarray) -> None:
-        """Copies (H, W, 3) uint8 to a reserved place.
+        """Copies (H, W, channels) uint8 to a reserved place.
 
         Raises:
           UserError: if the disk is full.
@@ -162,13 +169,19 @@ class StoreWriter:
         """Returns the store; the writer is of no more use."""
         places = np.array(self._places, np.int64).reshape(-1, 3)
         offsets, heights, widths = places.T.copy()
-        end = int(np.max(offsets + heights * widths * CHANNELS, initial=0))
+        end = int(np.max(offsets + heights * widths * self._channels, initial=0))
         pixels = self._buffer[:end]
         if self._file is not None and end:
             # The map keeps the file, which has no name, alive: it is gone when the process ends.
             pixels = np.memmap(self._file, np.uint8, mode="r", shape=(end,))
         return PictureStore(
-            pixels, offsets, heights, widths, tuple(self._names), tuple(self._digests)
+            pixels,
+            offsets,
+            heights,
+            widths,
+            tuple(self._names),
+            tuple(self._digests),
+            self._channels,
         )
 
 

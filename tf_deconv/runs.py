@@ -127,7 +127,8 @@ class Samples:
     Attributes:
       calibration: (count, P, P, C) float32, degraded patches of the training split.
       degraded: Held-out pictures as the network receives them, each (H, W, C) float32.
-      clean: The same pictures as they should come out, each (H * scale, W * scale, C') float32.
+      clean: The same pictures as they should come out, each (H * scale, W * scale, C') float32;
+        empty where that is not known.
       names: Names of the held-out pictures.
     """
 
@@ -159,7 +160,7 @@ def load_samples(path: pathlib.Path) -> Samples:
             return Samples(
                 calibration=stored["calibration"],
                 degraded=tuple(stored[f"degraded_{i}"] for i in range(len(names))),
-                clean=tuple(stored[f"clean_{i}"] for i in range(len(names))),
+                clean=tuple(stored[f"clean_{i}"] for i in range(len(names)) if "clean_0" in stored),
                 names=names,
             )
     except (OSError, KeyError, ValueError, zipfile.BadZipFile, EOFError) as error:

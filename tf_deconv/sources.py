@@ -10,7 +10,7 @@ import dataclasses
 import pathlib
 from collections.abc import Callable
 
-from tf_deconv import images, keras_datasets, picture_files, stacks
+from tf_deconv import images, keras_datasets, pairs, picture_files, stacks
 from tf_deconv.config import BUNDLED, UserError, reason
 from tf_deconv.picture_store import (
     CHANNELS,
@@ -56,11 +56,13 @@ class _Opened:
       read_into: Takes a writer for some of the entries and the bytes that may be in decoding at
         once; returns lines as in `skipped`.
       skipped: As in `Source`.
+      channels: Of every picture; 6 for pairs.
     """
 
     entries: list
     read_into: Callable[[StoreWriter, list, int], list[str]]
     skipped: list[str]
+    channels: int = CHANNELS
 
 
 def load_source(
@@ -68,6 +70,7 @@ def load_source(
     patch_size: int,
     validation_fraction: float,
     *,
+    targets: str | None = None,
     max_pixels: int = MAX_PIXELS,
     memory_bytes: int | None = None,
 ) -> Source:
@@ -79,6 +82,7 @@ def load_source(
       patch_size: Pictures with a side under this many pixels are skipped.
       validation_fraction: Expected share of pictures held out, in (0, 1); the bundled photographs
         have a fixed split.
+      targets: Folder of the pictures as they should be; the source then holds pairs.
       max_pixels: Pictures with more pixels are skipped; checked before they are decoded.
       memory_bytes: Pictures that take more than this when decoded are kept in a file, from which
         training reads; half of the available memory when None.
@@ -91,10 +95,10 @@ def load_source(
     hold_out = _is_bundled_validation if data == BUNDLED else _hash_below(validation_fraction)
     notes = []
     with picture_files.without_pillow_limit():
-        opened = _open(data)
+        opened = _open(data) if targets is None else _open_pairs(data, targets)
         entries = _usable(opened, data, patch_size, max_pixels)
-        total_bytes = sum(e.count * e.height * e.width * CHANNELS for e in entries)
-        with StoreWriter(total_bytes, budget_bytes) as writer:
+        total_bytes = sum(e.count * e.height * e.width * opened.channels for e in entries)
+        with StoreWriter(total_bytes, budget_bytes, opened.channels) as writer:
             if writer.on_disk:
                 notes.append(
                     f"the pictures take {size_text(total_bytes)} when decoded, more than half of"
@@ -149,6 +153,11 @@ def _open_pictures(folder: pathlib.Path, paths: list[pathlib.Path]) -> _Opened:
     return _Opened(entries, picture_files.read_into, skipped)
 
 
+def _open_pairs(inputs: str, targets: str) -> _Opened:
+    found, skipped = pairs.scan(pathlib.Path(inputs), pathlib.Path(targets))
+    return _Opened(found, picture_files.read_into, skipped, 2 * CHANNELS)
+
+
 def _open_stacks(paths: list[pathlib.Path]) -> _Opened:
     entries, skipped = stacks.open_stacks(paths)
     return _Opened(entries, stacks.read_into, skipped)
@@ -195,7 +204,8 @@ def _split(
     data: str, store: PictureStore, hold_out: Callable[[str, bytes], bool]
 ) -> tuple[PictureStore, PictureStore, list[str]]:
     """Returns the training pictures, the validation pictures and notes for the user."""
-    digests = store.digests
+    # Of a pair, the target's hash: two inputs of one target are on one side.
+    digests = [digest[:32] for digest in store.digests]
     held = [hold_out(name, digest) for name, digest in zip(store.names, digests)]
     notes = []
     if len(set(digests)) < 2:

@@ -103,7 +103,9 @@ class Task:
       mask: Whether pixels are missing; the input then has a last channel that is 1 where a pixel
         is known and 0 where it is missing.
       scale: Output pixels per input pixel along each axis.
-      loss: Name in `tf_deconv.losses`, unless the user asks for another.
+      paired: Whether the pictures come with their targets, from a second folder.
+      blind_spots: Whether the pictures are noisy and there is nothing else: the network learns to
+        predict pixels that were hidden from it.
     """
 
     summary: str
@@ -112,7 +114,13 @@ class Task:
     grey_output: bool = False
     mask: bool = False
     scale: int = 1
-    loss: str = "mse"
+    paired: bool = False
+    blind_spots: bool = False
+
+    @property
+    def source_channels(self) -> int:
+        """Channels of what the source holds: a picture, or input and target."""
+        return 6 if self.paired else 3
 
     @property
     def channels_in(self) -> int:
@@ -162,10 +170,21 @@ TASKS = {
     "deblur-motion": Task(
         "a picture blurred along a line of 3 to 9 pixels in, a sharp one out", "motion:3-9"
     ),
+    "paired": Task(
+        "a picture of --data in, the one of the same name in --targets out", paired=True
+    ),
 }
 
 
-def find_task(name: str, degrade: str | None = None) -> Task:
-    """Returns a task by name, its chain replaced by `degrade` unless that is None."""
+def find_task(name: str, degrade: str | None = None, self_supervised: bool = False) -> Task:
+    """Returns a task by name.
+
+    Args:
+      name: Key of `TASKS`.
+      degrade: Replaces its chain, unless None.
+      self_supervised: Whether the pictures are taken for what the chain would have made of them.
+    """
     task = TASKS[name]
+    if self_supervised:
+        return dataclasses.replace(task, degrade="", blind_spots=True)
     return task if degrade is None else dataclasses.replace(task, degrade=degrade)

@@ -31,7 +31,7 @@ from tf_deconv import (
 from tf_deconv.checks import check_train_config
 from tf_deconv.config import TrainConfig, UserError, read_config, to_json
 from tf_deconv.devices import Device, choose_device
-from tf_deconv.networks import NETWORKS
+from tf_deconv.networks import NETWORKS, Network
 from tf_deconv.networks.known import keep_known
 from tf_deconv.sources import PictureStore, Source, load_source
 from tf_deconv.tasks import Task, find_task
@@ -75,7 +75,8 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
     """
     config = check_train_config(config)
     folder, config = _claim_folder(config)
-    task, network = find_task(config.task, config.degrade), NETWORKS[config.network]
+    task = find_task(config.task, config.degrade, config.self_supervised)
+    network = NETWORKS[config.network]
     device = choose_device(config.device, config.precision)
     report(f"device: {device}")
 
@@ -83,6 +84,7 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
         config.data,
         config.patch_size,
         config.validation_fraction,
+        targets=config.targets,
         max_pixels=config.max_pixels,
     )
     for line in _source_lines(config, source):
@@ -90,10 +92,10 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
     samples = _make_samples(source, task, config)
 
     set_seed(config.seed, device)
-    model = build_in(device.precision, config.network, task)
+    model = build_in(device.precision, network, task, config.size)
     # float32 whatever trained: this copy is saved, scored and exported.
-    saved = build_in("float32", config.network, task)
-    compile_model(model, config, device, config.loss or task.loss)
+    saved = build_in("float32", network, task, config.size)
+    compile_model(model, config, device)
     report(f"network: {config.network}, {model.count_params():,} parameters; task: {config.task}")
 
     files.make_folder(folder / "checkpoints")
@@ -135,7 +137,7 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
     duration_s = time.monotonic() - started
 
     saved.set_weights(runs.load_model(folder).get_weights())
-    scores = evaluation.evaluate(restore, samples, task)
+    scores = evaluation.evaluate(restore, samples, task) if samples.clean else {}
     write_preview()
     trained = (config.epochs - first_epoch) * config.steps_per_epoch * config.batch_size
     result = {
@@ -176,15 +178,27 @@ def _resume(
     return state
 
 
-def build_in(precision: str, network: str, task: Task) -> keras.Model:
-    """Builds a network of any size for a task's channels, under a Keras dtype policy."""
+def build_in(precision: str, network: Network, task: Task, size: str | None = None) -> keras.Model:
+    """Builds a network for pictures of any size and a task's channels.
+
+    Args:
+      precision: A Keras dtype policy.
+      network: The architecture.
+      task: The task.
+      size: One of the network's sizes; None where it has only one.
+    """
+    options: dict[str, Any] = {"size": size} if network.sizes else {}
+    if network.has_shortcut:
+        # A pixel that was hidden while training must not reach the output by itself afterwards.
+        options["shortcut"] = not task.blind_spots
     with _dtype_policy(precision):
-        model = NETWORKS[network].build(
+        model = network.build(
             height=None,
             width=None,
             channels_in=task.channels_in,
             channels_out=task.channels_out,
             scale=task.scale,
+            **options,
         )
         return keep_known(model) if task.mask else model
 
@@ -201,8 +215,8 @@ def round_to_float16(weights: list[np.ndarray]) -> list[np.ndarray]:
     return [half.astype(np.float32) for half in halves]
 
 
-def compile_model(model: keras.Model, config: TrainConfig, device: Device, loss: str) -> None:
-    """Compiles a model as `train` does: Adam on a cosine, the task's loss, the device's settings.
+def compile_model(model: keras.Model, config: TrainConfig, device: Device) -> None:
+    """Compiles a model as `train` does: Adam on a cosine, the loss, the device's settings.
 
     The optimizer is built at once, so that a checkpoint can be put into it.
     """
@@ -215,8 +229,8 @@ def compile_model(model: keras.Model, config: TrainConfig, device: Device, loss:
             use_ema=config.ema > 0,
             ema_momentum=config.ema or 0.99,
         ),
-        loss=losses.make_loss(loss),
-        metrics=[losses.Psnr()],
+        loss=losses.make_loss(config.loss),
+        weighted_metrics=[losses.Psnr()],
         jit_compile=device.jit_compile,
         steps_per_execution=_largest_divisor(config.steps_per_epoch, STEPS_PER_EXECUTION),
     )
@@ -284,7 +298,7 @@ def _claim_folder(config: TrainConfig) -> tuple[pathlib.Path, TrainConfig]:
 def _make_samples(source: Source, task: Task, config: TrainConfig) -> runs.Samples:
     training = source.training
     smallest = int(min(training.heights.min(), training.widths.min()))
-    calibration, _ = data.fixed_patches(
+    calibration, *_ = data.fixed_patches(
         training,
         task,
         patch_size=max(config.patch_size, min(CALIBRATION_SIDE_PX, smallest)),
@@ -296,7 +310,8 @@ def _make_samples(source: Source, task: Task, config: TrainConfig) -> runs.Sampl
     return runs.Samples(
         calibration=calibration,
         degraded=tuple(degraded for degraded, _ in pairs),
-        clean=tuple(clean for _, clean in pairs),
+        # Without clean pictures there is nothing to score.
+        clean=() if task.blind_spots else tuple(clean for _, clean in pairs),
         names=tuple(source.validation.names[index] for index in indices),
     )
 
@@ -339,7 +354,8 @@ def _describe(
     import tensorflow as tf
 
     # The name of the folder, not its path: this is published.
-    public = dict(data=pathlib.Path(config.data).name, run_dir=None, resume=False)
+    targets = config.targets and pathlib.Path(config.targets).name
+    public = dict(data=pathlib.Path(config.data).name, targets=targets, run_dir=None, resume=False)
     options = to_json(dataclasses.replace(config, **public))
     return {
         "task": config.task,
@@ -369,13 +385,16 @@ def _source_lines(config: TrainConfig, source: Source) -> list[str]:
 def _result_lines(
     folder: pathlib.Path, result: dict[str, Any], skipped: tuple[str, ...]
 ) -> list[str]:
-    count = len(result["pictures"])
-    lines = [
-        f"trained in {result['duration_s']:.0f} s, {result['patches_per_s']:.0f} patches/s",
-        f"{count} of {result['held_out_pictures']} held-out pictures (PSNR in dB, SSIM):",
-        f"{'':10}{'colour':>18}{'luminance':>18}",
-    ]
-    for side in ("input", "output"):
+    lines = [f"trained in {result['duration_s']:.0f} s, {result['patches_per_s']:.0f} patches/s"]
+    if "pictures" in result:
+        lines += [
+            f"{len(result['pictures'])} of {result['held_out_pictures']} held-out pictures (PSNR in"
+            " dB, SSIM):",
+            f"{'':10}{'colour':>18}{'luminance':>18}",
+        ]
+    else:
+        lines.append("no scores: there are no clean pictures to compare with")
+    for side in ("input", "output") if "pictures" in result else ():
         scores = result[side]
         colour = f"{scores['psnr_db']:.2f}  {scores['ssim']:.4f}"
         grey = f"{scores['luminance_psnr_db']:.2f}  {scores['luminance_ssim']:.4f}"

@@ -206,6 +206,8 @@ def _find_samples(
     training = description.get("training") or {}
     name = description.get("task")
     task = find_task(name, training.get("degrade")) if name in TASKS else None
+    # Nothing bundled is a pair: of such a model the pictures themselves are the input.
+    task = None if task is not None and task.paired else task
     training, held_out = (
         [_degrade(store.picture(i), task, model, i) for i in range(len(store))]
         for store in (source.training, source.validation)

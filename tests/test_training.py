@@ -1,0 +1,78 @@
+"""Whole runs of the tasks that bring their own pictures: pairs, and noisy pictures alone."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tf_deconv import runs, training
+from tf_deconv.config import ExportConfig, TrainConfig
+from tf_deconv.exporting.pipeline import export
+
+TINY = dict(epochs=1, steps_per_epoch=2, batch_size=4)
+
+
+@pytest.fixture
+def folders(tmp_path, rng):
+    """Smooth pictures, and noisy ones of the same names."""
+    inputs, targets = tmp_path / "noisy", tmp_path / "clean"
+    for folder in (inputs, targets):
+        folder.mkdir()
+    for number in range(5):
+        clean = np.linspace(20, 200 + number, 80 * 90 * 3).reshape(80, 90, 3)
+        noisy = np.clip(clean + rng.normal(0, 25, clean.shape), 0, 255)
+        Image.fromarray(clean.astype(np.uint8)).save(targets / f"{number}.png")
+        Image.fromarray(noisy.astype(np.uint8)).save(inputs / f"{number}.png")
+    return inputs, targets
+
+
+def train(tmp_path, **options):
+    lines = []
+    config = TrainConfig(run_dir=str(tmp_path / "run"), **{**TINY, **options})
+    return training.train(config, report=lines.append), lines
+
+
+def test_a_paired_run_scores_the_inputs_beside_the_outputs(tmp_path, folders):
+    inputs, targets = map(str, folders)
+    result, _ = train(tmp_path, task="paired", data=inputs, targets=targets)
+    assert 19 < result.metrics["input"]["psnr_db"] < 22  # sigma 25 of 255 is 20.2 dB.
+    assert result.metrics["output"]["psnr_db"] > 0
+    # Names of the folders, not paths: the description is published.
+    description = runs.read_description(result.run_dir / runs.MODEL_FILE)
+    assert (description["training"]["data"], description["training"]["targets"]) == (
+        "noisy",
+        "clean",
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["article", "unet"])
+def test_a_run_without_clean_pictures_claims_no_score_and_exports(tmp_path, folders, network):
+    result, lines = train(
+        tmp_path, task="denoise", data=str(folders[0]), self_supervised=True, network=network
+    )
+    assert "no scores: there are no clean pictures to compare with" in lines
+    assert "output" not in result.metrics
+    assert np.isfinite(result.metrics["best_val_psnr_db"])
+    samples = runs.load_samples(result.run_dir / runs.SAMPLES_FILE)
+    assert samples.clean == ()
+    assert len(samples.degraded) == len(samples.names) > 0
+    with Image.open(result.run_dir / "preview.png") as preview:
+        assert preview.width < 2 * 90 + 30  # Input and output; there is no target to show.
+
+    config = ExportConfig(model=str(result.run_dir), out=str(tmp_path / "out"), larger_size=64)
+    exported = export(config, report=lines.append)
+    manifest = json.loads((exported.folder / "manifest.json").read_text())
+    assert all(entry["task_psnr_db"] is None for entry in manifest["files"])
+    assert manifest["training"]["self_supervised"] is True
+
+
+def test_a_network_without_clean_pictures_has_no_way_around_the_hidden_pixel():
+    from tf_deconv.networks import NETWORKS
+    from tf_deconv.tasks import find_task
+
+    task = find_task("denoise", self_supervised=True)
+    model = training.build_in("float32", NETWORKS["unet"], task, "tiny")
+    model.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
+    assert not np.any(model(np.ones((1, 8, 8, 3), np.float32)))

@@ -1,0 +1,114 @@
+"""The U-Net: its shapes, and the laws that its design promises."""
+
+import keras
+import numpy as np
+import pytest
+
+from tf_deconv import receptive_field
+from tf_deconv.networks import NETWORKS
+from tf_deconv.networks.unet import DIVISOR, SIZES, build_unet
+
+
+def randomise(model, seed=0):
+    """Gives every weight a value that shows: the tail begins as zeros."""
+    rng = np.random.default_rng(seed)
+    model.set_weights([rng.normal(0, 0.1, w.shape).astype("float32") for w in model.get_weights()])
+    return model
+
+
+def predict(model, images):
+    return keras.ops.convert_to_numpy(model(images))
+
+
+def test_the_table_knows_its_sizes_and_its_divisor():
+    assert set(NETWORKS["unet"].sizes) == set(SIZES)
+    assert NETWORKS["unet"].divisor == DIVISOR
+
+
+@pytest.mark.parametrize(
+    ("size", "parameters"), [("tiny", 12_000), ("small", 100_000), ("base", 1_000_000)]
+)
+def test_sizes_have_about_the_parameters_they_promise(size, parameters):
+    assert abs(build_unet(size=size).count_params() - parameters) < 0.1 * parameters
+
+
+@pytest.mark.parametrize("channels", [(1, 1), (3, 3), (1, 3), (4, 3), (3, 1)])
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+def test_output_has_scale_times_the_size_of_the_input(rng, channels, scale):
+    channels_in, channels_out = channels
+    model = randomise(build_unet(None, None, channels_in, channels_out, scale, "tiny"))
+    restored = predict(model, rng.random((2, 8, 12, channels_in), np.float32))
+    assert restored.shape == (2, 8 * scale, 12 * scale, channels_out)
+    assert restored.dtype == np.float32
+    assert np.isfinite(restored).all()
+
+
+def test_it_is_homogeneous_so_other_noise_levels_are_a_matter_of_scale(rng):
+    model = randomise(build_unet(size="small"))
+    image = rng.random((1, 16, 16, 3), np.float32)
+    for factor in (0.25, 3.0):
+        expected = factor * predict(model, image)
+        np.testing.assert_allclose(predict(model, factor * image), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3])
+def test_a_constant_picture_stays_constant_away_from_the_border(scale):
+    # No checkerboard: with a kernel as large as the stride, each output pixel has its own weights,
+    # and here all of them are equal.
+    model = build_unet(None, None, 3, 3, scale, "tiny")
+    model.set_weights([np.full(w.shape, 0.01, np.float32) for w in model.get_weights()])
+    size = 4 * receptive_field.compute_reach(model, scale)
+    restored = predict(model, np.full((1, size, size, 3), 0.5, np.float32))
+    middle = restored[0, size * scale // 2 - 8 : size * scale // 2 + 8]
+    middle = middle[:, size * scale // 2 - 8 : size * scale // 2 + 8]
+    np.testing.assert_allclose(middle, middle[0, 0, 0], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("channels_in", "channels_out"), [(3, 3), (1, 3), (4, 3)])
+def test_training_begins_at_the_input_itself(rng, channels_in, channels_out):
+    image = rng.random((1, 8, 8, channels_in), np.float32)
+    restored = predict(build_unet(None, None, channels_in, channels_out, size="tiny"), image)
+    expected = image[..., :channels_out] if channels_in > 1 else np.repeat(image, 3, -1)
+    np.testing.assert_array_equal(restored, expected)
+
+
+def test_super_resolution_begins_at_the_enlarged_input(rng):
+    image = rng.random((1, 4, 8, 3), np.float32)
+    restored = predict(build_unet(scale=2, size="tiny"), image)
+    np.testing.assert_array_equal(restored, image.repeat(2, 1).repeat(2, 2))
+
+
+def test_without_the_shortcut_no_weights_give_the_input_back(rng):
+    model = build_unet(size="tiny", shortcut=False)
+    names = [layer.name for layer in model.layers]
+    assert "decoder_1_skip" not in names
+    assert "decoder_2_skip" in names
+    zeros = randomise(model)
+    zeros.set_weights([np.zeros_like(w) for w in zeros.get_weights()])
+    assert not predict(zeros, rng.random((1, 8, 8, 3), np.float32)).any()
+
+
+@pytest.mark.parametrize(("size", "scale"), [("tiny", 1), ("tiny", 2), ("small", 1), ("base", 1)])
+def test_the_computed_receptive_field_is_the_measured_one(size, scale):
+    model = randomise(build_unet(None, None, 1, 1, scale, size))
+    computed = receptive_field.compute_reach(model, scale)
+
+    def run(batch):
+        return predict(model, batch)
+
+    assert receptive_field.measure_reach(run, 1, DIVISOR, scale) == computed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"height": 6}, "height=6: expected a multiple of 4"),
+        ({"width": 0}, "width=0: expected a multiple of 4"),
+        ({"channels_in": 0}, "channels_in=0: expected a positive integer"),
+        ({"scale": 1.5}, "scale=1.5: expected a positive integer"),
+        ({"size": "huge"}, "size='huge': expected one of tiny, small, base"),
+    ],
+)
+def test_wrong_arguments_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        build_unet(**arguments)
