@@ -120,15 +120,6 @@ def test_one_line_per_picture_where_there_is_no_terminal(capsys, tmp_path, run):
     assert "\r" not in out
 
 
-def test_a_terminal_sees_a_bar(capsys, monkeypatch):
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    progress = restoring._Progress("[1/1] x.png")
-    progress(0.5)
-    progress(1.0)
-    progress.clear()
-    assert capsys.readouterr().out == "\r[1/1] x.png ###############...............  50%\r\033[K"
-
-
 def test_existing_pictures_are_skipped_when_asked(capsys, tmp_path, run):
     write(tmp_path / "in" / "a.png")
     write(tmp_path / "in" / "b.png", seed=1)

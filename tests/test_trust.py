@@ -135,7 +135,7 @@ def test_averaged_weights_are_validated_and_raw_ones_trained_on():
 
 def writer(folder):
     (folder / "checkpoints").mkdir()
-    return callbacks.RunWriter(folder, lambda: None, lambda: None, [], 0.0, "hash")
+    return callbacks.RunWriter(folder, lambda: None, [], 0.0, "hash")
 
 
 def test_a_loss_that_is_no_number_stops_with_advice(tmp_path):

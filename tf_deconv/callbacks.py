@@ -1,4 +1,6 @@
-"""What happens during `model.fit`: the run folder is kept whole, and a stop is a clean stop."""
+"""What happens during `model.fit`: the run folder is kept whole, a stop is a clean stop, and a
+person sees how far it has come.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +10,20 @@ import math
 import pathlib
 import signal
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
-from tf_deconv import files, runs
-from tf_deconv.config import UserError
+from tf_deconv import files, images, plots, progress, runs
+from tf_deconv.config import UserError, reason
 
 CHECKPOINTS_KEPT = 2
+# Where epochs are shorter than this many drawings of the learning curve, some go without one.
+CURVE_EVERY_DRAWINGS = 20
 
 
 class Interrupted(Exception):
@@ -96,7 +102,7 @@ class AveragedWeights(keras.callbacks.Callback):
 
 
 class RunWriter(keras.callbacks.Callback):
-    """After each epoch: best model, history, preview, and last of all the checkpoint.
+    """After each epoch: best model, history, and last of all the checkpoint.
 
     The checkpoint comes last because resuming starts from it: whatever was written before it is
     written again, with the same content.
@@ -104,7 +110,6 @@ class RunWriter(keras.callbacks.Callback):
     Args:
       folder: The run folder.
       save_model: Writes the present weights as the run's model.
-      write_preview: Writes the preview of the present weights.
       history: Rows of epochs already trained.
       best_psnr_db: Best validation PSNR of those epochs.
       data_sha256: Hash of the training pictures; resuming on others is refused.
@@ -114,7 +119,6 @@ class RunWriter(keras.callbacks.Callback):
         self,
         folder: pathlib.Path,
         save_model: Callable[[], None],
-        write_preview: Callable[[], None],
         history: list[dict[str, float]],
         best_psnr_db: float,
         data_sha256: str,
@@ -122,7 +126,6 @@ class RunWriter(keras.callbacks.Callback):
         super().__init__()
         self.folder = folder
         self.save_model = save_model
-        self.write_preview = write_preview
         self.history = list(history)
         self.best_psnr_db = best_psnr_db
         self.data_sha256 = data_sha256
@@ -134,11 +137,11 @@ class RunWriter(keras.callbacks.Callback):
                 f"epoch {epoch + 1}: the loss is no longer a number; lower --learning-rate or use"
                 f" --precision float32 ({self._kept()})"
             )
-        self.history.append({"epoch": epoch + 1, **logs})
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        self.history.append({"epoch": epoch + 1, **logs, "learning_rate": rate})
         if logs["val_psnr"] > self.best_psnr_db:
             self.best_psnr_db = logs["val_psnr"]
             self.save_model()
-            self.write_preview()
         files.write_bytes(self.folder / "history.csv", _to_csv(self.history))
         checkpoints = self.folder / "checkpoints"
         runs.save_checkpoint(
@@ -157,6 +160,130 @@ class RunWriter(keras.callbacks.Callback):
         if (self.folder / runs.MODEL_FILE).exists():
             return f"the best model so far is in {str(self.folder)!r}"
         return "no epoch had ended, so there is no model yet"
+
+
+class Pictures(keras.callbacks.Callback):
+    """Shows after each epoch how far training has come: preview, TensorBoard picture, curve.
+
+    It comes after `RunWriter`: what is lost when training ends in between is drawn anew.
+
+    Args:
+      folder: The run folder.
+      draw_preview: Draws what the present weights make of held-out pictures, (H, W, 3) uint8.
+      history: Rows of all epochs, kept up by `RunWriter`.
+      do_nothing_psnr_db: What validation patches score as they are; None leaves it out.
+      report: Receives a line when a curve cannot be drawn.
+    """
+
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        draw_preview: Callable[[], np.ndarray],
+        history: list[dict[str, float]],
+        do_nothing_psnr_db: float | None,
+        report: Callable[[str], None],
+    ):
+        super().__init__()
+        self.folder = folder
+        self.draw_preview = draw_preview
+        self.history = history
+        self.do_nothing_psnr_db = do_nothing_psnr_db
+        self.report = report
+        self._tensorboard: tf.summary.SummaryWriter | None = None
+        self._next_curve = 0.0
+
+    def on_epoch_end(self, epoch, logs=None):
+        sheet = self.draw_preview()
+        files.write_bytes(self.folder / "preview.png", images.encode_png(sheet))
+        self._write_summary(sheet, epoch)
+        if time.monotonic() >= self._next_curve:
+            self.write_curve()
+
+    def on_train_end(self, logs=None):
+        if self._tensorboard is not None:
+            self._tensorboard.close()
+
+    def write_curve(self) -> None:
+        """Writes `curve.png`; a fault is reported and stops nothing."""
+        if not self.history:
+            return
+        started = time.monotonic()
+        try:
+            curve = plots.draw_curve(self.history, self.do_nothing_psnr_db)
+            files.write_bytes(self.folder / "curve.png", curve)
+        except Exception as error:  # Hours of training are worth more than their picture.
+            self.report(f"warning: curve.png could not be written: {reason(error)}")
+        ended = time.monotonic()
+        self._next_curve = ended + CURVE_EVERY_DRAWINGS * (ended - started)
+
+    def _write_summary(self, sheet: np.ndarray, epoch: int) -> None:
+        # A folder of its own: TensorBoard follows one growing file in each.
+        if self._tensorboard is None:
+            self._tensorboard = tf.summary.create_file_writer(str(self.folder / "logs" / "preview"))
+        # Keras counts the steps of its scalars from 0 too.
+        with self._tensorboard.as_default(step=epoch):
+            tf.summary.image("preview", sheet[np.newaxis])
+        self._tensorboard.flush()
+
+
+class Progress(keras.callbacks.Callback):
+    """One line per epoch, with the time left for all of them; on a terminal a bar in between.
+
+    Args:
+      epochs: Number of epochs in the whole training.
+      steps_per_epoch: Steps in each.
+      history: Rows of all epochs, kept up by `RunWriter`, which must come before.
+      report: Receives the lines.
+    """
+
+    def __init__(
+        self,
+        epochs: int,
+        steps_per_epoch: int,
+        history: list[dict[str, float]],
+        report: Callable[[str], None],
+    ):
+        super().__init__()
+        self.epochs = epochs
+        self.steps_per_epoch = steps_per_epoch
+        self.history = history
+        self.report = report
+        self.bar = progress.Bar()
+        self._durations_s: list[float] = []
+        self._epoch = 0
+        self._started = 0.0
+        # When the first steps of an epoch had been taken, and how many they were.
+        self._first: tuple[float, int] | None = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch, self._started, self._first = epoch, time.monotonic(), None
+
+    def on_train_batch_end(self, batch, logs=None):
+        done, now = batch + 1, time.monotonic()
+        self._first = self._first or (now, done)
+        head = f"epoch {self._epoch + 1:{len(str(self.epochs))}}/{self.epochs}"
+        tail = f"loss {logs['loss']:.3g}" if logs else ""
+        left_s = self._left_s(done, now)
+        if left_s is not None:
+            tail += f"  {progress.duration_text(left_s)} left"
+        self.bar.draw(head, done / self.steps_per_epoch, tail)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._durations_s.append(time.monotonic() - self._started)
+        self.bar.clear()
+        self.report(progress.epoch_line(self.history, self.epochs, self._durations_s))
+
+    def _left_s(self, done: int, now: float) -> float | None:
+        """Judges the time until the end of training, in seconds; None before anything is known."""
+        epochs = self.epochs - self._epoch
+        if self._durations_s:
+            whole = epochs * progress.epoch_duration_s(self._durations_s)
+            return max(0.0, whole - (now - self._started))
+        # The first steps take as long as it takes to build the graph.
+        since, steps = self._first
+        if done == steps:
+            return None
+        return (epochs * self.steps_per_epoch - done) * (now - since) / (done - steps)
 
 
 def state_of(model: keras.Model) -> list[keras.Variable]:
@@ -182,7 +309,8 @@ def restore_state(model: keras.Model, variables: list[np.ndarray]) -> None:
 
 def _to_csv(rows: list[dict[str, float]]) -> bytes:
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, fieldnames=list(rows[0]), lineterminator="\n")
+    # The first rows of a resumed run may be of a version that wrote fewer columns.
+    writer = csv.DictWriter(stream, fieldnames=list(rows[-1]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return stream.getvalue().encode()

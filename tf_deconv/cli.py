@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import logging
 import os
 import signal
 import sys
@@ -248,6 +249,8 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", module="keras|tensorflow")
     # Pillow warns of pictures over 90 megapixels and refuses those over twice that.
     warnings.filterwarnings("ignore", r"Image size \(")
+    # It tells of every font that it looks at, and of the cache that it makes.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 def _import_tensorflow() -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import pathlib
-import sys
 import time
 from collections.abc import Callable, Sequence
 
@@ -18,6 +18,7 @@ from tf_deconv.config import RestoreConfig, UserError, reason, validate
 from tf_deconv.devices import choose_device
 from tf_deconv.inference import Restorer
 from tf_deconv.picture_files import printable
+from tf_deconv.progress import Bar
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,19 +75,19 @@ def restore(
     restorer = Restorer(open_artifact(config.model), config.tile_size, config.self_ensemble)
     files.make_folder(out)
 
-    restored, failures = [], []
+    bar, restored, failures = Bar(), [], []
     for number, job in enumerate(waiting, start=1):
         name, started = printable(str(job.source)), time.perf_counter()
         head = f"[{number}/{len(waiting)}] {name}"
-        progress = _Progress(head)
         try:
-            notes = restore_file(restorer, job, config.max_pixels, progress)
+            show = functools.partial(bar.draw, head)
+            notes = restore_file(restorer, job, config.max_pixels, show)
         except Exception as error:  # Runtimes raise what they like; the other pictures go on.
-            progress.clear()
+            bar.clear()
             failures.append(f"{name}: {reason(error)}")
             report(f"{head}: FAILED")
             continue
-        progress.clear()
+        bar.clear()
         restored.append(job.target)
         report(f"{head} -> {printable(str(job.target))}  {time.perf_counter() - started:.1f} s")
         for note in notes:
@@ -205,26 +206,3 @@ def _enlarge(alpha: np.ndarray, scale: int) -> np.ndarray:
     plane = Image.fromarray(images.as_unit(alpha[..., 0]))
     enlarged = np.asarray(plane.resize(size, Image.Resampling.BICUBIC))
     return images.as_pixels(enlarged, alpha.dtype)[..., np.newaxis]
-
-
-class _Progress:
-    """A bar on a terminal; nothing where the output goes to a file."""
-
-    _WIDTH = 30
-
-    def __init__(self, head: str):
-        self._head = head
-        self._shown = sys.stdout.isatty()
-        self._drawn = False
-
-    def __call__(self, part: float) -> None:
-        if not self._shown or part >= 1:
-            return
-        full = int(part * self._WIDTH)
-        bar = "#" * full + "." * (self._WIDTH - full)
-        print(f"\r{self._head} {bar} {100 * part:3.0f}%", end="", flush=True)
-        self._drawn = True
-
-    def clear(self) -> None:
-        if self._drawn:
-            print("\r\033[K", end="", flush=True)

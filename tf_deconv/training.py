@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import pathlib
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tf_deconv import (
     __version__,
@@ -41,6 +41,8 @@ VALIDATION_PATCHES = 512
 CALIBRATION_PATCHES, CALIBRATION_SIDE_PX = 8, 256
 # Held-out pictures that are scored and kept for export, and the longest side kept of each.
 SAMPLE_PICTURES, SAMPLE_SIDE_PX = 16, 512
+# Side of the pictures in the preview after each epoch; at the end it is twice as long.
+EPOCH_PREVIEW_SIDE_PX = 128
 # Steps that one call of the compiled function runs: fewer crossings between Python and the graph.
 STEPS_PER_EXECUTION = 10
 
@@ -109,13 +111,35 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
 
     averaged = callbacks.AveragedWeights()
 
-    def save_model() -> None:
+    def take_weights() -> None:
         saved.set_weights(round_to_float16(averaged.weights or model.get_weights()))
+
+    def save_model() -> None:
+        take_weights()
         runs.save_model(saved, folder / runs.MODEL_FILE, description)
 
-    def write_preview() -> None:
+    def draw_preview() -> np.ndarray:
+        take_weights()
+        return evaluation.preview(restore, samples, task, side_px=EPOCH_PREVIEW_SIDE_PX)
+
+    def finish() -> None:
+        """Leaves the curve of all epochs, and the preview of the model that was kept."""
+        pictures.write_curve()
+        saved.set_weights(runs.load_model(folder).get_weights())
         sheet = evaluation.preview(restore, samples, task)
         files.write_bytes(folder / "preview.png", images.encode_png(sheet))
+
+    validation = data.validation_data(
+        source.validation,
+        task,
+        patch_size=config.patch_size,
+        batch_size=config.batch_size,
+        count=VALIDATION_PATCHES,
+        seed=config.seed,
+    )
+    do_nothing_psnr_db = evaluation.do_nothing_psnr_db(validation, task)
+    if do_nothing_psnr_db is not None:
+        report(f"validation: {VALIDATION_PATCHES} patches, {do_nothing_psnr_db:.2f} dB as they are")
 
     first_epoch = state.get("epoch", 0)
     started = time.monotonic()
@@ -123,26 +147,38 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
         writer = callbacks.RunWriter(
             folder,
             save_model,
-            write_preview,
             state.get("history", []),
             state.get("best_psnr_db", float("-inf")),
             description["data_sha256"],
         )
+        pictures = callbacks.Pictures(
+            folder, draw_preview, writer.history, do_nothing_psnr_db, report
+        )
+        progress = callbacks.Progress(config.epochs, config.steps_per_epoch, writer.history, report)
+        # In this order: a signal stops training when all the others are done.
+        run_callbacks = [averaged, writer, pictures, progress, stop_signals]
         try:
-            _fit(model, source, task, config, folder, first_epoch, [averaged, writer, stop_signals])
+            _fit(model, source, task, config, folder, first_epoch, validation, run_callbacks)
         except callbacks.Interrupted:
             if not (folder / runs.MODEL_FILE).exists():
                 save_model()  # Stopped within the first epoch: what there is beats nothing.
+            finish()
             raise
+        except UserError:
+            if (folder / runs.MODEL_FILE).exists():
+                finish()
+            raise
+        finally:
+            progress.bar.clear()
     duration_s = time.monotonic() - started
 
-    saved.set_weights(runs.load_model(folder).get_weights())
+    finish()
     scores = evaluation.evaluate(restore, samples, task) if samples.clean else {}
-    write_preview()
     trained = (config.epochs - first_epoch) * config.steps_per_epoch * config.batch_size
     result = {
         **scores,
         "best_val_psnr_db": writer.best_psnr_db,
+        "do_nothing_val_psnr_db": do_nothing_psnr_db,
         "held_out_pictures": len(source.validation),
         "training_pictures": len(source.training),
         "device": str(device),
@@ -244,29 +280,29 @@ def _fit(
     config: TrainConfig,
     folder: pathlib.Path,
     first_epoch: int,
+    validation: tf.data.Dataset,
     run_callbacks: list[keras.callbacks.Callback],
 ) -> None:
-    sizes = dict(patch_size=config.patch_size, batch_size=config.batch_size, seed=config.seed)
     model.fit(
         data.training_data(
             source.training,
             task,
+            patch_size=config.patch_size,
+            batch_size=config.batch_size,
             steps_per_epoch=config.steps_per_epoch,
+            seed=config.seed,
             first_epoch=first_epoch,
-            **sizes,
         ),
         epochs=config.epochs,
         initial_epoch=first_epoch,
         steps_per_epoch=config.steps_per_epoch,
-        validation_data=data.validation_data(
-            source.validation, task, count=VALIDATION_PATCHES, **sizes
-        ),
+        validation_data=validation,
         callbacks=[
             keras.callbacks.TensorBoard(folder / "logs", write_graph=False),
             *run_callbacks,
         ],
         shuffle=False,  # The plan is random already.
-        verbose=1 if sys.stdout.isatty() else 2,
+        verbose=0,  # `callbacks.Progress` tells more: the time left for all epochs.
     )
 
 
@@ -327,8 +363,6 @@ def set_seed(seed: int, device: Device) -> None:
     """Sets Keras's global seed and, on a CPU, makes TensorFlow's operations deterministic."""
     keras.utils.set_random_seed(seed)
     if keras.backend.backend() == "tensorflow" and device.kind == "cpu":
-        import tensorflow as tf
-
         # On a GPU deterministic kernels cost speed; --seed promises equal bits on a CPU.
         tf.config.experimental.enable_op_determinism()
 
@@ -351,8 +385,6 @@ def _describe(
     config: TrainConfig, divisor: int, task: Task, source: Source, device: Device
 ) -> dict[str, Any]:
     """What travels inside `model.keras` and into the export's manifest."""
-    import tensorflow as tf
-
     # The name of the folder, not its path: this is published.
     targets = config.targets and pathlib.Path(config.targets).name
     public = dict(data=pathlib.Path(config.data).name, targets=targets, run_dir=None, resume=False)
@@ -404,6 +436,7 @@ def _result_lines(
         lines += [f"  {line}" for line in skipped]
     lines += [
         f"preview: {folder / 'preview.png'}",
+        f"learning curve: {folder / 'curve.png'}",
         f"next: python export.py {folder}",
     ]
     return lines
