@@ -6,10 +6,11 @@ import io
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tf_deconv import callbacks, evaluation, inference, losses, plots, runs, training
+from tf_deconv import callbacks, degradations, evaluation, inference, losses, plots, runs, training
 from tf_deconv.tasks import TASKS
 
 
@@ -202,8 +203,6 @@ def test_the_preview_shows_averaged_weights_where_they_are_saved(train, tmp_path
 
 
 def test_doing_nothing_is_scored_as_training_scores_patches():
-    import tensorflow as tf
-
     clean = np.full((3, 28, 28, 3), 0.5, np.float32)
     degraded = clean[..., :1] + np.array([0.1, 0.01, 0.1], np.float32)[:, None, None, None]
     batches = tf.data.Dataset.from_tensor_slices((degraded, clean)).batch(2)
@@ -213,9 +212,24 @@ def test_doing_nothing_is_scored_as_training_scores_patches():
     )
 
 
-def test_where_nothing_is_degraded_nothing_is_scored():
-    import tensorflow as tf
+@pytest.mark.parametrize("name", ["old-photo", "inpaint", "super-resolve-x3"])
+def test_doing_nothing_to_a_batch_is_doing_nothing_to_each(rng, name):
+    task = TASKS[name]
+    batch = rng.random((3, 8, 6, task.channels_in), np.float32)
+    one_by_one = np.stack([evaluation.do_nothing(picture, task) for picture in batch])
+    together = evaluation.do_nothing(batch, task)
+    assert together.shape == (3, 8 * task.scale, 6 * task.scale, task.channels_out)
+    np.testing.assert_allclose(together, one_by_one, atol=1e-6)
 
+
+def test_a_batch_enlarged_is_each_picture_enlarged(rng):
+    task = TASKS["super-resolve-x2"]
+    batch = rng.random((3, 8, 6, task.channels_in), np.float32)
+    for picture, shown in zip(batch, evaluation.do_nothing(batch, task)):
+        np.testing.assert_allclose(shown, degradations.upsample(tf.constant(picture), 2), atol=1e-6)
+
+
+def test_where_nothing_is_degraded_nothing_is_scored():
     clean = np.random.default_rng(0).random((3, 28, 28, 3), np.float32)
     batches = tf.data.Dataset.from_tensor_slices((clean, clean)).batch(2)
     assert evaluation.do_nothing_psnr_db(batches, TASKS["reconstruct"]) is None

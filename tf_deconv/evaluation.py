@@ -36,15 +36,20 @@ def do_nothing(degraded: np.ndarray, task: Task) -> np.ndarray:
     """Shows a degraded picture as a user would see it without any network: the baseline.
 
     Args:
-      degraded: (H, W, channels_in) float32 in [0, 1].
+      degraded: (H, W, channels_in) or (N, H, W, channels_in) float32 in [0, 1].
       task: Its task.
     Returns:
-      (H * scale, W * scale, channels_out): a mask taken off, grey repeated, small pictures made
-      larger by bicubic interpolation.
+      (H * scale, W * scale, channels_out), after N where there is one: a mask taken off, grey
+      repeated, small pictures made larger by bicubic interpolation.
     """
     image = degraded[..., :-1] if task.mask else degraded
     if task.scale > 1:
-        image = degradations.upsample(tf.constant(image), task.scale).numpy()
+        # Pictures of a batch go through as channels of one: `upsample` treats each by itself.
+        image = np.moveaxis(image, -1, 0)  # (C, [N,] H, W)
+        planes = image.reshape(-1, *image.shape[-2:])
+        planes = degradations.upsample(tf.constant(planes.transpose(1, 2, 0)), task.scale).numpy()
+        planes = planes.transpose(2, 0, 1)
+        image = np.moveaxis(planes.reshape(*image.shape[:-2], *planes.shape[1:]), 0, -1)
     return metrics.match_channels(image, task.channels_out)
 
 
@@ -59,7 +64,7 @@ def do_nothing_psnr_db(batches: Iterable[tuple[tf.Tensor, tf.Tensor]], task: Tas
     """
     metric, equal = losses.Psnr(), True
     for degraded, clean in batches:
-        shown = np.stack([do_nothing(patch, task) for patch in degraded.numpy()])
+        shown = do_nothing(degraded.numpy(), task)
         equal = equal and np.array_equal(shown, clean)
         metric.update_state(clean, shown)
     return None if equal else float(metric.result())

@@ -1,7 +1,8 @@
 """The run folder: what is in it, how it is found, and models that describe themselves.
 
 A run is config.json, model.keras (best on validation), samples.npz (what export needs, so that it
-needs no folder of pictures), history.csv, metrics.json, preview.png, checkpoints/ and logs/.
+needs no folder of pictures), history.csv, metrics.json, preview.png, curve.png, checkpoints/ and
+logs/.
 A `.keras` file carries its description as an extra member of its zip archive: it can travel alone.
 """
 
