@@ -82,8 +82,7 @@ def test_a_wrong_dtype_is_invalid_argument(restore, dtype):
 @pytest.mark.parametrize("size", [(33, 47), (1, 1)])
 def test_encoded_pictures_equal_keras_within_a_grey_level(exported, restore_bytes, kind, size):
     data = encoded(COLOUR[: size[0], : size[1]], kind)
-    pixels = tf.io.decode_image(data, channels=3, expand_animations=False).numpy()
-    grey = images.luminance(images.to_float(pixels)).astype(np.float32)
+    grey = images.luminance(images.to_float(images.read_rgb(data))).astype(np.float32)
     expected = images.to_uint8(inference.restore_picture(exported.model, grey, 2)).astype(int)
     received = np.asarray(Image.open(io.BytesIO(restore_bytes(data)[0])))
     assert received.shape == (*size, 3)

@@ -152,12 +152,14 @@ def motion_blur(image: tf.Tensor, length: Any, seed: tf.Tensor, highest: float) 
     angle = tf.random.stateless_uniform((), seed, 0.0, math.pi)
     radius = max(1, math.ceil(highest / 2))
     offsets = tf.range(-radius, radius + 1, dtype=tf.float32)
-    x, y = tf.meshgrid(offsets, offsets)
-    along = tf.abs(x * tf.cos(angle) + y * tf.sin(angle))
-    across = tf.abs(y * tf.cos(angle) - x * tf.sin(angle))
-    # A pixel counts by how much of it the line, one pixel wide, covers.
-    covered = tf.clip_by_value((length + 1) / 2 - along, 0.0, 1.0)
-    weights = covered * tf.clip_by_value(1.0 - across, 0.0, 1.0)
+    # Points one pixel apart on the line; the last two count by how much of the length they cover.
+    # Each is shared among the four pixels around it, so that a single one is that pixel alone.
+    counts = tf.clip_by_value((length + 1) / 2 - tf.abs(offsets), 0.0, 1.0)
+    rows, columns = (
+        tf.maximum(1.0 - tf.abs(offsets[tf.newaxis] - offsets[:, tf.newaxis] * slope), 0.0)
+        for slope in (tf.sin(angle), tf.cos(angle))
+    )  # (points, 2 radius + 1) each
+    weights = tf.einsum("p,pr,pc->rc", counts, rows, columns)
     return _filter(image, weights / tf.reduce_sum(weights), radius, radius)
 
 
@@ -188,8 +190,22 @@ def jpeg(image: tf.Tensor, quality: Any, _: tf.Tensor, __: float = 0.0) -> tf.Te
     pixels = tf.image.convert_image_dtype(image, tf.uint8, saturate=True)
     level = tf.cast(tf.round(tf.cast(quality, tf.float32)), tf.int32)
     encoded = tf.raw_ops.EncodeJpegVariableQuality(images=pixels, quality=level)
-    decoded = tf.io.decode_jpeg(encoded, channels=image.shape[-1])
+    decoded = decode_jpeg(encoded, image.shape[-1])
     return tf.ensure_shape(tf.image.convert_image_dtype(decoded, tf.float32), image.shape)
+
+
+def decode_jpeg(encoded: tf.Tensor, channels: int) -> tf.Tensor:
+    """Decodes a JPEG to the very pixels that libjpeg, and so nearly every other program, gives.
+
+    Args:
+      encoded: () string, the bytes of a file.
+      channels: 1 or 3.
+    Returns:
+      (H, W, channels) uint8.
+    """
+    # TensorFlow's default is libjpeg's fast transform: 1 grey level off on average in photographs
+    # and 255 at sharp edges, where it overflows.
+    return tf.io.decode_jpeg(encoded, channels=channels, dct_method="INTEGER_ACCURATE")
 
 
 def downsample(image: tf.Tensor, factor: int) -> tf.Tensor:
@@ -203,7 +219,7 @@ def downsample(image: tf.Tensor, factor: int) -> tf.Tensor:
     Reference: Keys 1981 (a = -0.5), stretched by the factor, as MATLAB's imresize does; the
       super-resolution literature is measured on it.
     """
-    return _resize(_resize(image, factor, 1, 0), factor, 1, 1)
+    return _clipped(_resize(_resize(image, factor, 1, 0), factor, 1, 1))
 
 
 def upsample(image: tf.Tensor, factor: int) -> tf.Tensor:
@@ -215,7 +231,12 @@ def upsample(image: tf.Tensor, factor: int) -> tf.Tensor:
     Returns:
       (H * factor, W * factor, C) float32 in [0, 1].
     """
-    return _resize(_resize(image, 1, factor, 0), 1, factor, 1)
+    return _clipped(_resize(_resize(image, 1, factor, 0), 1, factor, 1))
+
+
+def _clipped(image: tf.Tensor) -> tf.Tensor:
+    """Clips after both axes: in between, what overshoots along one still counts for the other."""
+    return tf.clip_by_value(image, 0.0, 1.0)
 
 
 def _resize(image: tf.Tensor, down: int, up: int, axis: int) -> tf.Tensor:
@@ -240,7 +261,7 @@ def _resize(image: tf.Tensor, down: int, up: int, axis: int) -> tf.Tensor:
         result += weight * tf.gather(image, mirrored(index[:, tap], size), axis=axis)
     shape = image.shape.as_list()
     shape[axis] = static * up // down if static else None
-    return tf.ensure_shape(tf.clip_by_value(result, 0.0, 1.0), shape)
+    return tf.ensure_shape(result, shape)
 
 
 def _cubic(x: tf.Tensor) -> tf.Tensor:

@@ -211,7 +211,7 @@ class Restorer:
             indices.append(tiling.mirrored_rows(*span, image.shape[axis]))
         (top, bottom), (left, right) = spans
         pixels = image[np.ix_(*indices)]
-        restored = artifact.run(_fit_channels(pixels, artifact.channels_in)[np.newaxis])[0]
+        restored = artifact.run(fit_channels(pixels, artifact.channels_in)[np.newaxis])[0]
         expected = ((bottom - top) * artifact.scale, (right - left) * artifact.scale)
         if restored.shape != (*expected, artifact.channels_out):
             raise ValueError(
@@ -292,8 +292,17 @@ def _core_along(artifact: Artifact, length: int, side: int) -> int:
     return tiling.longest_core(length, side, reach, artifact.divisor)
 
 
-def _fit_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
-    """Turns (H, W, 1, 3 or 4) of any type into (H, W, channels) float32 in [0, 1]."""
+def fit_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
+    """Makes a picture what a network takes.
+
+    Args:
+      pixels: (H, W, 1), (H, W, 3) or, with transparency, (H, W, 4); uint8, uint16 or float in
+        [0, 1].
+      channels: 1 for luminance, 3 for colour, 4 for colour and which pixels are known: those that
+        are at least half opaque.
+    Returns:
+      (H, W, channels) float32 in [0, 1].
+    """
     image = images.as_unit(pixels)
     known = np.round(image[..., 3:]) if image.shape[-1] == 4 else np.ones_like(image[..., :1])
     image = image[..., :3]

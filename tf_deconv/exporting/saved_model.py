@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_deconv.degradations import luminance
+from tf_deconv.degradations import decode_jpeg, luminance
 from tf_deconv.padding import pad_tensor
 
 _PNG_MAGIC, _JPEG_MAGIC = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
@@ -118,7 +118,7 @@ def _decode(encoded: tf.Tensor, channels: int, max_pixels: int) -> tf.Tensor:
         image = tf.cond(
             is_png,
             lambda: _to_float(tf.io.decode_png(encoded, channels=4)),
-            lambda: _opaque(_to_float(tf.io.decode_jpeg(encoded, channels=3))),
+            lambda: _opaque(_to_float(decode_jpeg(encoded, 3))),
         )
     image = tf.ensure_shape(image, (None, None, 4))
     if channels == 4:
