@@ -29,7 +29,7 @@ def make_exif(orientation=1):
 
 
 def write(path, kind, pixels, alpha=None, **fields):
-    picture = Picture(pixels, alpha, kind, lossless=True, **fields)
+    picture = Picture(pixels, alpha, kind, lossless=kind == "WEBP", **fields)
     notes = write_picture(picture, path)
     return read_picture(path, PIXELS), notes
 
@@ -96,6 +96,23 @@ def test_profile_and_exif_are_kept(tmp_path, kind, dtype):
         assert image.info["icc_profile"] == PROFILE
         assert stored[271] == "Maker"
         assert stored.get_ifd(34665)[36867] == "2020:01:01 00:00:00"
+
+
+@pytest.mark.parametrize(
+    ("directory", "entries"), [(34665, {36867: "2020:01:01 00:00:00"}), (34853, {1: "N"})]
+)
+def test_an_8_bit_tiff_keeps_a_directory_of_exif_or_gps_data(tmp_path, directory, entries):
+    # Compressed by libtiff, Pillow failed on it: "Error setting from dictionary".
+    Image.fromarray(samples(3)).save(tmp_path / "in.tif", tiffinfo={directory: entries})
+    picture = read_picture(tmp_path / "in.tif", PIXELS)
+    assert write_picture(picture, tmp_path / "out.tif") == ()
+    with Image.open(tmp_path / "out.tif") as image:
+        assert image.getexif().get_ifd(directory) == entries
+
+
+def test_an_8_bit_tiff_without_one_is_compressed(tmp_path):
+    write_picture(Picture(0 * samples(3), None, "TIFF"), tmp_path / "x.tif")
+    assert (tmp_path / "x.tif").stat().st_size < 21 * 34 * 3
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])

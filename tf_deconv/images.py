@@ -66,7 +66,8 @@ def read_rgb(source: str | pathlib.Path | bytes) -> np.ndarray:
     Args:
       source: A path, or the bytes of a file.
     Returns:
-      (H, W, 3) uint8; grey pictures have three equal channels, 16-bit ones are rounded to 8.
+      (H, W, 3) uint8; grey pictures have three equal channels. 16-bit grey is rounded to 8 bits;
+      of 16-bit colour Pillow keeps the upper byte, at most one grey level away.
     Raises:
       ValueError: if it is no picture, is truncated, or is larger than Pillow's limit.
     """

@@ -3,7 +3,9 @@
 Bit depth (8 or 16), transparency, ICC profile, EXIF and file type stay where the format can hold
 them; what is lost is said in a note. Training reads pictures with `images.read_rgb`, which keeps
 none of this. Pillow reads and writes 8-bit pictures. It has no 16-bit colour: those PNG files are
-decoded by TensorFlow, those TIFF files by tifffile, and both are written here.
+decoded by TensorFlow, those TIFF files by tifffile. Both are written here, because TensorFlow's
+encoder takes neither profile nor EXIF and three times the picture's memory, and tifffile writes no
+EXIF directory.
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ _UPRIGHT = {
 }
 # Tags of a TIFF file that tell of the picture; the others tell how its pixels are stored.
 _TIFF_TAGS = (270, 271, 272, 282, 283, 296, 305, 306, 315, 33432, 34665, 34853)
+# Of these, the directories of EXIF and of GPS data.
+_EXIF_DIRECTORIES = (34665, 34853)
 # Rows that are copied or encoded at a time.
 _BAND_ROWS = 64
 _COLOUR_SPACES = {1: b"GRAY", 3: b"RGB "}
@@ -57,7 +61,7 @@ class Picture:
       icc_profile: Bytes of the colour profile, or None.
       exif: EXIF data as a TIFF structure, its orientation upright, or None.
       notes: What could not be kept, one line each.
-      lossless: Of a WebP file, whether it was.
+      lossless: Of a WebP file, whether it was; of no use for the others.
     """
 
     pixels: np.ndarray
@@ -217,9 +221,9 @@ def _exif_of(image: Image.Image) -> bytes | None:
         exif = Image.Exif()
         stored = image.getexif()
         for tag in _TIFF_TAGS:
-            if tag in (34665, 34853):
+            if tag in _EXIF_DIRECTORIES:
                 if entries := stored.get_ifd(tag):
-                    exif.get_ifd(tag).update(entries)
+                    exif[tag] = dict(entries)
             elif tag in stored:
                 exif[tag] = stored[tag]
         try:
@@ -265,6 +269,8 @@ def write_picture(picture: Picture, path: pathlib.Path) -> tuple[str, ...]:
     notes = []
     pixels, alpha, kind = picture.pixels, picture.alpha, picture.format
     profile = picture.icc_profile
+    if pixels.shape[-1] == 1 and _has_no_grey(kind, pixels.dtype, alpha is not None):
+        pixels = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
     if profile is not None and profile[16:20] != _COLOUR_SPACES[pixels.shape[-1]]:
         profile = None
         notes.append("the ICC profile was left out: it does not fit the restored channels")
@@ -286,8 +292,11 @@ def write_picture(picture: Picture, path: pathlib.Path) -> tuple[str, ...]:
             samples = images.to_uint8(images.as_unit(samples))
             notes.append(f"{kind} holds 8 bits")
         options: dict[str, Any] = dict(_SAVE_OPTIONS.get(kind, {}))
-        if picture.lossless:
+        if kind == "WEBP" and picture.lossless:
             options = dict(lossless=True, exact=True)
+        if kind == "TIFF" and _has_directories(picture.exif):
+            # libtiff compresses, and takes no directory of EXIF or GPS data from Pillow.
+            del options["compression"]
         if profile is not None and kind != "BMP":
             options["icc_profile"] = profile
         if picture.exif is not None and kind != "BMP":
@@ -297,6 +306,17 @@ def write_picture(picture: Picture, path: pathlib.Path) -> tuple[str, ...]:
         except (ValueError, struct.error) as error:
             raise ValueError(f"cannot be written as {kind}: {reason(error)}") from error
     return tuple(notes)
+
+
+def _has_directories(exif: bytes | None) -> bool:
+    stored = Image.Exif()
+    stored.load(exif or b"")
+    return any(tag in stored for tag in _EXIF_DIRECTORIES)
+
+
+def _has_no_grey(kind: str, dtype: np.dtype, has_alpha: bool) -> bool:
+    # Many programs, Pillow among them, do not open 16-bit grey TIFF with transparency.
+    return kind == "WEBP" or (kind == "TIFF" and dtype == np.uint16 and has_alpha)
 
 
 def _write_png_16(
@@ -334,10 +354,7 @@ def _write_png_16(
 def _write_tiff_16(
     stream: BinaryIO, samples: np.ndarray, profile: bytes | None, exif: bytes | None
 ) -> None:
-    """Writes (H, W, 1 to 4) uint16 as an uncompressed little-endian TIFF of one strip."""
-    if samples.shape[-1] == 2:
-        # Many programs, Pillow among them, do not open 16-bit grey with transparency.
-        samples = samples[..., [0, 0, 0, 1]]
+    """Writes (H, W, 1, 3 or 4) uint16 as an uncompressed little-endian TIFF of one strip."""
     height, width, channels = samples.shape
     size_bytes = samples.size * 2
     if size_bytes + 2**20 > 2**32:
@@ -347,7 +364,7 @@ def _write_tiff_16(
         stored = Image.Exif()
         stored.load(exif)
         for tag in _TIFF_TAGS:
-            if tag in (34665, 34853):
+            if tag in _EXIF_DIRECTORIES:
                 if entries := stored.get_ifd(tag):
                     directory[tag] = dict(entries)
             elif tag in stored:
@@ -359,7 +376,7 @@ def _write_tiff_16(
     directory[273] = 0  # Where the strip begins: Pillow adds the directory's own length.
     directory[277], directory[278], directory[279] = channels, height, size_bytes
     directory[284] = 1  # A pixel's samples lie together.
-    if channels % 2 == 0:
+    if channels == 4:
         directory[338] = 2  # The last sample is alpha, not multiplied in.
     directory[339] = (1,) * channels  # Unsigned.
     if profile is not None:
