@@ -53,20 +53,21 @@ def do_nothing(degraded: np.ndarray, task: Task) -> np.ndarray:
     return metrics.match_channels(image, task.channels_out)
 
 
-def do_nothing_psnr_db(batches: Iterable[tuple[tf.Tensor, tf.Tensor]], task: Task) -> float | None:
+def do_nothing_psnr_db(batches: Iterable[tuple[tf.Tensor, ...]], task: Task) -> float | None:
     """Scores degraded patches as they are, by the very metric that training watches.
 
     Args:
-      batches: (degraded, clean), (N, P / scale, P / scale, C) and (N, P, P, C') float32.
+      batches: (degraded, clean), (N, P / scale, P / scale, C) and (N, P, P, C') float32; without
+        clean pictures the weights of pixels too.
       task: Their task.
     Returns:
       The mean over patches of PSNR in decibels; None where nothing was done to any of them.
     """
     metric, equal = losses.Psnr(), True
-    for degraded, clean in batches:
+    for degraded, clean, *weights in batches:
         shown = do_nothing(degraded.numpy(), task)
         equal = equal and np.array_equal(shown, clean)
-        metric.update_state(clean, shown)
+        metric.update_state(clean, shown, *weights)
     return None if equal else float(metric.result())
 
 
