@@ -45,6 +45,11 @@ def find_artifact(path: pathlib.Path) -> tuple[str, pathlib.Path]:
         ]
         if versions:
             return "saved_model", max(versions, key=lambda folder: int(folder.name))
+        if (path / runs.CONFIG_FILE).is_file():
+            raise UserError(
+                f"run {str(path)!r} has no model yet: it is being trained, or was stopped before"
+                f" its first epoch ended; expected {runs.MODEL_FILE} in it"
+            )
         raise UserError(f"folder {str(path)!r} holds no model: {_EXPECTED}")
     if not path.is_file():
         raise UserError(f"{str(path)!r} does not exist: {_EXPECTED}")
@@ -55,6 +60,24 @@ def find_artifact(path: pathlib.Path) -> tuple[str, pathlib.Path]:
     if head[:2] == b"PK":
         return "keras", path
     raise UserError(f"{str(path)!r} is no model: {_EXPECTED}")
+
+
+def describe(kind: str, path: pathlib.Path) -> dict[str, Any]:
+    """Returns what is recorded of a model: task, training, versions and, of exports, checks.
+
+    Args:
+      kind: What `find_artifact` returned.
+      path: What `find_artifact` returned.
+    Returns:
+      The description inside a `.keras` file, or the manifest of the folder that an export lies in;
+      {} where there is none that tells of this model.
+    """
+    if kind == "keras":
+        return runs.read_description(path)
+    path = pathlib.Path(os.path.abspath(path))
+    if kind == "saved_model":
+        return _read_manifest(path.parent, f"{path.name}/")
+    return _read_manifest(path.parent.parent, f"{path.parent.name}/{path.name}")
 
 
 def open_artifact(path: str | pathlib.Path) -> Artifact:
@@ -150,8 +173,7 @@ def _open_saved_model(folder: pathlib.Path) -> Artifact:
     def run(batch: np.ndarray, _keep: Any = loaded) -> np.ndarray:
         return signature(**{name: tf.constant(batch)})[result].numpy()
 
-    known = _read_manifest(folder.parent, f"{folder.name}/")
-    return _complete(run, channels, known, str(folder))
+    return _complete(run, channels, describe("saved_model", folder), str(folder))
 
 
 def _open_tflite(path: pathlib.Path) -> Artifact:
@@ -181,8 +203,7 @@ def _open_tflite(path: pathlib.Path) -> Artifact:
         return runner(**{argument: image})[result]
 
     sizes = tuple(sorted(runners, key=lambda size: size[0] * size[1]))
-    known = _read_manifest(path.parent.parent, f"{path.parent.name}/{path.name}")
-    return _complete(run, channels_in, known, str(path), sizes)
+    return _complete(run, channels_in, describe("tflite", path), str(path), sizes)
 
 
 def _complete(

@@ -51,8 +51,12 @@ def write_bytes(path: pathlib.Path, data: bytes) -> None:
 
 def write_json(path: pathlib.Path, value: Any) -> None:
     """Writes a JSON file atomically, indented; what is no finite number becomes null."""
-    text = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
-    write_bytes(path, (text + "\n").encode())
+    write_bytes(path, (json_text(value) + "\n").encode())
+
+
+def json_text(value: Any) -> str:
+    """Returns JSON, indented; what is no finite number becomes null."""
+    return json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def _finite(value: Any) -> Any:

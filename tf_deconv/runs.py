@@ -21,6 +21,8 @@ import numpy as np
 from tf_deconv import files
 from tf_deconv.config import UserError, reason
 
+CONFIG_FILE = "config.json"
+METRICS_FILE = "metrics.json"
 MODEL_FILE = "model.keras"
 SAMPLES_FILE = "samples.npz"
 _DESCRIPTION_MEMBER = "tf_deconv.json"
@@ -116,9 +118,10 @@ def read_description(path: pathlib.Path) -> dict[str, Any]:
     """Returns what `save_model` stored beside the weights; {} for a file made by plain Keras."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return json.loads(archive.read(_DESCRIPTION_MEMBER))
+            known = json.loads(archive.read(_DESCRIPTION_MEMBER))
     except (KeyError, ValueError, OSError, zipfile.BadZipFile):
         return {}
+    return known if isinstance(known, dict) else {}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -91,8 +91,37 @@ def load_source(
     Raises:
       UserError: if nothing usable is there.
     """
-    budget_bytes = memory_budget() if memory_bytes is None else memory_bytes
     hold_out = _is_bundled_validation if data == BUNDLED else _hash_below(validation_fraction)
+    store, skipped, notes = _read(data, patch_size, max_pixels, memory_bytes)
+    training, validation, note = _split(data, store, hold_out)
+    return Source(training, validation, tuple(skipped), (*notes, *note))
+
+
+def read_pictures(
+    data: str, *, max_pixels: int = MAX_PIXELS, memory_bytes: int | None = None
+) -> tuple[PictureStore, list[str], list[str]]:
+    """Reads all pictures to measure on; nothing is split, and no size is too small.
+
+    Args:
+      data: As for `load_source`; "bundled" gives the two photographs that training holds out.
+      max_pixels: As for `load_source`.
+      memory_bytes: As for `load_source`.
+    Returns:
+      The pictures, at least one; "name: reason" of those left out; lines that the user should see.
+    Raises:
+      UserError: if nothing usable is there.
+    """
+    store, skipped, notes = _read(data, 1, max_pixels, memory_bytes)
+    if data == BUNDLED:
+        store = store.select([store.names.index(name) for name in BUNDLED_VALIDATION])
+    return store, skipped, notes
+
+
+def _read(
+    data: str, patch_size: int, max_pixels: int, memory_bytes: int | None
+) -> tuple[PictureStore, list[str], list[str]]:
+    """Returns all usable pictures, "name: reason" of the others, and notes for the user."""
+    budget_bytes = memory_budget() if memory_bytes is None else memory_bytes
     notes = []
     with picture_files.without_pillow_limit():
         opened = _open(data) if targets is None else _open_pairs(data, targets)
@@ -110,8 +139,7 @@ def load_source(
     skipped = sorted(opened.skipped + unreadable)
     if not len(store):
         raise UserError(_nothing_readable(data, skipped))
-    training, validation, note = _split(data, store, hold_out)
-    return Source(training, validation, tuple(skipped), (*notes, *note))
+    return store, skipped, notes
 
 
 # --- Opening.
