@@ -12,6 +12,7 @@ import importlib
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "EvaluateConfig": "tf_deconv.config",
     "ExportConfig": "tf_deconv.config",
     "RestoreConfig": "tf_deconv.config",
     "Restorer": "tf_deconv.inference",
@@ -20,7 +21,9 @@ _PUBLIC = {
     "NETWORKS": "tf_deconv.networks",
     "TASKS": "tf_deconv.tasks",
     "build_article": "tf_deconv.networks.article",
+    "evaluate": "tf_deconv.evaluating",
     "export": "tf_deconv.exporting",
+    "inspect_artifact": "tf_deconv.inspecting",
     "load_model": "tf_deconv.runs",
     "open_artifact": "tf_deconv.artifacts",
     "restore": "tf_deconv.restoring",

@@ -16,6 +16,7 @@ from typing import Any
 from tf_deconv import __version__
 from tf_deconv.checks import check_train_config
 from tf_deconv.config import (
+    EvaluateConfig,
     ExportConfig,
     RestoreConfig,
     TrainConfig,
@@ -24,9 +25,9 @@ from tf_deconv.config import (
     reason,
     validate,
 )
-from tf_deconv.files import silent_stderr
+from tf_deconv.files import json_text, silent_stderr
 from tf_deconv.networks import NETWORKS
-from tf_deconv.tasks import OPERATORS, TASKS
+from tf_deconv.tasks import OPERATORS, TASKS, parse_chain
 
 EXIT_FAULT, EXIT_USAGE = 1, 2
 
@@ -37,8 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
       arguments: Words after the program's name; those of the process when left out.
     Returns:
-      The exit code: 0, 1 when an export failed its check or a picture could not be restored, 2
-      for a user's mistake, 128 + N after signal N.
+      The exit code: 0, 1 when an export failed its check or a picture could not be restored or
+      measured, 2 for a user's mistake, 128 + N after signal N.
     """
     parser = _make_parser()
     options = vars(parser.parse_args(arguments))
@@ -103,7 +104,36 @@ def _restore(options: dict[str, Any]) -> int:
     return EXIT_FAULT if result.failures else 0
 
 
-_COMMANDS = {"train": _train, "export": _export, "restore": _restore}
+def _evaluate(options: dict[str, Any]) -> int:
+    as_json = options.pop("json")
+    config = validate(EvaluateConfig(**_gather(options, EvaluateConfig)), {"task": TASKS})
+    if config.degrade is not None:
+        parse_chain(config.degrade)
+    _import_tensorflow()
+    from tf_deconv.evaluating import evaluate
+
+    result = evaluate(config, report=_print_nothing if as_json else _print_line)
+    if as_json:
+        _print_line(json_text(result.scores))
+    return EXIT_FAULT if result.failures else 0
+
+
+def _inspect(options: dict[str, Any]) -> int:
+    _import_tensorflow()
+    from tf_deconv.inspecting import inspect_artifact, lines
+
+    facts = inspect_artifact(options["artifact"])
+    _print_line(json_text(facts) if options["json"] else "\n".join(lines(facts)))
+    return 0
+
+
+_COMMANDS = {
+    "train": _train,
+    "export": _export,
+    "restore": _restore,
+    "evaluate": _evaluate,
+    "inspect": _inspect,
+}
 
 
 def _make_parser() -> argparse.ArgumentParser:
@@ -155,7 +185,35 @@ def _make_parser() -> argparse.ArgumentParser:
         help="picture files, or folders whose tree is kept",
     )
     _add_options(restore, RestoreConfig, {}, leave_out=("model",))
+
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="measure a trained or exported model on pictures",
+        description="Degrade pictures, restore them and score the result: PSNR, SSIM and Y-PSNR"
+        " beside those of doing nothing and, where the task is noise alone, of scikit-image's"
+        " non-local means.",
+        epilog="\n".join((_table("tasks", TASKS), _table("operators", OPERATORS))),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    evaluate.add_argument("model", metavar="MODEL", help=_help_of(EvaluateConfig, "model"))
+    _add_options(evaluate, EvaluateConfig, {"task": TASKS}, leave_out=("model",))
+    _add_json_flag(evaluate, "the content of evaluation.json")
+
+    inspect = commands.add_parser(
+        "inspect",
+        help="tell what a model is, takes and gives, and where it comes from",
+        description="Tell what a model is, takes and gives, and where it comes from.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    inspect.add_argument("artifact", metavar="MODEL", help=_help_of(RestoreConfig, "model"))
+    _add_json_flag(inspect, "all facts")
     return parser
+
+
+def _add_json_flag(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument(
+        "--json", action="store_true", help=f"print {what} as one JSON object, and nothing else"
+    )
 
 
 class _Parser(argparse.ArgumentParser):
@@ -239,6 +297,10 @@ def _flags(names: Sequence[str]) -> str:
 
 def _print_line(line: str) -> None:
     print(line, flush=True)
+
+
+def _print_nothing(line: str) -> None:
+    """For --json: a program reads what is printed."""
 
 
 def quiet_libraries() -> None:

@@ -173,7 +173,53 @@ class RestoreConfig:
     )
 
 
-Config = TypeVar("Config", TrainConfig, ExportConfig, RestoreConfig)
+@dataclasses.dataclass(frozen=True)
+class EvaluateConfig:
+    """Everything that decides how a model is measured."""
+
+    model: str | None = option(
+        None, "run folder, .keras file, SavedModel folder or .tflite file", type=str
+    )
+    data: str | None = option(
+        None,
+        "pictures to measure on, all of them: what train's --data takes; 'bundled': the two"
+        " photographs in scikit-image that training holds out, and the default for a model trained"
+        " on the others",
+        type=str,
+    )
+    task: str | None = option(
+        None,
+        "what happened to the pictures; what the model was trained for when left out",
+        type=str,
+    )
+    degrade: str | None = option(
+        None,
+        "what happens to the pictures, in this order, such as 'blur:1.5 noise:25'; as in training"
+        " when left out, and the task's own with --task",
+        type=str,
+    )
+    seed: int = option(
+        0, "integer from which the noise of each picture comes", minimum=0, maximum=2**31 - 1
+    )
+    out: str = option("evaluation", "folder that receives evaluation.json and sheet.png")
+    tile_size: int = option(
+        0,
+        "side of the tiles that a picture is restored in, overlap included, in pixels; 0 chooses",
+        minimum=0,
+        maximum=2**16,
+    )
+    self_ensemble: bool = option(
+        False, "mean over the 8 flips and turns of each picture: 8 times slower, a little better"
+    )
+    no_classical: bool = option(
+        False, "leave out scikit-image's denoiser, the slowest part on large pictures"
+    )
+    max_pixels: int = option(
+        2**28, "largest picture that is decoded, in pixels; larger ones are left out", minimum=1
+    )
+
+
+Config = TypeVar("Config", TrainConfig, ExportConfig, RestoreConfig, EvaluateConfig)
 
 
 def nearest(received: str, choices: Collection[str]) -> str:

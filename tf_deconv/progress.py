@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 _BAR_WIDTH = 30
 # Epochs whose mean tells the length of the next ones: few enough to follow a machine that slows.
@@ -14,8 +15,9 @@ _EPOCHS_TO_JUDGE_BY = 5
 class Bar:
     """A bar on the last line of a terminal; nothing where the output goes to a file."""
 
-    def __init__(self):
-        self._shown = sys.stdout.isatty()
+    def __init__(self, stream: TextIO | None = None):
+        self._stream = stream or sys.stdout
+        self._shown = self._stream.isatty()
         self._drawn = False
 
     def draw(self, head: str, part: float, tail: str = "") -> None:
@@ -27,13 +29,13 @@ class Bar:
         line = f"{head} {bar} {100 * part:3.0f}%  {tail}".rstrip()
         # A line that wraps cannot be taken back by \r.
         width = shutil.get_terminal_size().columns - 1
-        print(f"\r\033[K{line[:width]}", end="", flush=True)
+        print(f"\r\033[K{line[:width]}", end="", flush=True, file=self._stream)
         self._drawn = True
 
     def clear(self) -> None:
         """Takes the bar off the terminal."""
         if self._drawn:
-            print("\r\033[K", end="", flush=True)
+            print("\r\033[K", end="", flush=True, file=self._stream)
             self._drawn = False
 
 

@@ -8,7 +8,9 @@ word. Taking the relu out again brings back version 3, which every runtime has.
 from __future__ import annotations
 
 import copy
+import math
 from collections import Counter
+from typing import Any
 
 import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
@@ -19,6 +21,7 @@ _RESOURCE_OPERATORS = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_O
 _OPERATOR_NAMES = {
     value: name for name, value in vars(schema.BuiltinOperator).items() if name.isupper()
 }
+_TYPE_NAMES = {value: name.lower() for name, value in vars(schema.TensorType).items()}
 
 
 def split_transpose_conv_activations(content: bytes) -> bytes:
@@ -106,6 +109,77 @@ def operator_counts(content: bytes) -> Counter[str]:
             code = model.operatorCodes[operator.opcodeIndex]
             counts[f"{_OPERATOR_NAMES[_builtin_code(code)]} v{code.version}"] += 1
     return counts
+
+
+def describe(content: bytes) -> dict[str, Any]:
+    """Tells what is in a file.
+
+    Args:
+      content: A `.tflite` file.
+    Returns:
+      "signatures": [{"name", "inputs": {name: "float32 (1, 28, 28, 1)"}, "outputs": the same}];
+      "operators": `operator_counts`;
+      "weights": type to number, {"int8 per channel": 73001, "int32": 166}, of one signature; "per
+      channel" where each channel has a scale of its own;
+      "activations": types of what lies between input and output, sorted.
+    """
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(content)))
+    weights: Counter[str] = Counter()
+    activations = set()
+    for subgraph in model.subgraphs:
+        outside = {*subgraph.inputs, *subgraph.outputs}
+        # Signatures share weights, but not an int8 file's biases, which have the input's scale.
+        own: dict[int, tuple[str, int]] = {}
+        for number, tensor in enumerate(subgraph.tensors):
+            kind = _TYPE_NAMES[tensor.type]
+            scales = tensor.quantization.scale if tensor.quantization else None
+            count = 0 if scales is None else len(scales)
+            stored = model.buffers[tensor.buffer].data
+            if stored is not None and len(stored):
+                # Whole numbers without a scale are shapes, not weights.
+                if count or kind.startswith("float"):
+                    kind += " per channel" if count > 1 and kind == "int8" else ""
+                    own[tensor.buffer] = kind, math.prod(map(int, tensor.shape))
+            elif number not in outside and not _is_unpacked_weight(model, subgraph, number):
+                activations.add(kind)
+        totals: Counter[str] = Counter()
+        for kind, count in own.values():
+            totals[kind] += count
+        weights = max(weights, totals, key=Counter.total)
+    return {
+        "signatures": [_signature(model, signature) for signature in model.signatureDefs or ()],
+        "operators": dict(operator_counts(content)),
+        "weights": dict(weights.most_common()),
+        "activations": sorted(activations),
+    }
+
+
+def _is_unpacked_weight(model: schema.ModelT, subgraph: schema.SubGraphT, number: int) -> bool:
+    """Whether a tensor is a float16 weight on its way to a convolution of float32."""
+    kind = schema.BuiltinOperator.DEQUANTIZE
+    return any(
+        number in operator.outputs
+        and _builtin_code(model.operatorCodes[operator.opcodeIndex]) == kind
+        and model.buffers[subgraph.tensors[operator.inputs[0]].buffer].data is not None
+        for operator in subgraph.operators
+    )
+
+
+def _signature(model: schema.ModelT, signature: schema.SignatureDefT) -> dict[str, Any]:
+    tensors = model.subgraphs[signature.subgraphIndex].tensors
+
+    def described(entries: list[schema.TensorMapT]) -> dict[str, str]:
+        chosen = {entry.name.decode(): tensors[entry.tensorIndex] for entry in entries}
+        return {
+            name: f"{_TYPE_NAMES[tensor.type]} ({', '.join(map(str, tensor.shape))})"
+            for name, tensor in chosen.items()
+        }
+
+    return {
+        "name": signature.signatureKey.decode(),
+        "inputs": described(signature.inputs),
+        "outputs": described(signature.outputs),
+    }
 
 
 def find_faults(content: bytes, parameters: int, bytes_per_parameter: int, int8: bool) -> list[str]:

@@ -1,0 +1,326 @@
+"""`inspect`: what a model file is, what it takes and gives, and where it comes from.
+
+The model is opened as `restore` opens it, so whatever is told here is of a model that runs; what
+is recorded beside it (the run folder's files, an export's manifest) is added, and checked where a
+checksum allows it.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import pathlib
+from typing import Any
+
+from tf_deconv import artifacts, runs
+from tf_deconv.config import UserError, reason
+from tf_deconv.devices import choose_device
+from tf_deconv.exporting import flatbuffer, publish
+from tf_deconv.inference import Artifact
+from tf_deconv.tasks import TASKS
+
+CHANNELS = {1: "grey", 3: "colour", 4: "colour, and a mask that is 1 where a pixel is known"}
+_KINDS = {
+    "run": "run folder",
+    "keras": "Keras model",
+    "saved_model": "SavedModel",
+    "tflite": "TFLite file",
+}
+
+
+def inspect_artifact(path: str | pathlib.Path) -> dict[str, Any]:
+    """Tells what a model is.
+
+    Args:
+      path: A run folder, a `.keras` file, a SavedModel or a `.tflite` file.
+    Returns:
+      A dict that JSON can hold; what is not known is None. Sizes and reach are in pixels.
+    Raises:
+      UserError: if it is no model of pictures, or a run that has no model yet.
+    """
+    path = pathlib.Path(path)
+    kind, found = artifacts.find_artifact(path)
+    choose_device("cpu", "float32")
+    artifact = artifacts.open_artifact(path)
+    known = artifacts.describe(kind, found)
+    is_run = kind == "keras" and path.is_dir()
+    task, training = known.get("task"), known.get("training")
+    result = {
+        "path": os.fspath(path),
+        "kind": "run" if is_run else kind,
+        **_contract(artifact),
+        "network": known.get("network"),
+        "parameters": known.get("parameters"),
+        "task": task,
+        "task_summary": TASKS[task].summary if isinstance(task, str) and task in TASKS else None,
+        "training": training if isinstance(training, dict) else None,
+        "data_sha256": known.get("data_sha256"),
+        "trained_on": known.get("device"),
+        "versions": known.get("versions"),
+        "files": _files(found),
+    }
+    if kind == "keras":
+        model = runs.load_model(found)
+        result["parameters"] = model.count_params()
+        result["layers"] = [f"{layer.name} ({type(layer).__name__})" for layer in model.layers]
+        if is_run:
+            result |= _run(path, result["training"] or {})
+        return result
+    result["manifest"] = _manifest_entry(found, known, result["files"])
+    if kind == "saved_model":
+        result["signatures"] = _signatures(found)
+        return result
+    result |= flatbuffer.describe(found.read_bytes())
+    result["parameters"] = sum(result["weights"].values())
+    return result
+
+
+def _contract(artifact: Artifact) -> dict[str, Any]:
+    reach = artifact.reach_px
+    return {
+        "channels_in": artifact.channels_in,
+        "channels_in_meaning": CHANNELS[artifact.channels_in],
+        "channels_out": artifact.channels_out,
+        "channels_out_meaning": CHANNELS[artifact.channels_out],
+        "value_range": [0.0, 1.0],
+        # Height and width; None: any.
+        "sizes": [list(size) for size in artifact.sizes] or None,
+        "divisor": artifact.divisor,
+        "scale": artifact.scale,
+        # None for a network that sees the whole picture.
+        "receptive_field": None if reach is None else 2 * reach + 1,
+        "tile_overlap": None if reach is None else reach + -reach % artifact.divisor,
+    }
+
+
+def _files(found: pathlib.Path) -> list[dict[str, Any]]:
+    root = found if found.is_dir() else found.parent
+    digests = publish.checksums(found, root)
+    return [
+        {"file": name, "size_bytes": (root / name).stat().st_size, "sha256": digest}
+        for name, digest in digests.items()
+    ]
+
+
+def _run(folder: pathlib.Path, training: dict[str, Any]) -> dict[str, Any]:
+    """Reads what a run tells besides its model."""
+    epochs = 0
+    try:
+        with open(folder / "history.csv", newline="", encoding="utf-8") as stream:
+            epochs = sum(1 for _ in csv.DictReader(stream))
+        scores = json.loads((folder / runs.METRICS_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:  # Written when training ends.
+        scores = None
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(
+            f"run {str(folder)!r} cannot be read: {reason(error)}; inspect its"
+            f" {runs.MODEL_FILE} alone"
+        ) from error
+    return {
+        "finished": scores is not None,
+        "epochs_done": epochs,
+        "epochs_planned": training.get("epochs"),
+        "scores": scores,
+    }
+
+
+def _manifest_entry(
+    found: pathlib.Path, known: dict[str, Any], described: list[dict[str, Any]]
+) -> dict[str, Any] | None:
+    """Returns what the manifest tells of these files, and whether they are still the same."""
+    entries = [
+        entry
+        for entry in known.get("files", ())
+        if pathlib.PurePath(str(entry.get("file"))).name == found.name
+    ]
+    if not entries:
+        return None
+    entry = entries[0]
+    recorded = sorted((entry.get("sha256") or {}).values())
+    return {
+        "file": entry["file"],
+        "unchanged": recorded == sorted(file["sha256"] for file in described),
+        **{key: entry.get(key) for key in ("parity", "task_psnr_db", "latency_ms_one_thread")},
+    }
+
+
+def _signatures(folder: pathlib.Path) -> list[dict[str, Any]]:
+    """Reads a SavedModel's signatures in the form of `flatbuffer.describe`."""
+    import tensorflow as tf
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    def described(tensors: Any) -> dict[str, str]:
+        return {
+            name: f"{tf.dtypes.as_dtype(info.dtype).name} {_shape(info.tensor_shape)}"
+            for name, info in sorted(tensors.items())
+        }
+
+    model = saved_model_pb2.SavedModel()
+    model.ParseFromString((folder / "saved_model.pb").read_bytes())
+    return [
+        {
+            "name": name,
+            "inputs": described(signature.inputs),
+            "outputs": described(signature.outputs),
+        }
+        for name, signature in sorted(model.meta_graphs[0].signature_def.items())
+        if not name.startswith("__")
+    ]
+
+
+def _shape(shape: Any) -> str:
+    sides = ["any" if side.size < 0 else str(side.size) for side in shape.dim]
+    return f"({', '.join(sides)})"
+
+
+# --- For people.
+
+
+def lines(facts: dict[str, Any]) -> list[str]:
+    """Lays out what `inspect_artifact` returned, one fact a line."""
+    rows = [
+        (_KINDS[facts["kind"]], facts["path"]),
+        *_state_rows(facts),
+        ("takes", f"{_channels(facts, 'in')}; values in [0, 1]"),
+        ("gives", _channels(facts, "out")),
+        ("sizes", _sizes(facts)),
+        ("divisor", facts["divisor"]),
+        ("scale", facts["scale"]),
+        ("sees", _sees(facts)),
+        ("network", facts["network"] or "not recorded"),
+        ("parameters", _thousands(facts["parameters"])),
+        ("task", _task(facts)),
+        ("training", _options(facts["training"])),
+        ("data SHA-256", facts["data_sha256"] or "not recorded"),
+        ("trained on", facts["trained_on"]),
+        ("versions", _pairs(facts["versions"])),
+        *_score_rows(facts),
+        *_manifest_rows(facts),
+        *_format_rows(facts),
+        *(
+            (
+                "file",
+                f"{file['file']}, {_thousands(file['size_bytes'])} bytes, SHA-256 {file['sha256']}",
+            )
+            for file in facts["files"]
+        ),
+    ]
+    rows = [(name, str(text)) for name, text in rows if text not in (None, "")]
+    width = max(len(name) for name, _ in rows)
+    shown, before = [], None
+    for name, text in rows:
+        shown.append(f"{'' if name == before else name:{width}}  {text}")
+        before = name
+    return shown
+
+
+def _state_rows(facts: dict[str, Any]) -> list[tuple[str, Any]]:
+    if "finished" not in facts:
+        return []
+    epochs = f"{facts['epochs_done']} of {facts['epochs_planned'] or '?'} epochs"
+    if facts["finished"]:
+        return [("state", f"finished, {epochs}")]
+    return [("state", f"not finished, {epochs}: it is being trained, or was stopped")]
+
+
+def _channels(facts: dict[str, Any], side: str) -> str:
+    count = facts[f"channels_{side}"]
+    return f"{count} channel{'s' * (count > 1)}, {facts[f'channels_{side}_meaning']}"
+
+
+def _sizes(facts: dict[str, Any]) -> str:
+    if facts["sizes"]:
+        return ", ".join(f"{height}x{width}" for height, width in facts["sizes"])
+    if facts["kind"] == "saved_model":
+        return "any; it pads to multiples of the divisor itself"
+    return "multiples of the divisor; restore and the exported files pad the others"
+
+
+def _sees(facts: dict[str, Any]) -> str:
+    field = facts["receptive_field"]
+    if field is None:
+        return "the whole picture, which is not cut into tiles"
+    return f"{field}x{field} pixels around each; tiles overlap by {facts['tile_overlap']}"
+
+
+def _task(facts: dict[str, Any]) -> str:
+    if facts["task"] is None:
+        return "not recorded"
+    degrade = (facts["training"] or {}).get("degrade")
+    chain = f"; with --degrade {degrade}" if degrade else ""
+    return f"{facts['task']}: {facts['task_summary'] or 'not known to this version'}{chain}"
+
+
+def _options(training: dict[str, Any] | None) -> str:
+    if training is None:
+        return "not recorded"
+    given = {
+        key: value for key, value in training.items() if value is not None and value is not False
+    }
+    return " ".join(f"{key}={value}" for key, value in given.items())
+
+
+def _pairs(values: Any) -> str | None:
+    if not isinstance(values, dict):
+        return None
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+def _score_rows(facts: dict[str, Any]) -> list[tuple[str, Any]]:
+    scores = facts.get("scores")
+    if not isinstance(scores, dict):
+        return []
+    rows = [("held out", f"{scores.get('held_out_pictures')} pictures")]
+    for side in ("input", "output"):
+        means = scores.get(side) or {}
+        colour, grey = (_number(means.get(f"{kind}psnr_db"), ".2f") for kind in ("", "luminance_"))
+        ssim = _number(means.get("ssim"), ".4f")
+        rows.append(("held out", f"{side}: {colour} dB, SSIM {ssim}; luminance {grey} dB"))
+    return rows
+
+
+def _manifest_rows(facts: dict[str, Any]) -> list[tuple[str, Any]]:
+    if "manifest" not in facts:
+        return []
+    entry = facts["manifest"]
+    if entry is None:
+        return [("manifest", "none that tells of this file; divisor and reach were measured")]
+    parity = entry["parity"] or {}
+    psnr = "exact" if parity.get("exact") else f"{_number(parity.get('psnr_db'), '.1f')} dB"
+    floor, task = _number(parity.get("floor_db"), "g"), _number(entry["task_psnr_db"], ".2f")
+    same = "the files are those of the manifest"
+    if not entry["unchanged"]:
+        same = "THE FILES ARE NOT THOSE OF THE MANIFEST: their checksums differ"
+    latency = entry["latency_ms_one_thread"] or {}
+    times = ", ".join(f"{name} {_number(value, '.2f')} ms" for name, value in latency.items())
+    return [
+        ("manifest", same),
+        ("against Keras", f"{psnr} (at least {floor}); against clean pictures {task} dB"),
+        ("one thread", times),
+    ]
+
+
+def _format_rows(facts: dict[str, Any]) -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = [
+        ("signature", f"{each['name']}: {_pairs(each['inputs'])} -> {_pairs(each['outputs'])}")
+        for each in facts.get("signatures", ())
+    ]
+    if "operators" in facts:
+        counted = ", ".join(f"{name} x{count}" for name, count in facts["operators"].items())
+        weights = ", ".join(f"{count:,} {kind}" for kind, count in facts["weights"].items())
+        rows += [
+            ("operators", f"{counted}; in all signatures together"),
+            ("quantisation", f"weights {weights}; computes in {', '.join(facts['activations'])}"),
+        ]
+    return rows
+
+
+def _thousands(count: Any) -> str:
+    return f"{count:,}" if type(count) is int else "not recorded"
+
+
+def _number(value: Any, form: str) -> str:
+    known = isinstance(value, int | float) and math.isfinite(value)
+    return format(value, form) if known else "-"
