@@ -40,7 +40,7 @@ def add_noise(picture, sigma, seed):
 
 
 def make_folders(folder, sigma):
-    """Writes the tiles; returns {"seen" or "unseen": [(noisy, clean), ...]} of whole photographs."""
+    """Writes the tiles; returns whole photographs, {"seen", "unseen"} to (noisy, clean) pairs."""
     from PIL import Image
 
     from tf_deconv import sources

@@ -187,6 +187,12 @@ class EvaluateConfig:
         " on the others",
         type=str,
     )
+    targets: str | None = option(
+        None,
+        "folder of the pictures as they should be, under the names of --data, whose pictures then"
+        " go in as they are",
+        type=str,
+    )
     task: str | None = option(
         None,
         "what happened to the pictures; what the model was trained for when left out",

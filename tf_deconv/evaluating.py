@@ -95,7 +95,9 @@ def evaluate(config: EvaluateConfig, report: Callable[[str], None] = print) -> E
     artifact = open_artifact(config.model)
     check_fit(artifact, name, task)
     restorer = Restorer(artifact, config.tile_size, config.self_ensemble)
-    store, failures, read_notes = sources.read_pictures(source, max_pixels=config.max_pixels)
+    store, failures, read_notes = sources.read_pictures(
+        source, targets=config.targets, max_pixels=config.max_pixels
+    )
     denoiser = None if config.no_classical else choose_classical(task)
     folder = files.make_folder(pathlib.Path(config.out))
 
@@ -120,6 +122,7 @@ def evaluate(config: EvaluateConfig, report: Callable[[str], None] = print) -> E
         "task": name,
         "degrade": task.degrade,
         "data": source,
+        "targets": config.targets,
         "seed": config.seed,
         "self_ensemble": config.self_ensemble,
         "classical_method": None if denoiser is None else denoiser.name,
@@ -152,6 +155,14 @@ def choose_task(config: EvaluateConfig, known: dict[str, Any]) -> tuple[str, Tas
       UserError: if it is neither given nor recorded, or the chain is none.
     """
     trained, degrade = known.get("task"), config.degrade
+    if config.targets is not None:
+        if config.task is not None and not TASKS[config.task].paired:
+            raise UserError(
+                f"targets={config.targets!r} with task {config.task!r}, which makes its inputs from"
+                " its targets: expected task 'paired', or no --targets"
+            )
+        parse_chain(degrade or "")
+        return "paired", find_task("paired", degrade)
     if config.task is None and (not isinstance(trained, str) or trained not in TASKS):
         raise UserError(
             f"{config.model!r} does not tell what it was trained for: expected --task, one of"
@@ -162,12 +173,22 @@ def choose_task(config: EvaluateConfig, known: dict[str, Any]) -> tuple[str, Tas
     if degrade is not None:
         parse_chain(str(degrade))
     name = config.task or trained
+    if TASKS[name].paired:
+        raise UserError(
+            f"task {name!r} without targets: expected --targets, the folder of the pictures as they"
+            " should be; or another --task"
+        )
     return name, find_task(name, degrade)
 
 
 def _choose_data(config: EvaluateConfig, known: dict[str, Any]) -> tuple[str, list[str]]:
     """Returns the source and notes about it."""
     trained_on = _training(known).get("data")
+    if config.targets is not None and config.data in (None, BUNDLED):
+        raise UserError(
+            f"targets={config.targets!r} with data={config.data!r}: expected --data, the folder of"
+            " the pictures as they are"
+        )
     if config.data is None and trained_on != BUNDLED:
         raise UserError(
             "data=None: expected --data, a folder of pictures that training did not see"

@@ -92,18 +92,23 @@ def load_source(
       UserError: if nothing usable is there.
     """
     hold_out = _is_bundled_validation if data == BUNDLED else _hash_below(validation_fraction)
-    store, skipped, notes = _read(data, patch_size, max_pixels, memory_bytes)
+    store, skipped, notes = _read(data, targets, patch_size, max_pixels, memory_bytes)
     training, validation, note = _split(data, store, hold_out)
     return Source(training, validation, tuple(skipped), (*notes, *note))
 
 
 def read_pictures(
-    data: str, *, max_pixels: int = MAX_PIXELS, memory_bytes: int | None = None
+    data: str,
+    *,
+    targets: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+    memory_bytes: int | None = None,
 ) -> tuple[PictureStore, list[str], list[str]]:
     """Reads all pictures to measure on; nothing is split, and no size is too small.
 
     Args:
       data: As for `load_source`; "bundled" gives the two photographs that training holds out.
+      targets: As for `load_source`.
       max_pixels: As for `load_source`.
       memory_bytes: As for `load_source`.
     Returns:
@@ -111,14 +116,18 @@ def read_pictures(
     Raises:
       UserError: if nothing usable is there.
     """
-    store, skipped, notes = _read(data, 1, max_pixels, memory_bytes)
+    store, skipped, notes = _read(data, targets, 1, max_pixels, memory_bytes)
     if data == BUNDLED:
         store = store.select([store.names.index(name) for name in BUNDLED_VALIDATION])
     return store, skipped, notes
 
 
 def _read(
-    data: str, patch_size: int, max_pixels: int, memory_bytes: int | None
+    data: str,
+    targets: str | None,
+    patch_size: int,
+    max_pixels: int,
+    memory_bytes: int | None,
 ) -> tuple[PictureStore, list[str], list[str]]:
     """Returns all usable pictures, "name: reason" of the others, and notes for the user."""
     budget_bytes = memory_budget() if memory_bytes is None else memory_bytes
