@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import layers
 
 from tf_deconv import data, losses, padding
+from tf_deconv.networks import NETWORKS
 from tf_deconv.networks.article import DIVISOR, build_article
 from tf_deconv.tasks import TASKS
 
@@ -371,3 +372,8 @@ def test_a_scale_makes_the_last_deconvolution_enlarge(scale, size):
     deconv = model.get_layer("decoder_2_deconv")
     # A kernel of a multiple of the stride overlaps evenly: no checkerboard.
     assert deconv.kernel_size[0] % scale == 0
+
+
+def test_the_table_and_the_builder_agree_on_the_divisor():
+    # The table is read without TensorFlow, so it cannot take the number from the builder.
+    assert NETWORKS["article"].divisor == DIVISOR

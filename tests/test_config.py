@@ -210,6 +210,15 @@ def test_replacing_renames_when_the_block_succeeds(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+# 250 bytes each; the last one is all suffix.
+@pytest.mark.parametrize("name", ["x" * 246 + ".png", "ü" * 123 + ".png", "." + "é" * 124 + "x"])
+def test_a_name_as_long_as_a_file_system_takes_is_replaced(tmp_path, name):
+    # The temporary name is a little longer than the file's, and once was too long.
+    assert len(name.encode()) == 250
+    files.write_bytes(tmp_path / name, b"new")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 @pytest.mark.parametrize("existing", [True, False])
 def test_replacing_leaves_nothing_behind_when_the_block_raises(tmp_path, existing):
     path = tmp_path / "model.keras"

@@ -74,6 +74,32 @@ def test_the_phone_example_restores_a_picture_without_tensorflow(
     assert read(tmp_path / "out.png").shape == (271, 333, 3)
 
 
+def test_the_phone_example_takes_its_overlap_from_the_manifest(
+    repository, exported, picture, tmp_path
+):
+    def restore(folder):
+        model = folder / "tflite" / exported.tflite("float32").name
+        done = run_alone(repository, "run_tflite.py", model, picture, tmp_path / "out.png")
+        return done.stderr.strip(), (read(tmp_path / "out.png") if not done.returncode else None)
+
+    error, expected = restore(exported.folder)
+    assert not error.startswith("the network")
+    (tmp_path / "tflite").symlink_to(exported.folder / "tflite")
+    # As far as the network sees, less than the 16 pixels that stand in for it, and too far.
+    for overlap, fits in ((6, True), (None, True), (128, False), ("null", False)):
+        manifest = tmp_path / "manifest.json"
+        manifest.unlink(missing_ok=True)
+        if overlap is not None:
+            manifest.write_text(f'{{"tile_overlap": {overlap}}}')
+        error, restored = restore(tmp_path)
+        if fits:
+            np.testing.assert_allclose(restored[16:-16, 16:-16], expected[16:-16, 16:-16], atol=1)
+        else:
+            assert error.endswith(
+                "the network sees too far for tiles of (256, 256): give it a picture of that size"
+            )
+
+
 def test_both_examples_give_the_same_picture(repository, exported, picture, tmp_path):
     # Compared away from the border, where the tiles' mirror differs from the whole picture's zeros.
     for example, model in (

@@ -309,6 +309,19 @@ def test_help_names_every_option_without_tensorflow(repository):
     assert not loaded & {"tensorflow", "keras"}
 
 
+def test_a_tflite_file_restores_without_a_word_on_stderr(tmp_path, exported):
+    # XNNPACK announced itself. From a process of its own: it does so once in each.
+    source = write(tmp_path / "x.png")
+    small = write(tmp_path / "small.png", (28, 28))  # Another signature.
+    code = "import sys; from tf_deconv import cli; sys.exit(cli.main(sys.argv[1:]))"
+    command = ["restore", exported.tflite("float32"), source, small, "--out", tmp_path / "out"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, command)], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    check(exported, source, tmp_path / "out" / "x.png")
+
+
 @pytest.mark.slow
 def test_a_hundred_megapixels_take_less_than_2_gb(tmp_path, run):
     Image.new("RGB", (10_007, 9_993), (90, 120, 150)).save(tmp_path / "large.jpg")

@@ -172,18 +172,27 @@ def test_export_refuses_a_name_that_is_a_path(capsys):
     assert "name='../x'" in fails_with_one_line(capsys, ["export", "--name", "../x"])
 
 
+RESTORE_HELP = "from tf_deconv.cli import main; main(['restore', '--help'])"
+
+
 @pytest.mark.parametrize(
-    "command", [["train.py"], ["export.py"], ["-m", "tf_deconv.cli"], ["-c", "import tf_deconv"]]
+    "command",
+    [
+        ["train.py", "--help"],
+        ["export.py", "--help"],
+        ["-c", RESTORE_HELP],
+        ["-c", "import tf_deconv"],
+    ],
 )
 def test_help_and_import_do_not_load_tensorflow(repository, command):
-    arguments = [] if command[0] == "-c" else ["--help"]
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", *command, *arguments],
+        [sys.executable, "-X", "importtime", *command],
         cwd=repository,
         capture_output=True,
         text=True,
         check=True,
     )
+    assert done.stdout.startswith("usage: ") == ("import tf_deconv" not in command)
     loaded = {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines()}
     assert not loaded & {"tensorflow", "keras", "jax", "torch", "skimage"}
 

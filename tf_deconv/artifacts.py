@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from tf_deconv import inference, receptive_field, runs
 from tf_deconv.config import UserError, reason
+from tf_deconv.files import silent_stderr
 from tf_deconv.inference import Artifact
 
 _EXPECTED = "expected a run folder, a .keras file, a SavedModel folder or a .tflite file"
@@ -203,7 +204,8 @@ def _open_tflite(path: pathlib.Path) -> Artifact:
         return runner(**{argument: image})[result]
 
     sizes = tuple(sorted(runners, key=lambda size: size[0] * size[1]))
-    return _complete(run, channels_in, describe("tflite", path), str(path), sizes)
+    with silent_stderr():  # At the first picture, XNNPACK says that it was created.
+        return _complete(run, channels_in, describe("tflite", path), str(path), sizes)
 
 
 def _complete(

@@ -246,13 +246,11 @@ def _add_options(
         else:
             # Choices are checked by `validate`, which names the nearest one.
             metavar = "|".join(names) if names else _METAVARS.get(kind, "NAME")
-            if field.name in _WORD_LISTS:
-                common["nargs"], metavar = "+", _WORD_LISTS[field.name]
+            if field.metadata["words"]:
+                common["nargs"], metavar = "+", field.metadata["words"]
             parser.add_argument(flag, type=_number(kind), metavar=metavar, **common)
 
 
-# Options of several words, which the config holds as one text.
-_WORD_LISTS = {"degrade": "NAME:LEVEL"}
 _METAVARS = {int: "N", float: "F"}
 
 
@@ -286,8 +284,9 @@ def _table(title: str, entries: Mapping[str, Any]) -> str:
 
 def _gather(options: dict[str, Any], cls: type) -> dict[str, Any]:
     path = options.pop("config", None)
-    for name in _WORD_LISTS.keys() & options.keys():
-        options[name] = " ".join(options[name])
+    for field in dataclasses.fields(cls):
+        if field.metadata["words"] and field.name in options:
+            options[field.name] = " ".join(options[field.name])
     return {**(read_config(path, cls) if path else {}), **options}
 
 

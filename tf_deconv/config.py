@@ -31,6 +31,7 @@ def option(
     above: float | None = None,
     choices: Collection[str] = (),
     type: type | None = None,
+    words: str | None = None,
 ) -> Any:
     """Declares one option.
 
@@ -42,12 +43,19 @@ def option(
       above: Bound that the value must exceed.
       choices: Names allowed; empty where `validate` receives them.
       type: int, float, str or bool; the type of `default` when left out.
+      words: Of a text of several words, which the command line takes one by one: the form of each.
     Returns:
       A dataclass field.
     """
     kind = type or default.__class__
     metadata = dict(
-        help=help, minimum=minimum, maximum=maximum, above=above, choices=tuple(choices), type=kind
+        help=help,
+        minimum=minimum,
+        maximum=maximum,
+        above=above,
+        choices=tuple(choices),
+        type=kind,
+        words=words,
     )
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -90,6 +98,7 @@ class TrainConfig:
         "what happens to the pictures, in this order, such as 'blur:1.5 noise:0-50 jpeg:40'; the"
         " task's own when left out",
         type=str,
+        words="NAME:LEVEL",
     )
     patch_size: int | None = option(
         None,

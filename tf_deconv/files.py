@@ -27,9 +27,11 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     Args:
       path: The file to make or to replace.
     Yields:
-      A path with the same suffix. It is removed if the block raises.
+      A path with the same suffix, unless that is no usual one. It is removed if the block raises.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    # A name may have 255 bytes, and a character up to 4: what is left of it still says whose it is.
+    stem, suffix = path.stem[:40], path.suffix if len(path.suffix) <= 16 else ""
+    handle, name = tempfile.mkstemp(prefix=f".{stem}-", suffix=suffix, dir=path.parent)
     os.close(handle)
     temporary = pathlib.Path(name)
     try:

@@ -41,7 +41,7 @@ def list_pictures(folder: str | pathlib.Path) -> list[pathlib.Path]:
     folder = pathlib.Path(folder)
     if not folder.is_dir():
         state = "is a file" if folder.exists() else "does not exist"
-        raise UserError(f"data folder {str(folder)!r} {state}: expected a folder of pictures")
+        raise UserError(f"folder {str(folder)!r} {state}: expected a folder of pictures")
     try:
         paths = sorted(
             path
@@ -51,10 +51,10 @@ def list_pictures(folder: str | pathlib.Path) -> list[pathlib.Path]:
             and path.is_file()
         )
     except OSError as error:
-        raise UserError(f"data folder {str(folder)!r} cannot be read: {reason(error)}") from error
+        raise UserError(f"folder {str(folder)!r} cannot be read: {reason(error)}") from error
     if not paths:
         raise UserError(
-            f"data folder {str(folder)!r} holds no picture: expected files ending in"
+            f"folder {str(folder)!r} holds no picture: expected files ending in"
             f" {', '.join(SUFFIXES)}"
         )
     return paths
