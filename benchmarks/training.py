@@ -79,18 +79,18 @@ def train_py_step(pipeline):
     cli.quiet_libraries()
     import tensorflow as tf
 
-    from tf_deconv import data, devices, sources, training
+    from tf_deconv import data, devices, recipe, sources
     from tf_deconv.checks import check_train_config
     from tf_deconv.config import TrainConfig
     from tf_deconv.networks import NETWORKS
     from tf_deconv.tasks import TASKS
 
     device = devices.choose_device()
-    training.set_seed(0, device)
+    recipe.set_seed(0, device)
     config = check_train_config(TrainConfig(batch_size=BATCH, steps_per_epoch=STEPS))
     task = TASKS[config.task]
-    model = training.build_in(device.precision, NETWORKS[config.network], task)
-    training.compile_model(model, config, device)
+    model = recipe.build_in(device.precision, NETWORKS[config.network], task)
+    recipe.compile_model(model, config, device)
     if pipeline:
         source = sources.load_source(config.data, config.patch_size, config.validation_fraction)
         batches = data.training_data(

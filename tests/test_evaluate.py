@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -291,7 +292,8 @@ def test_a_model_of_its_own_shape_fits_every_task(name):
 @pytest.mark.parametrize("name", TASKS)
 def test_every_task_is_measured(name, bundled):
     task = TASKS[name]
-    pictures = [("x", np.ascontiguousarray(bundled.validation.picture(0)[90:121, 90:127]))]
+    picture = bundled.validation.picture(0)[90:121, 90:127]
+    pictures = [("x", np.concatenate([picture] * (task.source_channels // 3), axis=-1))]
     failures = []
     triples = evaluating.degraded_pictures(PictureStore.of(pictures), task, 0, failures)
 
@@ -309,6 +311,41 @@ def test_every_task_is_measured(name, bundled):
         # The stand-in for a model gives back its input: what doing nothing scores.
         assert scores["output"] == scores["input"]
         assert scores["gain_db"] == 0
+
+
+def test_photographed_pairs_are_measured_as_they_are(capsys, tmp_path, bundled, run):
+    for name, noise in (("noisy", 20), ("clean", 0)):
+        folder = write_folder(tmp_path / name, bundled)
+        for path in folder.rglob("*.*"):
+            pixels = images.read_rgb(path).astype(float)
+            pixels += noise * np.random.default_rng(0).standard_normal(pixels.shape)
+            Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(path.with_suffix(".png"))
+            if path.suffix != ".png":
+                path.unlink()
+    # The model takes grey pictures: what pairs it cannot take is said in one line.
+    arguments = ["--data", tmp_path / "noisy", "--targets", tmp_path / "clean"]
+    assert "expected --task" in refuses(capsys, run.folder, *arguments)
+    model = tmp_path / "identity.keras"
+    image = keras.Input((None, None, 3))
+    keras.Model(image, keras.layers.Identity()(image)).save(model)
+    evaluates(capsys, model, *arguments, "--out", tmp_path / "out")
+    scores = read(tmp_path / "out")
+    assert scores["task"] == "paired"
+    assert len(scores["pictures"]) == 3
+    assert 21 < scores["input"]["psnr_db"] < 24  # A standard deviation of 20 of 255 is 22.1 dB.
+    assert scores["gain_db"] == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--task", "paired", "--data", "x"], "task 'paired' without targets"),
+        (["--targets", "x"], "targets='x' with data=None: expected --data"),
+        (["--targets", "x", "--data", "y", "--task", "denoise"], "expected task 'paired'"),
+    ],
+)
+def test_targets_and_task_must_agree(capsys, run, arguments, message):
+    assert message in refuses(capsys, run.folder, *arguments)
 
 
 def test_a_classical_denoiser_is_for_noise_alone():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tf_deconv import runs, training
+from tf_deconv import recipe, runs, training
 from tf_deconv.config import ExportConfig, TrainConfig
 from tf_deconv.exporting.pipeline import export
 
@@ -73,6 +73,6 @@ def test_a_network_without_clean_pictures_has_no_way_around_the_hidden_pixel():
     from tf_deconv.tasks import find_task
 
     task = find_task("denoise", self_supervised=True)
-    model = training.build_in("float32", NETWORKS["unet"], task, "tiny")
+    model = recipe.build_in("float32", NETWORKS["unet"], task, "tiny")
     model.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
     assert not np.any(model(np.ones((1, 8, 8, 3), np.float32)))

@@ -3,7 +3,7 @@
 Chosen on 384x384 pixels of each of the bundled training photographs, mean PSNR in dB of grey /
 colour at sigma 25: non-local means with these settings 29.7 / 29.8; the same with twice the patch
 or a longer search no better; wavelet shrinkage (BayesShrink, 25 shifts averaged) 28.9 / 28.5;
-total variation 28.8 / 28.4. At sigma 5 to 50 the order is the same.
+total variation 28.8 / 28.4.
 
 Both functions take the clean picture for one thing: to measure how strong the noise is. A level
 measured so is as good as the true one (within 0.1 dB, better where noise was clipped), and is

@@ -212,6 +212,7 @@ class EvaluateConfig:
         "what happens to the pictures, in this order, such as 'blur:1.5 noise:25'; as in training"
         " when left out, and the task's own with --task",
         type=str,
+        words="NAME:LEVEL",
     )
     seed: int = option(
         0, "integer from which the noise of each picture comes", minimum=0, maximum=2**31 - 1

@@ -6,11 +6,10 @@ The flow: device -> pictures -> network -> tf.data -> fit, with the run folder w
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import pathlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -25,14 +24,13 @@ from tf_deconv import (
     files,
     images,
     inference,
-    losses,
+    recipe,
     runs,
 )
 from tf_deconv.checks import check_train_config
 from tf_deconv.config import TrainConfig, UserError, read_config, to_json
 from tf_deconv.devices import Device, choose_device
-from tf_deconv.networks import NETWORKS, Network
-from tf_deconv.networks.known import keep_known
+from tf_deconv.networks import NETWORKS
 from tf_deconv.sources import PictureStore, Source, load_source
 from tf_deconv.tasks import Task, find_task
 
@@ -43,8 +41,6 @@ CALIBRATION_PATCHES, CALIBRATION_SIDE_PX = 8, 256
 SAMPLE_PICTURES, SAMPLE_SIDE_PX = 16, 512
 # Side of the pictures in the preview after each epoch; at the end it is twice as long.
 EPOCH_PREVIEW_SIDE_PX = 128
-# Steps that one call of the compiled function runs: fewer crossings between Python and the graph.
-STEPS_PER_EXECUTION = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,11 +89,11 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
         report(line)
     samples = _make_samples(source, task, config)
 
-    set_seed(config.seed, device)
-    model = build_in(device.precision, network, task, config.size)
+    recipe.set_seed(config.seed, device)
+    model = recipe.build_in(device.precision, network, task, config.size)
     # float32 whatever trained: this copy is saved, scored and exported.
-    saved = build_in("float32", network, task, config.size)
-    compile_model(model, config, device)
+    saved = recipe.build_in("float32", network, task, config.size)
+    recipe.compile_model(model, config, device)
     report(f"network: {config.network}, {model.count_params():,} parameters; task: {config.task}")
 
     files.make_folder(folder / "checkpoints")
@@ -112,7 +108,7 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
     averaged = callbacks.AveragedWeights()
 
     def take_weights() -> None:
-        saved.set_weights(round_to_float16(averaged.weights or model.get_weights()))
+        saved.set_weights(recipe.round_to_float16(averaged.weights or model.get_weights()))
 
     def save_model() -> None:
         take_weights()
@@ -214,65 +210,6 @@ def _resume(
     return state
 
 
-def build_in(precision: str, network: Network, task: Task, size: str | None = None) -> keras.Model:
-    """Builds a network for pictures of any size and a task's channels.
-
-    Args:
-      precision: A Keras dtype policy.
-      network: The architecture.
-      task: The task.
-      size: One of the network's sizes; None where it has only one.
-    """
-    options: dict[str, Any] = {"size": size} if network.sizes else {}
-    if network.has_shortcut:
-        # A pixel that was hidden while training must not reach the output by itself afterwards.
-        options["shortcut"] = not task.blind_spots
-    with _dtype_policy(precision):
-        model = network.build(
-            height=None,
-            width=None,
-            channels_in=task.channels_in,
-            channels_out=task.channels_out,
-            scale=task.scale,
-            **options,
-        )
-        return keep_known(model) if task.mask else model
-
-
-def round_to_float16(weights: list[np.ndarray]) -> list[np.ndarray]:
-    """Rounds float32 weights to values that float16 holds; the result is float32.
-
-    The float16 file then has the very weights of the Keras model: 127 dB from its picture, where
-    rounding at export left 72 dB. It costs the restored picture nothing that shows:
-    docs/decisions/0005-float16-weights.md.
-    """
-    limit = np.finfo(np.float16).max
-    halves = [np.clip(weight, -limit, limit).astype(np.float16) for weight in weights]
-    return [half.astype(np.float32) for half in halves]
-
-
-def compile_model(model: keras.Model, config: TrainConfig, device: Device) -> None:
-    """Compiles a model as `train` does: Adam on a cosine, the loss, the device's settings.
-
-    The optimizer is built at once, so that a checkpoint can be put into it.
-    """
-    steps = config.epochs * config.steps_per_epoch
-    rate = keras.optimizers.schedules.CosineDecay(config.learning_rate, steps)
-    model.compile(
-        optimizer=keras.optimizers.Adam(
-            rate,
-            global_clipnorm=config.clip_norm or None,
-            use_ema=config.ema > 0,
-            ema_momentum=config.ema or 0.99,
-        ),
-        loss=losses.make_loss(config.loss),
-        weighted_metrics=[losses.Psnr()],
-        jit_compile=device.jit_compile,
-        steps_per_execution=_largest_divisor(config.steps_per_epoch, STEPS_PER_EXECUTION),
-    )
-    model.optimizer.build(model.trainable_variables)
-
-
 def _fit(
     model: keras.Model,
     source: Source,
@@ -357,28 +294,6 @@ def _sample_pair(
 ) -> tuple[np.ndarray, np.ndarray]:
     picture = evaluation.center_crop(store.picture(index), SAMPLE_SIDE_PX)
     return data.degrade_picture(np.ascontiguousarray(picture), task, seed + index)
-
-
-def set_seed(seed: int, device: Device) -> None:
-    """Sets Keras's global seed and, on a CPU, makes TensorFlow's operations deterministic."""
-    keras.utils.set_random_seed(seed)
-    if keras.backend.backend() == "tensorflow" and device.kind == "cpu":
-        # On a GPU deterministic kernels cost speed; --seed promises equal bits on a CPU.
-        tf.config.experimental.enable_op_determinism()
-
-
-@contextlib.contextmanager
-def _dtype_policy(name: str) -> Iterator[None]:
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
-def _largest_divisor(number: int, limit: int) -> int:
-    return max(divisor for divisor in range(1, limit + 1) if number % divisor == 0)
 
 
 def _describe(

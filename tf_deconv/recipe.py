@@ -1,0 +1,103 @@
+"""The recipe: which model is trained, in which number format, and how it is optimised."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from tf_deconv import losses
+from tf_deconv.config import TrainConfig
+from tf_deconv.devices import Device
+from tf_deconv.networks import Network
+from tf_deconv.networks.known import keep_known
+from tf_deconv.tasks import Task
+
+# Steps that one call of the compiled function runs: fewer crossings between Python and the graph.
+STEPS_PER_EXECUTION = 10
+
+
+def set_seed(seed: int, device: Device) -> None:
+    """Sets Keras's global seed and, on a CPU, makes TensorFlow's operations deterministic."""
+    keras.utils.set_random_seed(seed)
+    if keras.backend.backend() == "tensorflow" and device.kind == "cpu":
+        # On a GPU deterministic kernels cost speed; --seed promises equal bits on a CPU.
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+
+
+def build_in(precision: str, network: Network, task: Task, size: str | None = None) -> keras.Model:
+    """Builds a network for pictures of any size and a task's channels.
+
+    Args:
+      precision: A Keras dtype policy.
+      network: The architecture.
+      task: The task.
+      size: One of the network's sizes; None where it has only one.
+    """
+    options: dict[str, Any] = {"size": size} if network.sizes else {}
+    if network.has_shortcut:
+        # A pixel that was hidden while training must not reach the output by itself afterwards.
+        options["shortcut"] = not task.blind_spots
+    with _dtype_policy(precision):
+        model = network.build(
+            height=None,
+            width=None,
+            channels_in=task.channels_in,
+            channels_out=task.channels_out,
+            scale=task.scale,
+            **options,
+        )
+        return keep_known(model) if task.mask else model
+
+
+def compile_model(model: keras.Model, config: TrainConfig, device: Device) -> None:
+    """Compiles a model as `train` does: Adam on a cosine, the loss, the device's settings.
+
+    The optimizer is built at once, so that a checkpoint can be put into it.
+    """
+    steps = config.epochs * config.steps_per_epoch
+    rate = keras.optimizers.schedules.CosineDecay(config.learning_rate, steps)
+    model.compile(
+        optimizer=keras.optimizers.Adam(
+            rate,
+            global_clipnorm=config.clip_norm or None,
+            use_ema=config.ema > 0,
+            ema_momentum=config.ema or 0.99,
+        ),
+        loss=losses.make_loss(config.loss),
+        weighted_metrics=[losses.Psnr()],
+        jit_compile=device.jit_compile,
+        steps_per_execution=_largest_divisor(config.steps_per_epoch, STEPS_PER_EXECUTION),
+    )
+    model.optimizer.build(model.trainable_variables)
+
+
+def round_to_float16(weights: list[np.ndarray]) -> list[np.ndarray]:
+    """Rounds float32 weights to values that float16 holds; the result is float32.
+
+    The float16 file then has the very weights of the Keras model: 127 dB from its picture, where
+    rounding at export left 72 dB. It costs the restored picture nothing that shows:
+    docs/decisions/0005-float16-weights.md.
+    """
+    limit = np.finfo(np.float16).max
+    halves = [np.clip(weight, -limit, limit).astype(np.float16) for weight in weights]
+    return [half.astype(np.float32) for half in halves]
+
+
+@contextlib.contextmanager
+def _dtype_policy(name: str) -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _largest_divisor(number: int, limit: int) -> int:
+    return max(divisor for divisor in range(1, limit + 1) if number % divisor == 0)
