@@ -22,7 +22,7 @@ READ_NOISE_STDDEV = 0.01
 STROKES, STROKE_WIDTH = 4, 0.08
 # Of pixels that are hidden from a network without clean pictures: one in each cell of this side,
 # and what takes its place is drawn from a window around it.
-BLIND_CELL_PX, BLIND_WINDOW_PX = 8, 5
+BLIND_CELL_PX, BLIND_WINDOW_PX = 4, 5
 
 
 def make_pair(task: Task, picture: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -326,10 +326,12 @@ def _missing_strokes(height: tf.Tensor, width: tf.Tensor, seed: tf.Tensor) -> tf
 
 
 def hide_pixels(image: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Hides one pixel of each 8x8 cell, so that a network must predict it from its neighbours.
+    """Hides one pixel of each 4x4 cell, so that a network must predict it from its neighbours.
 
-    What takes its place is the median of the 24 pixels around it. Noise that is independent from
-    pixel to pixel cannot be predicted, so the best prediction is the clean picture.
+    One of the 24 pixels around it takes its place, drawn by chance: of no use for the prediction,
+    so the network learns not to look there, even where its input is added to its output. Noise that
+    is independent from pixel to pixel cannot be predicted: the best prediction is the clean
+    picture.
 
     Args:
       image: (H, W, C) float32, H and W >= 1.
@@ -337,7 +339,7 @@ def hide_pixels(image: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor
     Returns:
       The image with hidden pixels, and (H, W, 1) float32 weights with mean 1 that are 0 where
       nothing is hidden.
-    Reference: Krull et al. 2019 (Noise2Void); the median is that of Hoeck et al. 2022 (N2V2).
+    Reference: Krull et al. 2019 (Noise2Void); docs/decisions/0008-no-clean-pictures.md.
     """
     sides = tf.shape(image)[:2]
     cells = (sides + BLIND_CELL_PX - 1) // BLIND_CELL_PX
@@ -350,20 +352,20 @@ def hide_pixels(image: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor
     )
     positions = corners + tf.cast(share * tf.cast(room, tf.float32), tf.int32)
 
-    radius = BLIND_WINDOW_PX // 2
-    steps = [
-        (y, x)
-        for y in range(-radius, radius + 1)
-        for x in range(-radius, radius + 1)
-        if (y, x) != (0, 0)
-    ]
-    around = mirrored(positions[:, tf.newaxis] + tf.constant(steps), sides)  # (cells, 24, 2)
-    neighbours = tf.sort(tf.gather_nd(image, around), axis=1)  # (cells, 24, C)
-    middle = len(steps) // 2
-    medians = 0.5 * (neighbours[:, middle - 1] + neighbours[:, middle])
-    hidden = tf.tensor_scatter_nd_update(image, positions, medians)
-
+    # A window inside the picture, and in it any pixel but the hidden one.
+    window = tf.minimum(sides, BLIND_WINDOW_PX)
+    start = tf.clip_by_value(positions - BLIND_WINDOW_PX // 2, 0, sides - window)
+    own = (positions - start)[:, 0] * window[1] + (positions - start)[:, 1]
     count = tf.shape(positions)[0]
+    others = tf.cast(window[0] * window[1] - 1, tf.float32)
+    drawn = tf.random.stateless_uniform(
+        (count,), tf.random.experimental.stateless_fold_in(seed, 5), 0.0, others
+    )
+    drawn = tf.cast(drawn, tf.int32)
+    drawn += tf.cast((drawn >= own) & (others > 0), tf.int32)
+    neighbours = start + tf.stack([drawn // window[1], drawn % window[1]], axis=1)
+    hidden = tf.tensor_scatter_nd_update(image, positions, tf.gather_nd(image, neighbours))
+
     weight = tf.cast(sides[0] * sides[1], tf.float32) / tf.cast(count, tf.float32)
     weights = tf.scatter_nd(positions, tf.fill([count, 1], weight), tf.concat([sides, [1]], axis=0))
     return (

@@ -40,9 +40,6 @@ def build_in(precision: str, network: Network, task: Task, size: str | None = No
       size: One of the network's sizes; None where it has only one.
     """
     options: dict[str, Any] = {"size": size} if network.sizes else {}
-    if network.has_shortcut:
-        # A pixel that was hidden while training must not reach the output by itself afterwards.
-        options["shortcut"] = not task.blind_spots
     with _dtype_policy(precision):
         model = network.build(
             height=None,

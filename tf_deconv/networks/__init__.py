@@ -16,15 +16,14 @@ class Network:
     Attributes:
       summary: One line for `--help`.
       builder: "module:function"; the function takes `height`, `width`, `channels_in`,
-        `channels_out` and `scale` (`size` too where there are sizes, `shortcut` where there is
-        one) and returns a Keras functional model.
+        `channels_out` and `scale` (`size` too where there are sizes) and returns a Keras
+        functional model.
       divisor: Height and width are padded to a multiple of this inside the exported graphs.
       patch_size: Side of a training patch unless the user asks for another, in pixels.
       batch_size: Patches in a batch unless the user asks for another number.
       learning_rate: Peak rate of Adam unless the user asks for another.
       loss: Name in `tf_deconv.losses` unless the user asks for another.
       sizes: Names of its sizes, the default one first; empty where there is only one.
-      has_shortcut: Whether the input reaches the output on a way past the layers.
     """
 
     summary: str
@@ -35,7 +34,6 @@ class Network:
     learning_rate: float
     loss: str
     sizes: tuple[str, ...] = ()
-    has_shortcut: bool = False
 
     def build(self, **arguments: Any):
         """Builds the model; see the builder's docstring."""
@@ -66,6 +64,5 @@ NETWORKS = {
         # After 300 steps of denoising 27.8 dB; with the mean squared error 22.2 dB.
         loss="l1",
         sizes=("small", "tiny", "base"),
-        has_shortcut=True,
     ),
 }

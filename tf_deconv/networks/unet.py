@@ -27,7 +27,6 @@ def build_unet(
     channels_out: int = 3,
     scale: int = 1,
     size: str = "small",
-    shortcut: bool = True,
 ) -> keras.Model:
     """Builds head, levels down, levels up, tail; the input is added to what comes out.
 
@@ -42,13 +41,12 @@ def build_unet(
       scale: Output pixels per input pixel along each axis; the tail is then a transposed
         convolution.
       size: Key of `SIZES`: about 11 thousand, 100 thousand and 1 million weights.
-      shortcut: Whether the input is added to the output and the first level's features to the last
-        one's. A network that must not see the pixel it predicts goes without (Hoeck et al. 2022).
     Returns:
       A functional model, (N, height, width, channels_in) float32 in [0, 1] to
       (N, height * scale, width * scale, channels_out) float32; the output is not clipped.
     Raises:
-      ValueError: if a size or channel count is not allowed.
+      ValueError: if a size or channel count is not allowed; the output has as many channels as the
+        input, one less (the last one is a mask then), or any number where the input has one.
     """
     for name, value in dict(height=height, width=width).items():
         if value is not None and (type(value) is not int or value < 1 or value % DIVISOR):
@@ -57,6 +55,11 @@ def build_unet(
     for name, value in counts.items():
         if type(value) is not int or value < 1:
             raise ValueError(f"{name}={value!r}: expected a positive integer")
+    if channels_in not in (1, channels_out, channels_out + 1):
+        raise ValueError(
+            f"channels_in={channels_in} and channels_out={channels_out}: expected equal numbers,"
+            " one more in (a mask), or 1 in"
+        )
     if size not in SIZES:
         raise ValueError(f"size={size!r}: expected one of {', '.join(SIZES)}")
     filters, blocks = SIZES[size]
@@ -75,25 +78,21 @@ def build_unet(
         x = layers.Conv2DTranspose(
             filters[level - 1], 2, strides=2, use_bias=False, name=f"decoder_{level}_deconv"
         )(x)  # (N, H/2^(level-1), ..., filters[level-1])
-        if shortcut or level > 1:
-            x = layers.Add(name=f"decoder_{level}_skip")([x, skips[level - 1]])
+        x = layers.Add(name=f"decoder_{level}_skip")([x, skips[level - 1]])
         for block in range(blocks):
             x = _residual_block(x, filters[level - 1], f"decoder_{level}_block_{block + 1}")
 
     # Zeros: training begins at the input itself, from which every task of this kind starts.
-    kinds = dict(use_bias=False, kernel_initializer="zeros" if shortcut else "glorot_uniform")
+    kinds = dict(use_bias=False, kernel_initializer="zeros")
     if scale == 1:
         x = layers.Conv2D(channels_out, 3, padding="same", name="tail", **kinds)(x)
     else:
         x = layers.Conv2DTranspose(channels_out, scale, strides=scale, name="tail_deconv", **kinds)(
             x
         )  # (N, H * scale, W * scale, C')
-    base = _base(image, channels_out, scale) if shortcut else None
     # float32 under mixed precision, so that no picture has only 8 bits.
-    if base is None:
-        restored = layers.Activation("linear", dtype="float32", name="restored")(x)
-    else:
-        restored = layers.Add(dtype="float32", name="restored")([base, x])
+    base = _base(image, channels_out, scale)
+    restored = layers.Add(dtype="float32", name="restored")([base, x])
     return keras.Model(image, restored, name="unet")
 
 
@@ -116,15 +115,13 @@ def _residual_block(x: keras.KerasTensor, filters: int, name: str) -> keras.Kera
     return layers.Add(name=f"{name}_add")([x, inside])
 
 
-def _base(image: keras.KerasTensor, channels_out: int, scale: int) -> keras.KerasTensor | None:
+def _base(image: keras.KerasTensor, channels_out: int, scale: int) -> keras.KerasTensor:
     """Returns what the network corrects: the input with the output's channels and size."""
     channels_in = image.shape[-1]
     if channels_in == channels_out + 1:  # The last one is a mask.
         image = image[..., :channels_out]
     elif channels_in == 1 < channels_out:
         image = layers.Concatenate(name="grey_repeated")([image] * channels_out)
-    elif channels_in != channels_out:
-        return None
     if scale > 1:
         image = layers.UpSampling2D(scale, interpolation="nearest", name="enlarged")(image)
     return image
