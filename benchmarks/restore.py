@@ -138,7 +138,7 @@ def draw(path, best):
     """Draws time and memory against megapixels, both on logarithmic axes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FixedLocator, NullFormatter, StrMethodFormatter
+    from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, StrMethodFormatter
 
     figure = Figure((9, 4), 80, layout="constrained")
     canvas = FigureCanvasAgg(figure)
@@ -152,9 +152,11 @@ def draw(path, best):
                 if contender == name and not isinstance(value, str)
             ]
             panel.loglog(*zip(*points), "o-", color=color, label=name)
-        panel.xaxis.set_major_locator(FixedLocator(sorted({side**2 / 1e6 for _, side in best})))
+        sizes = sorted({round(side**2 / 1e6, 2) for _, side in best})
+        panel.xaxis.set_major_locator(FixedLocator(sizes))
+        panel.yaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
         for axis in (panel.xaxis, panel.yaxis):
-            axis.set_major_formatter(StrMethodFormatter("{x:.3g}"))
+            axis.set_major_formatter(StrMethodFormatter("{x:g}"))
             axis.set_minor_formatter(NullFormatter())
         panel.set_xlabel("megapixels")
         panel.set_ylabel(f"{what}, {unit}")
