@@ -181,7 +181,20 @@ def test_self_ensemble_of_fixed_sizes(exported):
     assert_close(restorer.restore(image), by_hand(exported.model, image, 1))
 
 
-@pytest.mark.parametrize("error", [MemoryError(), tf.errors.ResourceExhaustedError(None, None, "")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        tf.errors.ResourceExhaustedError(None, None, ""),
+        # What oneDNN's convolutions raised under a limit of 8 GB.
+        tf.errors.AbortedError(
+            None,
+            None,
+            "Operation received an exception:Status: 1, message: could not create a primitive",
+        ),
+    ],
+    ids=["Python", "TensorFlow", "oneDNN"],
+)
 def test_smaller_tiles_are_tried_when_memory_runs_out(error):
     model, artifact = network()
     image = picture(90, 70)

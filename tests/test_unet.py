@@ -75,7 +75,22 @@ def test_training_begins_at_the_input_itself(rng, channels_in, channels_out):
 def test_super_resolution_begins_at_the_enlarged_input(rng):
     image = rng.random((1, 4, 8, 3), np.float32)
     restored = predict(build_unet(scale=2, size="tiny"), image)
-    np.testing.assert_array_equal(restored, image.repeat(2, 1).repeat(2, 2))
+    enlarged = keras.layers.UpSampling2D(2, interpolation="bilinear")(image)
+    np.testing.assert_array_equal(restored, keras.ops.convert_to_numpy(enlarged))
+
+
+def test_what_the_network_corrects_stays_float32_under_mixed_precision(rng):
+    # Else the picture itself would have 8 bits, and training would mend that.
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        models = [build_unet(None, None, 1, 3, scale, "tiny") for scale in (1, 2)]
+    finally:
+        keras.config.set_dtype_policy("float32")
+    image = rng.random((1, 4, 8, 1), np.float32)
+    np.testing.assert_array_equal(predict(models[0], image), image.repeat(3, -1))
+    enlarged = keras.layers.UpSampling2D(2, interpolation="bilinear")(image)
+    expected = keras.ops.convert_to_numpy(enlarged).repeat(3, -1)
+    np.testing.assert_array_equal(predict(models[1], image), expected)
 
 
 @pytest.mark.parametrize(("size", "scale"), [("tiny", 1), ("tiny", 2), ("small", 1), ("base", 1)])

@@ -26,7 +26,6 @@ from tf_deconv.tiling import Box
 AUTOMATIC_TILE_PX = 512
 # With less than this to restore in a tile, memory is not what is short.
 _SMALLEST_CORE_PX = 16
-_MEMORY_ERRORS = (MemoryError, tf.errors.ResourceExhaustedError)
 
 
 def restore_picture(model: Any, image: np.ndarray, divisor: int, scale: int = 1) -> np.ndarray:
@@ -175,7 +174,9 @@ class Restorer:
                 continue
             try:
                 pixels = self._restore_core(image, core)
-            except _MEMORY_ERRORS as error:
+            except Exception as error:
+                if not _is_out_of_memory(error):
+                    raise
                 self._shrink(core, error)
                 pending.appendleft(core)
                 continue
@@ -283,6 +284,13 @@ class Restorer:
                 self.tile_px = side + self._margin_px
                 return
         raise MemoryError("not enough memory, even for the smallest tile") from error
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, MemoryError | tf.errors.ResourceExhaustedError):
+        return True
+    # oneDNN's status 1, dnnl_out_of_memory, has no type of its own in TensorFlow.
+    return isinstance(error, tf.errors.AbortedError) and "Status: 1," in str(error)
 
 
 def _core_along(artifact: Artifact, length: int, side: int) -> int:

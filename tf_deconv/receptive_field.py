@@ -130,6 +130,8 @@ def _through(kind: str, config: dict[str, Any], axis: int, inputs: list[Span]) -
     if kind == "UpSampling2D" and config["interpolation"] == "nearest":
         size = _along(config["size"], axis)
         return low.repeat(size), high.repeat(size)
+    if kind == "UpSampling2D" and config["interpolation"] == "bilinear":
+        return _interpolated((low, high), _along(config["size"], axis))
     if kind in ("ZeroPadding2D", "Cropping2D"):
         before, after = config["padding" if kind == "ZeroPadding2D" else "cropping"][axis]
         if kind == "Cropping2D":
@@ -159,6 +161,16 @@ def _windows(span: Span, length: int, stride: int, dilation: int, padding: str) 
     positions = np.arange(count)
     taps = (positions * stride - before + tap * dilation for tap in range(length))
     return _gathered(span, ((positions, tap) for tap in taps), count)
+
+
+def _interpolated(span: Span, factor: int) -> Span:
+    """Bilinear enlargement: the two input pixels around each output pixel's centre."""
+    side = len(span[0])
+    centers = (np.arange(side * factor) + 0.5) / factor - 0.5
+    first = np.clip(np.floor(centers), 0, side - 1).astype(int)
+    second = np.clip(np.floor(centers) + 1, 0, side - 1).astype(int)
+    low, high = (np.stack([bound[first], bound[second]]) for bound in span)
+    return low.min(axis=0), high.max(axis=0)
 
 
 def _transposed(span: Span, length: int, stride: int, dilation: int, padding: str) -> Span:

@@ -121,7 +121,10 @@ def _base(image: keras.KerasTensor, channels_out: int, scale: int) -> keras.Kera
     if channels_in == channels_out + 1:  # The last one is a mask.
         image = image[..., :channels_out]
     elif channels_in == 1 < channels_out:
-        image = layers.Concatenate(name="grey_repeated")([image] * channels_out)
+        image = layers.Concatenate(dtype="float32", name="grey_repeated")([image] * channels_out)
     if scale > 1:
-        image = layers.UpSampling2D(scale, interpolation="nearest", name="enlarged")(image)
+        # Bilinear: TFLite has no bicubic, and on phones this one runs everywhere.
+        image = layers.UpSampling2D(
+            scale, interpolation="bilinear", dtype="float32", name="enlarged"
+        )(image)
     return image
