@@ -44,6 +44,14 @@ def upsampled():
     )
 
 
+def interpolated():
+    return chain(
+        layers.AveragePooling2D(2),
+        layers.UpSampling2D(2, interpolation="bilinear"),
+        layers.UpSampling2D(3, interpolation="bilinear"),
+    )
+
+
 def two_levels():
     image = keras.Input((None, None, 3))
     skip = x = layers.Conv2D(4, 3, padding="same", activation="relu")(image)
@@ -74,6 +82,7 @@ CASES = [
     (oblong_kernel, 1, 1, 3),
     (dilated, 1, 1, 4),
     (strided, 2, 1, None),
+    (interpolated, 2, 3, None),
     (upsampled, 2, 1, 3),
     (two_levels, 4, 1, None),
     (with_mask, 1, 1, 1),
@@ -124,5 +133,5 @@ def test_a_network_that_sees_everything_has_no_reach():
 
 
 def test_layers_that_are_not_known_are_not_guessed():
-    model = chain(layers.UpSampling2D(2, interpolation="bilinear"), layers.AveragePooling2D(2))
+    model = chain(layers.UpSampling2D(2, interpolation="bicubic"), layers.AveragePooling2D(2))
     assert receptive_field.compute_reach(model, 1) is None
