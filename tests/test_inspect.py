@@ -7,8 +7,7 @@ import sys
 
 import pytest
 
-from tf_deconv import cli, inspect_artifact, runs
-from tf_deconv.exporting import flatbuffer
+from tf_deconv import cli, flatbuffer, inspect_artifact, runs
 
 PARAMETERS = 73_167
 
@@ -119,6 +118,11 @@ def test_a_saved_model_tells_its_signatures(capsys, exported):
             "outputs": {"restored_bytes": "string (any)"},
         },
         {
+            "name": "serve_jpeg",
+            "inputs": {"image_bytes": "string (any)"},
+            "outputs": {"restored_bytes": "string (any)"},
+        },
+        {
             "name": "serving_default",
             "inputs": {"image": "float32 (any, any, any, 1)"},
             "outputs": {"restored": "float32 (any, any, any, 3)"},
@@ -127,8 +131,18 @@ def test_a_saved_model_tells_its_signatures(capsys, exported):
     assert "serving_default: image float32 (any, any, any, 1) -> restored" in text
 
 
-def test_a_file_without_its_manifest_is_measured(capsys, tmp_path, exported):
+def test_a_tflite_file_that_travelled_alone_tells_what_it_is(capsys, tmp_path, exported):
     path = shutil.copy(exported.tflite("int8"), tmp_path / "alone.tflite")
+    facts, text = inspects(capsys, path)
+    assert (facts["divisor"], facts["receptive_field"], facts["task"]) == (2, 13, "old-photo")
+    assert facts["manifest"] is None
+    assert facts["metadata"]["name"] == "old-photo-article"
+    assert "none beside it; the file describes itself" in text
+
+
+def test_a_file_without_its_manifest_is_measured(capsys, tmp_path, exported):
+    path = tmp_path / "alone.tflite"
+    path.write_bytes(flatbuffer.write_metadata(exported.tflite("int8").read_bytes(), {}))
     facts, text = inspects(capsys, path)
     assert (facts["divisor"], facts["receptive_field"]) == (2, 13)
     assert facts["manifest"] is None

@@ -237,9 +237,9 @@ def test_a_corrupt_picture_is_skipped_counted_and_named(tmp_path, train):
 @pytest.mark.parametrize("task", ["inpaint", "super-resolve-x3", "denoise-grey"])
 def test_tasks_of_other_shapes_train_and_export(script, train, tmp_path, task):
     train("--task", task, "--run-dir", tmp_path / "run", *TINY)
-    output = script("export.py", tmp_path / "run", "--out", tmp_path / "out", "--larger-size", 64)
+    output = script("export.py", tmp_path / "run", "--out", tmp_path / "out", "--sizes", "28,64")
     assert "NOT PUBLISHED" not in output
-    assert len(list(tmp_path.glob("out/*/tflite/*.tflite"))) == 3
+    assert len(list(tmp_path.glob("out/*/tflite/*.tflite"))) == 6
 
 
 @pytest.mark.slow

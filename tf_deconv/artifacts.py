@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv import inference, receptive_field, runs
+from tf_deconv import flatbuffer, inference, receptive_field, runs
 from tf_deconv.config import UserError, reason
 from tf_deconv.files import silent_stderr
 from tf_deconv.inference import Artifact
@@ -70,15 +70,17 @@ def describe(kind: str, path: pathlib.Path) -> dict[str, Any]:
       kind: What `find_artifact` returned.
       path: What `find_artifact` returned.
     Returns:
-      The description inside a `.keras` file, or the manifest of the folder that an export lies in;
-      {} where there is none that tells of this model.
+      The description inside a `.keras` file, the manifest of the folder that an export lies in, or
+      else the description inside a `.tflite` file; {} where there is none that tells of this model.
     """
     if kind == "keras":
         return runs.read_description(path)
     path = pathlib.Path(os.path.abspath(path))
     if kind == "saved_model":
         return _read_manifest(path.parent, f"{path.name}/")
-    return _read_manifest(path.parent.parent, f"{path.parent.name}/{path.name}")
+    # A file that travelled alone still has its own description, which tells less.
+    manifest = _read_manifest(path.parent.parent, f"{path.parent.name}/{path.name}")
+    return manifest or flatbuffer.read_metadata(path.read_bytes())
 
 
 def open_artifact(path: str | pathlib.Path) -> Artifact:
@@ -186,12 +188,12 @@ def _open_tflite(path: pathlib.Path) -> Artifact:
         interpreter = Interpreter(model_content=path.read_bytes(), num_threads=threads)
         for name in interpreter.get_signature_list():
             runner = interpreter.get_signature_runner(name)
-            ((argument, details),) = runner.get_input_details().items()
-            ((result, _),) = runner.get_output_details().items()
-            batch, height, width, count = map(int, details["shape"])
-            if batch != 1 or details["dtype"] is not np.float32:
-                raise ValueError(f"signature {name} takes no single picture of float32")
-            runners[height, width] = (runner, argument, result)
+            ((argument, given),) = runner.get_input_details().items()
+            ((result, wanted),) = runner.get_output_details().items()
+            batch, height, width, count = map(int, given["shape"])
+            if batch != 1 or {given["dtype"], wanted["dtype"]} - {np.float32, np.int8}:
+                raise ValueError(f"signature {name} takes no single picture of float32 or int8")
+            runners[height, width] = (runner, argument, given, result, wanted)
             channels.add(count)
         (channels_in,) = channels
     except Exception as error:  # The runtime raises ValueError, RuntimeError and others.
@@ -200,8 +202,15 @@ def _open_tflite(path: pathlib.Path) -> Artifact:
         ) from error
 
     def run(image: np.ndarray) -> np.ndarray:
-        runner, argument, result = runners[image.shape[1:3]]
-        return runner(**{argument: image})[result]
+        runner, argument, given, result, wanted = runners[image.shape[1:3]]
+        if given["dtype"] is np.int8:
+            scale, zero = given["quantization"]
+            image = np.clip(np.rint(image / scale) + zero, -128, 127).astype(np.int8)
+        restored = runner(**{argument: image})[result]
+        if wanted["dtype"] is np.int8:
+            scale, zero = wanted["quantization"]
+            restored = np.float32(scale) * (restored.astype(np.float32) - np.float32(zero))
+        return restored
 
     sizes = tuple(sorted(runners, key=lambda size: size[0] * size[1]))
     with silent_stderr():  # At the first picture, XNNPACK says that it was created.

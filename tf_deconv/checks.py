@@ -1,13 +1,14 @@
-"""Checks of options that need the tables of tasks and networks; still without TensorFlow."""
+"""Checks of options that need the tables; still without TensorFlow."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 
-from tf_deconv.config import BUNDLED, TrainConfig, UserError, nearest, validate
+from tf_deconv.config import BUNDLED, ExportConfig, TrainConfig, UserError, nearest, validate
 from tf_deconv.networks import NETWORKS, Network
 from tf_deconv.tasks import TASKS, Task, parse_chain
+from tf_deconv.variants import PROFILES, parse_sizes, parse_variants
 
 # What noisy pictures alone can teach: a hidden pixel is a sample of what was asked for, plus noise.
 SELF_SUPERVISED_TASKS = ("denoise", "denoise-grey", "low-light")
@@ -88,3 +89,16 @@ def _network_faults(config: TrainConfig, network: Network) -> list[str]:
         return [f"size={config.size!r}: network {config.network!r} has one size only; leave it out"]
     hint = nearest(config.size, network.sizes)
     return [f"size={config.size!r}{hint}: expected one of {', '.join(network.sizes)}"]
+
+
+def check_export_config(config: ExportConfig) -> ExportConfig:
+    """Validates the options of an export.
+
+    Raises:
+      UserError: with every fault of the first kind found in one line.
+    """
+    config = validate(config, {"profile": PROFILES})
+    parse_variants(config.variants, config.profile)
+    if config.sizes is not None:
+        parse_sizes(config.sizes)
+    return config

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tf_deconv import __version__
-from tf_deconv.checks import check_train_config
+from tf_deconv.checks import check_export_config, check_train_config
 from tf_deconv.config import (
     EvaluateConfig,
     ExportConfig,
@@ -28,6 +28,7 @@ from tf_deconv.config import (
 from tf_deconv.files import json_text, silent_stderr
 from tf_deconv.networks import NETWORKS
 from tf_deconv.tasks import OPERATORS, TASKS, parse_chain
+from tf_deconv.variants import PROFILES, VARIANTS
 
 EXIT_FAULT, EXIT_USAGE = 1, 2
 
@@ -86,7 +87,7 @@ def _train(options: dict[str, Any]) -> int:
 
 
 def _export(options: dict[str, Any]) -> int:
-    config = validate(ExportConfig(**_gather(options, ExportConfig)))
+    config = check_export_config(ExportConfig(**_gather(options, ExportConfig)))
     _import_tensorflow()
     from tf_deconv.exporting import export
 
@@ -159,6 +160,7 @@ def _make_parser() -> argparse.ArgumentParser:
         "export",
         help="export a run as SavedModel and TFLite, each checked",
         description="Export a run as SavedModel and TFLite; each file is checked against Keras.",
+        epilog="\n".join((_table("variants", VARIANTS), _table("profiles", PROFILES))),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     export.add_argument(
@@ -168,7 +170,7 @@ def _make_parser() -> argparse.ArgumentParser:
         default=argparse.SUPPRESS,
         help=_help_of(ExportConfig, "model"),
     )
-    _add_options(export, ExportConfig, {}, leave_out=("model",))
+    _add_options(export, ExportConfig, {"profile": PROFILES}, leave_out=("model",))
 
     restore = commands.add_parser(
         "restore",

@@ -151,9 +151,20 @@ class ExportConfig:
     )
     out: str = option("saved_models", "folder that receives NAME/")
     name: str | None = option(None, "name of the model; TASK-NETWORK when left out", type=str)
-    larger_size: int = option(
-        256, "height and width of the second TFLite signature, in pixels", minimum=64, maximum=8192
+    sizes: str | None = option(
+        None,
+        "sizes of the TFLite signatures, HEIGHTxWIDTH or one side, in pixels, such as"
+        " '64,256x384,512'; the patch of training and 256 when left out",
+        type=str,
     )
+    variants: str | None = option(
+        None,
+        "number formats of the TFLite files; all that the profile has when left out",
+        type=str,
+        words="VARIANT",
+    )
+    profile: str = option("cpu", "where the TFLite files will run")
+    onnx: bool = option(False, "also write an ONNX file; needs pip install 'tf-deconv[onnx]'")
     max_pixels: int = option(
         2**24, "largest picture that serve_bytes decodes, in pixels", minimum=1, maximum=2**30
     )

@@ -268,7 +268,7 @@ class Restorer:
         have = ", ".join(f"{height}x{width}" for height, width in self._sizes)
         raise UserError(
             f"{width}x{height} pixels cannot be cut into tiles of this model's sizes ({have}): use"
-            " its SavedModel, or export with a larger --larger-size"
+            " its SavedModel, or export with a larger size in --sizes"
         )
 
     def _shrink(self, core: Box, error: Exception) -> None:

@@ -14,10 +14,10 @@ import os
 import pathlib
 from typing import Any
 
-from tf_deconv import artifacts, runs
+from tf_deconv import artifacts, flatbuffer, runs
 from tf_deconv.config import UserError, reason
 from tf_deconv.devices import choose_device
-from tf_deconv.exporting import flatbuffer, publish
+from tf_deconv.exporting import publish
 from tf_deconv.inference import Artifact
 from tf_deconv.tasks import TASKS
 
@@ -72,7 +72,9 @@ def inspect_artifact(path: str | pathlib.Path) -> dict[str, Any]:
     if kind == "saved_model":
         result["signatures"] = _signatures(found)
         return result
-    result |= flatbuffer.describe(found.read_bytes())
+    content = found.read_bytes()
+    result |= flatbuffer.describe(content)
+    result["metadata"] = flatbuffer.read_metadata(content) or None
     result["parameters"] = sum(result["weights"].values())
     return result
 
@@ -286,6 +288,8 @@ def _manifest_rows(facts: dict[str, Any]) -> list[tuple[str, Any]]:
         return []
     entry = facts["manifest"]
     if entry is None:
+        if facts.get("metadata"):
+            return [("manifest", "none beside it; the file describes itself")]
         return [("manifest", "none that tells of this file; divisor and reach were measured")]
     parity = entry["parity"] or {}
     psnr = "exact" if parity.get("exact") else f"{_number(parity.get('psnr_db'), '.1f')} dB"
@@ -308,6 +312,8 @@ def _format_rows(facts: dict[str, Any]) -> list[tuple[str, Any]]:
         for each in facts.get("signatures", ())
     ]
     if "operators" in facts:
+        own = facts["metadata"]
+        rows.append(("metadata", f"{flatbuffer.METADATA_NAME}: {_own(own)}" if own else "none"))
         counted = ", ".join(f"{name} x{count}" for name, count in facts["operators"].items())
         weights = ", ".join(f"{count:,} {kind}" for kind, count in facts["weights"].items())
         rows += [
@@ -315,6 +321,11 @@ def _format_rows(facts: dict[str, Any]) -> list[tuple[str, Any]]:
             ("quantisation", f"weights {weights}; computes in {', '.join(facts['activations'])}"),
         ]
     return rows
+
+
+def _own(facts: dict[str, Any]) -> str:
+    shown = ("name", "task", "channels_in", "channels_out", "divisor", "scale", "tile_overlap")
+    return ", ".join(f"{key}={facts[key]}" for key in shown if key in facts)
 
 
 def _thousands(count: Any) -> str:

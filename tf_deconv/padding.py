@@ -30,8 +30,10 @@ def pad_tensor(image: tf.Tensor, divisor: int) -> tf.Tensor:
         size = image.shape[axis]
         if size is None:
             size = tf.shape(image)[axis]
+            # Not -size % divisor, which ONNX's converter rounds towards zero: 37 rows became 36.
+            padded = (size + divisor - 1) // divisor * divisor
             # Not a conditional: a gather of all rows costs nothing beside a convolution.
-            image = tf.gather(image, mirrored(tf.range(size + -size % divisor), size), axis=axis)
+            image = tf.gather(image, mirrored(tf.range(padded), size), axis=axis)
         elif size % divisor:
             rows = [mirrored(i, size) for i in range(size, size + -size % divisor)]
             image = tf.concat([image, *(_slice(image, axis, row) for row in rows)], axis=axis)

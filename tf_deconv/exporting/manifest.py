@@ -10,6 +10,8 @@ from tf_deconv.exporting.verify import Report
 from tf_deconv.tasks import TASKS
 
 FORMAT_VERSION = 1
+# The weights belong to whoever trained them.
+LICENSE = "of the weights: whoever trained them decides; of the software: MIT"
 
 
 def make_manifest(
@@ -18,6 +20,7 @@ def make_manifest(
     description: dict[str, Any],
     contract: dict[str, Any],
     reports: list[tuple[Report, dict[str, str]]],
+    graph_tensors: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """Describes an export.
 
@@ -27,6 +30,7 @@ def make_manifest(
       description: What the `.keras` file tells of its training.
       contract: Channels, divisor, scale and sizes.
       reports: Each published file's report with the SHA-256 of its parts, path to digest.
+      graph_tensors: Names inside the SavedModel, for C clients; None without a SavedModel.
     Returns:
       A dict that JSON can hold.
     """
@@ -41,6 +45,8 @@ def make_manifest(
         "training": description.get("training"),
         "data_sha256": description.get("data_sha256"),
         "versions": description.get("versions"),
+        "license": LICENSE,
+        "graph_tensors": graph_tensors,
         "files": [_entry(report, digests) for report, digests in reports],
     }
 
@@ -59,9 +65,42 @@ def _entry(report: Report, digests: dict[str, str]) -> dict[str, Any]:
             "max_difference": report.max_difference,
         },
         "task_psnr_db": report.task_psnr_db,
+        "task_loss_db": report.task_loss_db,
         "latency_ms_one_thread": report.latency_ms,
         "operators": report.operators,
     }
+
+
+def file_metadata(manifest: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Returns what a `.tflite` file tells of itself (docs/mobile.md): the manifest's facts of it.
+
+    Args:
+      manifest: What `make_manifest` returned.
+      report: The file's report.
+    """
+    entry = _entry(report, {})
+    kept = {key: manifest[key] for key in _IN_EVERY_FILE}
+    return kept | {key: entry[key] for key in ("file", "parity", "task_psnr_db", "task_loss_db")}
+
+
+_IN_EVERY_FILE = (
+    "format_version",
+    "name",
+    "task",
+    "network",
+    "value_range",
+    "channels_in",
+    "channels_out",
+    "divisor",
+    "scale",
+    "receptive_field",
+    "tile_overlap",
+    "tflite_sizes",
+    "profile",
+    "parameters",
+    "data_sha256",
+    "license",
+)
 
 
 def table(reports: list[Report], timed: dict[str, str]) -> list[str]:
@@ -73,7 +112,7 @@ def table(reports: list[Report], timed: dict[str, str]) -> list[str]:
     Returns:
       Lines: file, bytes, PSNR against Keras, task PSNR, latency.
     """
-    rows = [("file", "bytes", "vs Keras dB", "task dB", "median ms")]
+    rows = [("file", "bytes", "vs Keras dB", "task dB", "loss dB", "median ms")]
     for report in reports:
         latency = report.latency_ms.get(timed[report.file])
         rows.append(
@@ -82,6 +121,8 @@ def table(reports: list[Report], timed: dict[str, str]) -> list[str]:
                 f"{report.size_bytes:,}",
                 "exact" if report.psnr_db == math.inf else _number(report.psnr_db, ".1f"),
                 _number(report.task_psnr_db, ".2f"),
+                # Adding 0 turns a rounded -0.000 into 0.000.
+                _number(report.task_loss_db and round(report.task_loss_db, 3) + 0, ".3f"),
                 _number(latency, ".2f"),
             )
         )
@@ -127,7 +168,8 @@ def make_card(manifest: dict[str, Any], lines: list[str], has_picture: bool) -> 
         version = manifest["version"]
         saved_model = f"""- SavedModel, version {version}: `serving_default` takes `image`, float32
   (N, H, W, {channels_in}) of any size, and gives `restored`; `serve_bytes` takes
-  `image_bytes`, PNG or JPEG files, and gives `restored_bytes`, PNG files.
+  `image_bytes`, PNG or JPEG files, and gives `restored_bytes`, PNG files; `serve_jpeg` gives JPEG.
+  `serving/` holds a configuration for TensorFlow Serving.
 """
     if training:
         origin = f"""
@@ -152,8 +194,8 @@ multiples of {manifest["divisor"]} and crops again.
 ## Files
 
 Every file was compared with the Keras model on held-out pictures before it was put here.
-"task dB" is the PSNR against the clean pictures, "median ms" the time of one
-{width}x{height} picture on one thread of the machine that exported.
+"task dB" is the PSNR against the clean pictures, "loss dB" what that is less than Keras's, "median
+ms" the time of one {width}x{height} picture on one thread of the machine that exported.
 
 ```
 {table_text}
@@ -161,6 +203,8 @@ Every file was compared with the Keras model on held-out pictures before it was 
 
 ## Use
 
-{saved_model}- TFLite: signatures {size_list}, each `image` to `restored`, batch 1, float32.
+{saved_model}- TFLite: signatures {size_list}, each `image` to `restored`, batch 1, float32
+  (`int8-full`: int8, with scale and zero point on the tensors). Each file describes itself in its
+  metadata entry `tf_deconv.json`.
 - `manifest.json` has all of this for programs, with checksums.
 {origin}"""

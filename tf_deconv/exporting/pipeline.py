@@ -12,16 +12,18 @@ from typing import Any
 import keras
 import numpy as np
 
-from tf_deconv import artifacts, data, files, images, inference, runs, sources
+from tf_deconv import artifacts, data, files, flatbuffer, images, inference, runs, sources
 from tf_deconv.artifacts import to_float32
-from tf_deconv.config import BUNDLED, ExportConfig, UserError, validate
+from tf_deconv.checks import check_export_config
+from tf_deconv.config import BUNDLED, ExportConfig, UserError
 from tf_deconv.devices import choose_device
 from tf_deconv.exporting import manifest as manifests
-from tf_deconv.exporting import publish, saved_model, tflite, verify
+from tf_deconv.exporting import onnx, publish, saved_model, serving, tflite, verify
 from tf_deconv.exporting.verify import Reference, Report
 from tf_deconv.tasks import TASKS, find_task
+from tf_deconv.variants import PROFILES, parse_sizes, parse_variants
 
-DEFAULT_PATCH_SIZE = 28
+DEFAULT_PATCH_SIZE, DEFAULT_LARGER_SIZE = 28, (256, 256)
 # Side of the calibration pictures that stand in for a run's own.
 CALIBRATION_SIDE_PX = 256
 
@@ -52,7 +54,9 @@ def export(config: ExportConfig, report: Callable[[str], None] = print) -> Expor
     Raises:
       UserError: for anything that the user can mend; nothing is left then.
     """
-    config = validate(config)
+    config = check_export_config(config)
+    if config.onnx:
+        onnx.check_packages()
     if config.name is not None:
         publish.check_name(config.name)
     path = runs.find_model(config.model)
@@ -65,13 +69,7 @@ def export(config: ExportConfig, report: Callable[[str], None] = print) -> Expor
     samples = _find_samples(path, description, model)
     report(f"model: {path}, {model.count_params():,} parameters")
 
-    patch = (description.get("training") or {}).get("patch_size", DEFAULT_PATCH_SIZE)
-    if config.larger_size % divisor:
-        raise UserError(
-            f"larger_size={config.larger_size}: expected a multiple of {divisor}, the network's"
-            " divisor, so that tiles meet"
-        )
-    sizes = tuple(dict.fromkeys([(patch, patch), (config.larger_size,) * 2]))
+    sizes = _signature_sizes(config, description, divisor)
     reference = Reference(model, divisor, scale, samples, sizes)
 
     out = files.make_folder(pathlib.Path(config.out))
@@ -86,10 +84,10 @@ def export(config: ExportConfig, report: Callable[[str], None] = print) -> Expor
         bad = [item for item in reports if item.faults]
         failures = tuple(f"{item.file}: {'; '.join(item.faults)}" for item in bad)
         timed = {item.file: _timed_signature(item, sizes[-1]) for item in reports}
-        lines = manifests.table(reports, timed)
         if good:
-            _complete(staging, path, reports, timed, name, version, description, reference)
+            _complete(staging, path, reports, timed, name, version, description, reference, config)
             publish.publish(staging, target)
+        lines = manifests.table(reports, timed)
     for line in lines:
         report(line)
     for failure in failures:
@@ -98,6 +96,22 @@ def export(config: ExportConfig, report: Callable[[str], None] = print) -> Expor
         report(f"published: {target}")
         report(_next_command(target, name, version, good))
     return ExportResult(target if good else None, tuple(reports), failures)
+
+
+def _signature_sizes(
+    config: ExportConfig, description: dict[str, Any], divisor: int
+) -> tuple[tuple[int, int], ...]:
+    if config.sizes is None:
+        patch = (description.get("training") or {}).get("patch_size", DEFAULT_PATCH_SIZE)
+        return tuple(dict.fromkeys([(patch, patch), DEFAULT_LARGER_SIZE]))
+    sizes = parse_sizes(config.sizes)
+    faults = [f"{height}x{width}" for height, width in sizes if height % divisor or width % divisor]
+    if faults:
+        raise UserError(
+            f"sizes={config.sizes!r}: {', '.join(faults)}; expected multiples of {divisor}, the"
+            " network's divisor, so that tiles meet"
+        )
+    return sizes
 
 
 def _write_files(
@@ -118,20 +132,28 @@ def _write_files(
             model, folder, divisor=divisor, scale=scale, max_pixels=config.max_pixels
         )
     reports = [verify.check_saved_model(folder, reference, f"{version}/")]
-    report(f"writing and checking TFLite: {', '.join(tflite.VARIANTS)}")
+    variants = parse_variants(config.variants, config.profile)
+    report(f"writing and checking TFLite: {', '.join(variants)}")
     contents = tflite.convert(
         model,
-        list(tflite.VARIANTS),
+        variants,
         reference.sizes,
         reference.samples.calibration,
         divisor=divisor,
         scale=scale,
+        keep_relu=PROFILES[config.profile].keep_relu,
     )
     for variant, content in contents.items():
         path = staging / publish.TFLITE_FOLDER / f"{name}-{variant}.tflite"
         path.write_bytes(content)
         file = f"{publish.TFLITE_FOLDER}/{path.name}"
         reports.append(verify.check_tflite(path, variant, reference, file))
+    if config.onnx:
+        report("writing and checking ONNX")
+        path = staging / publish.ONNX_FOLDER / f"{name}.onnx"
+        path.parent.mkdir()
+        onnx.write_onnx(model, path, divisor=divisor, scale=scale)
+        reports.append(verify.check_onnx(path, reference, f"{publish.ONNX_FOLDER}/{path.name}"))
     return reports
 
 
@@ -144,8 +166,9 @@ def _complete(
     version: int,
     description: dict[str, Any],
     reference: Reference,
+    config: ExportConfig,
 ) -> None:
-    """Takes out what failed and adds preview, manifest and card."""
+    """Takes out what failed; adds preview, descriptions, manifest and card."""
     for item in reports:
         if item.faults and (staging / item.file).is_dir():
             shutil.rmtree(staging / item.file)
@@ -165,15 +188,26 @@ def _complete(
         "receptive_field": None if reach is None else 2 * reach + 1,
         "tile_overlap": None if reach is None else reach + -reach % reference.divisor,
         "tflite_sizes": [list(size) for size in reference.sizes],
+        "profile": config.profile,
         "parameters": reference.model.count_params(),
     }
-    manifest = manifests.make_manifest(
-        name,
-        version if (staging / str(version)).is_dir() else 0,
-        description,
-        contract,
-        [(item, publish.checksums(staging / item.file, staging)) for item in good],
-    )
+    folder = staging / str(version)
+    has_saved_model = folder.is_dir()
+    graph_tensors = None
+    if has_saved_model:
+        graph_tensors = saved_model.graph_tensors(folder)
+        serving.write_configs(staging / publish.SERVING_FOLDER, name)
+    about = (name, version if has_saved_model else 0, description, contract)
+    manifest = manifests.make_manifest(*about, [(item, {}) for item in good], graph_tensors)
+    for item in good:
+        if item.file.endswith(".tflite"):
+            # After the check, whose figures it tells; the network is not touched.
+            content = (staging / item.file).read_bytes()
+            facts = manifests.file_metadata(manifest, item)
+            (staging / item.file).write_bytes(flatbuffer.write_metadata(content, facts))
+            item.size_bytes = (staging / item.file).stat().st_size
+    checked = [(item, publish.checksums(staging / item.file, staging)) for item in good]
+    manifest = manifests.make_manifest(*about, checked, graph_tensors)
     card = manifests.make_card(manifest, manifests.table(good, timed), preview.is_file())
     (staging / publish.CARD_FILE).write_text(card, encoding="utf-8")
     files.write_json(staging / publish.MANIFEST_FILE, manifest)

@@ -14,7 +14,9 @@ import shutil
 from tf_deconv import files
 from tf_deconv.config import UserError
 
-TFLITE_FOLDER, MANIFEST_FILE, CARD_FILE = "tflite", "manifest.json", "README.md"
+TFLITE_FOLDER, ONNX_FOLDER, SERVING_FOLDER = "tflite", "onnx", "serving"
+FILE_FOLDERS = {TFLITE_FOLDER, ONNX_FOLDER, SERVING_FOLDER}
+MANIFEST_FILE, CARD_FILE = "manifest.json", "README.md"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -43,10 +45,10 @@ def publish(staging: pathlib.Path, target: pathlib.Path) -> None:
     """Moves a staged export into place; the staging folder is used up.
 
     Args:
-      staging: On the target's file system: an optional version folder, `tflite/`, the manifest and
-        the card.
-      target: `saved_models/NAME`, which may hold earlier versions. They stay; TFLite files, the
-        manifest and the card are replaced.
+      staging: On the target's file system: an optional version folder, some of `FILE_FOLDERS`, the
+        manifest and the card.
+      target: `saved_models/NAME`, which may hold earlier versions. They stay; the other files are
+        replaced, and those of `FILE_FOLDERS` that are no longer made are removed.
     """
     _readable_by_all(staging)
     if not target.exists():
@@ -55,21 +57,37 @@ def publish(staging: pathlib.Path, target: pathlib.Path) -> None:
     for path in sorted(staging.iterdir()):
         if path.name.isdigit():
             os.replace(path, target / path.name)
-    staged, published = staging / TFLITE_FOLDER, target / TFLITE_FOLDER
-    published.mkdir(exist_ok=True)
-    new = {path.name for path in staged.iterdir()}
-    for path in sorted(staged.iterdir()):
-        os.replace(path, published / path.name)
-    # Replaced one by one, so that a file which is there stays there; then what is stale goes.
-    for path in published.glob("*.tflite"):
-        if path.name not in new:
-            path.unlink()
+    staged = {path.name for path in staging.iterdir() if path.is_dir()}
+    for name in sorted(staged):
+        new = _replace_files(staging / name, target / name)
+        # Replaced one by one, so that a file which is there stays there; then what is stale goes.
+        _remove_others(target / name, new)
+    for name in FILE_FOLDERS - staged:
+        _remove_others(target / name, set())
     # The manifest comes last: whoever reads a new one finds its files.
-    staged.rmdir()
     rest = sorted(path for path in staging.iterdir() if path.is_file())
     for path in sorted(rest, key=lambda path: path.name == MANIFEST_FILE):
         os.replace(path, target / path.name)
     shutil.rmtree(staging)
+
+
+def _replace_files(source: pathlib.Path, target: pathlib.Path) -> set[str]:
+    target.mkdir(exist_ok=True)
+    names = {path.name for path in source.iterdir()}
+    for name in sorted(names):
+        os.replace(source / name, target / name)
+    source.rmdir()
+    return names
+
+
+def _remove_others(folder: pathlib.Path, keep: set[str]) -> None:
+    if not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        if path.name not in keep and path.suffix in (".tflite", ".onnx", ".config"):
+            path.unlink()
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def checksums(path: pathlib.Path, root: pathlib.Path) -> dict[str, str]:

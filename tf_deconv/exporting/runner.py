@@ -24,8 +24,36 @@ def _tflite_signatures(path):
 
     def run(signature, array):
         if signature not in runners:
-            runners[signature] = interpreter.get_signature_runner(signature)
-        return runners[signature](image=array)["restored"]
+            runner = interpreter.get_signature_runner(signature)
+            details = runner.get_input_details()["image"], runner.get_output_details()["restored"]
+            runners[signature] = runner, *details
+        runner, given, wanted = runners[signature]
+        if given["dtype"] is np.int8:
+            scale, zero = given["quantization"]
+            array = np.clip(np.rint(array / scale) + zero, -128, 127).astype(np.int8)
+        result = runner(image=array)["restored"]
+        if wanted["dtype"] is np.int8:
+            scale, zero = wanted["quantization"]
+            result = np.float32(scale) * (result.astype(np.float32) - zero)
+        return result
+
+    return run
+
+
+def _onnx_signatures(path):
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    (given,), (wanted,) = session.get_inputs(), session.get_outputs()
+
+    def run(signature, array):
+        if (given.name, wanted.name) != ("image", "restored"):
+            raise ValueError(
+                f"takes {given.name!r} and gives {wanted.name!r}: expected image, restored"
+            )
+        return session.run([wanted.name], {given.name: array})[0]
 
     return run
 
@@ -40,7 +68,7 @@ def _saved_model_signatures(path):
 
     def run(signature, array):
         function = loaded.signatures[signature]
-        if signature == "serve_bytes":
+        if signature in ("serve_bytes", "serve_jpeg"):
             # A uint8 row is one encoded picture: NumPy's own bytes type drops trailing zeros.
             answer = function(image_bytes=tf.constant([array.tobytes()]))
             return np.frombuffer(answer["restored_bytes"].numpy()[0], np.uint8)
@@ -61,7 +89,8 @@ def _median_ms(call):
 
 
 def main(path, cases_path, results_path):
-    run = (_saved_model_signatures if os.path.isdir(path) else _tflite_signatures)(path)
+    openers = {".tflite": _tflite_signatures, ".onnx": _onnx_signatures}
+    run = openers.get(os.path.splitext(path)[1], _saved_model_signatures)(path)
     results, last = {}, {}
     with np.load(cases_path) as cases:
         for key in cases.files:

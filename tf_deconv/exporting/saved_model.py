@@ -6,27 +6,32 @@ Python's checks. See docs/decisions/0004-exports.md for the contract.
 
 from __future__ import annotations
 
+import functools
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from tf_deconv.degradations import decode_jpeg, luminance
 from tf_deconv.padding import pad_tensor
 
+# Without colour subsampling: less than a grey level from the restored pixels on average.
+JPEG_QUALITY = 95
 _PNG_MAGIC, _JPEG_MAGIC = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 
 
 def write_saved_model(
     model: keras.Model, folder: pathlib.Path, *, divisor: int, scale: int, max_pixels: int
 ) -> None:
-    """Writes a SavedModel with the signatures `serving_default` and `serve_bytes`.
+    """Writes a SavedModel with the signatures `serving_default`, `serve_bytes` and `serve_jpeg`.
 
     `serving_default`: `image` float32 (N, H, W, C) in [0, 1], N, H, W >= 1, to `restored` float32
     (N, H * scale, W * scale, C').
     `serve_bytes`: `image_bytes` string (N,), each a PNG or JPEG file of its own size, to
-    `restored_bytes` string (N,), PNG files.
+    `restored_bytes` string (N,), PNG files. `serve_jpeg`: the same, but JPEG files come back.
     Anything else is InvalidArgument.
 
     A model of 4 channels in, which fills in missing pixels, takes a PNG's transparent pixels as the
@@ -44,18 +49,27 @@ def write_saved_model(
     def serving_default(image: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"restored": restore_tensor(model, _checked(image, channels), divisor, scale)}
 
-    def serve_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+    def serve(image_bytes: tf.Tensor, encode: Callable) -> dict[str, tf.Tensor]:
         def restore_one(encoded: tf.Tensor) -> tf.Tensor:
             image = _decode(encoded, channels, max_pixels)
             restored = restore_tensor(model, image[tf.newaxis], divisor, scale)[0]
             # Rounds half up where `images.to_uint8` rounds half to even: one grey level at most.
-            return tf.io.encode_png(tf.image.convert_image_dtype(restored, tf.uint8, saturate=True))
+            return encode(tf.image.convert_image_dtype(restored, tf.uint8, saturate=True))
 
         # One picture at a time: the memory of a request does not grow with its batch.
         restored = tf.map_fn(
             restore_one, image_bytes, parallel_iterations=1, fn_output_signature=tf.string
         )
         return {"restored_bytes": restored}
+
+    def serve_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        return serve(image_bytes, tf.io.encode_png)
+
+    def serve_jpeg(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        encode = functools.partial(
+            tf.io.encode_jpeg, quality=JPEG_QUALITY, chroma_downsampling=False
+        )
+        return serve(image_bytes, encode)
 
     archive = keras.export.ExportArchive()
     archive.track(model)
@@ -64,10 +78,28 @@ def write_saved_model(
         serving_default,
         [tf.TensorSpec((None, None, None, channels), tf.float32, name="image")],
     )
-    archive.add_endpoint(
-        "serve_bytes", serve_bytes, [tf.TensorSpec((None,), tf.string, name="image_bytes")]
-    )
+    for name, endpoint in (("serve_bytes", serve_bytes), ("serve_jpeg", serve_jpeg)):
+        spec = tf.TensorSpec((None,), tf.string, name="image_bytes")
+        archive.add_endpoint(name, endpoint, [spec])
     archive.write_out(str(folder), verbose=False)
+
+
+def graph_tensors(folder: pathlib.Path) -> dict[str, dict[str, dict[str, str]]]:
+    """Returns the graph's names for each signature's inputs and outputs, which C clients need.
+
+    Returns:
+      {"serving_default": {"inputs": {"image": "serving_default_image:0"}, "outputs": ...}, ...}.
+    """
+    model = saved_model_pb2.SavedModel()
+    model.ParseFromString((folder / "saved_model.pb").read_bytes())
+    return {
+        name: {
+            side: {key: info.name for key, info in sorted(getattr(signature, side).items())}
+            for side in ("inputs", "outputs")
+        }
+        for name, signature in sorted(model.meta_graphs[0].signature_def.items())
+        if not name.startswith("__")
+    }
 
 
 def restore_tensor(model: Any, image: tf.Tensor, divisor: int, scale: int) -> tf.Tensor:

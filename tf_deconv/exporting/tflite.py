@@ -6,44 +6,21 @@ has its own signature; they share the weights.
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
 import tempfile
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv import files
+from tf_deconv import files, flatbuffer
 from tf_deconv.config import UserError
-from tf_deconv.exporting import flatbuffer
+from tf_deconv.exporting import quantize
 from tf_deconv.exporting.saved_model import restore_tensor
+from tf_deconv.variants import STATIC, VARIANTS
 
 CALIBRATION_CASES = 64
-
-
-@dataclasses.dataclass(frozen=True)
-class Variant:
-    """One number format.
-
-    Attributes:
-      bytes_per_parameter: What a weight takes in the file.
-      floor_db: PSNR against Keras under which a file is not published.
-      int8: Whether convolutions work on calibrated 8-bit integers.
-    """
-
-    bytes_per_parameter: int
-    floor_db: float
-    int8: bool = False
-
-
-VARIANTS = {
-    "float32": Variant(4, 120.0),
-    "float16": Variant(2, 80.0),
-    "int8": Variant(1, 40.0, int8=True),
-}
 
 
 def signature_name(size: tuple[int, int]) -> str:
@@ -59,6 +36,7 @@ def convert(
     *,
     divisor: int,
     scale: int,
+    keep_relu: bool = True,
 ) -> dict[str, bytes]:
     """Converts a model.
 
@@ -69,26 +47,31 @@ def convert(
       calibration: (count, H, W, C) float32 in [0, 1]: what int8 ranges are measured on.
       divisor: The network's.
       scale: The network's.
+      keep_relu: As `flatbuffer.split_transpose_conv_activations` takes it.
     Returns:
-      Name of the variant to the bytes of its file; input `image` and output `restored` are float32.
+      Name of the variant to the bytes of its file; input `image` and output `restored`.
     Raises:
       UserError: if the calibration pictures cannot be right.
     """
     check_calibration(calibration)
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        files.silent_stderr(),
-        warnings.catch_warnings(),
-    ):
-        # The converter calibrates int8 with an interpreter that TensorFlow itself has deprecated.
-        warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated")
+    with tempfile.TemporaryDirectory() as folder, files.silent_stderr():
         _write_static_signatures(model, pathlib.Path(folder), sizes, divisor, scale)
-        return {
-            variant: flatbuffer.split_transpose_conv_activations(
-                _convert_one(folder, variant, sizes, calibration)
-            )
-            for variant in variants
-        }
+        float32 = _convert_float(folder, "float32", sizes)
+        contents, ranges = {}, None
+        for name in variants:
+            variant = VARIANTS[name]
+            if not variant.int8:
+                contents[name] = (
+                    float32 if name == "float32" else _convert_float(folder, name, sizes)
+                )
+                continue
+            if variant.int8 == STATIC and ranges is None:
+                ranges = quantize.calibrate(float32, _calibration_cases(sizes, calibration))
+            contents[name] = quantize.quantize(float32, variant, ranges)
+    return {
+        name: flatbuffer.split_transpose_conv_activations(content, keep_relu)
+        for name, content in contents.items()
+    }
 
 
 def check_calibration(calibration: np.ndarray) -> None:
@@ -138,32 +121,26 @@ def _write_static_signatures(
     tf.saved_model.save(tf.Module(), str(folder), signatures=signatures)
 
 
-def _convert_one(
-    folder: str, variant: str, sizes: Sequence[tuple[int, int]], calibration: np.ndarray
-) -> bytes:
+def _convert_float(folder: str, variant: str, sizes: Sequence[tuple[int, int]]) -> bytes:
     converter = tf.lite.TFLiteConverter.from_saved_model(
         folder, signature_keys=[signature_name(size) for size in sizes]
     )
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    if variant != "float32":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if variant == "float16":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_types = [tf.float16]
-    if VARIANTS[variant].int8:
-        # Without float kernels to fall back on, an operator that cannot be quantised is an error.
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.representative_dataset = lambda: _calibration_cases(sizes, calibration)
     return converter.convert()
 
 
 def _calibration_cases(
     sizes: Sequence[tuple[int, int]], calibration: np.ndarray
-) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+) -> dict[str, list[dict[str, np.ndarray]]]:
+    cases = {}
     for size in sizes:
         per_picture = max(1, CALIBRATION_CASES // len(calibration))
-        for picture in calibration:
-            for case in _cut(picture, size)[:per_picture]:
-                yield signature_name(size), {"image": case}
+        tiles = [tile for picture in calibration for tile in _cut(picture, size)[:per_picture]]
+        cases[signature_name(size)] = [{"image": tile} for tile in tiles]
+    return cases
 
 
 def _cut(picture: np.ndarray, size: tuple[int, int]) -> list[np.ndarray]:

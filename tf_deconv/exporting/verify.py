@@ -5,7 +5,9 @@ Files run in a subprocess (`runner.py`). A file below its floor is never publish
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import functools
 import math
 import pathlib
 import subprocess
@@ -16,11 +18,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv import images, inference, metrics
-from tf_deconv.exporting import flatbuffer, runner, tflite
+from tf_deconv import flatbuffer, images, inference, metrics
+from tf_deconv.exporting import runner, tflite
 from tf_deconv.runs import Samples
+from tf_deconv.variants import VARIANTS
 
 SAVED_MODEL_FLOOR_DB = 120.0
+ONNX_FLOOR_DB = 100.0
+# Of a JPEG that comes back, which is lossy: quality 95 keeps real pictures above 34 dB.
+JPEG_FLOOR_DB = 30.0
 # Sizes that a service will meet and a divisor does not divide; 1x1 is the smallest there is.
 ODD_REQUESTS = ((1, 1, 1), (2, 37, 53), (1, 61, 2))
 TIMEOUT_S = 600
@@ -53,6 +59,11 @@ class Reference:
         """Returns every held-out picture cut to a size, each (1, H, W, C)."""
         return [tflite.fit(picture, size)[np.newaxis] for picture in self.samples.degraded]
 
+    @functools.cached_property
+    def keras_task_psnr_db(self) -> float | None:
+        """What Keras scores where the files are scored."""
+        return self.task_psnr_db([self.restore(case) for case in self.cases(self.sizes[-1])])
+
     def task_psnr_db(self, restored: list[np.ndarray]) -> float | None:
         """Scores restored pictures of the last size against the clean ones; None without any."""
         if not self.samples.clean:
@@ -75,6 +86,7 @@ class Report:
       psnr_db: PSNR against Keras over all cases; infinity for equal pictures, None if it crashed.
       max_difference: Largest difference from Keras, as a fraction of [0, 1].
       task_psnr_db: PSNR against the clean pictures, at the last size.
+      task_loss_db: How much less that is than Keras's.
       latency_ms: Signature to median milliseconds on one thread.
       operators: Operator to count, of a TFLite file.
       faults: Why it is not published; empty for a good file.
@@ -86,6 +98,7 @@ class Report:
     psnr_db: float | None = None
     max_difference: float | None = None
     task_psnr_db: float | None = None
+    task_loss_db: float | None = None
     latency_ms: dict[str, float] = dataclasses.field(default_factory=dict)
     operators: dict[str, int] = dataclasses.field(default_factory=dict)
     faults: list[str] = dataclasses.field(default_factory=list)
@@ -93,12 +106,10 @@ class Report:
 
 def check_tflite(path: pathlib.Path, variant: str, reference: Reference, file: str) -> Report:
     """Checks one `.tflite` file: operators, weights, then every signature against Keras."""
-    content, kind = path.read_bytes(), tflite.VARIANTS[variant]
+    content, kind = path.read_bytes(), VARIANTS[variant]
     report = Report(file, len(content), kind.floor_db)
     report.operators = dict(flatbuffer.operator_counts(content))
-    report.faults = flatbuffer.find_faults(
-        content, reference.model.count_params(), kind.bytes_per_parameter, kind.int8
-    )
+    report.faults = flatbuffer.find_faults(content, reference.model.count_params(), kind)
     cases = {
         f"{tflite.signature_name(size)}|{number}": case
         for size in reference.sizes
@@ -111,16 +122,36 @@ def check_saved_model(folder: pathlib.Path, reference: Reference, file: str) -> 
     """Checks a SavedModel: odd sizes, batches, encoded pictures, against Keras."""
     size_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     report = Report(file, size_bytes, SAVED_MODEL_FLOOR_DB)
+    cases = _any_size_cases(reference)
+    encoded = _encoded_pictures(reference.samples.degraded[0])
+    cases |= {f"serve_bytes|{name}": data for name, data in encoded.items()}
+    cases["serve_jpeg|png"] = encoded["png"]
+    return _compare(folder, cases, reference, report)
+
+
+def check_onnx(path: pathlib.Path, reference: Reference, file: str) -> Report:
+    """Checks an ONNX file: odd sizes and batches, against Keras; operators are ONNX's own."""
+    import onnx
+
+    model = onnx.load(path)
+    report = Report(file, path.stat().st_size, ONNX_FLOOR_DB)
+    report.operators = dict(collections.Counter(node.op_type for node in model.graph.node))
+    foreign = sorted({node.domain for node in model.graph.node} - {"", "ai.onnx"})
+    if foreign:
+        report.faults.append(f"operators of {', '.join(foreign)}: expected ONNX's own only")
+    if report.size_bytes < 4 * reference.model.count_params():
+        report.faults.append(f"{report.size_bytes} bytes cannot hold the weights")
+    return _compare(path, _any_size_cases(reference), reference, report)
+
+
+def _any_size_cases(reference: Reference) -> dict[str, np.ndarray]:
     picture = reference.samples.degraded[0]
     requests = [
         np.stack([tflite.fit(np.roll(picture, 7 * shift, axis=1), size) for shift in range(count)])
         for count, *size in (*ODD_REQUESTS, (3, *reference.sizes[0]))
     ]
     requests += reference.cases(reference.sizes[-1])
-    cases = {f"serving_default|{number}": request for number, request in enumerate(requests)}
-    encoded = _encoded_pictures(picture)
-    cases |= {f"serve_bytes|{name}": data for name, data in encoded.items()}
-    return _compare(folder, cases, reference, report)
+    return {f"serving_default|{number}": request for number, request in enumerate(requests)}
 
 
 def _compare(
@@ -140,7 +171,7 @@ def _compare(
     errors, largest, restored = [], 0.0, []
     for key, case in cases.items():
         result = results[key]
-        if key.startswith("serve_bytes|"):
+        if key.startswith(("serve_bytes|", "serve_jpeg|")):
             report.faults += _check_bytes(key, case, result, reference)
             continue
         expected = reference.restore(case)
@@ -167,6 +198,8 @@ def _compare(
             )
     if len(restored) >= len(reference.samples.clean):
         report.task_psnr_db = reference.task_psnr_db(restored[-len(reference.samples.degraded) :])
+    if report.task_psnr_db is not None:
+        report.task_loss_db = reference.keras_task_psnr_db - report.task_psnr_db
     return report
 
 
@@ -189,9 +222,15 @@ def _check_bytes(key: str, case: np.ndarray, result: np.ndarray, reference: Refe
     pixels = tf.io.decode_png(encoded, 4).numpy() if with_mask else images.read_rgb(encoded)
     image = inference.fit_channels(pixels, channels)
     expected = images.to_uint8(reference.restore(image[np.newaxis])[0])
-    received = tf.io.decode_png(result.tobytes(), channels=expected.shape[-1]).numpy()
+    is_jpeg = key.startswith("serve_jpeg|")
+    decode = tf.io.decode_jpeg if is_jpeg else tf.io.decode_png
+    received = decode(result.tobytes(), channels=expected.shape[-1]).numpy()
     if received.shape != expected.shape:
         return [f"{key}: gives {received.shape}, expected {expected.shape}"]
+    if is_jpeg:
+        psnr_db = metrics.psnr_db(images.to_float(received), images.to_float(expected))
+        floor = JPEG_FLOOR_DB
+        return [] if psnr_db >= floor else [f"{key}: {psnr_db:.1f} dB, expected at least {floor}"]
     worst = int(np.abs(received.astype(int) - expected).max())
     return [f"{key}: {worst} grey levels from Keras, expected at most 1"] if worst > 1 else []
 

@@ -1,0 +1,134 @@
+"""int8 in its four kinds, from a float32 TFLite file, by litert-quantizer.
+
+TensorFlow's own converter leaves weights of fewer than 1,024 numbers in float, and cost a U-Net
+0.10 dB where this one costs 0.07 (docs/decisions/0009-tflite-variants.md). Every signature is
+quantised; `flatbuffer` looks whether it happened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tf_deconv import files, flatbuffer
+from tf_deconv.variants import DYNAMIC, STATIC, WEIGHTS, Variant
+
+# A convolution with no more channels than this on one side touches the picture. Its weights are a
+# hundredth of the file and, in int8, nearly all of the loss of files that compute in float.
+PICTURE_CHANNELS = 4
+# What is looked at of each tensor of each calibration picture.
+VALUES_PER_CASE = 4096
+
+
+def calibrate(
+    content: bytes, cases: Mapping[str, Sequence[dict[str, np.ndarray]]]
+) -> dict[str, dict[str, np.ndarray]]:
+    """Finds the range of every tensor that int8 shall hold.
+
+    It is the one, between the whole range and a third of it, whose 256 steps are nearest to the
+    values on average: a few large ones are cut off where that makes the steps of all others finer.
+    A picture that goes in has [0, 1] whatever the cases hold, so its int8 are the 256 levels of a
+    picture file less 128; what comes out has at least this range.
+
+    Args:
+      content: A float32 `.tflite` file.
+      cases: Signature to its inputs, each {"image": (1, H, W, C) float32}.
+    Returns:
+      Tensor to {"min", "max"}, arrays of one number, as litert-quantizer takes them.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    # Weights have no range here: each of their channels gets its own.
+    skipped = {"", *flatbuffer.constant_names(content)}
+    values: dict[str, list[np.ndarray]] = {}
+    with _quiet():
+        interpreter = Interpreter(
+            model_content=content, num_threads=_CPUS, experimental_preserve_all_tensors=True
+        )
+        for number, signature in enumerate(flatbuffer.signature_names(content)):
+            runner = interpreter.get_signature_runner(signature)
+            for case in cases[signature]:
+                runner(**case)
+                for tensor in interpreter.get_tensor_details(number):
+                    if tensor["dtype"] is np.float32 and tensor["name"] not in skipped:
+                        held = interpreter.get_tensor(tensor["index"], number)
+                        values.setdefault(tensor["name"], []).append(_thinned(held))
+    ranges = {name: _best_range(np.concatenate(held)) for name, held in values.items()}
+    inputs, outputs = flatbuffer.picture_tensors(content)
+    ranges |= dict.fromkeys(inputs, (0.0, 1.0))
+    for name in outputs:
+        low, high = ranges[name]
+        ranges[name] = min(low, 0.0), max(high, 1.0)
+    return {
+        name: {"min": np.full((1, 1, 1, 1), low, "f"), "max": np.full((1, 1, 1, 1), high, "f")}
+        for name, (low, high) in ranges.items()
+    }
+
+
+def _thinned(values: np.ndarray) -> np.ndarray:
+    """Keeps a few thousand values of a tensor, its least and its largest among them."""
+    flat = values.ravel()
+    step = max(1, flat.size // VALUES_PER_CASE)
+    return np.append(flat[::step], [flat.min(), flat.max()]).astype(np.float32)
+
+
+def _best_range(values: np.ndarray) -> tuple[float, float]:
+    low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+
+    def error(share: float) -> float:
+        step = max((high - low) * share / 255, 1e-12)
+        zero = np.rint(-low * share / step)
+        stored = np.clip(np.rint(values / step) + zero, 0, 255) - zero
+        return float(np.mean((stored * step - values) ** 2))
+
+    share = min(np.linspace(1.0, 1 / 3, 21), key=error)
+    return low * share, high * share
+
+
+def quantize(content: bytes, variant: Variant, ranges: dict[str, Any] | None = None) -> bytes:
+    """Quantises a file.
+
+    Args:
+      content: A float32 `.tflite` file.
+      variant: An int8 variant.
+      ranges: What `calibrate` returned for this file; only static int8 needs it.
+    Returns:
+      The quantised file.
+    """
+    from litert_quantizer import qtyping, quantizer, recipe
+    from litert_quantizer.algorithm_manager import AlgorithmName
+
+    recipes = {
+        WEIGHTS: recipe.weight_only_wi8_afp32,
+        DYNAMIC: recipe.dynamic_wi8_afp32,
+        STATIC: recipe.static_wi8_ai8,
+    }
+    operation, none = qtyping.TFLOperationName, AlgorithmName.NO_QUANTIZE
+    with _quiet():
+        work = quantizer.Quantizer(content, recipes[variant.int8]())
+        if variant.int8 == STATIC and not variant.int8_pictures:
+            for side in (operation.INPUT, operation.OUTPUT):
+                work.update_quantization_recipe(".*", side, algorithm_key=none)
+        if variant.int8 == WEIGHTS:
+            for name in flatbuffer.picture_operators(content, PICTURE_CHANNELS):
+                for kind in (operation.CONV_2D, operation.CONV_2D_TRANSPOSE):
+                    work.update_quantization_recipe(re.escape(name), kind, algorithm_key=none)
+        result = work.quantize(ranges, enable_progress_report=False)
+    return bytes(result.quantized_model)
+
+
+_CPUS = os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Holds back progress bars, and a warning that is meant for who debugs."""
+    with files.silent_stderr(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

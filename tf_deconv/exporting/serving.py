@@ -1,0 +1,36 @@
+"""Configuration for TensorFlow Serving beside an export: which model, and how to batch requests."""
+
+from __future__ import annotations
+
+import pathlib
+
+_MODELS = """\
+# tensorflow_model_server --model_config_file=FILE. base_path is where the folder that holds the
+# versions lies for the server; the newest version is served, and a new one without a restart.
+model_config_list {{
+  config {{
+    name: "{name}"
+    base_path: "/models/{name}"
+    model_platform: "tensorflow"
+    model_version_policy {{ latest {{ num_versions: 1 }} }}
+  }}
+}}
+"""
+
+_BATCHING = """\
+# tensorflow_model_server --enable_batching --batching_parameters_file=FILE. Requests are joined
+# along the first axis: only pictures of one size share a batch of serving_default. Do not set
+# pad_variable_length_inputs: it would fill smaller pictures up and restore what it filled in.
+# serve_bytes takes pictures of different sizes in one batch, and restores them one by one.
+max_batch_size { value: 8 }
+batch_timeout_micros { value: 2000 }
+max_enqueued_batches { value: 100 }
+num_batch_threads { value: 2 }
+"""
+
+
+def write_configs(folder: pathlib.Path, name: str) -> None:
+    """Writes `models.config` and `batching.config` for a model of this name into a new folder."""
+    folder.mkdir()
+    (folder / "models.config").write_text(_MODELS.format(name=name), encoding="utf-8")
+    (folder / "batching.config").write_text(_BATCHING, encoding="utf-8")
