@@ -74,7 +74,7 @@ def test_a_fused_relu_is_found_and_split_without_changing_the_picture(exported, 
         fused = tflite._convert_float(str(tmp_path), "float32", [(28, 28)])
     faults = flatbuffer.find_faults(fused, model.count_params(), VARIANTS["float32"])
     assert faults == ["TRANSPOSE_CONV is version 4: expected at most 3"]
-    split = flatbuffer.split_transpose_conv_activations(fused)
+    split = flatbuffer.make_portable(fused)
     image = exported.samples.calibration[:1, :28, :28]
     outputs = []
     for number, content in enumerate((fused, split)):

@@ -16,6 +16,7 @@ from typing import Any
 from tf_deconv import __version__
 from tf_deconv.checks import check_export_config, check_train_config
 from tf_deconv.config import (
+    BenchmarkConfig,
     EvaluateConfig,
     ExportConfig,
     RestoreConfig,
@@ -119,6 +120,18 @@ def _evaluate(options: dict[str, Any]) -> int:
     return EXIT_FAULT if result.failures else 0
 
 
+def _benchmark(options: dict[str, Any]) -> int:
+    as_json = options.pop("json")
+    config = validate(BenchmarkConfig(**_gather(options, BenchmarkConfig)))
+    _import_tensorflow()
+    from tf_deconv.benchmarking import benchmark
+
+    result = benchmark(config, report=_print_nothing if as_json else _print_line)
+    if as_json:
+        _print_line(json_text(result))
+    return 0
+
+
 def _inspect(options: dict[str, Any]) -> int:
     _import_tensorflow()
     from tf_deconv.inspecting import inspect_artifact, lines
@@ -134,6 +147,7 @@ _COMMANDS = {
     "restore": _restore,
     "evaluate": _evaluate,
     "inspect": _inspect,
+    "benchmark": _benchmark,
 }
 
 
@@ -209,6 +223,16 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     inspect.add_argument("artifact", metavar="MODEL", help=_help_of(RestoreConfig, "model"))
     _add_json_flag(inspect, "all facts")
+
+    benchmark = commands.add_parser(
+        "benchmark",
+        help="measure every file of an export in every runtime that is installed",
+        description="Measure every file of an export in every runtime that is installed: size,"
+        " time, quality and what was delegated; a table, a plot and JSON.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_options(benchmark, BenchmarkConfig, {})
+    _add_json_flag(benchmark, "the content of benchmark.json")
     return parser
 
 

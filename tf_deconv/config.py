@@ -246,7 +246,23 @@ class EvaluateConfig:
     )
 
 
-Config = TypeVar("Config", TrainConfig, ExportConfig, RestoreConfig, EvaluateConfig)
+@dataclasses.dataclass(frozen=True)
+class BenchmarkConfig:
+    """Everything that decides how an export is measured."""
+
+    export: str | None = option(
+        None, "folder of an exported model, such as saved_models/NAME", type=str
+    )
+    threads: str = option("1,2", "numbers of threads, with commas")
+    rounds: int = option(
+        1, "times that all take turns; the fastest round of each counts", minimum=1, maximum=100
+    )
+    out: str = option("benchmark", "folder that receives benchmark.json, .md and .png")
+
+
+Config = TypeVar(
+    "Config", TrainConfig, ExportConfig, RestoreConfig, EvaluateConfig, BenchmarkConfig
+)
 
 
 def nearest(received: str, choices: Collection[str]) -> str:

@@ -31,8 +31,11 @@ _OPERATOR_NAMES = {
 _TYPE_NAMES = {value: name.lower() for name, value in vars(schema.TensorType).items()}
 
 
-def split_transpose_conv_activations(content: bytes, keep_relu: bool = True) -> bytes:
-    """Moves activations fused into TRANSPOSE_CONV into an operator of their own.
+def make_portable(content: bytes, keep_relu: bool = True) -> bytes:
+    """Rewrites what some runtimes refuse or get wrong.
+
+    Activations fused into TRANSPOSE_CONV move into an operator of their own. Operators get the
+    code of older readers too, which litert-quantizer leaves at 0: OpenVINO takes QUANTIZE for ADD.
 
     Args:
       content: A `.tflite` file.
@@ -66,6 +69,8 @@ def split_transpose_conv_activations(content: bytes, keep_relu: bool = True) -> 
                 operators.append(_split_relu(model, subgraph, operator))
         subgraph.operators = operators
     for code in model.operatorCodes:
+        # 127 tells readers of the older field to look at the newer one.
+        code.deprecatedBuiltinCode = min(_builtin_code(code), 127)
         if _builtin_code(code) == kind:
             code.version = min(code.version, TRANSPOSE_CONV_VERSION)
     return _pack(model, len(content))

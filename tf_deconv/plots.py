@@ -1,10 +1,11 @@
-"""The learning curve of a run, drawn by matplotlib; knows nothing of how the figures came about."""
+"""Plots by matplotlib as PNG files; they know nothing of how the figures came about."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 # Upright, and with large type for its size: on a phone it fills the screen and can be read.
@@ -31,16 +32,10 @@ def draw_curve(rows: Sequence[dict[str, float]], do_nothing_psnr_db: float | Non
         raise ValueError("no epoch to draw: expected at least one row")
     # Imported here: it takes half a second, and nothing but this needs it. Not pyplot: that is for
     # windows, and keeps every figure until it is closed.
-    import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    # A user's own settings of matplotlib stay out of it, and are as before afterwards.
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update({"font.size": FONT_POINTS, "axes.grid": True})
-        matplotlib.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
-        matplotlib.rcParams["grid.alpha"] = 0.3
+    with _own_style():
         figure = Figure(SIZE_INCHES, DOTS_PER_INCH)
         canvas = FigureCanvasAgg(figure)
         # Fixed margins: a layout that fits itself to the labels draws everything twice.
@@ -54,6 +49,63 @@ def draw_curve(rows: Sequence[dict[str, float]], do_nothing_psnr_db: float | Non
         for panel in panels:
             panel.axvline(best["epoch"], color=_VALIDATION, linestyle=":", linewidth=1.2)
         stream = io.BytesIO()
+        canvas.print_png(stream)
+    return stream.getvalue()
+
+
+@contextlib.contextmanager
+def _own_style() -> Iterator[None]:
+    """A user's own settings of matplotlib stay out of it, and are as before afterwards."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update({"font.size": FONT_POINTS, "axes.grid": True})
+        matplotlib.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
+        matplotlib.rcParams["grid.alpha"] = 0.3
+        yield
+
+
+def draw_points(
+    groups: Mapping[str, Sequence[tuple[str, float, float]]], x_name: str, y_name: str, title: str
+) -> bytes:
+    """Draws labelled points, each group in its own colour, over a logarithmic axis.
+
+    Args:
+      groups: Name of a group to its (label, x, y), x above 0.
+      x_name: What x is, with its unit.
+      y_name: What y is, with its unit.
+      title: What stands above.
+    Returns:
+      A PNG file.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with _own_style():
+        figure = Figure((9, 6), DOTS_PER_INCH)
+        canvas = FigureCanvasAgg(figure)
+        panel = figure.add_subplot()
+        for number, (name, points) in enumerate(groups.items()):
+            _, x, y = zip(*points)
+            panel.scatter(x, y, s=24, label=name, color=f"C{number}")
+            for label, left, height in points:
+                panel.annotate(
+                    label,
+                    (left, height),
+                    xytext=(5, 4),
+                    textcoords="offset points",
+                    fontsize=7,
+                    color=f"C{number}",
+                )
+        panel.set_xscale("log")
+        panel.set_xlabel(x_name)
+        panel.set_ylabel(y_name)
+        panel.set_title(title)
+        if groups:
+            panel.legend()
+        stream = io.BytesIO()
+        figure.tight_layout()
         canvas.print_png(stream)
     return stream.getvalue()
 

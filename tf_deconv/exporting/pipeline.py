@@ -18,7 +18,7 @@ from tf_deconv.checks import check_export_config
 from tf_deconv.config import BUNDLED, ExportConfig, UserError
 from tf_deconv.devices import choose_device
 from tf_deconv.exporting import manifest as manifests
-from tf_deconv.exporting import onnx, publish, saved_model, serving, tflite, verify
+from tf_deconv.exporting import onnx, publish, saved_model, serving, tflite, verify, warmup
 from tf_deconv.exporting.verify import Reference, Report
 from tf_deconv.tasks import TASKS, find_task
 from tf_deconv.variants import PROFILES, parse_sizes, parse_variants
@@ -131,6 +131,14 @@ def _write_files(
         saved_model.write_saved_model(
             model, folder, divisor=divisor, scale=scale, max_pixels=config.max_pixels
         )
+    (picture, *_), size = reference.samples.degraded, reference.sizes[0]
+    encoded = verify.encode_pictures(tflite.fit(picture, size))["png"].tobytes()
+    requests = {
+        "serving_default": {"image": tflite.fit(picture, size)[np.newaxis]},
+        "serve_bytes": {"image_bytes": [encoded]},
+        "serve_jpeg": {"image_bytes": [encoded]},
+    }
+    warmup.write_warmup(folder, name, requests)
     reports = [verify.check_saved_model(folder, reference, f"{version}/")]
     variants = parse_variants(config.variants, config.profile)
     report(f"writing and checking TFLite: {', '.join(variants)}")

@@ -47,7 +47,7 @@ def convert(
       calibration: (count, H, W, C) float32 in [0, 1]: what int8 ranges are measured on.
       divisor: The network's.
       scale: The network's.
-      keep_relu: As `flatbuffer.split_transpose_conv_activations` takes it.
+      keep_relu: As `flatbuffer.make_portable` takes it.
     Returns:
       Name of the variant to the bytes of its file; input `image` and output `restored`.
     Raises:
@@ -69,8 +69,7 @@ def convert(
                 ranges = quantize.calibrate(float32, _calibration_cases(sizes, calibration))
             contents[name] = quantize.quantize(float32, variant, ranges)
     return {
-        name: flatbuffer.split_transpose_conv_activations(content, keep_relu)
-        for name, content in contents.items()
+        name: flatbuffer.make_portable(content, keep_relu) for name, content in contents.items()
     }
 
 

@@ -123,7 +123,7 @@ def check_saved_model(folder: pathlib.Path, reference: Reference, file: str) -> 
     size_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     report = Report(file, size_bytes, SAVED_MODEL_FLOOR_DB)
     cases = _any_size_cases(reference)
-    encoded = _encoded_pictures(reference.samples.degraded[0])
+    encoded = encode_pictures(tflite.fit(reference.samples.degraded[0], (45, 31)))
     cases |= {f"serve_bytes|{name}": data for name, data in encoded.items()}
     cases["serve_jpeg|png"] = encoded["png"]
     return _compare(folder, cases, reference, report)
@@ -203,9 +203,9 @@ def _compare(
     return report
 
 
-def _encoded_pictures(picture: np.ndarray) -> dict[str, np.ndarray]:
-    """Makes a PNG and a JPEG of an odd size, as rows of bytes for the runner."""
-    pixels = tf.image.convert_image_dtype(tflite.fit(picture, (45, 31)), tf.uint8, saturate=True)
+def encode_pictures(picture: np.ndarray) -> dict[str, np.ndarray]:
+    """Makes a PNG and, of 1 or 3 channels, a JPEG of (H, W, C), as rows of bytes for the runner."""
+    pixels = tf.image.convert_image_dtype(picture, tf.uint8, saturate=True)
     encoders = {"png": tf.io.encode_png, "jpeg": tf.io.encode_jpeg}
     if picture.shape[-1] not in (1, 3):
         del encoders["jpeg"]
@@ -235,14 +235,19 @@ def _check_bytes(key: str, case: np.ndarray, result: np.ndarray, reference: Refe
     return [f"{key}: {worst} grey levels from Keras, expected at most 1"] if worst > 1 else []
 
 
-def run_file(path: pathlib.Path, cases: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def run_file(
+    path: pathlib.Path, cases: dict[str, np.ndarray], runtime: str = "", threads: int = 1
+) -> dict[str, np.ndarray]:
     """Runs an exported file in a subprocess.
 
     Args:
-      path: A SavedModel folder or a `.tflite` file.
+      path: A SavedModel folder, a `.tflite` or an `.onnx` file.
       cases: "SIGNATURE|NUMBER" to input.
+      runtime: Key of `runner.RUNTIMES`; what fits the file when left out.
+      threads: How many the runtime may use.
     Returns:
-      Outputs under the same keys and "latency_ms|SIGNATURE".
+      Outputs under the same keys, "latency_ms|SIGNATURE", "latency_p95_ms|SIGNATURE" and, of a
+      TFLite file, "delegated".
     Raises:
       RuntimeError: if the process fails, with its last line.
     """
@@ -250,6 +255,7 @@ def run_file(path: pathlib.Path, cases: dict[str, np.ndarray]) -> dict[str, np.n
         inputs, outputs = pathlib.Path(folder, "cases.npz"), pathlib.Path(folder, "results.npz")
         np.savez(inputs, **cases)
         command = [sys.executable, runner.__file__, str(path), str(inputs), str(outputs)]
+        command += [runtime, str(threads)]
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
