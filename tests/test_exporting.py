@@ -138,10 +138,10 @@ def test_a_relu_that_saturation_does_costs_no_operator_and_changes_no_level(expo
 
 def test_a_range_leaves_out_a_few_values_where_that_makes_the_steps_finer(rng):
     values = rng.normal(size=100_000).astype(np.float32)
-    low, high = quantize._best_range(np.append(values, [-40.0, 40.0]).astype(np.float32))
+    low, high = quantize.best_range(np.append(values, [-40.0, 40.0]).astype(np.float32))
     assert -40 < low < -4
     assert 4 < high < 40
-    assert quantize._best_range(np.linspace(0, 3, 1000, dtype=np.float32)) == (0.0, 3.0)
+    assert quantize.best_range(np.linspace(0, 3, 1000, dtype=np.float32)) == (0.0, 3.0)
 
 
 def test_a_file_describes_itself(exported):

@@ -146,3 +146,23 @@ def test_the_service_still_answers_after_bad_requests(restore, restore_bytes):
         with pytest.raises(tf.errors.InvalidArgumentError):
             restore_bytes(bad)
     assert restore(np.zeros((1, 4, 4, 1), np.float32)).shape == (1, 4, 4, 3)
+
+
+@pytest.mark.parametrize("size", [(449, 450), (907, 31), (460, 901)])
+def test_a_picture_of_several_tiles_equals_the_whole(exported, restore_bytes, size):
+    # More than one tile, a last one that moves inwards, and sides that the divisor does not divide.
+    rng = np.random.default_rng(5)
+    pixels = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+    grey = images.luminance(images.to_float(pixels)).astype(np.float32)
+    expected = images.to_uint8(inference.restore_picture(exported.model, grey, 2)).astype(int)
+    received = np.asarray(Image.open(io.BytesIO(restore_bytes(encoded(pixels))[0])))
+    assert received.shape == (*size, 3)
+    assert np.abs(received - expected).max() <= 1
+
+
+def test_jpeg_comes_back_where_it_is_asked_for(service, restore_bytes):
+    answer = service.signatures["serve_jpeg"](image_bytes=tf.constant([encoded(COLOUR)]))
+    received = Image.open(io.BytesIO(answer["restored_bytes"].numpy()[0]))
+    assert received.format == "JPEG"
+    expected = np.asarray(Image.open(io.BytesIO(restore_bytes(encoded(COLOUR))[0])), int)
+    assert np.abs(np.asarray(received, int) - expected).mean() < 4

@@ -164,6 +164,9 @@ class ExportConfig:
         words="VARIANT",
     )
     profile: str = option("cpu", "where the TFLite files will run")
+    qat: bool = option(
+        False, "fine-tune the weights of the int8 files for their rounding; takes a minute"
+    )
     onnx: bool = option(False, "also write an ONNX file; needs pip install 'tf-deconv[onnx]'")
     max_pixels: int = option(
         2**24, "largest picture that serve_bytes decodes, in pixels", minimum=1, maximum=2**30

@@ -12,16 +12,16 @@ from typing import Any
 import keras
 import numpy as np
 
-from tf_deconv import artifacts, data, files, flatbuffer, images, inference, runs, sources
+from tf_deconv import data, files, flatbuffer, images, inference, runs, sources
 from tf_deconv.artifacts import to_float32
 from tf_deconv.checks import check_export_config
 from tf_deconv.config import BUNDLED, ExportConfig, UserError
 from tf_deconv.devices import choose_device
 from tf_deconv.exporting import manifest as manifests
-from tf_deconv.exporting import onnx, publish, saved_model, serving, tflite, verify, warmup
+from tf_deconv.exporting import onnx, publish, qat, saved_model, serving, tflite, verify, warmup
 from tf_deconv.exporting.verify import Reference, Report
 from tf_deconv.tasks import TASKS, find_task
-from tf_deconv.variants import PROFILES, parse_sizes, parse_variants
+from tf_deconv.variants import PROFILES, STATIC, VARIANTS, parse_sizes, parse_variants
 
 DEFAULT_PATCH_SIZE, DEFAULT_LARGER_SIZE = 28, (256, 256)
 # Side of the calibration pictures that stand in for a run's own.
@@ -129,7 +129,12 @@ def _write_files(
     folder = staging / str(version)
     with files.silent_stderr():
         saved_model.write_saved_model(
-            model, folder, divisor=divisor, scale=scale, max_pixels=config.max_pixels
+            model,
+            folder,
+            divisor=divisor,
+            scale=scale,
+            max_pixels=config.max_pixels,
+            reach=reference.reach,
         )
     (picture, *_), size = reference.samples.degraded, reference.sizes[0]
     encoded = verify.encode_pictures(tflite.fit(picture, size))["png"].tobytes()
@@ -142,15 +147,14 @@ def _write_files(
     reports = [verify.check_saved_model(folder, reference, f"{version}/")]
     variants = parse_variants(config.variants, config.profile)
     report(f"writing and checking TFLite: {', '.join(variants)}")
-    contents = tflite.convert(
-        model,
-        variants,
-        reference.sizes,
-        reference.samples.calibration,
-        divisor=divisor,
-        scale=scale,
-        keep_relu=PROFILES[config.profile].keep_relu,
-    )
+    calibration = reference.samples.calibration
+    how = dict(divisor=divisor, scale=scale, keep_relu=PROFILES[config.profile].keep_relu)
+    contents = tflite.convert(model, variants, reference.sizes, calibration, **how)
+    static = [name for name in variants if VARIANTS[name].int8 == STATIC]
+    if config.qat and static:
+        # The others keep the weights that were trained.
+        tuned = qat.fine_tune(model, calibration, divisor=divisor, report=report)
+        contents |= tflite.convert(tuned, static, reference.sizes, calibration, **how)
     for variant, content in contents.items():
         path = staging / publish.TFLITE_FOLDER / f"{name}-{variant}.tflite"
         path.write_bytes(content)
@@ -186,7 +190,7 @@ def _complete(
     preview = path.with_name("preview.png")
     if preview.is_file():
         shutil.copyfile(preview, staging / preview.name)
-    reach = artifacts.reach_of(reference.model, reference.divisor, reference.scale)
+    reach = reference.reach
     contract = {
         "channels_in": reference.model.input_shape[-1],
         "channels_out": reference.model.output_shape[-1],

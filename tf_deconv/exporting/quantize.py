@@ -58,8 +58,8 @@ def calibrate(
                 for tensor in interpreter.get_tensor_details(number):
                     if tensor["dtype"] is np.float32 and tensor["name"] not in skipped:
                         held = interpreter.get_tensor(tensor["index"], number)
-                        values.setdefault(tensor["name"], []).append(_thinned(held))
-    ranges = {name: _best_range(np.concatenate(held)) for name, held in values.items()}
+                        values.setdefault(tensor["name"], []).append(thinned(held))
+    ranges = {name: best_range(np.concatenate(held)) for name, held in values.items()}
     inputs, outputs = flatbuffer.picture_tensors(content)
     ranges |= dict.fromkeys(inputs, (0.0, 1.0))
     for name in outputs:
@@ -71,14 +71,14 @@ def calibrate(
     }
 
 
-def _thinned(values: np.ndarray) -> np.ndarray:
+def thinned(values: np.ndarray) -> np.ndarray:
     """Keeps a few thousand values of a tensor, its least and its largest among them."""
     flat = values.ravel()
     step = max(1, flat.size // VALUES_PER_CASE)
     return np.append(flat[::step], [flat.min(), flat.max()]).astype(np.float32)
 
 
-def _best_range(values: np.ndarray) -> tuple[float, float]:
+def best_range(values: np.ndarray) -> tuple[float, float]:
     low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
 
     def error(share: float) -> float:

@@ -15,16 +15,23 @@ import keras
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from tf_deconv.degradations import decode_jpeg, luminance
+from tf_deconv.exporting.decoding import decode, to_input
 from tf_deconv.padding import pad_tensor
 
 # Without colour subsampling: less than a grey level from the restored pixels on average.
 JPEG_QUALITY = 95
-_PNG_MAGIC, _JPEG_MAGIC = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+# Side of what a tile of an encoded picture adds to the result, before its overlap.
+TILE_PX = 448
 
 
 def write_saved_model(
-    model: keras.Model, folder: pathlib.Path, *, divisor: int, scale: int, max_pixels: int
+    model: keras.Model,
+    folder: pathlib.Path,
+    *,
+    divisor: int,
+    scale: int,
+    max_pixels: int,
+    reach: int | None = None,
 ) -> None:
     """Writes a SavedModel with the signatures `serving_default`, `serve_bytes` and `serve_jpeg`.
 
@@ -43,6 +50,8 @@ def write_saved_model(
       divisor: Sizes are mirrored up to a multiple of this, and cropped again.
       scale: Output pixels per input pixel along each axis.
       max_pixels: `serve_bytes` refuses larger pictures from their header, before decoding.
+      reach: How far the network sees, in pixels: encoded pictures are then restored in tiles, so
+        that their memory is that of one tile and of their integers. None: as a whole.
     """
     channels = model.input_shape[-1]
 
@@ -51,11 +60,11 @@ def write_saved_model(
 
     def serve(image_bytes: tf.Tensor, encode: Callable) -> dict[str, tf.Tensor]:
         def restore_one(encoded: tf.Tensor) -> tf.Tensor:
-            image = _decode(encoded, channels, max_pixels)
-            restored = restore_tensor(model, image[tf.newaxis], divisor, scale)[0]
-            # Rounds half up where `images.to_uint8` rounds half to even: one grey level at most.
-            return encode(tf.image.convert_image_dtype(restored, tf.uint8, saturate=True))
+            pixels = decode(encoded, max_pixels)
+            return encode(_restore_pixels(model, pixels, divisor, scale, reach))
 
+        # Without this a wrong rank is refused too, but with a text that says nothing of the input.
+        image_bytes = tf.ensure_shape(image_bytes, (None,))
         # One picture at a time: the memory of a request does not grow with its batch.
         restored = tf.map_fn(
             restore_one, image_bytes, parallel_iterations=1, fn_output_signature=tf.string
@@ -112,6 +121,58 @@ def restore_tensor(model: Any, image: tf.Tensor, divisor: int, scale: int) -> tf
     return restored[:, : height * scale, : width * scale]
 
 
+def _restore_pixels(
+    model: Any, pixels: tf.Tensor, divisor: int, scale: int, reach: int | None
+) -> tf.Tensor:
+    """Restores decoded pixels (H, W, 4) uint8 in tiles; returns (H * scale, W * scale, C') uint8.
+
+    All tiles are of one size: the last ones move inwards, and what they repeat is left out. A tile
+    at the picture's edge ends there, as the whole picture does.
+    """
+    channels_in, channels_out = model.input_shape[-1], model.output_shape[-1]
+    size = tf.shape(pixels)[:2]
+    padded = pad_tensor(pixels[tf.newaxis], divisor)[0]
+    sides = tf.shape(padded)[:2]
+    margin = 0 if reach is None else reach + -reach % divisor
+    core = sides if reach is None else tf.minimum(TILE_PX // divisor * divisor, sides)
+    window = tf.minimum(core + 2 * margin, sides)
+    counts = (sides + core - 1) // core
+
+    def restore_tile(number: tf.Tensor) -> tf.Tensor:
+        place = tf.stack([number // counts[1], number % counts[1]])
+        start = tf.minimum(place * core, sides - core)
+        corner = tf.clip_by_value(start - margin, 0, sides - window)
+        tile = tf.slice(padded, [corner[0], corner[1], 0], [window[0], window[1], 4])
+        restored = model(to_input(tile, channels_in)[tf.newaxis], training=False)[0]
+        inside = (start - corner) * scale
+        restored = tf.slice(
+            restored,
+            [inside[0], inside[1], 0],
+            [core[0] * scale, core[1] * scale, channels_out],
+        )
+        # Rounds half up where `images.to_uint8` rounds half to even: one grey level at most.
+        return tf.image.convert_image_dtype(restored, tf.uint8, saturate=True)
+
+    tiles = tf.map_fn(
+        restore_tile,
+        tf.range(counts[0] * counts[1]),
+        parallel_iterations=1,
+        fn_output_signature=tf.TensorSpec((None, None, channels_out), tf.uint8),
+    )
+    side = core * scale
+    tiles = tf.reshape(tiles, [counts[0], counts[1], side[0], side[1], channels_out])
+    rows = tf.reshape(
+        tf.transpose(tiles, (0, 2, 1, 3, 4)),
+        [counts[0] * side[0], counts[1] * side[1], channels_out],
+    )
+    for axis in (0, 1):
+        wanted = tf.range(size[axis] * scale)
+        tile = tf.minimum(wanted // side[axis], counts[axis] - 1)
+        start = tf.minimum(tile * core[axis], sides[axis] - core[axis]) * scale
+        rows = tf.gather(rows, tile * side[axis] + wanted - start, axis=axis)
+    return rows
+
+
 def _checked(image: tf.Tensor, channels: int) -> tf.Tensor:
     """Refuses a wrong rank, channel count or an empty picture.
 
@@ -122,62 +183,3 @@ def _checked(image: tf.Tensor, channels: int) -> tf.Tensor:
     message = f"image is empty: expected (N, H, W, {channels}) with N, H, W >= 1"
     with tf.control_dependencies([tf.debugging.Assert(tf.size(image) > 0, [message])]):
         return tf.identity(image)
-
-
-def _decode(encoded: tf.Tensor, channels: int, max_pixels: int) -> tf.Tensor:
-    """Decodes one PNG or JPEG to (H, W, channels) float32 in [0, 1]."""
-    # 24 zero bytes: reading the header of a file that is too short must not fail by itself.
-    header = tf.io.decode_raw(tf.strings.substr(encoded + b"\0" * 24, 0, 24), tf.uint8)
-    header = tf.cast(tf.ensure_shape(header, (24,)), tf.int64)
-    is_png = _starts_with(header, _PNG_MAGIC)
-    known = tf.logical_or(is_png, _starts_with(header, _JPEG_MAGIC))
-    refused = tf.debugging.Assert(known, ["image_bytes is neither PNG nor JPEG"])
-    with tf.control_dependencies([refused]):
-        # PNG's first chunk, IHDR, holds width and height as big-endian 32-bit numbers at byte 16.
-        size = tf.cond(
-            is_png,
-            lambda: tf.stack([_big_endian(header[20:24]), _big_endian(header[16:20])]),
-            lambda: tf.cast(tf.io.extract_jpeg_shape(encoded)[:2], tf.int64),
-        )
-    height, width = tf.unstack(size, num=2)
-    message = f"the picture is empty or larger than {max_pixels} pixels; height and width:"
-    within = tf.logical_and(
-        tf.minimum(height, width) >= 1,
-        # Not height * width, which overflows for two hostile numbers.
-        height <= max_pixels // tf.maximum(width, 1),
-    )
-    with tf.control_dependencies([tf.debugging.Assert(within, [message, height, width])]):
-        image = tf.cond(
-            is_png,
-            lambda: _to_float(tf.io.decode_png(encoded, channels=4)),
-            lambda: _opaque(_to_float(decode_jpeg(encoded, 3))),
-        )
-    image = tf.ensure_shape(image, (None, None, 4))
-    if channels == 4:
-        # A network that fills in: what is transparent is missing.
-        known = tf.round(image[..., 3:])
-        return tf.concat([image[..., :3] * known, known], axis=-1)
-    image = _over_white(image)
-    return luminance(image) if channels == 1 else image
-
-
-def _to_float(pixels: tf.Tensor) -> tf.Tensor:
-    return tf.image.convert_image_dtype(pixels, tf.float32)
-
-
-def _opaque(image: tf.Tensor) -> tf.Tensor:
-    return tf.concat([image, tf.ones_like(image[..., :1])], axis=-1)
-
-
-def _over_white(image: tf.Tensor) -> tf.Tensor:
-    """Lays (H, W, 4) over white paper, as training's pictures are (`images.read_rgb`)."""
-    colour, alpha = image[..., :3], image[..., 3:]
-    return colour * alpha + (1.0 - alpha)
-
-
-def _starts_with(header: tf.Tensor, magic: bytes) -> tf.Tensor:
-    return tf.reduce_all(header[: len(magic)] == tf.constant(list(magic), tf.int64))
-
-
-def _big_endian(digits: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(digits * tf.constant([1 << 24, 1 << 16, 1 << 8, 1], tf.int64))

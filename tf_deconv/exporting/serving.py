@@ -19,9 +19,9 @@ model_config_list {{
 
 _BATCHING = """\
 # tensorflow_model_server --enable_batching --batching_parameters_file=FILE. Requests are joined
-# along the first axis: only pictures of one size share a batch of serving_default. Do not set
-# pad_variable_length_inputs: it would fill smaller pictures up and restore what it filled in.
-# serve_bytes takes pictures of different sizes in one batch, and restores them one by one.
+# along the first axis: only switch it on where all pictures of serving_default have one size. A
+# batch of different sizes fails as a whole, and pad_variable_length_inputs would change pictures.
+# serve_bytes takes different sizes and restores them one by one; a bad one fails its batch.
 max_batch_size { value: 8 }
 batch_timeout_micros { value: 2000 }
 max_enqueued_batches { value: 100 }

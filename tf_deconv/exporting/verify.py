@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv import flatbuffer, images, inference, metrics
+from tf_deconv import artifacts, flatbuffer, images, inference, metrics
 from tf_deconv.exporting import runner, tflite
 from tf_deconv.runs import Samples
 from tf_deconv.variants import VARIANTS
@@ -58,6 +58,11 @@ class Reference:
     def cases(self, size: tuple[int, int]) -> list[np.ndarray]:
         """Returns every held-out picture cut to a size, each (1, H, W, C)."""
         return [tflite.fit(picture, size)[np.newaxis] for picture in self.samples.degraded]
+
+    @functools.cached_property
+    def reach(self) -> int | None:
+        """How far the network sees, in pixels; None: as far as the picture goes."""
+        return artifacts.reach_of(self.model, self.divisor, self.scale)
 
     @functools.cached_property
     def keras_task_psnr_db(self) -> float | None:
