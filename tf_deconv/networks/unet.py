@@ -9,6 +9,7 @@ weight: there is no uneven overlap, hence no checkerboard (Odena et al. 2016).
 from __future__ import annotations
 
 import keras
+import numpy as np
 from keras import layers
 
 DIVISOR = 4
@@ -123,8 +124,33 @@ def _base(image: keras.KerasTensor, channels_out: int, scale: int) -> keras.Kera
     elif channels_in == 1 < channels_out:
         image = layers.Concatenate(dtype="float32", name="grey_repeated")([image] * channels_out)
     if scale > 1:
-        # Bilinear: TFLite has no bicubic, and on phones this one runs everywhere.
-        image = layers.UpSampling2D(
-            scale, interpolation="bilinear", dtype="float32", name="enlarged"
+        # Repeated and averaged: bilinear at x3, nearly so at x2 and x4. Keras's own bilinear layer
+        # cannot be exported for pictures of any size, and TFLite has no bicubic at all.
+        image = _repeated(image, scale)
+        side = scale + 1 - scale % 2
+        image = layers.AveragePooling2D(
+            side, strides=1, padding="same", dtype="float32", name="enlarged"
         )(image)
     return image
+
+
+def _repeated(image: keras.KerasTensor, scale: int) -> keras.KerasTensor:
+    """Repeats each pixel by a transposed convolution of ones that is not trained.
+
+    `UpSampling2D` becomes operators of five axes in TFLite, which GPU delegates do not have.
+    """
+    channels = image.shape[-1]
+    repeat = layers.Conv2DTranspose(
+        channels,
+        scale,
+        strides=scale,
+        use_bias=False,
+        trainable=False,
+        dtype="float32",
+        name="repeated",
+    )
+    repeated = repeat(image)  # (N, H * scale, W * scale, C)
+    repeat.set_weights(
+        [np.broadcast_to(np.eye(channels, dtype="f"), (scale, scale) + (channels,) * 2)]
+    )
+    return repeated
