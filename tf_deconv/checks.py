@@ -98,7 +98,12 @@ def check_export_config(config: ExportConfig) -> ExportConfig:
       UserError: with every fault of the first kind found in one line.
     """
     config = validate(config, {"profile": PROFILES})
-    parse_variants(config.variants, config.profile)
+    variants = parse_variants(config.variants, config.profile)
+    if config.web is not None and "float32" not in variants:
+        raise UserError(
+            f"web={config.web!r} with variants={config.variants!r}: expected float32 among them,"
+            " which the page runs"
+        )
     if config.sizes is not None:
         parse_sizes(config.sizes)
     return config

@@ -167,6 +167,15 @@ class ExportConfig:
     qat: bool = option(
         False, "fine-tune the weights of the int8 files for their rounding; takes a minute"
     )
+    web: str | None = option(
+        None, "also write a page that restores pictures in the browser into this folder", type=str
+    )
+    web_library: str | None = option(
+        None,
+        "folder node_modules/@litertjs that the page's runtime is taken from; fetched by npm when"
+        " left out",
+        type=str,
+    )
     onnx: bool = option(False, "also write an ONNX file; needs pip install 'tf-deconv[onnx]'")
     max_pixels: int = option(
         2**24, "largest picture that serve_bytes decodes, in pixels", minimum=1, maximum=2**30

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import pathlib
 import shutil
 import tempfile
@@ -18,12 +19,24 @@ from tf_deconv.checks import check_export_config
 from tf_deconv.config import BUNDLED, ExportConfig, UserError
 from tf_deconv.devices import choose_device
 from tf_deconv.exporting import manifest as manifests
-from tf_deconv.exporting import onnx, publish, qat, saved_model, serving, tflite, verify, warmup
+from tf_deconv.exporting import (
+    onnx,
+    publish,
+    qat,
+    saved_model,
+    serving,
+    tflite,
+    verify,
+    warmup,
+    web,
+)
 from tf_deconv.exporting.verify import Reference, Report
 from tf_deconv.tasks import TASKS, find_task
 from tf_deconv.variants import PROFILES, STATIC, VARIANTS, parse_sizes, parse_variants
 
 DEFAULT_PATCH_SIZE, DEFAULT_LARGER_SIZE = 28, (256, 256)
+# What the web page runs.
+WEB_VARIANT = "float32"
 # Side of the calibration pictures that stand in for a run's own.
 CALIBRATION_SIDE_PX = 256
 
@@ -57,6 +70,10 @@ def export(config: ExportConfig, report: Callable[[str], None] = print) -> Expor
     config = check_export_config(config)
     if config.onnx:
         onnx.check_packages()
+    library = None
+    if config.web is not None:
+        web.check_target(pathlib.Path(config.web))
+        library = web.find_library(config.web_library)
     if config.name is not None:
         publish.check_name(config.name)
     path = runs.find_model(config.model)
@@ -94,6 +111,7 @@ def export(config: ExportConfig, report: Callable[[str], None] = print) -> Expor
         report(f"NOT PUBLISHED {failure}")
     if good:
         report(f"published: {target}")
+        _write_page(config, target, name, library, report)
         report(_next_command(target, name, version, good))
     return ExportResult(target if good else None, tuple(reports), failures)
 
@@ -223,6 +241,24 @@ def _complete(
     card = manifests.make_card(manifest, manifests.table(good, timed), preview.is_file())
     (staging / publish.CARD_FILE).write_text(card, encoding="utf-8")
     files.write_json(staging / publish.MANIFEST_FILE, manifest)
+
+
+def _write_page(
+    config: ExportConfig,
+    target: pathlib.Path,
+    name: str,
+    library: pathlib.Path | None,
+    report: Callable[[str], None],
+) -> None:
+    """Writes the web page around the float32 file, which gives Keras's picture."""
+    if config.web is None:
+        return
+    file = target / publish.TFLITE_FOLDER / f"{name}-{WEB_VARIANT}.tflite"
+    if not file.is_file():
+        raise UserError(f"web={config.web!r}: {file.name} was not made or did not pass its check")
+    manifest = json.loads((target / publish.MANIFEST_FILE).read_text(encoding="utf-8"))
+    web.write_web(file, manifest, pathlib.Path(config.web), library)
+    report(f"web page: python -m http.server --directory {config.web}")
 
 
 def _default_name(path: pathlib.Path, description: dict[str, Any]) -> str:

@@ -1,0 +1,144 @@
+"""A page that runs an exported file in the browser, ready to serve from any static host.
+
+The page itself lies in `webpage/`. The runtime is @litertjs/core of the npm registry (Apache-2.0),
+which is copied into the folder, so that the page asks no other host for anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pathlib
+import shutil
+import subprocess
+import tempfile
+from typing import Any
+
+from tf_deconv import files
+from tf_deconv.config import UserError
+from tf_deconv.tasks import TASKS
+
+PAGE = pathlib.Path(__file__).parent / "webpage"
+LIBRARY_VERSION = "2.5.3"
+# Of the package's builds, those that need neither threads nor newer browsers' switches.
+_LIBRARY_FILES = {
+    "core": (
+        "dist/index.js",
+        "wasm/litert_wasm_internal.js",
+        "wasm/litert_wasm_internal.wasm",
+        "wasm/litert_wasm_compat_internal.js",
+        "wasm/litert_wasm_compat_internal.wasm",
+    ),
+    "wasm-utils": ("dist/index.js",),
+}
+_FACTS_FILE = "model.json"
+
+
+def check_target(out: pathlib.Path) -> None:
+    """Refuses a folder that holds something else.
+
+    Raises:
+      UserError: if it is a file, or a folder of other files than an earlier page.
+    """
+    if out.is_dir() and any(out.iterdir()) and not (out / _FACTS_FILE).is_file():
+        raise UserError(f"web={str(out)!r} is not empty and no earlier page: choose another folder")
+    if out.exists() and not out.is_dir():
+        raise UserError(f"web={str(out)!r} is a file: expected a folder")
+
+
+def find_library(library: str | None) -> pathlib.Path | None:
+    """Finds the runtime before minutes of work are spent.
+
+    Args:
+      library: `node_modules/@litertjs` of an installation; None to have npm fetch it later.
+    Returns:
+      The folder, or None.
+    Raises:
+      UserError: if it is not there, or without one if there is no npm.
+    """
+    if library is None:
+        if shutil.which("npm") is None:
+            raise UserError(
+                "web: the runtime @litertjs/core is needed and npm is not installed: install npm,"
+                " or name a node_modules/@litertjs folder with --web-library"
+            )
+        return None
+    folder = pathlib.Path(library)
+    for package, names in _LIBRARY_FILES.items():
+        for name in names:
+            if not (folder / package / name).is_file():
+                raise UserError(
+                    f"web_library={library!r} has no {package}/{name}: expected"
+                    f" node_modules/@litertjs after `npm install @litertjs/core@{LIBRARY_VERSION}`"
+                )
+    return folder
+
+
+def write_web(
+    file: pathlib.Path, manifest: dict[str, Any], out: pathlib.Path, library: pathlib.Path | None
+) -> None:
+    """Writes the page, whole or not at all; an earlier one is replaced.
+
+    Args:
+      file: The `.tflite` file, of float32 pictures.
+      manifest: The export's manifest.
+      out: The folder to write.
+      library: What `find_library` returned.
+    Raises:
+      UserError: if npm cannot fetch the runtime.
+    """
+    check_target(out)
+    parent = files.make_folder(out.absolute().parent)
+    with tempfile.TemporaryDirectory(prefix=".web-", dir=parent) as temporary:
+        staging = pathlib.Path(temporary, "page")
+        shutil.copytree(PAGE, staging)
+        library = library or _fetch(pathlib.Path(temporary))
+        for package, names in _LIBRARY_FILES.items():
+            for name in names:
+                # What lies in dist/ is imported by its package's name.
+                target = staging / "lib" / package / name.removeprefix("dist/")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(library / package / name, target)
+        shutil.copyfile(file, staging / file.name)
+        page_files = sorted(
+            path.relative_to(staging).as_posix() for path in staging.rglob("*") if path.is_file()
+        )
+        facts = _facts(file, manifest) | {"page_files": [*page_files, _FACTS_FILE]}
+        (staging / _FACTS_FILE).write_text(json.dumps(facts, indent=2), encoding="utf-8")
+        digest = hashlib.sha256()
+        for name in facts["page_files"]:
+            digest.update((staging / name).read_bytes())
+        worker = staging / "sw.js"
+        worker.write_text(worker.read_text().replace("VERSION", digest.hexdigest()[:16], 1))
+        for path in (staging, *staging.rglob("*")):
+            path.chmod(path.stat().st_mode | (0o755 if path.is_dir() else 0o644))
+        if out.exists():
+            out.rename(pathlib.Path(temporary, "old"))
+        staging.rename(out)
+
+
+def _facts(file: pathlib.Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    task = TASKS.get(manifest["task"] or "")
+    summary = task.summary if task else "pictures in, pictures out"
+    kept = ("channels_in", "channels_out", "divisor", "scale", "tile_overlap")
+    return {
+        "title": manifest["name"],
+        "summary": f"{summary[0].upper()}{summary[1:]}.",
+        "file": file.name,
+        "size_bytes": file.stat().st_size,
+        "sizes": manifest["tflite_sizes"],
+        **{key: manifest[key] for key in kept},
+    }
+
+
+def _fetch(folder: pathlib.Path) -> pathlib.Path:
+    command = ["npm", "install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund"]
+    command += ["--prefix", str(folder), f"@litertjs/core@{LIBRARY_VERSION}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = [line for line in done.stderr.strip().splitlines() if line] or ["no message"]
+        raise UserError(
+            f"web: npm could not fetch @litertjs/core {LIBRARY_VERSION}: {lines[-1]}; name a"
+            " node_modules/@litertjs folder with --web-library"
+        )
+    return folder / "node_modules" / "@litertjs"

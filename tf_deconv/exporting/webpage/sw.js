@@ -1,0 +1,31 @@
+// Keeps the page, the network and the runtime, so that they work without a connection.
+const CACHE = "restore-VERSION"; // Written at export: another network is another cache.
+
+self.addEventListener("install", (event) => {
+  event.waitUntil(
+    (async () => {
+      const cache = await caches.open(CACHE);
+      const facts = await (await fetch("model.json")).json();
+      await cache.addAll(["./", ...facts.page_files]);
+      await self.skipWaiting();
+    })(),
+  );
+});
+
+self.addEventListener("activate", (event) => {
+  event.waitUntil(
+    (async () => {
+      for (const name of await caches.keys()) {
+        if (name.startsWith("restore-") && name !== CACHE) await caches.delete(name);
+      }
+      await self.clients.claim();
+    })(),
+  );
+});
+
+self.addEventListener("fetch", (event) => {
+  if (event.request.method !== "GET") return;
+  event.respondWith(
+    caches.match(event.request, { ignoreSearch: true }).then((kept) => kept ?? fetch(event.request)),
+  );
+});
