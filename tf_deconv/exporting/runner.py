@@ -26,6 +26,18 @@ def _from_int8(array, scale, zero):
     return np.float32(scale) * (array.astype(np.float32) - np.float32(zero))
 
 
+def _int8_scales(path, signature):
+    """Returns (scale, zero point) of input and output, None where they are float.
+
+    CompiledModel and OpenVINO do not tell; the interpreter does.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    runner = Interpreter(path).get_signature_runner(signature)
+    details = runner.get_input_details()["image"], runner.get_output_details()["restored"]
+    return [d["quantization"] if d["dtype"] is np.int8 else None for d in details]
+
+
 class LiteRt:
     """The interpreter of ai-edge-litert, with XNNPACK."""
 
@@ -77,26 +89,26 @@ class CompiledLiteRt:
             cpu_options=CpuOptions(num_threads=threads),
         )
         self.model, self.buffers = CompiledModel.from_file(path, options=options), {}
+        self.path = path
 
     def run(self, signature, array):
         if signature not in self.buffers:
             index = self.model.get_signature_index(signature)
-            given = self.model.get_input_tensor_details(signature)["image"]
             wanted = self.model.get_output_tensor_details(signature)["restored"]
             self.buffers[signature] = (
                 index,
                 self.model.create_input_buffers(index),
                 self.model.create_output_buffers(index),
-                given,
                 tuple(wanted["shape"]),
-                wanted,
+                np.dtype(wanted["dtype"]),
+                *_int8_scales(self.path, signature),
             )
-        index, inputs, outputs, given, shape, wanted = self.buffers[signature]
-        if np.dtype(given["dtype"]) == np.int8:
-            raise ValueError("int8 pictures: CompiledModel tells no scale and zero point")
+        index, inputs, outputs, shape, dtype, given, wanted = self.buffers[signature]
+        array = array if given is None else _to_int8(array, *given)
         inputs[0].write(np.ascontiguousarray(array))
         self.model.run_by_index(index, inputs, outputs)
-        return outputs[0].read(int(np.prod(shape)), np.dtype(wanted["dtype"])).reshape(shape)
+        result = outputs[0].read(int(np.prod(shape)), dtype).reshape(shape)
+        return result if wanted is None else _from_int8(result, *wanted)
 
 
 class Onnx:
@@ -124,26 +136,24 @@ class OpenVino:
     def __init__(self, path, threads):
         import openvino
 
-        core = openvino.Core()
         # Without the hint it computes in bfloat16 where the processor can.
         options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
-        self.compile = functools.partial(
-            core.compile_model, device_name="CPU", config=options | {"NUM_STREAMS": 1}
-        )
-        self.model, self.compiled = core.read_model(path), {}
+        core = openvino.Core()
+        self.compiled = core.compile_model(path, "CPU", options | {"NUM_STREAMS": 1})
+        self.path, self.scales = path, None
 
     def run(self, signature, array):
-        shape = array.shape
-        if shape not in self.compiled:
-            if self.model.inputs[0].element_type.get_type_name() != "f32":
-                raise ValueError("int8 pictures: OpenVINO tells no scale and zero point")
-            model = self.model.clone()
-            inputs = [port for port in model.inputs if len(port.partial_shape) == 4]
-            if len(inputs) > 1:
-                raise ValueError("OpenVINO reads one signature of a file: it found several inputs")
-            model.reshape({inputs[0]: list(shape)})
-            self.compiled[shape] = self.compile(model)
-        return next(iter(self.compiled[shape](array).values()))
+        shape = self.compiled.inputs[0].partial_shape
+        if shape.is_static and tuple(shape.to_shape()) != array.shape:
+            # Of several signatures; made to fit another size, it gives pictures of a wrong one.
+            raise ValueError(f"OpenVINO reads one signature of a file, here of {shape}")
+        if self.scales is None:
+            is_tflite = self.path.endswith(".tflite")
+            self.scales = _int8_scales(self.path, signature) if is_tflite else (None, None)
+        given, wanted = self.scales
+        array = array if given is None else _to_int8(array, *given)
+        result = next(iter(self.compiled(array).values()))
+        return result if wanted is None else _from_int8(result, *wanted)
 
 
 class TensorFlow:
