@@ -54,15 +54,17 @@ def test_tflite_files_have_builtin_operators_and_portable_versions(exported, var
         "TRANSPOSE_CONV v2",
         "TRANSPOSE_CONV v3",
     }
-    # One for each transposed convolution of each signature, where int8 does not saturate.
+    # One for each transposed convolution of each signature: where int8 saturates there is none,
+    # and where the last one works on squares of pixels it is a convolution.
     relus = sum(count for name, count in counts.items() if name.startswith("RELU "))
-    assert relus == (0 if variant in ("int8", "int8-full") else 4)
+    assert relus == {"dynamic": 4, "int8": 0, "int8-full": 0}.get(variant, 2)
 
 
 def test_signatures_share_their_weights(exported):
-    # Two signatures of float32 weights would need twice this.
+    # Two signatures of float32 weights would need twice this; the last kernel, which works on
+    # squares of pixels, has six times its weights.
     size = exported.tflite("float32").stat().st_size
-    assert size < 1.2 * 4 * exported.model.count_params()
+    assert size < 1.3 * 4 * exported.model.count_params()
 
 
 def test_a_fused_relu_is_found_and_split_without_changing_the_picture(exported, tmp_path):
@@ -94,9 +96,9 @@ def test_a_file_too_small_for_its_weights_is_a_fault(exported):
 @pytest.mark.parametrize(
     ("variant", "expected"),
     [
-        ("int8", ["a convolution was left in float: calibration had no effect", "0 of 73167 w"]),
-        ("dynamic", ["0 of 73167 weights are int8: expected most"]),
-        ("int8-weights", ["0 of 73167 weights are int8: expected most"]),
+        ("int8", ["a convolution was left in float: calibration had no effect", "0 of 89304 w"]),
+        ("dynamic", ["0 of 89304 weights are int8: expected most"]),
+        ("int8-weights", ["0 of 89304 weights are int8: expected most"]),
     ],
 )
 def test_a_float_file_is_no_int8_file(exported, variant, expected):

@@ -22,6 +22,7 @@ class Variant:
       floor_db: PSNR against Keras under which a file is not published.
       int8: How it computes on 8-bit integers: "", `WEIGHTS`, `DYNAMIC` or `STATIC`.
       int8_pictures: Whether input and output are int8 too.
+      phased: Whether it gains from `exporting.phases`, where the profile has it.
     """
 
     summary: str
@@ -29,12 +30,15 @@ class Variant:
     floor_db: float
     int8: str = ""
     int8_pictures: bool = False
+    phased: bool = False
 
 
 VARIANTS = {
-    "float32": Variant("as trained", 4, 120.0),
-    "float16": Variant("weights of half the size, computed in float32 or float16", 2, 80.0),
-    "int8-weights": Variant("weights in int8, computed in float32", 1, 40.0, WEIGHTS),
+    "float32": Variant("as trained", 4, 120.0, phased=True),
+    "float16": Variant(
+        "weights of half the size, computed in float32 or float16", 2, 80.0, phased=True
+    ),
+    "int8-weights": Variant("weights in int8, computed in float32", 1, 40.0, WEIGHTS, phased=True),
     "dynamic": Variant("weights in int8, ranges found while it runs", 1, 40.0, DYNAMIC),
     "int8": Variant("computed in int8, float32 pictures", 1, 40.0, STATIC),
     "int8-full": Variant("computed in int8, int8 pictures", 1, 40.0, STATIC, int8_pictures=True),
@@ -51,17 +55,19 @@ class Profile:
         input's range ends at 0. Runtimes that compute such files in float need it; those that
         compute in int8 saturate, and take half the time without.
       int8_pictures: Whether files with int8 input and output are made.
+      phased: Whether convolutions to few channels work on squares of pixels (`exporting.phases`).
     """
 
     summary: str
     keep_relu: bool
     int8_pictures: bool
+    phased: bool
 
 
 PROFILES = {
-    "cpu": Profile("the fastest on CPUs", keep_relu=False, int8_pictures=True),
-    "gpu": Profile("for GPU delegates", keep_relu=True, int8_pictures=False),
-    "web": Profile("for browsers", keep_relu=True, int8_pictures=False),
+    "cpu": Profile("the fastest on CPUs", keep_relu=False, int8_pictures=True, phased=True),
+    "gpu": Profile("for GPU delegates", keep_relu=True, int8_pictures=False, phased=False),
+    "web": Profile("for browsers", keep_relu=True, int8_pictures=False, phased=False),
 }
 
 

@@ -166,7 +166,8 @@ def _write_files(
     variants = parse_variants(config.variants, config.profile)
     report(f"writing and checking TFLite: {', '.join(variants)}")
     calibration = reference.samples.calibration
-    how = dict(divisor=divisor, scale=scale, keep_relu=PROFILES[config.profile].keep_relu)
+    profile = PROFILES[config.profile]
+    how = dict(divisor=divisor, scale=scale, keep_relu=profile.keep_relu, phased=profile.phased)
     contents = tflite.convert(model, variants, reference.sizes, calibration, **how)
     static = [name for name in variants if VARIANTS[name].int8 == STATIC]
     if config.qat and static:

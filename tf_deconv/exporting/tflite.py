@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from tf_deconv import files, flatbuffer
 from tf_deconv.config import UserError
-from tf_deconv.exporting import quantize
+from tf_deconv.exporting import phases, quantize
 from tf_deconv.exporting.saved_model import restore_tensor
 from tf_deconv.variants import STATIC, VARIANTS
 
@@ -37,6 +37,7 @@ def convert(
     divisor: int,
     scale: int,
     keep_relu: bool = True,
+    phased: bool = False,
 ) -> dict[str, bytes]:
     """Converts a model.
 
@@ -48,29 +49,40 @@ def convert(
       divisor: The network's.
       scale: The network's.
       keep_relu: As `flatbuffer.make_portable` takes it.
+      phased: Whether variants that gain from it compute by `phases`.
     Returns:
       Name of the variant to the bytes of its file; input `image` and output `restored`.
     Raises:
       UserError: if the calibration pictures cannot be right.
     """
     check_calibration(calibration)
-    with tempfile.TemporaryDirectory() as folder, files.silent_stderr():
-        _write_static_signatures(model, pathlib.Path(folder), sizes, divisor, scale)
-        float32 = _convert_float(folder, "float32", sizes)
-        contents, ranges = {}, None
-        for name in variants:
-            variant = VARIANTS[name]
-            if not variant.int8:
-                contents[name] = (
-                    float32 if name == "float32" else _convert_float(folder, name, sizes)
-                )
-                continue
-            if variant.int8 == STATIC and ranges is None:
-                ranges = quantize.calibrate(float32, _calibration_cases(sizes, calibration))
-            contents[name] = quantize.quantize(float32, variant, ranges)
-    return {
-        name: flatbuffer.make_portable(content, keep_relu) for name, content in contents.items()
-    }
+    in_phases = {name for name in variants if phased and VARIANTS[name].phased}
+    contents = {}
+    for names, network in (
+        (in_phases, phases.by_phases(model) if in_phases else model),
+        (set(variants) - in_phases, model),
+    ):
+        if names:
+            with tempfile.TemporaryDirectory() as folder, files.silent_stderr():
+                _write_static_signatures(network, pathlib.Path(folder), sizes, divisor, scale)
+                contents |= _convert_group(folder, names, sizes, calibration)
+    return {name: flatbuffer.make_portable(contents[name], keep_relu) for name in variants}
+
+
+def _convert_group(
+    folder: str, names: set[str], sizes: Sequence[tuple[int, int]], calibration: np.ndarray
+) -> dict[str, bytes]:
+    """Converts one network to several variants."""
+    float32, contents, ranges = _convert_float(folder, "float32", sizes), {}, None
+    for name in names:
+        variant = VARIANTS[name]
+        if not variant.int8:
+            contents[name] = float32 if name == "float32" else _convert_float(folder, name, sizes)
+            continue
+        if variant.int8 == STATIC and ranges is None:
+            ranges = quantize.calibrate(float32, _calibration_cases(sizes, calibration))
+        contents[name] = quantize.quantize(float32, variant, ranges)
+    return contents
 
 
 def check_calibration(calibration: np.ndarray) -> None:
