@@ -7,7 +7,7 @@
 	touch .venv/installed
 
 test: .venv/installed
-	.venv/bin/python -m pytest -m 'not slow'
+	.venv/bin/python -m pytest -m 'not slow and not clients'
 
 lint: .venv/installed
 	.venv/bin/ruff check .
