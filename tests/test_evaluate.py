@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tf_deconv import cli, evaluating, images, metrics, scoreboard
+from tf_deconv import cli, evaluating, flatbuffer, images, metrics, scoreboard
 from tf_deconv.config import EvaluateConfig, UserError
 from tf_deconv.inference import Artifact, Restorer
 from tf_deconv.picture_store import PictureStore
@@ -224,7 +224,8 @@ def test_what_is_no_model_is_refused_in_one_line(capsys, tmp_path):
 
 
 def test_a_model_that_does_not_tell_its_task_needs_one(capsys, tmp_path, exported):
-    model = shutil.copy(exported.tflite("float32"), tmp_path / "alone.tflite")
+    model = tmp_path / "alone.tflite"
+    model.write_bytes(flatbuffer.write_metadata(exported.tflite("float32").read_bytes(), {}))
     message = refuses(capsys, model)
     assert "does not tell what it was trained for: expected --task, one of reconstruct" in message
     options = ("--task", "old-photo", "--out", tmp_path / "out", "--no-classical")

@@ -15,21 +15,23 @@ import tempfile
 from typing import Any
 
 from tf_deconv import files
-from tf_deconv.config import UserError
+from tf_deconv.config import UserError, reason
 from tf_deconv.tasks import TASKS
 
 PAGE = pathlib.Path(__file__).parent / "webpage"
 LIBRARY_VERSION = "2.5.3"
-# Of the package's builds, those that need neither threads nor newer browsers' switches.
+# Of the package's builds, those that need neither threads nor newer browsers' switches; and
+# package.json, which tells whoever finds the copy its version, source and licence.
 _LIBRARY_FILES = {
     "core": (
+        "package.json",
         "dist/index.js",
         "wasm/litert_wasm_internal.js",
         "wasm/litert_wasm_internal.wasm",
         "wasm/litert_wasm_compat_internal.js",
         "wasm/litert_wasm_compat_internal.wasm",
     ),
-    "wasm-utils": ("dist/index.js",),
+    "wasm-utils": ("package.json", "dist/index.js"),
 }
 _FACTS_FILE = "model.json"
 
@@ -40,10 +42,28 @@ def check_target(out: pathlib.Path) -> None:
     Raises:
       UserError: if it is a file, or a folder of other files than an earlier page.
     """
-    if out.is_dir() and any(out.iterdir()) and not (out / _FACTS_FILE).is_file():
-        raise UserError(f"web={str(out)!r} is not empty and no earlier page: choose another folder")
     if out.exists() and not out.is_dir():
         raise UserError(f"web={str(out)!r} is a file: expected a folder")
+    if not out.is_dir():
+        return
+    # Not only whether model.json is there: that is also what TensorFlow.js calls its models.
+    ours = _page_files(out)
+    names = (p.relative_to(out).as_posix() for p in out.rglob("*") if not p.is_dir())
+    strange = next((name for name in names if name not in ours), None)
+    if strange is not None:
+        raise UserError(
+            f"web={str(out)!r} is not empty and no earlier page: it holds {strange!r}; choose"
+            " another folder"
+        )
+
+
+def _page_files(folder: pathlib.Path) -> set[str]:
+    """Returns the files that an earlier page wrote into a folder, by its own account."""
+    try:
+        facts = json.loads((folder / _FACTS_FILE).read_text(encoding="utf-8"))
+        return set(facts["page_files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
 
 
 def find_library(library: str | None) -> pathlib.Path | None:
@@ -87,8 +107,9 @@ def write_web(
     Raises:
       UserError: if npm cannot fetch the runtime.
     """
+    out = out.resolve()  # The folder behind a link is replaced, not the link.
     check_target(out)
-    parent = files.make_folder(out.absolute().parent)
+    parent = files.make_folder(out.parent)
     with tempfile.TemporaryDirectory(prefix=".web-", dir=parent) as temporary:
         staging = pathlib.Path(temporary, "page")
         shutil.copytree(PAGE, staging)
@@ -112,9 +133,21 @@ def write_web(
         worker.write_text(worker.read_text().replace("VERSION", digest.hexdigest()[:16], 1))
         for path in (staging, *staging.rglob("*")):
             path.chmod(path.stat().st_mode | (0o755 if path.is_dir() else 0o644))
+        _swap(staging, out, pathlib.Path(temporary, "old"))
+
+
+def _swap(new: pathlib.Path, out: pathlib.Path, old: pathlib.Path) -> None:
+    """Renames a folder into place, the earlier one out of the way; that comes back on failure."""
+    try:
         if out.exists():
-            out.rename(pathlib.Path(temporary, "old"))
-        staging.rename(out)
+            out.rename(old)
+        new.rename(out)
+    except OSError as error:
+        if old.exists():
+            old.rename(out)
+        raise UserError(
+            f"web={str(out)!r} cannot be replaced: {reason(error)}; choose another folder"
+        ) from error
 
 
 def _facts(file: pathlib.Path, manifest: dict[str, Any]) -> dict[str, Any]:
@@ -123,9 +156,11 @@ def _facts(file: pathlib.Path, manifest: dict[str, Any]) -> dict[str, Any]:
     kept = ("channels_in", "channels_out", "divisor", "scale", "tile_overlap")
     return {
         "title": manifest["name"],
+        "task": manifest["task"],
         "summary": f"{summary[0].upper()}{summary[1:]}.",
         "file": file.name,
         "size_bytes": file.stat().st_size,
+        "sha256": files.sha256(file),
         "sizes": manifest["tflite_sizes"],
         **{key: manifest[key] for key in kept},
     }
@@ -136,9 +171,16 @@ def _fetch(folder: pathlib.Path) -> pathlib.Path:
     command += ["--prefix", str(folder), f"@litertjs/core@{LIBRARY_VERSION}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        lines = [line for line in done.stderr.strip().splitlines() if line] or ["no message"]
         raise UserError(
-            f"web: npm could not fetch @litertjs/core {LIBRARY_VERSION}: {lines[-1]}; name a"
-            " node_modules/@litertjs folder with --web-library"
+            f"web: npm could not fetch @litertjs/core {LIBRARY_VERSION}: {_cause(done.stderr)};"
+            " name a node_modules/@litertjs folder with --web-library"
         )
     return folder / "node_modules" / "@litertjs"
+
+
+def _cause(stderr: str) -> str:
+    """Returns npm's line that says what is wrong, between its codes and the path of its log."""
+    lines = [line.removeprefix("npm error").strip() for line in stderr.splitlines()]
+    skipped = ("code ", "errno ", "syscall ", "A complete log", "npm warn")
+    causes = [line for line in lines if line and not line.startswith(skipped)]
+    return causes[0].rstrip(".") if causes else "npm gave no reason"

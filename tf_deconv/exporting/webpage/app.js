@@ -7,14 +7,10 @@ const MAX_PIXELS = 40e6;
 const find = (id) => document.getElementById(id);
 const facts = await (await fetch("model.json")).json();
 let model = null;
-let busy = false;
+let latest = 0; // Number of the picture that was put in last; earlier ones give way.
 
 find("title").textContent = facts.title;
 find("summary").textContent = `${facts.summary} The picture stays on this device.`;
-if ("serviceWorker" in navigator) {
-  navigator.serviceWorker.register("sw.js").catch(() => {}); // Works without, but not offline.
-}
-
 function say(text, isFault = false) {
   find("status").textContent = text;
   find("status").classList.toggle("fault", isFault);
@@ -25,7 +21,9 @@ async function load() {
   const wanted = new URLSearchParams(location.search).get("accelerator") === "webgpu";
   if (wanted) {
     try {
-      model = await loadAndCompile(facts.file, { accelerator: "webgpu" });
+      // In half precision, which is the default, the picture would not be Python's.
+      const options = { accelerator: "webgpu", gpuOptions: { precision: "fp32" } };
+      model = await loadAndCompile(facts.file, options);
       return "Ready, on the GPU.";
     } catch (error) {
       console.warn(error);
@@ -57,60 +55,76 @@ function drawn(source, width, height) {
   return context;
 }
 
-async function restoreImage(image) {
+async function restoreImage(image, number) {
   const { width, height } = image;
-  if (width * height > MAX_PIXELS) {
-    const size = `${width}×${height}`;
-    throw new Error(`The picture is ${size}: at most ${MAX_PIXELS / 1e6} megapixels, please.`);
+  const [w, h] = [width * facts.scale, height * facts.scale];
+  if (w * h > MAX_PIXELS) {
+    const most = Math.floor(MAX_PIXELS / facts.scale ** 2 / 1e5) / 10;
+    throw new Error(`The picture is ${width}×${height}: at most ${most} megapixels, please.`);
   }
   const pixels = drawn(image, width, height).getImageData(0, 0, width, height);
+  say("Restoring…");
+  find("progress").value = 0;
   find("progress").hidden = false;
   const started = performance.now();
+  let shown = started;
   const restored = await restorePixels(pixels.data, width, height, facts, runTile, async (done) => {
+    // A pause after each tile would cost more than a small tile does.
+    if (performance.now() - shown < 50) return;
     find("progress").value = done;
-    say(`Restoring, ${Math.round(100 * done)} %`);
-    await new Promise((go) => setTimeout(go)); // Lets the page draw.
+    await new Promise((go) => setTimeout(go)); // Lets the page draw, and take another picture.
+    shown = performance.now();
+    if (number !== latest) throw new Overtaken();
   });
   const duration = performance.now() - started;
-  const [w, h] = [width * facts.scale, height * facts.scale];
   const result = new ImageData(restored, w, h);
-  for (const [id, source] of [["after", result], ["before", null]]) {
+  for (const id of ["after", "before"]) {
     const canvas = find(id);
     [canvas.width, canvas.height] = [w, h];
     const context = canvas.getContext("2d");
-    if (source) context.putImageData(source, 0, 0);
+    if (id === "after") context.putImageData(result, 0, 0);
     else context.drawImage(image, 0, 0, w, h);
   }
+  const blob = await new Promise((done) => find("after").toBlob(done, "image/png"));
+  if (!blob) throw new Error("The picture is too large for this browser: try a smaller one.");
+  URL.revokeObjectURL(find("download").href);
+  find("download").href = URL.createObjectURL(blob);
   find("result").hidden = false;
   const sizes = facts.scale > 1 ? `${width}×${height} → ${w}×${h}` : `${width}×${height}`;
   find("facts").textContent = `${sizes} pixels, restored in ${Math.round(duration)} ms.`;
-  const blob = await new Promise((done) => find("after").toBlob(done, "image/png"));
-  URL.revokeObjectURL(find("download").href);
-  find("download").href = URL.createObjectURL(blob);
   say("Done. Move the line to compare.");
 }
 
-async function handle(makeImage) {
-  if (busy || !model) return;
-  busy = true;
+class Overtaken extends Error {}
+
+async function show(makeImage, number) {
+  if (!model || number !== latest) return;
+  let image = null;
   try {
     say("Reading…");
-    let image;
-    try {
-      image = await makeImage();
-    } catch {
+    image = await makeImage().catch(() => {
       throw new Error("This file is no picture that the browser can read: try a PNG or a JPEG.");
-    }
-    await restoreImage(image);
+    });
+    await restoreImage(image, number);
   } catch (error) {
-    say(error.message, true);
+    if (error instanceof Overtaken) return;
+    console.error(error);
+    find("result").hidden = true; // Or an earlier picture would look like this one's.
+    say(error.message ?? String(error), true);
   } finally {
+    image?.close();
     find("progress").hidden = true;
-    busy = false;
   }
 }
 
-// Shapes and a gradient with noise, drawn here so that no picture has to be shipped.
+// One picture at a time; the first waits for the network.
+function handle(makeImage) {
+  const number = ++latest;
+  turn = turn.then(() => show(makeImage, number));
+}
+
+// Shapes and a gradient with what the network is there to undo: grey and with noise, or with holes.
+// Drawn here, so that no picture has to be shipped.
 function sampleImage() {
   const side = 320;
   const context = drawn(new ImageData(side, side), side, side);
@@ -130,11 +144,21 @@ function sampleImage() {
     context.lineTo(left + size, side);
     context.fill();
   }
+  if (facts.channels_in === 4) {
+    for (let i = 0; i < 40; i++) {
+      context.clearRect(Math.random() * side, Math.random() * side, 6, 24);
+    }
+    return createImageBitmap(context.canvas);
+  }
   const image = context.getImageData(0, 0, side, side);
+  const normal = () =>
+    Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
   for (let i = 0; i < image.data.length; i += 4) {
-    for (let c = 0; c < 3; c++) {
-      const noise = Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(7 * Math.random());
-      image.data[i + c] += 25 * noise;
+    const [red, green, blue] = image.data.slice(i, i + 3);
+    if (facts.channels_in === 1) {
+      image.data.fill(0.299 * red + 0.587 * green + 0.114 * blue + 25 * normal(), i, i + 3);
+    } else {
+      for (let c = 0; c < 3; c++) image.data[i + c] += 25 * normal();
     }
   }
   return createImageBitmap(image);
@@ -163,10 +187,16 @@ find("slider").addEventListener("input", (event) => {
   find("line").style.left = `${share}%`;
 });
 
-try {
-  say(await load());
-  document.body.dataset.ready = "true";
-} catch (error) {
-  console.error(error);
-  say(`The network cannot be loaded: ${error.message}`, true);
-}
+let turn = load().then(
+  (message) => {
+    say(message);
+    document.body.dataset.ready = "true";
+  },
+  (error) => {
+    console.error(error);
+    say(`The network cannot be loaded: ${error.message ?? error}`, true);
+  },
+);
+await turn;
+// Afterwards, so that nothing is fetched twice at once. The page works without, but not offline.
+navigator.serviceWorker?.register("sw.js").catch(console.warn);

@@ -5,8 +5,10 @@ self.addEventListener("install", (event) => {
   event.waitUntil(
     (async () => {
       const cache = await caches.open(CACHE);
-      const facts = await (await fetch("model.json")).json();
-      await cache.addAll(["./", ...facts.page_files]);
+      // Asks the host again, or a new version would be filled with a browser's copies of the old.
+      const fresh = { cache: "no-cache" };
+      const facts = await (await fetch("model.json", fresh)).json();
+      await cache.addAll(["./", ...facts.page_files].map((name) => new Request(name, fresh)));
       await self.skipWaiting();
     })(),
   );
@@ -26,6 +28,9 @@ self.addEventListener("activate", (event) => {
 self.addEventListener("fetch", (event) => {
   if (event.request.method !== "GET") return;
   event.respondWith(
-    caches.match(event.request, { ignoreSearch: true }).then((kept) => kept ?? fetch(event.request)),
+    (async () => {
+      const cache = await caches.open(CACHE);
+      return (await cache.match(event.request, { ignoreSearch: true })) ?? fetch(event.request);
+    })(),
   );
 });

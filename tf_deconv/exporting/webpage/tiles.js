@@ -1,22 +1,42 @@
 // Pictures of any size through a network of fixed sizes: windows that overlap by what it sees, of
-// which the middle is kept. Windows stay within the picture; a side shorter than the window is
-// mirrored up to it.
+// which the middle is kept. Windows stay within the picture where they can; a side shorter than the
+// window is mirrored up to it. The rules are those of `tf-deconv restore`, so the pixels are too.
 
 const mirrored = (index, size) => {
   const within = index % (2 * size);
   return Math.min(within, 2 * size - 1 - within);
 };
 
+// Returns how much of a side one window restores.
+const core = (side, length, overlap) =>
+  length >= side ? side : overlap === null ? 0 : length - 2 * overlap;
+
 // Returns [window start, first kept, one after the last kept] along one axis.
 function windows(side, length, overlap) {
-  if (side <= length) return [[0, 0, side]];
-  const core = length - 2 * overlap;
+  const step = core(side, length, overlap);
   const places = [];
-  for (let first = 0; first < side; first += core) {
-    const start = Math.min(Math.max(first - overlap, 0), side - length);
-    places.push([start, first, Math.min(first + core, side)]);
+  for (let first = 0; first < side; first += step) {
+    const start = Math.max(Math.min(first - overlap, side - length), 0);
+    places.push([start, first, Math.min(first + step, side)]);
   }
   return places;
+}
+
+// Returns the window's [height, width]: the picture's own, or else the largest inside the picture,
+// where the network sees the true borders, or else the smallest around it.
+function windowSize(height, width, { divisor, sizes, tile_overlap: overlap }) {
+  const exact = sizes.find(([h, w]) => h === height && w === width);
+  if (exact) return exact;
+  const sides = [height, width].map((side) => Math.ceil(side / divisor) * divisor);
+  const usable = sizes
+    .filter((size) => size.every((length) => length % divisor === 0))
+    .filter((size) => size.every((length, axis) => core(sides[axis], length, overlap) > 0))
+    .sort((a, b) => a[0] * a[1] - b[0] * b[1]);
+  const inside = usable.filter((size) => size.every((length, axis) => length <= sides[axis]));
+  const chosen = inside.at(-1) ?? usable[0];
+  if (chosen) return chosen;
+  const have = sizes.map(([h, w]) => `${w}×${h}`).join(", ");
+  throw new Error(`A picture of ${width}×${height} does not suit this network, made for ${have}.`);
 }
 
 /**
@@ -31,14 +51,12 @@ function windows(side, length, overlap) {
  * @returns {Promise<Uint8ClampedArray>} RGBA of width * scale by height * scale.
  */
 export async function restorePixels(data, width, height, facts, runTile, progress) {
-  const { channels_in: channels, channels_out: channelsOut, divisor, scale, sizes } = facts;
-  const exact = sizes.find(([h, w]) => h === height && w === width);
-  const [tileHeight, tileWidth] = exact ?? sizes.reduce((a, b) => (a[0] * a[1] > b[0] * b[1] ? a : b));
-  const tooFar = facts.tile_overlap === null || 2 * facts.tile_overlap >= Math.min(tileHeight, tileWidth);
-  if (!exact && tooFar) throw new Error(`This network takes ${tileWidth}×${tileHeight} pixels alone.`);
-  const up = (side) => Math.ceil(side / divisor) * divisor;
-  const rows = windows(up(height), tileHeight, facts.tile_overlap);
-  const columns = windows(up(width), tileWidth, facts.tile_overlap);
+  const { channels_in: channels, channels_out: channelsOut, divisor, scale } = facts;
+  const [tileHeight, tileWidth] = windowSize(height, width, facts);
+  // A signature of the picture's own size pads inside what no divisor divides.
+  const padded = (side, length) => (side === length ? side : Math.ceil(side / divisor) * divisor);
+  const rows = windows(padded(height, tileHeight), tileHeight, facts.tile_overlap);
+  const columns = windows(padded(width, tileWidth), tileWidth, facts.tile_overlap);
   const input = new Float32Array(tileHeight * tileWidth * channels);
   const output = new Uint8ClampedArray(width * scale * height * scale * 4).fill(255);
   let done = 0;
@@ -70,21 +88,21 @@ function fill(input, data, width, height, channels, top, left, tileHeight, tileW
     for (let x = left; x < left + tileWidth; x++) {
       const from = (row + mirrored(x, width)) * 4;
       const alpha = data[from + 3] / 255;
-      if (channels === 4) {
-        // A network that fills in: what is transparent is missing.
-        const known = Math.round(alpha);
-        for (let c = 0; c < 3; c++) input[to++] = (data[from + c] / 255) * known;
-        input[to++] = known;
+      // A network that fills in takes what is transparent as missing, and tells it from black by
+      // the fourth channel; for the others transparency is laid over white paper.
+      const known = Math.round(alpha);
+      const [factor, paper] = channels === 4 ? [known, 0] : [alpha, 1 - alpha];
+      const red = (data[from] / 255) * factor + paper;
+      const green = (data[from + 1] / 255) * factor + paper;
+      const blue = (data[from + 2] / 255) * factor + paper;
+      if (channels === 1) {
+        input[to++] = 0.299 * red + 0.587 * green + 0.114 * blue; // ITU-R BT.601
         continue;
       }
-      // Transparency is laid over white paper.
-      const [r, g, b] = [0, 1, 2].map((c) => (data[from + c] / 255) * alpha + 1 - alpha);
-      if (channels === 1) input[to++] = 0.299 * r + 0.587 * g + 0.114 * b; // ITU-R BT.601
-      else {
-        input[to++] = r;
-        input[to++] = g;
-        input[to++] = b;
-      }
+      input[to++] = red;
+      input[to++] = green;
+      input[to++] = blue;
+      if (channels === 4) input[to++] = known;
     }
   }
 }
