@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import pathlib
+import warnings
 
 import keras
 import tensorflow as tf
@@ -54,7 +55,9 @@ def write_onnx(model: keras.Model, path: pathlib.Path, *, divisor: int, scale: i
     wrapped = _AnySize(model, divisor, scale)
     wrapped(tf.zeros((1, divisor, divisor, model.input_shape[-1])))  # Only built models export.
     shape = (None, None, None, model.input_shape[-1])
-    with files.silent_stderr():
+    with files.silent_stderr(), warnings.catch_warnings():
+        # tf2onnx 1.17 asks NumPy for a name that will mean something else one day.
+        warnings.simplefilter("ignore", FutureWarning)
         wrapped.export(
             str(path),
             format="onnx",
