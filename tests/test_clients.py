@@ -23,7 +23,7 @@ from PIL import Image
 
 from tf_deconv import flatbuffer, inference, runs
 from tf_deconv.exporting import pipeline, tflite
-from tf_deconv.variants import VARIANTS
+from tf_deconv.variants import PROFILES, VARIANTS, parse_variants
 
 pytestmark = pytest.mark.clients
 
@@ -188,6 +188,32 @@ def test_a_client_gives_the_picture_of_keras(published, network, variant, client
     if how.one_signature:
         # On the day this is 2, `one_signature` can go.
         assert results["inputs"] == 1
+
+
+@pytest.mark.parametrize("profile", ["gpu", "web"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_the_gpu_refuses_no_operator_of_files_made_for_it(published, network, profile, tmp_path):
+    model = published(network)
+    size = (64, 64)
+    case = tflite.fit(model.picture, size)[np.newaxis]
+    contents = tflite.convert(
+        model.model,
+        parse_variants(None, profile),
+        [size],
+        runs.load_samples(model.run / runs.SAMPLES_FILE).calibration,
+        divisor=model.manifest["divisor"],
+        scale=model.manifest["scale"],
+        keep_relu=PROFILES[profile].keep_relu,
+        phased=PROFILES[profile].phased,
+    )
+    for variant, content in contents.items():
+        path = tmp_path / f"{variant}.tflite"
+        path.write_bytes(content)
+        cases = {"restore_64x64|0": case}
+        results = run_client(tmp_path, "gpu", path, cases)
+        restored = psnr_db(results, restore_with_keras(model, cases))
+        print(f"{network}, {variant}, gpu, --profile {profile}: {restored:.1f} dB")
+        assert restored >= VARIANTS[variant].floor_db
 
 
 @pytest.fixture
