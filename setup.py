@@ -1,5 +1,33 @@
-"""A shim for tools that still ask for it; everything is in pyproject.toml."""
+"""Copies the shipped models into the wheel; everything else is in pyproject.toml."""
+
+import pathlib
+import shutil
+import sys
 
 from setuptools import setup
+from setuptools.command.build_py import build_py
 
-setup()
+ROOT = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT))  # Under build isolation the project is not on it.
+
+from tf_deconv.shipped import MODELS, WHEEL_FOLDER  # noqa: E402  Needs no other package.
+
+
+class BuildWithModels(build_py):
+    """`saved_models/NAME` becomes `tf_deconv/shipped_models/NAME`, for the shipped names alone."""
+
+    def run(self):
+        super().run()
+        if self.editable_mode:
+            return  # The checkout's own saved_models is used.
+        target = pathlib.Path(self.build_lib, "tf_deconv", WHEEL_FOLDER)
+        shutil.rmtree(target, ignore_errors=True)  # Of an earlier build.
+        for name in MODELS:
+            source = ROOT / "saved_models" / name
+            if source.is_dir():
+                shutil.copytree(source, target / name, ignore=shutil.ignore_patterns(".*"))
+            else:
+                print(f"warning: without the model {name}: {source} does not exist")
+
+
+setup(cmdclass={"build_py": BuildWithModels})

@@ -42,11 +42,11 @@ def make_folder(folder, sizes_px):
     import numpy as np
     from PIL import Image
 
-    from tf_deconv import runs, sources
-    from tf_deconv import training as training_module
+    from tf_deconv import recipe, runs, sources
+    from tf_deconv.config import TrainConfig
     from tf_deconv.tasks import TASKS
 
-    model = training_module.build_in("float32", "article", TASKS["old-photo"])
+    model = recipe.build_in("float32", TASKS["old-photo"], TrainConfig(network="article"))
     runs.save_model(model, pathlib.Path(folder, MODEL), {"divisor": 2, "scale": 1})
     store = sources.load_source("bundled", 28, 0.1).training
     tile = np.asarray(Image.fromarray(store.picture(0)).resize((512, 512)))

@@ -82,14 +82,13 @@ def train_py_step(pipeline):
     from tf_deconv import data, devices, recipe, sources
     from tf_deconv.checks import check_train_config
     from tf_deconv.config import TrainConfig
-    from tf_deconv.networks import NETWORKS
     from tf_deconv.tasks import TASKS
 
     device = devices.choose_device()
     recipe.set_seed(0, device)
     config = check_train_config(TrainConfig(batch_size=BATCH, steps_per_epoch=STEPS))
     task = TASKS[config.task]
-    model = recipe.build_in(device.precision, NETWORKS[config.network], task)
+    model = recipe.build_in(device.precision, task, config)
     recipe.compile_model(model, config, device)
     if pipeline:
         source = sources.load_source(config.data, config.patch_size, config.validation_fraction)

@@ -118,6 +118,41 @@ def test_all_eight_orientations_are_drawn(store):
     assert counts.min() > 400
 
 
+def test_of_several_places_the_one_with_the_most_detail_is_taken(rng):
+    flat = np.full((60, 60, 3), 90, np.uint8)
+    half = flat.copy()
+    half[:, 30:] = rng.integers(0, 256, (60, 30, 3), np.uint8)
+    store = PictureStore.of([("flat", flat), ("half", half)])
+    shares = []
+    for candidates in (1, 2, 8):
+        plan = make_plan(store, PATCH_PX, 1000, seed=0, epoch=0, candidates=candidates)
+        patches = cut_patches(store, plan, range(1000), PATCH_PX)
+        shares.append(np.mean(patches.std(axis=(1, 2, 3)) > 0))
+    assert 0.2 < shares[0] < 0.4  # A quarter of the places, and those on the edge.
+    # Each place is drawn again, whatever came before.
+    assert shares[1] == pytest.approx(1 - (1 - shares[0]) ** 2, abs=0.05)
+    assert shares[2] == pytest.approx(1 - (1 - shares[0]) ** 8, abs=0.05)
+
+
+def test_candidates_leave_orientation_and_place_within_the_picture(store):
+    plan = make_plan(store, 5, 500, seed=0, epoch=0, candidates=4)
+    assert np.bincount(plan.orientation, minlength=8).min() > 30
+    assert np.all(plan.top + 5 <= store.heights[plan.picture])
+    assert np.all(plan.left + 5 <= store.widths[plan.picture])
+
+
+@pytest.mark.parametrize("brightness", [1.0, 0.5])
+def test_patches_become_darker_by_a_factor_of_their_own(store, brightness):
+    task = TASKS["reconstruct"]
+    dark = joined(training_batches(store, 12, task, brightness=brightness))
+    plain = joined(training_batches(store, 12, task))
+    factors = dark[1].mean(axis=(1, 2, 3)) / plain[1].mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(dark[1], plain[1] * factors[:, None, None, None], atol=1e-5)
+    np.testing.assert_array_equal(*dark)  # Input and target by the same one.
+    assert brightness - 1e-6 <= factors.min() <= factors.max() <= 1 + 1e-6
+    assert (factors.std() > 0.05) == (brightness < 1)
+
+
 # --- cut_patches.
 
 

@@ -14,7 +14,7 @@ from tf_deconv.tasks import OPERATORS, TASKS, Step, Task, find_task, parse_chain
 every_task = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 every_operator = pytest.mark.parametrize("name", OPERATORS)
 # A level of each operator that shows.
-LEVELS = {"noise": 25, "poisson": 30, "blur": 1.5, "motion": 7, "jpeg": 20}
+LEVELS = {"noise": 25, "awgn": 25, "clip": 1, "poisson": 30, "blur": 1.5, "motion": 7, "jpeg": 20}
 SEED = (1, 2)
 
 
@@ -109,11 +109,13 @@ def test_every_operator_changes_a_picture_and_keeps_shape_and_range(name, pictur
     task = Task("", f"{name}:{LEVELS[name]}")
     degraded, clean = degrade(task, picture)
     assert degraded.shape == picture.shape
-    assert 0 <= degraded.min() <= degraded.max() <= 1
+    # The one that no file holds.
+    assert (0 <= degraded.min() <= degraded.max() <= 1) == (name != "awgn")
     assert np.any(degraded != clean)
 
 
-@every_operator
+# Of the last one the number says how often, not how much.
+@pytest.mark.parametrize("name", [name for name in OPERATORS if name != "clip"])
 def test_a_higher_level_hurts_more(name, picture):
     low, high = sorted((LEVELS[name], OPERATORS[name].low + LEVELS[name] / 4))
     scores = [
@@ -123,7 +125,7 @@ def test_a_higher_level_hurts_more(name, picture):
     assert (scores[0] < scores[1]) == (name in ("poisson", "jpeg"))
 
 
-@every_operator
+@pytest.mark.parametrize("name", [name for name in OPERATORS if name != "clip"])
 def test_a_range_draws_another_level_for_each_seed(name, picture):
     low, high = sorted((LEVELS[name], OPERATORS[name].low + LEVELS[name] / 4))
     task = Task("", f"{name}:{low:g}-{high:g}")
@@ -181,6 +183,31 @@ def test_noise_on_mid_grey_has_its_strength(stddev):
     degraded, _ = degrade(Task("", f"noise:{stddev}"), np.full((256, 256, 3), 0.5, np.float32))
     assert degraded.std() == pytest.approx(stddev / 255, rel=0.02)
     assert degraded.mean() == pytest.approx(0.5, abs=0.002)
+
+
+def test_noise_that_is_not_clipped_is_the_same_noise(picture):
+    white = np.ones_like(picture)
+    noisy = degrade(Task("", "awgn:30"), white)[0]
+    assert noisy.max() > 1.2
+    np.testing.assert_array_equal(np.clip(noisy, 0, 1), degrade(Task("", "noise:30"), white)[0])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_a_share_of_pictures_is_stored_as_in_a_file(share):
+    task, stored = Task("", f"awgn:40 clip:{share}"), 0
+    for seed in range(80):
+        noisy = degrade(task, np.full((6, 6, 3), 0.9, np.float32), (seed, 1))[0]
+        levels = noisy * 255
+        whole = np.abs(levels - np.round(levels)).max() < 1e-3
+        assert whole == (noisy.max() <= 1)  # Either both or neither.
+        stored += whole
+    # Binomial: four standard deviations.
+    assert abs(stored - 80 * share) <= 4 * np.sqrt(80 * share * (1 - share))
+
+
+def test_photons_of_less_than_no_light_are_none(picture):
+    degraded, _ = degrade(Task("", "awgn:80 poisson:20"), 0.1 * picture)
+    assert np.isfinite(degraded).all()
 
 
 @pytest.mark.parametrize("photons", [20, 200])

@@ -1,7 +1,8 @@
-"""Bicubic resampling against the figures that the super-resolution literature prints.
+"""The protocols against the figures that the literature prints.
 
-Set5 may not be passed on, so these tests run where the environment variable TF_DECONV_SET5 names a
-folder that holds its five pictures. What is compared with Pillow runs everywhere.
+Set5 and Set12 may not be passed on, so these tests run where the environment variables
+TF_DECONV_SET5 and TF_DECONV_SET12 name folders that hold their pictures; BM3D needs the package
+bm3d besides. What is compared with Pillow runs everywhere.
 """
 
 import os
@@ -11,54 +12,50 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tf_deconv import degradations, images, metrics
+from tf_deconv import degradations, images, protocols, published
+from tf_deconv.protocol_cases import make_case
 
-# Bicubic on Set5: Dong et al. 2014 (SRCNN) and most papers after it. They resize luminance; colour
-# resized, and luminance taken of the result, is 0.01 dB away: docs/decisions/0002-degradations.md.
-LITERATURE_DB = {2: 33.66, 3: 30.39, 4: 28.42}
-# MATLAB's rgb2ycbcr of [0, 1]: 16 to 235 of 255.
-STUDIO_WEIGHTS = np.array([65.481, 128.553, 24.966]) / 255
+# Bicubic on Set5, as Kim et al. 2016 (VDSR) and most papers print it. SRCNN and those after it
+# resize luminance; EDSR and those after it resize colour, and score luminance of the result.
+BICUBIC_DB = published.FIGURES["sr"]["Set5"][0].psnr_db
+BM3D_DB = published.FIGURES["awgn-grey"]["Set12"][0].psnr_db
+
+
+def read_set(variable, count):
+    folder = os.environ.get(variable)
+    if not folder:
+        pytest.skip(f"{variable} does not name a folder with {count} pictures")
+    pictures = [images.read_rgb(path) for path in images.list_pictures(folder)]
+    assert len(pictures) == count
+    return pictures
 
 
 @pytest.fixture(scope="module")
 def set5():
-    folder = os.environ.get("TF_DECONV_SET5")
-    if not folder:
-        pytest.skip("TF_DECONV_SET5 does not name a folder with the five pictures of Set5")
-    pictures = [images.read_rgb(path) for path in images.list_pictures(folder)]
-    assert len(pictures) == 5
-    return pictures
+    return read_set("TF_DECONV_SET5", 5)
 
 
-def studio_luminance(rgb):
-    """Converts (H, W, 3) uint8 to (H, W, 1) uint8."""
-    return images.to_uint8(16 / 255 + images.to_float(rgb) @ STUDIO_WEIGHTS[:, np.newaxis])
+@pytest.fixture(scope="module")
+def set12():
+    return read_set("TF_DECONV_SET12", 12)
 
 
-def resize(resample, pixels, scale):
-    """Resizes (H, W, C) uint8 to uint8: a picture file on either side."""
-    return images.to_uint8(resample(tf.constant(images.to_float(pixels)), scale).numpy())
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("channels", [1, 3], ids=["luminance", "colour"])
+def test_bicubic_on_set5_scores_what_the_literature_prints(set5, scale, channels):
+    cases = [make_case("sr", picture, scale, channels) for picture in set5]
+    mean = np.mean([case.psnr_db(case.baseline) for case in cases])
+    assert mean == pytest.approx(BICUBIC_DB[scale], abs=0.02)
 
 
-def down_and_up(pixels, scale):
-    small = resize(degradations.downsample, pixels, scale)
-    return resize(degradations.upsample, small, scale)
-
-
-@pytest.mark.parametrize("scale", LITERATURE_DB)
-@pytest.mark.parametrize("first", ["luminance", "resizing"])
-def test_bicubic_on_set5_scores_what_the_literature_prints(set5, scale, first):
-    scores = []
-    for picture in set5:
-        height, width = (side // scale * scale for side in picture.shape[:2])
-        clean = studio_luminance(picture[:height, :width])
-        if first == "luminance":
-            enlarged = down_and_up(clean, scale)
-        else:
-            enlarged = studio_luminance(down_and_up(picture[:height, :width], scale))
-        pair = (images.to_float(luma)[scale:-scale, scale:-scale] for luma in (enlarged, clean))
-        scores.append(metrics.psnr_db(*pair))
-    assert np.mean(scores) == pytest.approx(LITERATURE_DB[scale], abs=0.05)
+@pytest.mark.slow
+@pytest.mark.parametrize("sigma", [15, 25, 50])
+def test_bm3d_on_set12_scores_what_the_literature_prints(set12, sigma):
+    pytest.importorskip("bm3d")
+    bm3d = protocols.open_bm3d("awgn-grey")
+    cases = [make_case("awgn-grey", picture, sigma, 1) for picture in set12]
+    mean = np.mean([case.psnr_db(bm3d.restore(case, sigma, print)) for case in cases])
+    assert mean == pytest.approx(BM3D_DB[sigma], abs=0.1)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -75,3 +72,21 @@ def test_resampling_equals_pillow_away_from_the_edge(rng, scale, way):
     expected = np.clip(np.asarray(expected), 0, 1)
     np.testing.assert_allclose(resized[inner], expected[inner], atol=1e-5)
     assert np.abs(resized - expected).max() > 1e-3  # The edges do differ: nothing hides there.
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("way", ["down", "up"])
+def test_resampling_mirrors_the_edge_as_matlab_does(rng, scale, way):
+    # MATLAB's imresize repeats the edge pixel first ("symmetric"): what Pillow makes of a picture
+    # that was padded so, less the padding, is the same at the edge as well.
+    picture = rng.random((48, 36), np.float32)
+    resample = degradations.downsample if way == "down" else degradations.upsample
+    resized = resample(tf.constant(picture[..., np.newaxis]), scale).numpy()[..., 0]
+    border = 4 * scale
+    padded = np.pad(picture, border, mode="symmetric")
+    factor = 1 / scale if way == "down" else scale
+    sides = [round(side * factor) for side in reversed(padded.shape)]
+    expected = np.asarray(Image.fromarray(padded).resize(sides, Image.Resampling.BICUBIC))
+    cut = round(border * factor)
+    expected = np.clip(expected[cut:-cut, cut:-cut], 0, 1)
+    np.testing.assert_allclose(resized, expected, atol=1e-5)

@@ -100,10 +100,10 @@ def test_a_runtime_that_fails_on_one_picture_goes_on(capsys, tmp_path, run, monk
     write(tmp_path / "in" / "b.png", (40, 36))
     whole = Restorer.restore
 
-    def fail_on_a(self, image, progress=None):
+    def fail_on_a(self, image, *how):
         if image.shape[1] == 50:
             raise RuntimeError("delegate failed")
-        return whole(self, image, progress)
+        return whole(self, image, *how)
 
     monkeypatch.setattr(Restorer, "restore", fail_on_a)
     code, out, _ = call(capsys, run.folder, tmp_path / "in", "--out", tmp_path / "out")
@@ -113,8 +113,8 @@ def test_a_runtime_that_fails_on_one_picture_goes_on(capsys, tmp_path, run, monk
 
 
 def test_one_line_per_picture_where_there_is_no_terminal(capsys, tmp_path, run):
-    write(tmp_path / "in" / "a.png")
-    write(tmp_path / "in" / "b.png", seed=1)
+    write(tmp_path / "in" / "a.png", mode="L")
+    write(tmp_path / "in" / "b.png", seed=1, mode="L")
     out = restores(capsys, run.folder, tmp_path / "in", "--out", tmp_path / "out")
     assert [line.split()[0] for line in out.splitlines()] == ["[1/2]", "[2/2]"]
     assert "\r" not in out

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tf_deconv import flatbuffer, inference, receptive_field
 from tf_deconv.exporting import saved_model, tflite
-from tf_deconv.networks import NETWORKS
+from tf_deconv.networks import NETWORKS, reparameterized
 from tf_deconv.networks.unet import DIVISOR, SIZES, build_unet
 
 
@@ -29,7 +29,7 @@ def test_the_table_knows_its_sizes_and_its_divisor():
 
 
 @pytest.mark.parametrize(
-    ("size", "parameters"), [("tiny", 12_000), ("small", 100_000), ("base", 1_000_000)]
+    ("size", "parameters"), [("tiny", 12_000), ("small", 100_000), ("base", 700_000)]
 )
 def test_sizes_have_about_the_parameters_they_promise(size, parameters):
     assert abs(build_unet(size=size).count_params() - parameters) < 0.1 * parameters
@@ -44,6 +44,52 @@ def test_output_has_scale_times_the_size_of_the_input(rng, channels, scale):
     assert restored.shape == (2, 8 * scale, 12 * scale, channels_out)
     assert restored.dtype == np.float32
     assert np.isfinite(restored).all()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_head_of_base_is_space_to_depth_and_a_3x3_convolution(rng, channels):
+    # Six pixels at stride 2 are three cells of 2x2, so the two are one layer.
+    model = randomise(build_unet(channels_in=channels, channels_out=channels, size="base"))
+    kernel = model.get_layer("head").get_weights()[0]  # (6, 6, C, F)
+    cells = kernel.reshape(3, 2, 3, 2, channels, -1).transpose(0, 2, 1, 3, 4, 5)
+    image = rng.random((2, 12, 20, channels), np.float32)
+    expected = tf.nn.conv2d(
+        tf.nn.space_to_depth(image, 2), cells.reshape(3, 3, 4 * channels, -1), 1, "SAME"
+    )
+    head = keras.Model(model.input, model.get_layer("head").output)
+    np.testing.assert_allclose(predict(head, image), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_enlarged_is_not_made_smaller_first():
+    assert build_unet(size="base").get_layer("head").strides == (2, 2)
+    assert build_unet(size="base", scale=2).get_layer("head").strides == (1, 1)
+
+
+@pytest.mark.parametrize("filters", [(8,), (8, 16), (8, 8, 16, 16)])
+@pytest.mark.parametrize("space_to_depth", [True, False])
+def test_widths_and_depth_are_arguments(rng, filters, space_to_depth):
+    model = build_unet(
+        filters=filters, blocks=(2,) * len(filters), space_to_depth=space_to_depth, use_bias=True
+    )
+    divisor = 2 ** (len(filters) - 1) * (2 if space_to_depth else 1)
+    image = rng.random((1, 2 * divisor, 3 * divisor, 3), np.float32)
+    assert predict(randomise(model), image).shape == image.shape
+    names = [layer.name for layer in model.layers]
+    assert sum(name.startswith("bottom_block") and name.endswith("add") for name in names) == 2
+    assert model.get_layer("bottom_block_2_conv_1").use_bias
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+@pytest.mark.parametrize("size", ["tiny", "base"])
+def test_fused_equals_unfused(rng, size, scale):
+    trained = randomise(build_unet(scale=scale, size=size, reparameterize=True))
+    plain = build_unet(scale=scale, size=size)
+    weights = {weight.path: weight.numpy() for weight in trained.weights}
+    plain.set_weights(reparameterized.fuse(weights, [weight.path for weight in plain.weights]))
+    assert plain.count_params() < trained.count_params()
+    image = rng.random((2, 16, 24, 3), np.float32)
+    expected = predict(trained, image)
+    np.testing.assert_allclose(predict(plain, image), expected, atol=1e-4 * expected.std())
 
 
 def test_it_is_homogeneous_so_other_noise_levels_are_a_matter_of_scale(rng):
@@ -114,7 +160,9 @@ def test_enlarging_is_bilinear_at_x3(rng):
     np.testing.assert_allclose(restored, keras.ops.convert_to_numpy(enlarged), atol=1e-6)
 
 
-@pytest.mark.parametrize(("size", "scale"), [("tiny", 1), ("tiny", 2), ("small", 1), ("base", 1)])
+@pytest.mark.parametrize(
+    ("size", "scale"), [("tiny", 1), ("tiny", 2), ("small", 1), ("base", 1), ("base", 2)]
+)
 def test_the_computed_receptive_field_is_the_measured_one(size, scale):
     model = randomise(build_unet(None, None, 1, 1, scale, size))
     computed = receptive_field.compute_reach(model, scale)
@@ -134,6 +182,9 @@ def test_the_computed_receptive_field_is_the_measured_one(size, scale):
         ({"scale": 1.5}, "scale=1.5: expected a positive integer"),
         ({"channels_out": 1}, "channels_in=3 and channels_out=1: expected equal numbers"),
         ({"size": "huge"}, "size='huge': expected one of tiny, small, base"),
+        ({"filters": (8, 16)}, "expected one number of each for every level"),
+        ({"filters": (8, 0, 16)}, r"filters\[1\]=0: expected a positive integer"),
+        ({"blocks": (1, 1, 1.5)}, r"blocks\[2\]=1.5: expected a positive integer"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments, message):

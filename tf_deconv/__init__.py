@@ -3,6 +3,8 @@
 The network restores pictures in a service (SavedModel) and on a phone (TFLite), and every exported
 file is compared with the Keras model that it came from. Importing this package imports neither
 TensorFlow nor Keras; the names below are resolved on first use.
+
+`tf_deconv.load("denoise-color")(image)` restores an image with a model that comes with the package.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ _PUBLIC = {
     "evaluate": "tf_deconv.evaluating",
     "export": "tf_deconv.exporting",
     "inspect_artifact": "tf_deconv.inspecting",
+    "load": "tf_deconv.artifacts",
     "load_model": "tf_deconv.runs",
     "open_artifact": "tf_deconv.artifacts",
     "restore": "tf_deconv.restoring",

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
-from tf_deconv.config import BUNDLED, ExportConfig, TrainConfig, UserError, nearest, validate
-from tf_deconv.networks import NETWORKS, Network
+from tf_deconv.config import (
+    BUNDLED,
+    BenchmarkConfig,
+    ExportConfig,
+    TrainConfig,
+    UserError,
+    nearest,
+    validate,
+)
+from tf_deconv.networks import NETWORKS, Network, parse_levels
+from tf_deconv.published import PROTOCOLS
+from tf_deconv.shrinking import parse_shrink
 from tf_deconv.tasks import TASKS, Task, parse_chain
 from tf_deconv.variants import PROFILES, parse_sizes, parse_variants
 
@@ -27,6 +38,11 @@ def check_train_config(config: TrainConfig) -> TrainConfig:
     config = validate(config, {"task": TASKS, "network": NETWORKS})
     task, network = TASKS[config.task], NETWORKS[config.network]
     faults = [*_task_faults(config, task), *_network_faults(config, network)]
+    if config.shrink is not None:
+        try:
+            parse_shrink(config.shrink)
+        except UserError as error:
+            faults.append(str(error))
     divisor = network.divisor * task.scale
     patch_size = config.patch_size
     if patch_size is None:
@@ -46,6 +62,7 @@ def check_train_config(config: TrainConfig) -> TrainConfig:
         batch_size=config.batch_size or network.batch_size,
         learning_rate=config.learning_rate or network.learning_rate,
         loss=config.loss or network.loss,
+        optimizer=config.optimizer or network.optimizer,
         size=config.size or (network.sizes[0] if network.sizes else None),
     )
 
@@ -83,12 +100,28 @@ def _task_faults(config: TrainConfig, task: Task) -> list[str]:
 
 
 def _network_faults(config: TrainConfig, network: Network) -> list[str]:
-    if config.size is None or config.size in network.sizes:
-        return []
     if not network.sizes:
-        return [f"size={config.size!r}: network {config.network!r} has one size only; leave it out"]
-    hint = nearest(config.size, network.sizes)
-    return [f"size={config.size!r}{hint}: expected one of {', '.join(network.sizes)}"]
+        given = {
+            name: getattr(config, name)
+            for name in ("size", "filters", "blocks", "reparameterize")
+            if getattr(config, name)
+        }
+        return [
+            f"{name}={value!r}: network {config.network!r} has one size only; leave it out"
+            for name, value in given.items()
+        ]
+    if config.size is not None and config.size not in network.sizes:
+        hint = nearest(config.size, network.sizes)
+        return [f"size={config.size!r}{hint}: expected one of {', '.join(network.sizes)}"]
+    levels = network.levels[config.size or network.sizes[0]]
+    faults = []
+    for name in ("filters", "blocks"):
+        try:
+            if getattr(config, name) is not None:
+                parse_levels(name, getattr(config, name), levels)
+        except UserError as error:
+            faults.append(str(error))
+    return faults
 
 
 def check_export_config(config: ExportConfig) -> ExportConfig:
@@ -107,3 +140,47 @@ def check_export_config(config: ExportConfig) -> ExportConfig:
     if config.sizes is not None:
         parse_sizes(config.sizes)
     return config
+
+
+def check_benchmark_config(config: BenchmarkConfig, models: Sequence[str]) -> BenchmarkConfig:
+    """Validates the options of a benchmark: of an export, or of models by a protocol.
+
+    Args:
+      config: The options.
+      models: The models to measure by a protocol.
+    Raises:
+      UserError: with every fault of the first kind found in one line.
+    """
+    config = validate(config, {"protocol": PROTOCOLS})
+    names = ", ".join(PROTOCOLS)
+    if (config.export is None) == (config.protocol is None):
+        given = f"export={config.export!r} with protocol={config.protocol!r}"
+        raise UserError(
+            f"{given}: expected --export and the folder of an exported model, or models and"
+            f" --protocol, one of {names}"
+        )
+    mode, others = ("export", _OF_A_PROTOCOL) if config.export else ("protocol", _OF_AN_EXPORT)
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    faults = [
+        f"{name}={getattr(config, name)!r} with --{mode}: leave it out"
+        for name in others
+        if getattr(config, name) != defaults[name]
+    ]
+    if config.export and models:
+        faults.append(f"MODEL {models[0]!r} with --export: leave it out, or choose --protocol")
+    if config.protocol and not models and not config.classical:
+        faults.append("no MODEL: expected one or more, before --protocol")
+    if config.protocol and config.data is None:
+        faults.append("data=None: expected --data, a folder of pictures to measure on")
+    if config.classical and config.protocol in ("sr", "jpeg"):
+        faults.append(
+            f"classical=True with protocol={config.protocol!r}: expected awgn-grey or awgn-colour,"
+            " whose noise BM3D removes"
+        )
+    if faults:
+        raise UserError("; ".join(faults))
+    return config
+
+
+_OF_AN_EXPORT = ("threads", "rounds")
+_OF_A_PROTOCOL = ("data", "classical", "tile_size", "self_ensemble")

@@ -13,8 +13,8 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tf_deconv import __version__
-from tf_deconv.checks import check_export_config, check_train_config
+from tf_deconv import __version__, shipped
+from tf_deconv.checks import check_benchmark_config, check_export_config, check_train_config
 from tf_deconv.config import (
     BenchmarkConfig,
     EvaluateConfig,
@@ -28,6 +28,7 @@ from tf_deconv.config import (
 )
 from tf_deconv.files import json_text, silent_stderr
 from tf_deconv.networks import NETWORKS
+from tf_deconv.published import PROTOCOLS
 from tf_deconv.tasks import OPERATORS, TASKS, parse_chain
 from tf_deconv.variants import PROFILES, VARIANTS
 
@@ -121,23 +122,54 @@ def _evaluate(options: dict[str, Any]) -> int:
 
 
 def _benchmark(options: dict[str, Any]) -> int:
-    as_json = options.pop("json")
-    config = validate(BenchmarkConfig(**_gather(options, BenchmarkConfig)))
+    as_json, models = options.pop("json"), options.pop("models")
+    config = check_benchmark_config(BenchmarkConfig(**_gather(options, BenchmarkConfig)), models)
     _import_tensorflow()
-    from tf_deconv.benchmarking import benchmark
+    report = _print_nothing if as_json else _print_line
+    if config.protocol is not None:
+        from tf_deconv.protocols import benchmark_protocol
 
-    result = benchmark(config, report=_print_nothing if as_json else _print_line)
+        measured = benchmark_protocol(config, models, report)
+        scores, code = measured.scores, EXIT_FAULT if measured.failures else 0
+    else:
+        from tf_deconv.benchmarking import benchmark
+
+        scores, code = benchmark(config, report), 0
     if as_json:
-        _print_line(json_text(result))
-    return 0
+        _print_line(json_text(scores))
+    return code
 
 
 def _inspect(options: dict[str, Any]) -> int:
+    model, as_json = options["artifact"], options["json"]
+    if model is None:
+        return _list_shipped(as_json)
     _import_tensorflow()
     from tf_deconv.inspecting import inspect_artifact, lines
 
-    facts = inspect_artifact(options["artifact"])
-    _print_line(json_text(facts) if options["json"] else "\n".join(lines(facts)))
+    facts = inspect_artifact(model)
+    if as_json:
+        _print_line(json_text(facts))
+        return 0
+    for note in shipped.notes(model):
+        _print_line(f"note: {note}")
+    _print_line("\n".join(lines(facts)))
+    return 0
+
+
+def _list_shipped(as_json: bool) -> int:
+    found = shipped.available()
+    if as_json:
+        entries = {
+            name: {"summary": model.summary, "path": str(found[name]) if name in found else None}
+            for name, model in shipped.MODELS.items()
+        }
+        _print_line(json_text(entries))
+        return 0
+    width = max(map(len, shipped.MODELS))
+    for name, model in shipped.MODELS.items():
+        where = found.get(name, f"not on this machine; {shipped.VARIABLE} names folders to look in")
+        _print_line(f"{name:{width}}  {model.summary}\n{'':{width}}  {where}")
     return 0
 
 
@@ -191,6 +223,7 @@ def _make_parser() -> argparse.ArgumentParser:
         help="restore pictures with a trained or exported model",
         description="Restore pictures of any size with a trained or exported model. Bit depth,"
         " transparency, colour profile, EXIF and file type stay where the format can hold them.",
+        epilog=_table("shipped models", shipped.MODELS),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     restore.add_argument("model", metavar="MODEL", help=_help_of(RestoreConfig, "model"))
@@ -208,7 +241,13 @@ def _make_parser() -> argparse.ArgumentParser:
         description="Degrade pictures, restore them and score the result: PSNR, SSIM and Y-PSNR"
         " beside those of doing nothing and, where the task is noise alone, of scikit-image's"
         " non-local means.",
-        epilog="\n".join((_table("tasks", TASKS), _table("operators", OPERATORS))),
+        epilog="\n".join(
+            (
+                _table("shipped models", shipped.MODELS),
+                _table("tasks", TASKS),
+                _table("operators", OPERATORS),
+            )
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     evaluate.add_argument("model", metavar="MODEL", help=_help_of(EvaluateConfig, "model"))
@@ -218,21 +257,34 @@ def _make_parser() -> argparse.ArgumentParser:
     inspect = commands.add_parser(
         "inspect",
         help="tell what a model is, takes and gives, and where it comes from",
-        description="Tell what a model is, takes and gives, and where it comes from.",
+        description="Tell what a model is, takes and gives, and where it comes from; without MODEL,"
+        " list the shipped models and where they lie.",
+        epilog=_table("shipped models", shipped.MODELS),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    inspect.add_argument("artifact", metavar="MODEL", help=_help_of(RestoreConfig, "model"))
+    inspect.add_argument(
+        "artifact", nargs="?", metavar="MODEL", help=_help_of(RestoreConfig, "model")
+    )
     _add_json_flag(inspect, "all facts")
 
     benchmark = commands.add_parser(
         "benchmark",
-        help="measure every file of an export in every runtime that is installed",
-        description="Measure every file of an export in every runtime that is installed: size,"
-        " time, quality and what was delegated; a table, a plot and JSON.",
+        help="measure an export in every runtime, or models by the literature's protocols",
+        description="With --export: measure every file of an export in every runtime that is"
+        " installed: size, time, quality and what was delegated; a table, a plot and JSON. With"
+        " --protocol: measure models by the letter of a protocol of the literature, beside what"
+        " papers print; a table and JSON.",
+        epilog=_table("protocols", PROTOCOLS),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    _add_options(benchmark, BenchmarkConfig, {})
-    _add_json_flag(benchmark, "the content of benchmark.json")
+    benchmark.add_argument(
+        "models",
+        nargs="*",
+        metavar="MODEL",
+        help=f"for --protocol: {_help_of(RestoreConfig, 'model')}; several for several rows",
+    )
+    _add_options(benchmark, BenchmarkConfig, {"protocol": PROTOCOLS})
+    _add_json_flag(benchmark, "the content of benchmark.json or protocol.json")
     return parser
 
 

@@ -16,6 +16,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
 BUNDLED = "bundled"
+_MODEL = "run folder, .keras file, SavedModel folder, .tflite file or name of a shipped model"
 
 
 class UserError(Exception):
@@ -68,6 +69,21 @@ class TrainConfig:
     size: str | None = option(
         None, "size of the network, where it has several; its first when left out", type=str
     )
+    filters: str | None = option(
+        None,
+        "filters of each level from the finest down, such as '24,48,96'; those of --size when left"
+        " out",
+        type=str,
+    )
+    blocks: str | None = option(
+        None,
+        "residual blocks of each level, such as '1,1,2': on either side, and the last one's at the"
+        " bottom; those of --size when left out",
+        type=str,
+    )
+    reparameterize: bool = option(
+        False, "train each 3x3 convolution with a 1x1 one beside it; they become one when saved"
+    )
     task: str = option("old-photo", "what the network learns to undo")
     data: str = option(
         BUNDLED,
@@ -81,6 +97,30 @@ class TrainConfig:
     )
     self_supervised: bool = option(
         False, "the pictures are noisy and there are no clean ones; for the denoising tasks"
+    )
+    shrink: str | None = option(
+        None,
+        "factor, or range of factors such as 2-4, by which pictures are made smaller first; for"
+        " large photographs, which are soft at full size and have JPEG blocks",
+        type=str,
+    )
+    candidates: int = option(
+        1,
+        "places drawn for each patch, of which the one with the most detail is taken",
+        minimum=1,
+        maximum=64,
+    )
+    brightness: float = option(
+        1.0,
+        "darkest factor that a patch is multiplied by at random; 1: none is",
+        above=0.0,
+        maximum=1.0,
+    )
+    init: str | None = option(
+        None,
+        "run or .keras file whose weights training begins with; layers that it has not, or of"
+        " another shape, begin anew",
+        type=str,
     )
     max_pixels: int = option(
         2**28, "largest picture that is decoded, in pixels; larger ones are left out", minimum=1
@@ -107,9 +147,12 @@ class TrainConfig:
         minimum=1,
         type=int,
     )
+    optimizer: str | None = option(
+        None, "the network's own when left out", choices=("adam", "muon"), type=str
+    )
     learning_rate: float | None = option(
         None,
-        "peak rate of Adam, which falls to 0 along a cosine; the network's own when left out",
+        "peak rate, which falls to 0 along a cosine; the network's own when left out",
         above=0.0,
         maximum=1.0,
         type=float,
@@ -186,9 +229,7 @@ class ExportConfig:
 class RestoreConfig:
     """Everything that decides how pictures are restored."""
 
-    model: str | None = option(
-        None, "run folder, .keras file, SavedModel folder or .tflite file", type=str
-    )
+    model: str | None = option(None, _MODEL, type=str)
     out: str = option("restored", "folder that receives the pictures, under the names they have")
     tile_size: int = option(
         0,
@@ -209,9 +250,7 @@ class RestoreConfig:
 class EvaluateConfig:
     """Everything that decides how a model is measured."""
 
-    model: str | None = option(
-        None, "run folder, .keras file, SavedModel folder or .tflite file", type=str
-    )
+    model: str | None = option(None, _MODEL, type=str)
     data: str | None = option(
         None,
         "pictures to measure on, all of them: what train's --data takes; 'bundled': the two"
@@ -260,16 +299,44 @@ class EvaluateConfig:
 
 @dataclasses.dataclass(frozen=True)
 class BenchmarkConfig:
-    """Everything that decides how an export is measured."""
+    """Everything that decides how an export, or models by a protocol, are measured."""
 
     export: str | None = option(
         None, "folder of an exported model, such as saved_models/NAME", type=str
     )
-    threads: str = option("1,2", "numbers of threads, with commas")
+    threads: str = option("1,2", "numbers of threads, with commas; with --export")
     rounds: int = option(
-        1, "times that all take turns; the fastest round of each counts", minimum=1, maximum=100
+        1,
+        "times that all take turns; the fastest round of each counts; with --export",
+        minimum=1,
+        maximum=100,
     )
-    out: str = option("benchmark", "folder that receives benchmark.json, .md and .png")
+    protocol: str | None = option(
+        None, "how papers measure: what happens to the pictures, and how models score", type=str
+    )
+    data: str | None = option(
+        None,
+        "with --protocol: pictures to measure on, all of them; a folder named as a set that papers"
+        " measure on is shown beside their figures",
+        type=str,
+    )
+    classical: bool = option(
+        False, "with --protocol awgn-grey or -colour: also BM3D, by the package bm3d; slow"
+    )
+    tile_size: int = option(
+        0,
+        "with --protocol: side of the tiles that a picture is restored in, overlap included, in"
+        " pixels; 0 chooses",
+        minimum=0,
+        maximum=2**16,
+    )
+    self_ensemble: bool = option(
+        False, "with --protocol: mean over the 8 flips and turns of each picture"
+    )
+    out: str = option(
+        "benchmark",
+        "folder that receives benchmark.json, .md and .png, or protocol.json and .md",
+    )
 
 
 Config = TypeVar(

@@ -18,8 +18,12 @@ from tf_deconv import degradations
 from tf_deconv.sources import PictureStore
 from tf_deconv.tasks import Task
 
+# Of a patch, each of so many pixels along either axis is looked at to tell how much detail it has.
+DETAIL_STEP_PX = 2
 # The epoch number that draws the fixed validation patches; no training epoch is negative.
 VALIDATION_EPOCH = -1
+# Folded into a patch's seed for its brightness; no operator folds in this number.
+BRIGHTNESS_STREAM = 2_000_003
 DEGRADATION_THREADS = max(2, (os.cpu_count() or 2) // 2)
 
 
@@ -43,7 +47,13 @@ class PatchPlan:
 
 
 def make_plan(
-    store: PictureStore, patch_size: int, count: int, *, seed: int, epoch: int
+    store: PictureStore,
+    patch_size: int,
+    count: int,
+    *,
+    seed: int,
+    epoch: int,
+    candidates: int = 1,
 ) -> PatchPlan:
     """Draws the patches of one epoch.
 
@@ -56,18 +66,50 @@ def make_plan(
       count: Number of patches.
       seed: The run's seed, at least 0.
       epoch: Epoch number from 0, or `VALIDATION_EPOCH`.
+      candidates: Places drawn for each patch, of which the one with the most detail is taken. Sky
+        teaches little; with 1 it comes as often as it is in the pictures.
     Returns:
       The plan: a function of the arguments alone.
     """
     random = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, epoch + 1])))
-    picture = random.integers(0, len(store), count)
+    picture, top, left = _draw_places(store, patch_size, count, random)
+    most = _detail(store, picture, top, left, patch_size) if candidates > 1 else None
+    for _ in range(candidates - 1):
+        places = _draw_places(store, patch_size, count, random)
+        detail = _detail(store, *places, patch_size)
+        better = detail > most
+        picture, top, left = (
+            np.where(better, new, old) for new, old in zip(places, (picture, top, left))
+        )
+        most = np.maximum(most, detail)
     return PatchPlan(
         picture=picture,
-        top=random.integers(0, store.heights[picture] - patch_size + 1),
-        left=random.integers(0, store.widths[picture] - patch_size + 1),
+        top=top,
+        left=left,
         orientation=random.integers(0, 8, count),
         noise_seed=random.integers(0, 2**31 - 1, (count, 2), np.int32),
     )
+
+
+def _draw_places(
+    store: PictureStore, patch_size: int, count: int, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    picture = random.integers(0, len(store), count)
+    top = random.integers(0, store.heights[picture] - patch_size + 1)
+    left = random.integers(0, store.widths[picture] - patch_size + 1)
+    return picture, top, left
+
+
+def _detail(
+    store: PictureStore, picture: np.ndarray, top: np.ndarray, left: np.ndarray, patch_size: int
+) -> np.ndarray:
+    """Returns (count,) float64: how much green changes within each patch (of a target)."""
+    detail = np.empty(len(picture))
+    for row, (index, y, x) in enumerate(zip(picture, top, left)):
+        view = store.picture(index)[y : y + patch_size, x : x + patch_size, -2]
+        view = view[::DETAIL_STEP_PX, ::DETAIL_STEP_PX].astype(np.int16)
+        detail[row] = sum(np.abs(np.diff(view, axis=axis)).sum(dtype=np.int64) for axis in (0, 1))
+    return detail
 
 
 def cut_patches(store: PictureStore, plan: PatchPlan, rows: range, patch_size: int) -> np.ndarray:
@@ -100,6 +142,8 @@ def training_data(
     steps_per_epoch: int,
     seed: int,
     first_epoch: int = 0,
+    candidates: int = 1,
+    brightness: float = 1.0,
 ) -> tf.data.Dataset:
     """Endless batches of (degraded, clean), epoch after epoch.
 
@@ -111,6 +155,8 @@ def training_data(
       steps_per_epoch: Batches in an epoch.
       seed: The run's seed.
       first_epoch: Epoch to begin with; resuming begins where the run stopped.
+      candidates: As for `make_plan`.
+      brightness: Each patch is multiplied by a factor drawn between this and 1.
     Returns:
       Batches ((B, P / scale, P / scale, C) float32, (B, P, P, C') float32), prefetched. Without
       clean pictures there is a third part, the weights of the loss, (B, P, P, 1) float32.
@@ -119,7 +165,9 @@ def training_data(
     def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for epoch in itertools.count(first_epoch):
             count = batch_size * steps_per_epoch
-            plan = make_plan(store, patch_size, count, seed=seed, epoch=epoch)
+            plan = make_plan(
+                store, patch_size, count, seed=seed, epoch=epoch, candidates=candidates
+            )
             for start in range(0, count, batch_size):
                 rows = range(start, start + batch_size)
                 patches = cut_patches(store, plan, rows, patch_size)
@@ -136,7 +184,8 @@ def training_data(
     dataset = dataset.prefetch(2).unbatch()
     # Not AUTOTUNE: it lets the buffer grow to hundreds of batches, and `fit` waits for them at its
     # end (37 s after a training of 45 s).
-    return _degraded(dataset, task).batch(batch_size, drop_remainder=True).prefetch(8)
+    degraded = _degraded(dataset, task, brightness)
+    return degraded.batch(batch_size, drop_remainder=True).prefetch(8)
 
 
 def validation_data(
@@ -173,26 +222,28 @@ def degrade_picture(picture: np.ndarray, task: Task, seed: int) -> tuple[np.ndar
       degraded and clean, float32 (H, W, C), as the task makes them. Without clean pictures both
       are the picture itself.
     """
-    degraded, clean = _make_pair(task, tf.constant(picture), tf.constant([seed, 0], tf.int32))
+    image = tf.image.convert_image_dtype(picture, tf.float32)
+    degraded, clean = degradations.make_pair(task, image, tf.constant([seed, 0], tf.int32))
     return degraded.numpy(), clean.numpy()
 
 
-def _degraded(dataset: tf.data.Dataset, task: Task) -> tf.data.Dataset:
+def _degraded(dataset: tf.data.Dataset, task: Task, brightness: float = 1.0) -> tf.data.Dataset:
     return dataset.map(
-        lambda patch, seed: _make_example(task, patch, seed),
+        lambda patch, seed: _make_example(task, patch, seed, brightness),
         num_parallel_calls=DEGRADATION_THREADS,
         deterministic=True,
     )
 
 
-def _make_example(task: Task, patch: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    degraded, clean = _make_pair(task, patch, seed)
+def _make_example(
+    task: Task, patch: tf.Tensor, seed: tf.Tensor, brightness: float
+) -> tuple[tf.Tensor, ...]:
+    image = tf.image.convert_image_dtype(patch, tf.float32)
+    if brightness < 1.0:
+        own = tf.random.experimental.stateless_fold_in(seed, BRIGHTNESS_STREAM)
+        image *= tf.random.stateless_uniform((), own, brightness, 1.0)
+    degraded, clean = degradations.make_pair(task, image, seed)
     if not task.blind_spots:
         return degraded, clean
     hidden, weights = degradations.hide_pixels(degraded, seed)
     return hidden, clean, weights
-
-
-def _make_pair(task: Task, picture: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    image = tf.image.convert_image_dtype(picture, tf.float32)
-    return degradations.make_pair(task, image, seed)

@@ -34,7 +34,7 @@ def make_pair(task: Task, picture: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tenso
       seed: (2,) int32.
     Returns:
       degraded (H // scale, W // scale, channels_in) and clean (H', W', channels_out), float32 in
-      [0, 1]; H' and W' are H and W cut to multiples of the scale.
+      [0, 1] (degraded by "awgn": around it); H' and W' are H and W cut to multiples of the scale.
     """
     picture = _cut_to_multiple(picture, task.scale)
     degraded, clean = (picture[..., :3], picture[..., 3:]) if task.paired else (picture, picture)
@@ -96,6 +96,39 @@ def gaussian_noise(image: tf.Tensor, stddev: Any, seed: tf.Tensor, _: float = 0.
     return tf.clip_by_value(image + stddev / 255.0 * noise, 0.0, 1.0)
 
 
+def unclipped_gaussian_noise(
+    image: tf.Tensor, stddev: Any, seed: tf.Tensor, _: float = 0.0
+) -> tf.Tensor:
+    """Adds white Gaussian noise and nothing else: additive, so it leaves [0, 1].
+
+    Args:
+      image: (H, W, C) float32 in [0, 1].
+      stddev: Standard deviation in grey levels of 255.
+      seed: (2,) int32.
+    Returns:
+      (H, W, C) float32.
+    Reference: the protocol of Zhang et al. 2017 (DnCNN), 2018 (FFDNet) and of those after them.
+    """
+    return image + stddev / 255.0 * tf.random.stateless_normal(tf.shape(image), seed)
+
+
+def store_by_chance(image: tf.Tensor, share: Any, seed: tf.Tensor, _: float = 0.0) -> tf.Tensor:
+    """Clips to [0, 1] and rounds to 8 bits, as a file would, in a share of pictures.
+
+    A network that learns from both kinds tells them apart: what clipping took from dark and bright
+    places comes back, and noise that was not clipped is not mistaken for it.
+
+    Args:
+      image: (H, W, C) float32.
+      share: Between 0 (no picture) and 1 (each).
+      seed: (2,) int32.
+    Returns:
+      (H, W, C) float32.
+    """
+    stored = tf.round(tf.clip_by_value(image, 0.0, 1.0) * 255.0) / 255.0
+    return tf.where(tf.random.stateless_uniform((), seed) < share, stored, image)
+
+
 def low_light_noise(image: tf.Tensor, photons: Any, seed: tf.Tensor, _: float = 0.0) -> tf.Tensor:
     """Counts photons and reads them out: Poisson noise of the signal plus Gaussian read noise.
 
@@ -107,7 +140,9 @@ def low_light_noise(image: tf.Tensor, photons: Any, seed: tf.Tensor, _: float = 
       (H, W, C) float32 in [0, 1].
     Reference: Foi et al. 2008, the Poisson-Gaussian model of raw data.
     """
-    counted = tf.random.stateless_poisson(tf.shape(image), seed, image * photons, tf.float32)
+    counted = tf.random.stateless_poisson(
+        tf.shape(image), seed, tf.maximum(image, 0.0) * photons, tf.float32
+    )
     own = tf.random.experimental.stateless_fold_in(seed, 1)
     read = READ_NOISE_STDDEV * tf.random.stateless_normal(tf.shape(image), own)
     return tf.clip_by_value(tf.ensure_shape(counted, image.shape) / photons + read, 0.0, 1.0)

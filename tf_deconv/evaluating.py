@@ -26,6 +26,7 @@ from tf_deconv import (
     files,
     images,
     metrics,
+    shipped,
     sources,
 )
 from tf_deconv.artifacts import describe, find_artifact, open_artifact
@@ -86,13 +87,13 @@ def evaluate(config: EvaluateConfig, report: Callable[[str], None] = print) -> E
     """
     config = validate(config, {"task": TASKS})
     if config.model is None:
-        raise UserError("model=None: expected a run folder, .keras, SavedModel or .tflite")
-    kind, found = find_artifact(pathlib.Path(config.model))
+        raise UserError(f"model=None: {shipped.EXPECTED}, or the name of a shipped model")
+    kind, found = find_artifact(config.model)
     known = describe(kind, found)
     name, task = choose_task(config, known)
     source, notes = _choose_data(config, known)
     choose_device("auto", "float32")
-    artifact = open_artifact(config.model)
+    artifact = open_artifact(found)
     check_fit(artifact, name, task)
     restorer = Restorer(artifact, config.tile_size, config.self_ensemble)
     store, failures, read_notes = sources.read_pictures(
@@ -106,7 +107,7 @@ def evaluate(config: EvaluateConfig, report: Callable[[str], None] = print) -> E
     report(f"data: {source}, {len(store) + len(failures)} pictures")
     if denoiser is not None:
         report(f"classic: {denoiser.name}, which is told how strong the noise is")
-    for note in (*notes, *read_notes):
+    for note in (*shipped.notes(config.model), *notes, *read_notes):
         report(f"note: {note}")
 
     triples = degraded_pictures(store, task, config.seed, failures)

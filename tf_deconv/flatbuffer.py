@@ -46,7 +46,7 @@ def make_portable(content: bytes, keep_relu: bool = True) -> bytes:
     Raises:
       ValueError: if a fused activation other than RELU is found.
     """
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(content)))
+    model = _unpack(content)
     kind = schema.BuiltinOperator.TRANSPOSE_CONV
     for subgraph in model.subgraphs:
         operators = []
@@ -76,6 +76,21 @@ def make_portable(content: bytes, keep_relu: bool = True) -> bytes:
     return _pack(model, len(content))
 
 
+def _unpack(content: bytes) -> schema.ModelT:
+    """Reads a file, with weights that lie behind the flatbuffer taken into it.
+
+    litert-quantizer writes those of models over 256 kB there; a file that is packed again would
+    lose them.
+    """
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(content)))
+    for buffer in model.buffers:
+        if buffer.offset > 1:  # 0 and 1 say that the data is in the flatbuffer.
+            end = buffer.offset + buffer.size
+            buffer.data = np.frombuffer(content[buffer.offset : end], np.uint8)
+            buffer.offset = buffer.size = 0
+    return model
+
+
 def _pack(model: schema.ModelT, size_bytes: int) -> bytes:
     builder = flatbuffers.Builder(size_bytes + 4096)
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
@@ -97,7 +112,7 @@ def write_metadata(content: bytes, facts: dict[str, Any]) -> bytes:
     Returns:
       The same file with the entry, in place of one that it had; runtimes ignore it.
     """
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(content)))
+    model = _unpack(content)
     data = np.frombuffer(json.dumps(facts, sort_keys=True).encode(), np.uint8)
     entry = next((e for e in model.metadata or () if e.name == METADATA_NAME.encode()), None)
     if entry is None:
@@ -165,7 +180,7 @@ def _builtin_code(code: schema.OperatorCodeT) -> int:
 
 def operator_counts(content: bytes) -> Counter[str]:
     """Counts the operators of all subgraphs, by name with the version: {"CONV_2D v1": 6}."""
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(content)))
+    model = _unpack(content)
     counts: Counter[str] = Counter()
     for subgraph in model.subgraphs:
         for operator in subgraph.operators:
@@ -186,7 +201,7 @@ def describe(content: bytes) -> dict[str, Any]:
       channel" where each channel has a scale of its own;
       "activations": types of what lies between input and output, sorted.
     """
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(content)))
+    model = _unpack(content)
     weights: Counter[str] = Counter()
     activations = set()
     for subgraph in model.subgraphs:
@@ -252,7 +267,7 @@ def _described(tensor: schema.TensorT) -> str:
 
 def constant_names(content: bytes) -> set[str]:
     """Returns the names of tensors whose values are in the file: weights, biases, shapes."""
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(content)))
+    model = _unpack(content)
     return {
         tensor.name.decode()
         for subgraph in model.subgraphs
@@ -263,14 +278,14 @@ def constant_names(content: bytes) -> set[str]:
 
 def signature_names(content: bytes) -> list[str]:
     """Returns the signatures' names in the order of their subgraphs."""
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(content)))
+    model = _unpack(content)
     ordered = sorted(model.signatureDefs, key=lambda signature: signature.subgraphIndex)
     return [signature.signatureKey.decode() for signature in ordered]
 
 
 def picture_tensors(content: bytes) -> tuple[list[str], list[str]]:
     """Returns the names of all signatures' input and output tensors."""
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(content)))
+    model = _unpack(content)
     inputs, outputs = (
         [
             subgraph.tensors[number].name.decode()
@@ -284,7 +299,7 @@ def picture_tensors(content: bytes) -> tuple[list[str], list[str]]:
 
 def picture_operators(content: bytes, channels: int) -> list[str]:
     """Returns the results' names of convolutions with at most so many channels on one side."""
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(content)))
+    model = _unpack(content)
     names = []
     for subgraph in model.subgraphs:
         for operator in subgraph.operators:
@@ -316,7 +331,7 @@ def find_faults(content: bytes, parameters: int, variant: Variant) -> list[str]:
     size = variant.bytes_per_parameter
     if len(content) < parameters * size:
         faults.append(f"{len(content)} bytes cannot hold {parameters} weights of {size} bytes")
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(content)))
+    model = _unpack(content)
     integer = schema.TensorType.INT8
     if variant.int8 == STATIC and any(
         subgraph.tensors[operator.outputs[0]].type != integer

@@ -26,6 +26,8 @@ from tf_deconv.tiling import Box
 AUTOMATIC_TILE_PX = 512
 # With less than this to restore in a tile, memory is not what is short.
 _SMALLEST_CORE_PX = 16
+# Noise that is not clipped leaves [0, 1], but not so far: this is a picture of 0 to 255 in float.
+_BRIGHTEST = 16
 
 
 def restore_picture(model: Any, image: np.ndarray, divisor: int, scale: int = 1) -> np.ndarray:
@@ -144,8 +146,15 @@ class Restorer:
                 have = ", ".join(f"{height}x{width}" for height, width in artifact.sizes)
                 raise UserError(f"tile_size={tile_px}: expected one of the model's sizes, {have}")
 
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Restores a picture, as `restore` does."""
+        return self.restore(image)
+
     def restore(
-        self, image: np.ndarray, progress: Callable[[float], None] | None = None
+        self,
+        image: np.ndarray,
+        progress: Callable[[float], None] | None = None,
+        as_grey: bool = False,
     ) -> np.ndarray:
         """Restores a picture.
 
@@ -154,16 +163,19 @@ class Restorer:
             [0, 1]; H and W >= 1. Channels are made to fit: luminance of colour, or grey repeated. A
             network of 4 channels fills in the transparent pixels.
           progress: Receives the part that is done, in [0, 1], after each tile.
+          as_grey: Whether to return the luminance of the result.
         Returns:
-          (H * scale, W * scale, channels_out) of the picture's type; float32 is not clipped.
+          (H * scale, W * scale, channels_out), or 1 channel, of the picture's type; float is not
+          clipped.
         Raises:
           MemoryError: if even small tiles do not fit.
-          UserError: if a model of fixed sizes cannot tile a picture of this size.
+          UserError: if it is no such picture, or a model of fixed sizes cannot tile its size.
         """
+        image = _check_picture(np.asarray(image))
         height, width = image.shape[:2]
-        scale = self.artifact.scale
-        dtype = np.float32 if image.dtype.kind == "f" else image.dtype
-        restored = np.empty((height * scale, width * scale, self.artifact.channels_out), dtype)
+        scale, dtype = self.artifact.scale, image.dtype
+        channels = 1 if as_grey else self.artifact.channels_out
+        restored = np.empty((height * scale, width * scale, channels), dtype)
         pending = collections.deque([Box(0, 0, height, width)])
         done = 0
         while pending:
@@ -180,6 +192,7 @@ class Restorer:
                 self._shrink(core, error)
                 pending.appendleft(core)
                 continue
+            pixels = images.luminance(pixels) if as_grey else pixels
             core.scaled(scale).of(restored)[...] = images.as_pixels(pixels, dtype)
             done += core.height * core.width
             if progress is not None:
@@ -284,6 +297,23 @@ class Restorer:
                 self.tile_px = side + self._margin_px
                 return
         raise MemoryError("not enough memory, even for the smallest tile") from error
+
+
+def _check_picture(image: np.ndarray) -> np.ndarray:
+    """Refuses what is no picture, before a runtime says so in its own words."""
+    received = f"image is {image.shape} of {image.dtype}"
+    if image.ndim == 2:
+        raise UserError(f"{received}: expected (H, W, C); of a grey one, image[..., np.newaxis]")
+    if image.ndim != 3 or image.shape[-1] not in (1, 3, 4) or 0 in image.shape:
+        raise UserError(f"{received}: expected (H, W, C) with H and W of at least 1, C 1, 3 or 4")
+    if image.dtype not in (np.uint8, np.uint16) and image.dtype.kind != "f":
+        raise UserError(f"{received}: expected uint8, uint16 or float in [0, 1]")
+    if image.dtype.kind == "f" and image.max() > _BRIGHTEST:
+        raise UserError(
+            f"{received} with values up to {image.max():g}: expected [0, 1]; divide by 255, or pass"
+            " uint8"
+        )
+    return image
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -14,7 +14,7 @@ import os
 import pathlib
 from typing import Any
 
-from tf_deconv import artifacts, flatbuffer, runs
+from tf_deconv import artifacts, complexity, flatbuffer, runs, shipped
 from tf_deconv.config import UserError, reason
 from tf_deconv.devices import choose_device
 from tf_deconv.exporting import publish
@@ -34,16 +34,22 @@ def inspect_artifact(path: str | pathlib.Path) -> dict[str, Any]:
     """Tells what a model is.
 
     Args:
-      path: A run folder, a `.keras` file, a SavedModel or a `.tflite` file.
+      path: A run folder, a `.keras` file, a SavedModel or a `.tflite` file; or the name of a
+        shipped model.
     Returns:
       A dict that JSON can hold; what is not known is None. Sizes and reach are in pixels.
     Raises:
       UserError: if it is no model of pictures, or a run that has no model yet.
     """
-    path = pathlib.Path(path)
     kind, found = artifacts.find_artifact(path)
+    path = shipped.resolve(path)
     choose_device("cpu", "float32")
-    artifact = artifacts.open_artifact(path)
+    try:
+        # A file that has changed is told, not refused: here one looks for what is wrong.
+        artifact = artifacts.open_artifact(found, check=False)
+    except UserError:
+        artifacts.check_files(kind, found)
+        raise
     known = artifacts.describe(kind, found)
     is_run = kind == "keras" and path.is_dir()
     task, training = known.get("task"), known.get("training")
@@ -53,6 +59,8 @@ def inspect_artifact(path: str | pathlib.Path) -> dict[str, Any]:
         **_contract(artifact),
         "network": known.get("network"),
         "parameters": known.get("parameters"),
+        # For each pixel of the output; None: not recorded, or not known of one of its layers.
+        "multiply_adds_per_pixel": known.get("multiply_adds_per_pixel"),
         "task": task,
         "task_summary": TASKS[task].summary if isinstance(task, str) and task in TASKS else None,
         "training": training if isinstance(training, dict) else None,
@@ -64,6 +72,7 @@ def inspect_artifact(path: str | pathlib.Path) -> dict[str, Any]:
     if kind == "keras":
         model = runs.load_model(found)
         result["parameters"] = model.count_params()
+        result["multiply_adds_per_pixel"] = complexity.multiply_adds_per_pixel(model)
         result["layers"] = [f"{layer.name} ({type(layer).__name__})" for layer in model.layers]
         if is_run:
             result |= _run(path, result["training"] or {})
@@ -194,6 +203,7 @@ def lines(facts: dict[str, Any]) -> list[str]:
         ("sees", _sees(facts)),
         ("network", facts["network"] or "not recorded"),
         ("parameters", _thousands(facts["parameters"])),
+        ("work", _multiply_adds(facts["multiply_adds_per_pixel"])),
         ("task", _task(facts)),
         ("training", _options(facts["training"])),
         ("data SHA-256", facts["data_sha256"] or "not recorded"),
@@ -246,6 +256,11 @@ def _sees(facts: dict[str, Any]) -> str:
     if field is None:
         return "the whole picture, which is not cut into tiles"
     return f"{field}x{field} pixels around each; tiles overlap by {facts['tile_overlap']}"
+
+
+def _multiply_adds(count: Any) -> str | None:
+    known = isinstance(count, int | float) and math.isfinite(count)
+    return f"{count:,.0f} multiply-adds for each pixel of the output" if known else None
 
 
 def _task(facts: dict[str, Any]) -> str:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
 
 import keras
 import numpy as np
 
-from tf_deconv import losses
-from tf_deconv.config import TrainConfig
+from tf_deconv import losses, transfer
+from tf_deconv.config import TrainConfig, UserError
 from tf_deconv.devices import Device
-from tf_deconv.networks import Network
+from tf_deconv.muon import Muon
+from tf_deconv.networks import NETWORKS, parse_levels
 from tf_deconv.networks.known import keep_known
 from tf_deconv.tasks import Task
 
+# Share of the steps in which the rate rises from 0 to its peak, where the optimizer is Muon.
+WARMUP_SHARE, WARMUP_STEPS = 0.1, 100
 # Steps that one call of the compiled function runs: fewer crossings between Python and the graph.
 STEPS_PER_EXECUTION = 10
 
@@ -30,16 +32,25 @@ def set_seed(seed: int, device: Device) -> None:
         tf.config.experimental.enable_op_determinism()
 
 
-def build_in(precision: str, network: Network, task: Task, size: str | None = None) -> keras.Model:
-    """Builds a network for pictures of any size and a task's channels.
+def build_in(
+    precision: str, task: Task, config: TrainConfig, *, reparameterize: bool = False
+) -> keras.Model:
+    """Builds a run's network, for pictures of any size and a task's channels.
 
     Args:
       precision: A Keras dtype policy.
-      network: The architecture.
       task: The task.
-      size: One of the network's sizes; None where it has only one.
+      config: Says which network, and how large.
+      reparameterize: Whether it is to be trained in a form that `networks.reparameterized.fuse`
+        makes the plain one of.
     """
-    options: dict[str, Any] = {"size": size} if network.sizes else {}
+    network, options = NETWORKS[config.network], {}
+    if network.sizes:
+        options = dict(size=config.size, reparameterize=reparameterize)
+        for name in ("filters", "blocks"):
+            if getattr(config, name) is not None:
+                levels = network.levels[config.size]
+                options[name] = parse_levels(name, getattr(config, name), levels)
     with _dtype_policy(precision):
         model = network.build(
             height=None,
@@ -53,25 +64,50 @@ def build_in(precision: str, network: Network, task: Task, size: str | None = No
 
 
 def compile_model(model: keras.Model, config: TrainConfig, device: Device) -> None:
-    """Compiles a model as `train` does: Adam on a cosine, the loss, the device's settings.
+    """Compiles a model as `train` does: optimizer on a cosine, the loss, the device's settings.
 
     The optimizer is built at once, so that a checkpoint can be put into it.
     """
     steps = config.epochs * config.steps_per_epoch
-    rate = keras.optimizers.schedules.CosineDecay(config.learning_rate, steps)
+    options = dict(
+        global_clipnorm=config.clip_norm or None,
+        use_ema=config.ema > 0,
+        ema_momentum=config.ema or 0.99,
+    )
     model.compile(
-        optimizer=keras.optimizers.Adam(
-            rate,
-            global_clipnorm=config.clip_norm or None,
-            use_ema=config.ema > 0,
-            ema_momentum=config.ema or 0.99,
-        ),
+        optimizer=OPTIMIZERS[config.optimizer](_schedule(config, steps), **options),
         loss=losses.make_loss(config.loss),
         weighted_metrics=[losses.Psnr()],
         jit_compile=device.jit_compile,
         steps_per_execution=_largest_divisor(config.steps_per_epoch, STEPS_PER_EXECUTION),
     )
     model.optimizer.build(model.trainable_variables)
+
+
+def _schedule(config: TrainConfig, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    cosine = keras.optimizers.schedules.CosineDecay
+    if config.optimizer == "adam":
+        return cosine(config.learning_rate, steps)
+    # Its first steps are as large as any, but follow the gradient of random weights.
+    warmup = min(WARMUP_STEPS, int(WARMUP_SHARE * steps))
+    return (
+        cosine(0.0, steps - warmup, warmup_target=config.learning_rate, warmup_steps=warmup)
+        if warmup
+        else cosine(config.learning_rate, steps)
+    )
+
+
+OPTIMIZERS = {"adam": keras.optimizers.Adam, "muon": Muon}
+
+
+def begin_with(model: keras.Model, source: keras.Model) -> list[str]:
+    """Copies what fits of a trained network; returns lines for the user."""
+    left = transfer.copy_weights(source, model)
+    if len(left) == len(model.weights):
+        raise UserError("the model given as init has no layer of this network: leave init out")
+    count = len(model.weights)
+    line = f"init: {count - len(left)} of {count} weights copied"
+    return [f"{line}; these begin anew: {', '.join(left)}" if left else line]
 
 
 def round_to_float16(weights: list[np.ndarray]) -> list[np.ndarray]:

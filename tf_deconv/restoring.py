@@ -12,13 +12,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image
 
-from tf_deconv import files, images, picture_io
-from tf_deconv.artifacts import find_artifact, open_artifact
+from tf_deconv import files, images, picture_io, shipped
+from tf_deconv.artifacts import describe, find_artifact, open_artifact
 from tf_deconv.config import RestoreConfig, UserError, reason, validate
 from tf_deconv.devices import choose_device
-from tf_deconv.inference import Restorer
+from tf_deconv.inference import Artifact, Restorer
 from tf_deconv.picture_files import printable
 from tf_deconv.progress import Bar
+from tf_deconv.tasks import TASKS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,9 +61,9 @@ def restore(
     """
     config = validate(config)
     if config.model is None:
-        raise UserError("model=None: expected a run folder, .keras, SavedModel or .tflite")
+        raise UserError(f"model=None: {shipped.EXPECTED}, or the name of a shipped model")
     out = pathlib.Path(config.out)
-    find_artifact(pathlib.Path(config.model))
+    kind, found = find_artifact(config.model)
     jobs = plan_jobs(pictures, out)
     waiting = [job for job in jobs if not (config.skip_existing and job.target.exists())]
     left = set(waiting)
@@ -72,16 +73,20 @@ def restore(
     if not waiting:
         return RestoreResult((), skipped, ())
     choose_device("auto", "float32")
-    restorer = Restorer(open_artifact(config.model), config.tile_size, config.self_ensemble)
+    restorer = Restorer(open_artifact(found), config.tile_size, config.self_ensemble)
+    task = describe(kind, found).get("task")
+    task = task if isinstance(task, str) else None
     files.make_folder(out)
+    for note in shipped.notes(config.model):
+        report(f"note: {note}")
 
-    bar, restored, failures = Bar(), [], []
+    bar, restored, failures, said = Bar(), [], [], set()
     for number, job in enumerate(waiting, start=1):
         name, started = printable(str(job.source)), time.perf_counter()
         head = f"[{number}/{len(waiting)}] {name}"
         try:
             show = functools.partial(bar.draw, head)
-            notes = restore_file(restorer, job, config.max_pixels, show)
+            notes, conversion = restore_file(restorer, job, config.max_pixels, show, task)
         except Exception as error:  # Runtimes raise what they like; the other pictures go on.
             bar.clear()
             failures.append(f"{name}: {reason(error)}")
@@ -92,6 +97,9 @@ def restore(
         report(f"{head} -> {printable(str(job.target))}  {time.perf_counter() - started:.1f} s")
         for note in notes:
             report(f"  note: {note}")
+        if conversion and conversion not in said:  # Once: it is true of every such picture.
+            said.add(conversion)
+            report(f"  note: {conversion}")
     if failures:
         report(f"{len(failures)} of {len(waiting)} pictures could not be restored:")
         for failure in failures:
@@ -164,7 +172,8 @@ def restore_file(
     job: Job,
     max_pixels: int,
     progress: Callable[[float], None] | None = None,
-) -> tuple[str, ...]:
+    task: str | None = None,
+) -> tuple[tuple[str, ...], str]:
     """Restores one file.
 
     Args:
@@ -172,14 +181,17 @@ def restore_file(
       job: From where to where; folders on the way are made.
       max_pixels: Larger pictures are refused.
       progress: Receives the part that is done, in [0, 1].
+      task: What the model was trained for, where that is recorded.
     Returns:
-      What could not be kept, one line each.
+      What could not be kept, one line each; and what happens to such pictures where one is grey
+      and the model colour, or the other way round, else "".
     Raises:
       ValueError, OSError, MemoryError, UserError: if it cannot be read, restored or written.
     """
     picture = picture_io.read_picture(job.source, max_pixels)
     pixels, alpha, scale = picture.pixels, picture.alpha, restorer.artifact.scale
     height, width = pixels.shape[:2]
+    as_grey, conversion = choose_conversion(pixels.shape[-1], restorer.artifact, task)
     if height * width * scale * scale > max_pixels:
         raise ValueError(
             f"{width}x{height} pixels become {width * scale}x{height * scale}: more than"
@@ -191,13 +203,40 @@ def restore_file(
         pixels, alpha = np.concatenate([pixels, alpha], axis=-1), None
     # The decoded picture is let go before the result is encoded.
     picture = dataclasses.replace(picture, pixels=np.empty((0, 0, 3), np.uint8), alpha=None)
-    pixels = restorer.restore(pixels, progress)
+    pixels = restorer.restore(pixels, progress, as_grey)
     alpha = None if alpha is None else np.ascontiguousarray(alpha)
     if alpha is not None and scale > 1:
         alpha = _enlarge(alpha, scale)
     job.target.parent.mkdir(parents=True, exist_ok=True)
     result = dataclasses.replace(picture, pixels=pixels, alpha=alpha)
-    return picture.notes + picture_io.write_picture(result, job.target)
+    return picture.notes + picture_io.write_picture(result, job.target), conversion
+
+
+def choose_conversion(channels: int, artifact: Artifact, task: str | None) -> tuple[bool, str]:
+    """Decides what happens where a grey picture meets a colour model, or the other way round.
+
+    Args:
+      channels: Of the picture without transparency, 1 or 3.
+      artifact: The model.
+      task: What it was trained for; None where that is not known.
+    Returns:
+      Whether the result is written as grey though the model gives colour, and what is said.
+    """
+    if channels == 3 and artifact.channels_in == 1:
+        if artifact.channels_out == 3:
+            return False, "colour pictures: the model sees grey alone, and makes its own colours"
+        twin = shipped.MODELS[task].in_colour if task in shipped.MODELS else None
+        hint = f"; {twin} keeps colours" if twin else ""
+        return False, f"colour pictures: the model takes and gives grey alone{hint}"
+    if channels == 3 and artifact.channels_out == 1:
+        return False, "colour pictures: the model gives grey alone"
+    if channels == 1 and artifact.channels_in > 1:
+        # Pairs may have taught it to colour; what takes damage away leaves grey grey.
+        known = task in TASKS and not TASKS[task].paired
+        as_grey = known or artifact.channels_out == 1
+        written = "grey again" if as_grey else "in colour"
+        return as_grey, f"grey pictures: repeated in three channels, and written {written}"
+    return False, ""
 
 
 def _enlarge(alpha: np.ndarray, scale: int) -> np.ndarray:

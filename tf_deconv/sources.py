@@ -10,7 +10,7 @@ import dataclasses
 import pathlib
 from collections.abc import Callable
 
-from tf_deconv import images, keras_datasets, pairs, picture_files, stacks
+from tf_deconv import images, keras_datasets, pairs, picture_files, shrinking, stacks
 from tf_deconv.config import BUNDLED, UserError, reason
 from tf_deconv.picture_store import (
     CHANNELS,
@@ -71,6 +71,7 @@ def load_source(
     validation_fraction: float,
     *,
     targets: str | None = None,
+    shrink: str | None = None,
     max_pixels: int = MAX_PIXELS,
     memory_bytes: int | None = None,
 ) -> Source:
@@ -83,6 +84,8 @@ def load_source(
       validation_fraction: Expected share of pictures held out, in (0, 1); the bundled photographs
         have a fixed split.
       targets: Folder of the pictures as they should be; the source then holds pairs.
+      shrink: Factors, as for `shrinking.parse_shrink`: training gets several smaller copies in each
+        picture's place, validation one.
       max_pixels: Pictures with more pixels are skipped; checked before they are decoded.
       memory_bytes: Pictures that take more than this when decoded are kept in a file, from which
         training reads; half of the available memory when None.
@@ -94,6 +97,11 @@ def load_source(
     hold_out = _is_bundled_validation if data == BUNDLED else _hash_below(validation_fraction)
     store, skipped, notes = _read(data, targets, patch_size, max_pixels, memory_bytes)
     training, validation, note = _split(data, store, hold_out)
+    if shrink is not None:
+        factors = shrinking.parse_shrink(shrink)
+        options = dict(smallest_px=patch_size, memory_bytes=memory_bytes)
+        training = shrinking.shrink(training, factors, **options)
+        validation = shrinking.shrink(validation, factors, copies=1, **options)
     return Source(training, validation, tuple(skipped), (*notes, *note))
 
 

@@ -35,6 +35,20 @@ OPERATORS = {
     "noise": Operator(
         "white Gaussian noise", "standard deviation in grey levels of 255", 0, 255, "gaussian_noise"
     ),
+    "awgn": Operator(
+        "white Gaussian noise that leaves [0, 1], as the literature measures it; no file holds it",
+        "standard deviation in grey levels of 255",
+        0,
+        255,
+        "unclipped_gaussian_noise",
+    ),
+    "clip": Operator(
+        "by chance what a file does: clipping, and rounding to 8 bits",
+        "share of pictures",
+        0,
+        1,
+        "store_by_chance",
+    ),
     "poisson": Operator(
         "photon and read noise of low light", "photons at white", 1, 100_000, "low_light_noise"
     ),

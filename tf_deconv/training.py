@@ -30,7 +30,7 @@ from tf_deconv import (
 from tf_deconv.checks import check_train_config
 from tf_deconv.config import TrainConfig, UserError, read_config, to_json
 from tf_deconv.devices import Device, choose_device
-from tf_deconv.networks import NETWORKS
+from tf_deconv.networks import NETWORKS, reparameterized
 from tf_deconv.sources import PictureStore, Source, load_source
 from tf_deconv.tasks import Task, find_task
 
@@ -75,6 +75,8 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
     folder, config = _claim_folder(config)
     task = find_task(config.task, config.degrade, config.self_supervised)
     network = NETWORKS[config.network]
+    if config.init is not None:
+        runs.find_model(config.init)  # Before minutes of reading pictures.
     device = choose_device(config.device, config.precision)
     report(f"device: {device}")
 
@@ -83,6 +85,7 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
         config.patch_size,
         config.validation_fraction,
         targets=config.targets,
+        shrink=config.shrink,
         max_pixels=config.max_pixels,
     )
     for line in _source_lines(config, source):
@@ -90,9 +93,12 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
     samples = _make_samples(source, task, config)
 
     recipe.set_seed(config.seed, device)
-    model = recipe.build_in(device.precision, network, task, config.size)
+    model = recipe.build_in(device.precision, task, config, reparameterize=config.reparameterize)
     # float32 whatever trained: this copy is saved, scored and exported.
-    saved = recipe.build_in("float32", network, task, config.size)
+    saved = recipe.build_in("float32", task, config)
+    if config.init is not None and not config.resume:
+        for line in recipe.begin_with(model, runs.load_model(config.init)):
+            report(line)
     recipe.compile_model(model, config, device)
     report(f"network: {config.network}, {model.count_params():,} parameters; task: {config.task}")
 
@@ -108,7 +114,10 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
     averaged = callbacks.AveragedWeights()
 
     def take_weights() -> None:
-        saved.set_weights(recipe.round_to_float16(averaged.weights or model.get_weights()))
+        weights = averaged.weights or model.get_weights()
+        trained = dict(zip([weight.path for weight in model.weights], weights))
+        fused = reparameterized.fuse(trained, [weight.path for weight in saved.weights])
+        saved.set_weights(recipe.round_to_float16(fused))
 
     def save_model() -> None:
         take_weights()
@@ -229,6 +238,8 @@ def _fit(
             steps_per_epoch=config.steps_per_epoch,
             seed=config.seed,
             first_epoch=first_epoch,
+            candidates=config.candidates,
+            brightness=config.brightness,
         ),
         epochs=config.epochs,
         initial_epoch=first_epoch,
@@ -281,8 +292,9 @@ def _make_samples(source: Source, task: Task, config: TrainConfig) -> runs.Sampl
     indices = range(min(SAMPLE_PICTURES, len(source.validation)))
     pairs = [_sample_pair(source.validation, index, task, config.seed) for index in indices]
     return runs.Samples(
-        calibration=calibration,
-        degraded=tuple(degraded for degraded, _ in pairs),
+        # Exported models take [0, 1]: noise that leaves it is for training, and for `benchmark`.
+        calibration=np.clip(calibration, 0.0, 1.0),
+        degraded=tuple(np.clip(degraded, 0.0, 1.0) for degraded, _ in pairs),
         # Without clean pictures there is nothing to score.
         clean=() if task.blind_spots else tuple(clean for _, clean in pairs),
         names=tuple(source.validation.names[index] for index in indices),
@@ -302,7 +314,9 @@ def _describe(
     """What travels inside `model.keras` and into the export's manifest."""
     # The name of the folder, not its path: this is published.
     targets = config.targets and pathlib.Path(config.targets).name
-    public = dict(data=pathlib.Path(config.data).name, targets=targets, run_dir=None, resume=False)
+    init = config.init and pathlib.Path(config.init).name
+    public = dict(data=pathlib.Path(config.data).name, targets=targets, init=init)
+    public |= dict(run_dir=None, resume=False)
     options = to_json(dataclasses.replace(config, **public))
     return {
         "task": config.task,

@@ -98,6 +98,7 @@ _IN_EVERY_FILE = (
     "tflite_sizes",
     "profile",
     "parameters",
+    "multiply_adds_per_pixel",
     "data_sha256",
     "license",
 )

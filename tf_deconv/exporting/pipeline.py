@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tf_deconv import data, files, flatbuffer, images, inference, runs, sources
+from tf_deconv import complexity, data, files, flatbuffer, images, inference, runs, sources
 from tf_deconv.artifacts import to_float32
 from tf_deconv.checks import check_export_config
 from tf_deconv.config import BUNDLED, ExportConfig, UserError
@@ -221,6 +221,7 @@ def _complete(
         "tflite_sizes": [list(size) for size in reference.sizes],
         "profile": config.profile,
         "parameters": reference.model.count_params(),
+        "multiply_adds_per_pixel": complexity.multiply_adds_per_pixel(reference.model),
     }
     folder = staging / str(version)
     has_saved_model = folder.is_dir()

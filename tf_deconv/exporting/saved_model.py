@@ -80,17 +80,22 @@ def write_saved_model(
         )
         return serve(image_bytes, encode)
 
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    archive.add_endpoint(
-        "serving_default",
-        serving_default,
-        [tf.TensorSpec((None, None, None, channels), tf.float32, name="image")],
-    )
-    for name, endpoint in (("serve_bytes", serve_bytes), ("serve_jpeg", serve_jpeg)):
-        spec = tf.TensorSpec((None,), tf.string, name="image_bytes")
-        archive.add_endpoint(name, endpoint, [spec])
-    archive.write_out(str(folder), verbose=False)
+    # Not Keras's ExportArchive, which writes every weight twice: as Keras's variable and as
+    # TensorFlow's (Keras 3.15).
+    module = tf.Module()
+    module.weights = [weight.value for weight in model.weights]
+    pictures = tf.TensorSpec((None, None, None, channels), tf.float32, name="image")
+    encoded = tf.TensorSpec((None,), tf.string, name="image_bytes")
+    signatures = {}
+    for endpoint, spec in (
+        (serving_default, pictures),
+        (serve_bytes, encoded),
+        (serve_jpeg, encoded),
+    ):
+        function = tf.function(endpoint, input_signature=[spec], autograph=False)
+        signatures[endpoint.__name__] = function.get_concrete_function()
+        setattr(module, endpoint.__name__, function)
+    tf.saved_model.save(module, str(folder), signatures)
 
 
 def graph_tensors(folder: pathlib.Path) -> dict[str, dict[str, dict[str, str]]]:

@@ -6,7 +6,10 @@ The table is importable without TensorFlow; a builder is imported when it is cal
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
+
+from tf_deconv.config import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,9 +24,12 @@ class Network:
       divisor: Height and width are padded to a multiple of this inside the exported graphs.
       patch_size: Side of a training patch unless the user asks for another, in pixels.
       batch_size: Patches in a batch unless the user asks for another number.
-      learning_rate: Peak rate of Adam unless the user asks for another.
+      learning_rate: Peak rate unless the user asks for another.
       loss: Name in `tf_deconv.losses` unless the user asks for another.
-      sizes: Names of its sizes, the default one first; empty where there is only one.
+      sizes: Names of its sizes, the default one first; empty where there is only one. With sizes
+        its builder also takes `filters`, `blocks` and `reparameterize`.
+      levels: Levels of each size, all with the same divisor.
+      optimizer: Name in `tf_deconv.recipe` unless the user asks for another.
     """
 
     summary: str
@@ -34,6 +40,8 @@ class Network:
     learning_rate: float
     loss: str
     sizes: tuple[str, ...] = ()
+    levels: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    optimizer: str = "adam"
 
     def build(self, **arguments: Any):
         """Builds the model; see the builder's docstring."""
@@ -41,6 +49,24 @@ class Network:
 
         module, function = self.builder.split(":")
         return getattr(importlib.import_module(module), function)(**arguments)
+
+
+def parse_levels(name: str, text: str, levels: int) -> tuple[int, ...]:
+    """Reads "24,48,96", one number for each level.
+
+    Raises:
+      UserError: if it is not as many numbers as there are levels, each from 1 to 1024.
+    """
+    try:
+        numbers = tuple(int(word) for word in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != levels or not all(1 <= number <= 1024 for number in numbers):
+        raise UserError(
+            f"{name}={text!r}: expected {levels} numbers from 1 to 1024 with commas between, one"
+            " for each level of the size"
+        )
+    return numbers
 
 
 NETWORKS = {
@@ -60,9 +86,12 @@ NETWORKS = {
         divisor=4,
         patch_size=64,
         batch_size=16,
-        learning_rate=3e-3,
+        # Three minutes on two cores: 29.8 dB with Muon, 28.8 with Adam at its best rate.
+        optimizer="muon",
+        learning_rate=2e-3,
         # After 300 steps of denoising 27.8 dB; with the mean squared error 22.2 dB.
         loss="l1",
         sizes=("small", "tiny", "base"),
+        levels={"small": 3, "tiny": 3, "base": 2},
     ),
 }

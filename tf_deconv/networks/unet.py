@@ -8,16 +8,40 @@ weight: there is no uneven overlap, hence no checkerboard (Odena et al. 2016).
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 from keras import layers
 
+from tf_deconv.networks import reparameterized
+
 DIVISOR = 4
-# Filters of each level, from full resolution down, and residual blocks on each side of it.
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """How large a network is.
+
+    Attributes:
+      filters: Filters of each level, from the finest down.
+      blocks: Residual blocks of each level: on either side, and the last one's at the bottom.
+      space_to_depth: Whether the finest level has half the picture's resolution: four pixels are
+        taken as channels of one, as in FFDNet (Zhang et al. 2018), for a quarter of the work.
+    """
+
+    filters: tuple[int, ...]
+    blocks: tuple[int, ...]
+    space_to_depth: bool = False
+
+
+# A multiple of 4 in height and width fits each of them: `DIVISOR`.
 SIZES = {
-    "tiny": ((8, 8, 16), 1),
-    "small": ((16, 32, 48), 1),
-    "base": ((32, 64, 128), 2),
+    "tiny": Size((8, 8, 16), (1, 1, 1)),
+    "small": Size((16, 32, 48), (1, 1, 1)),
+    # Of what learns most in a given time: docs/decisions/0011-base-size.md.
+    "base": Size((48, 96), (2, 3), space_to_depth=True),
 }
 
 
@@ -28,6 +52,12 @@ def build_unet(
     channels_out: int = 3,
     scale: int = 1,
     size: str = "small",
+    *,
+    filters: Sequence[int] | None = None,
+    blocks: Sequence[int] | None = None,
+    space_to_depth: bool | None = None,
+    use_bias: bool = False,
+    reparameterize: bool = False,
 ) -> keras.Model:
     """Builds head, levels down, levels up, tail; the input is added to what comes out.
 
@@ -35,13 +65,20 @@ def build_unet(
     noise levels it was not trained at (Mohan et al. 2020).
 
     Args:
-      height: Pixels, a multiple of 4; None for any.
+      height: Pixels, a multiple of the divisor; None for any. The divisor is 2 to the number of
+        levels below the finest, twice that with `space_to_depth`; 4 for every size in `SIZES`.
       width: Likewise.
       channels_in: Channels of the input.
       channels_out: Channels of the output.
       scale: Output pixels per input pixel along each axis; the tail is then a transposed
         convolution.
-      size: Key of `SIZES`: about 11 thousand, 100 thousand and 1 million weights.
+      size: Key of `SIZES`: about 11 thousand, 100 thousand and 700 thousand weights.
+      filters: Replaces the size's filters; as many numbers as there shall be levels.
+      blocks: Replaces the size's numbers of blocks; as many numbers as levels.
+      space_to_depth: Replaces the size's, which is for `scale` 1 only.
+      use_bias: Whether convolutions have biases.
+      reparameterize: Whether each 3x3 convolution of a block is trained with a 1x1 one beside it;
+        `reparameterized.fuse` makes it one again, with the same output.
     Returns:
       A functional model, (N, height, width, channels_in) float32 in [0, 1] to
       (N, height * scale, width * scale, channels_out) float32; the output is not clipped.
@@ -49,10 +86,23 @@ def build_unet(
       ValueError: if a size or channel count is not allowed; the output has as many channels as the
         input, one less (the last one is a mask then), or any number where the input has one.
     """
-    for name, value in dict(height=height, width=width).items():
-        if value is not None and (type(value) is not int or value < 1 or value % DIVISOR):
-            raise ValueError(f"{name}={value!r}: expected a multiple of {DIVISOR}, or None for any")
+    if size not in SIZES:
+        raise ValueError(f"size={size!r}: expected one of {', '.join(SIZES)}")
+    preset = SIZES[size]
+    chosen = Size(
+        preset.filters if filters is None else tuple(filters),
+        preset.blocks if blocks is None else tuple(blocks),
+        # A picture that is to be enlarged is small already, and each of its pixels counts.
+        preset.space_to_depth and scale == 1 if space_to_depth is None else space_to_depth,
+    )
+    if not chosen.filters or len(chosen.filters) != len(chosen.blocks):
+        raise ValueError(
+            f"filters={chosen.filters} and blocks={chosen.blocks}: expected one number of each for"
+            " every level"
+        )
     counts = dict(channels_in=channels_in, channels_out=channels_out, scale=scale)
+    for field in ("filters", "blocks"):
+        counts |= {f"{field}[{i}]": count for i, count in enumerate(getattr(chosen, field))}
     for name, value in counts.items():
         if type(value) is not int or value < 1:
             raise ValueError(f"{name}={value!r}: expected a positive integer")
@@ -61,59 +111,88 @@ def build_unet(
             f"channels_in={channels_in} and channels_out={channels_out}: expected equal numbers,"
             " one more in (a mask), or 1 in"
         )
-    if size not in SIZES:
-        raise ValueError(f"size={size!r}: expected one of {', '.join(SIZES)}")
-    filters, blocks = SIZES[size]
+    divisor = 2 ** (len(chosen.filters) - 1) * (2 if chosen.space_to_depth else 1)
+    for name, value in dict(height=height, width=width).items():
+        if value is not None and (type(value) is not int or value < 1 or value % divisor):
+            raise ValueError(f"{name}={value!r}: expected a multiple of {divisor}, or None for any")
 
     image = keras.Input((height, width, channels_in), name="image", dtype="float32")
-    x = _conv(filters[0], 3, "head")(image)
+    build = _Builder(use_bias, reparameterize)
+    x = build.head(image, chosen.filters[0], chosen.space_to_depth)  # (N, H or H/2, ..., filters)
     skips = []
-    for level, wider in enumerate(filters[1:], start=1):
-        for block in range(blocks):
-            x = _residual_block(x, filters[level - 1], f"encoder_{level}_block_{block + 1}")
+    for level, wider in enumerate(chosen.filters[1:], start=1):
+        x = build.blocks(x, chosen.blocks[level - 1], f"encoder_{level}")
         skips.append(x)
-        x = _conv(wider, 2, f"encoder_{level}_down", strides=2)(x)  # (N, H/2^level, ..., wider)
-    for block in range(blocks):
-        x = _residual_block(x, filters[-1], f"bottom_block_{block + 1}")
-    for level in range(len(filters) - 1, 0, -1):
-        x = layers.Conv2DTranspose(
-            filters[level - 1], 2, strides=2, use_bias=False, name=f"decoder_{level}_deconv"
-        )(x)  # (N, H/2^(level-1), ..., filters[level-1])
+        x = build.conv(x, wider, 2, f"encoder_{level}_down", strides=2)  # Half of either side.
+    x = build.blocks(x, chosen.blocks[-1], "bottom")
+    for level in range(len(chosen.filters) - 1, 0, -1):
+        narrower = chosen.filters[level - 1]
+        x = build.deconv(x, narrower, 2, f"decoder_{level}_deconv")  # Twice either side.
         x = layers.Add(name=f"decoder_{level}_skip")([x, skips[level - 1]])
-        for block in range(blocks):
-            x = _residual_block(x, filters[level - 1], f"decoder_{level}_block_{block + 1}")
+        x = build.blocks(x, chosen.blocks[level - 1], f"decoder_{level}")
 
     # Zeros: training begins at the input itself, from which every task of this kind starts.
-    kinds = dict(use_bias=False, kernel_initializer="zeros")
-    if scale == 1:
-        x = layers.Conv2D(channels_out, 3, padding="same", name="tail", **kinds)(x)
+    enlarge = scale * (2 if chosen.space_to_depth else 1)
+    if enlarge == 1:
+        x = build.conv(x, channels_out, 3, "tail", kernel_initializer="zeros")
     else:
-        x = layers.Conv2DTranspose(channels_out, scale, strides=scale, name="tail_deconv", **kinds)(
-            x
-        )  # (N, H * scale, W * scale, C')
+        name = "tail_deconv"  # (N, H * scale, W * scale, C')
+        x = build.deconv(x, channels_out, enlarge, name, kernel_initializer="zeros")
     # float32 under mixed precision, so that no picture has only 8 bits.
     base = _base(image, channels_out, scale)
     restored = layers.Add(dtype="float32", name="restored")([base, x])
     return keras.Model(image, restored, name="unet")
 
 
-def _conv(filters: int, kernel_size: int, name: str, strides: int = 1, **options):
-    return layers.Conv2D(
-        filters,
-        kernel_size,
-        strides=strides,
-        padding="same",
-        use_bias=False,
-        kernel_initializer="he_normal",
-        name=name,
-        **options,
-    )
+@dataclasses.dataclass(frozen=True)
+class _Builder:
+    """The layers, which share whether they have biases and how they are trained."""
 
+    use_bias: bool
+    reparameterize: bool
 
-def _residual_block(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
-    inside = _conv(filters, 3, f"{name}_conv_1", activation="relu")(x)
-    inside = _conv(filters, 3, f"{name}_conv_2")(inside)
-    return layers.Add(name=f"{name}_add")([x, inside])
+    def head(self, image: keras.KerasTensor, filters: int, space_to_depth: bool):
+        # Six pixels at stride 2 are three groups of 2x2: space-to-depth and then 3x3, in one layer
+        # that every runtime has.
+        kernel_size, strides = (6, 2) if space_to_depth else (3, 1)
+        return self.conv(image, filters, kernel_size, "head", strides=strides)
+
+    def blocks(self, x: keras.KerasTensor, count: int, name: str) -> keras.KerasTensor:
+        for number in range(1, count + 1):
+            x = self._block(x, f"{name}_block_{number}")
+        return x
+
+    def _block(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+        filters = x.shape[-1]
+        inside = self._trained_wide(x, filters, f"{name}_conv_1", activation="relu")
+        inside = self._trained_wide(inside, filters, f"{name}_conv_2")
+        return layers.Add(name=f"{name}_add")([x, inside])
+
+    def _trained_wide(self, x, filters: int, name: str, activation: str | None = None):
+        if not self.reparameterize:
+            return self.conv(x, filters, 3, name, activation=activation)
+        wide = self.conv(x, filters, 3, name)
+        point = layers.Conv2D(
+            filters,
+            1,
+            use_bias=False,
+            kernel_initializer="zeros",
+            name=name + reparameterized.POINT,
+        )(x)
+        x = layers.Add(name=f"{name}_sum")([wide, point])
+        return layers.ReLU(name=f"{name}_relu")(x) if activation else x
+
+    def conv(self, x: keras.KerasTensor, filters: int, kernel_size: int, name: str, **options):
+        options = {"padding": "same", "kernel_initializer": "he_normal", **options}
+        layer = layers.Conv2D(filters, kernel_size, use_bias=self.use_bias, name=name, **options)
+        return layer(x)
+
+    def deconv(self, x: keras.KerasTensor, filters: int, factor: int, name: str, **options):
+        """Enlarges; kernel = stride."""
+        layer = layers.Conv2DTranspose(
+            filters, factor, strides=factor, use_bias=self.use_bias, name=name, **options
+        )
+        return layer(x)
 
 
 def _base(image: keras.KerasTensor, channels_out: int, scale: int) -> keras.KerasTensor:

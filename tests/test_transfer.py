@@ -1,0 +1,60 @@
+"""Weights from one network into another: --init."""
+
+import numpy as np
+import pytest
+
+from tf_deconv.networks.unet import build_unet
+from tf_deconv.transfer import copy_weights
+
+
+def filled(seed=0, **options):
+    model = build_unet(**options)
+    rng = np.random.default_rng(seed)
+    for weight in model.trainable_weights:
+        weight.assign(rng.normal(0, 0.1, weight.shape).astype("f"))
+    return model
+
+
+def test_a_network_of_the_same_shape_becomes_equal(rng):
+    source, target = filled(size="tiny"), filled(1, size="tiny")
+    assert copy_weights(source, target) == []
+    image = rng.random((1, 8, 12, 3), np.float32)
+    np.testing.assert_array_equal(target(image), source(image))
+
+
+@pytest.mark.parametrize("size", ["tiny", "base"])
+def test_grey_becomes_colour_that_does_the_same_to_grey_pictures(rng, size):
+    source = filled(size=size, channels_in=1, channels_out=1)
+    target = filled(1, size=size)
+    assert copy_weights(source, target) == []
+    grey = rng.random((1, 8, 12, 1), np.float32)
+    expected = np.repeat(source(grey), 3, -1)
+    np.testing.assert_allclose(target(grey.repeat(3, -1)), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", ["tiny", "base"])
+def test_colour_becomes_grey_that_is_its_mean_over_channels(rng, size):
+    source = filled(size=size)
+    target = filled(1, size=size, channels_in=1, channels_out=1)
+    assert copy_weights(source, target) == []
+    grey = rng.random((1, 8, 12, 1), np.float32)
+    expected = np.mean(source(grey.repeat(3, -1)), axis=-1, keepdims=True)
+    np.testing.assert_allclose(target(grey), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_what_has_no_counterpart_is_named_and_keeps_its_value():
+    source, target = filled(size="base"), filled(1, size="base", scale=2)
+    before = {weight.path: weight.numpy() for weight in target.weights}
+    left = copy_weights(source, target)
+    # Of a network that enlarges the head works at the picture's own resolution.
+    assert set(left) == {"head/kernel", "repeated/kernel"}
+    for weight in target.weights:
+        if weight.path in left:
+            np.testing.assert_array_equal(weight.numpy(), before[weight.path])
+
+
+def test_another_kind_of_network_shares_nothing():
+    from tf_deconv.networks.article import build_article
+
+    target = filled(size="tiny")
+    assert len(copy_weights(build_article(), target)) == len(target.weights)

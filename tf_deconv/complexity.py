@@ -1,0 +1,81 @@
+"""How much a network computes: multiply-adds for each pixel that comes out.
+
+Counted as the literature counts: what convolutions and dense layers multiply, whether they are
+trained or not. Biases, activations, poolings, sums and normalisations (which a convolution takes
+into its weights) count nothing; a window that hangs over the border counts in full.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+# Divisible by what networks divide by (up to 64, and 3), and large beside the borders.
+_SIDE_PX = 576
+# Of layers with weights, those whose weights multiply no windows.
+_UNCOUNTED = ("BatchNormalization", "GroupNormalization", "LayerNormalization", "PReLU")
+
+
+def multiply_adds_per_pixel(model: Any) -> float | None:
+    """Counts a Keras model's multiply-adds, divided by the pixels of its output.
+
+    Super-resolution is counted so in the literature (for an output of 1280x720); where nothing is
+    enlarged, pixels of the output are those of the input.
+
+    Args:
+      model: A functional or sequential model of images (N, H, W, C).
+    Returns:
+      Multiply-adds for each pixel of the output, over all of its channels; None where a layer with
+      weights is not a convolution (depthwise, separable and transposed ones included), a dense
+      layer or a normalisation, or is called more than once.
+    """
+    import keras
+
+    kinds = {layer.name: type(layer).__name__ for layer in model.layers if layer.weights}
+    counted = [layer for layer in model.layers if kinds.get(layer.name, "PReLU") not in _UNCOUNTED]
+    if any(kinds[layer.name] not in _COUNTS for layer in counted):
+        return None
+    # `layer.output` is what its first call gave.
+    if any(len(layer.get("inbound_nodes", ())) > 1 for layer in model.get_config()["layers"]):
+        return None
+    tensors = [tensor for layer in counted for tensor in (layer.input, layer.output)]
+    try:
+        probe = keras.Model(model.inputs, [*tensors, *model.outputs])
+    except ValueError:  # That first call belongs to another model.
+        return None
+    _, height, width, channels = model.input_shape
+    shapes = [
+        tensor.shape[1:]
+        for tensor in probe.compute_output_spec(
+            keras.KerasTensor((1, height or _SIDE_PX, width or _SIDE_PX, channels))
+        )
+    ]
+    total = sum(
+        _COUNTS[kinds[layer.name]](layer, shapes[2 * number], shapes[2 * number + 1])
+        for number, layer in enumerate(counted)
+    )
+    return total / math.prod(shapes[-1][:2])
+
+
+def _of_output(layer: Any, _: tuple[int, ...], after: tuple[int, ...]) -> int:
+    """Every weight once for each position that comes out."""
+    return math.prod(layer.kernel.shape) * math.prod(after[:-1])
+
+
+def _of_input(layer: Any, before: tuple[int, ...], _: tuple[int, ...]) -> int:
+    """Every weight once for each position that goes in, whatever the stride."""
+    return math.prod(layer.kernel.shape) * math.prod(before[:-1])
+
+
+def _of_separable(layer: Any, _: tuple[int, ...], after: tuple[int, ...]) -> int:
+    kernels = (layer.depthwise_kernel, layer.pointwise_kernel)
+    return sum(math.prod(kernel.shape) for kernel in kernels) * math.prod(after[:-1])
+
+
+_COUNTS = {
+    "Conv2D": _of_output,
+    "Conv2DTranspose": _of_input,
+    "Dense": _of_output,
+    "DepthwiseConv2D": _of_output,
+    "SeparableConv2D": _of_separable,
+}

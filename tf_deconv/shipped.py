@@ -1,0 +1,153 @@
+"""Models that come with tf_deconv: a name on the command line or in Python to a model's folder.
+
+A path wins: a name is looked up only where no file or folder of that name lies. A wheel holds the
+folders in `tf_deconv/shipped_models/` (setup.py), a checkout in `saved_models/`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+import re
+
+from tf_deconv.config import UserError, nearest
+
+# Folders that hold NAME/, with ":" between them; they are looked in first.
+VARIABLE = "TF_DECONV_MODELS"
+WHEEL_FOLDER = "shipped_models"
+MANIFEST_FILE = "manifest.json"
+EXPECTED = "expected a run folder, a .keras file, a SavedModel folder or a .tflite file"
+REMEDY = "install tf-deconv again or take the folder whole from where it came; or export again"
+
+_PACKAGE = pathlib.Path(__file__).parent
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+
+
+@dataclasses.dataclass(frozen=True)
+class Shipped:
+    """A model that comes with tf_deconv.
+
+    Attributes:
+      summary: One line for `--help`.
+      in_colour: Of a grey one, the name of the model that keeps colours.
+    """
+
+    summary: str
+    in_colour: str | None = None
+
+
+MODELS = {
+    "denoise-grey": Shipped("takes noise off a grey picture", "denoise-color"),
+    "denoise-color": Shipped("takes noise off a colour picture"),
+    "denoise-color-small": Shipped("takes noise off a colour picture; smaller and faster"),
+    "super-resolve-x2": Shipped("makes a picture twice as wide and as high"),
+    "super-resolve-x4": Shipped("makes a picture four times as wide and as high"),
+    "deblock": Shipped("takes the blocks and rings of JPEG compression off a picture"),
+}
+
+# Other things that people type.
+ALIASES = {
+    "denoise": "denoise-color",
+    "denoise-colour": "denoise-color",
+    "denoise-colour-small": "denoise-color-small",
+    "denoise-gray": "denoise-grey",
+    "denoise-small": "denoise-color-small",
+    "dejpeg": "deblock",
+    "super-resolution": "super-resolve-x2",
+    "super-resolve": "super-resolve-x2",
+    "upscale": "super-resolve-x2",
+}
+
+
+def canonical(name: str) -> str:
+    """Returns the name in `MODELS` that a name or alias means; case and "_" do not count.
+
+    Raises:
+      UserError: if there is none; it lists them.
+    """
+    plain = name.lower().replace("_", "-")
+    plain = ALIASES.get(plain, plain)
+    if plain not in MODELS:
+        raise UserError(
+            f"{name!r} does not exist{nearest(plain, [*MODELS, *ALIASES])}: {EXPECTED}; or the name"
+            f" of a shipped model: {', '.join(MODELS)}"
+        )
+    return plain
+
+
+def places() -> list[pathlib.Path]:
+    """Returns the folders that models are looked for in, the first one first."""
+    given = os.environ.get(VARIABLE, "").split(os.pathsep)
+    return [
+        *(pathlib.Path(folder).expanduser() for folder in given if folder),
+        _PACKAGE / WHEEL_FOLDER,
+        _PACKAGE.parent / "saved_models",
+    ]
+
+
+def find(name: str) -> pathlib.Path:
+    """Finds a shipped model.
+
+    Args:
+      name: Key of `MODELS` or of `ALIASES`.
+    Returns:
+      The model's folder, as `export` leaves it.
+    Raises:
+      UserError: if there is no model of that name, it is not on this machine, or its manifest is
+        missing or damaged.
+    """
+    name = canonical(name)
+    folder = available().get(name)
+    if folder is None:
+        looked = ", ".join(repr(str(place)) for place in places())
+        raise UserError(
+            f"shipped model {name!r} is not on this machine: expected a folder {name}/ in one of"
+            f" {looked}; {VARIABLE} names others"
+        )
+    try:
+        manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+        [entry["file"] for entry in manifest["files"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{str(folder / MANIFEST_FILE)!r} is missing or damaged: {REMEDY}"
+        ) from error
+    return folder
+
+
+def available() -> dict[str, pathlib.Path]:
+    """Returns the shipped models that are on this machine: name to folder."""
+    found = {}
+    for name in MODELS:
+        for place in places():
+            if (place / name).is_dir():
+                found[name] = place / name
+                break
+    return found
+
+
+def is_name(text: str | os.PathLike[str]) -> bool:
+    """Returns whether a text is to be looked up: it could be a name, and nothing lies there."""
+    text = os.fspath(text)
+    return _NAME.fullmatch(text) is not None and not os.path.lexists(text)
+
+
+def resolve(model: str | os.PathLike[str]) -> pathlib.Path:
+    """Returns the path of a model that was given as a path or as a name.
+
+    Raises:
+      UserError: as `find`, if it is no path and looks like a name.
+    """
+    return find(os.fspath(model)) if is_name(model) else pathlib.Path(model)
+
+
+def notes(model: str | os.PathLike[str]) -> list[str]:
+    """Returns what a command says about the model that was asked for, one line each."""
+    text = os.fspath(model)
+    if is_name(text):
+        name = canonical(text)
+        return [f"model {text} -> {name}"] if name != text else []
+    if text in MODELS or text in ALIASES:
+        return [f"model {text}: the file or folder of that name here, not the shipped model"]
+    return []
