@@ -8,7 +8,8 @@ from PIL import Image
 
 from tf_deconv import benchmarking, cli
 from tf_deconv.benchmarking import Row
-from tf_deconv.config import BenchmarkConfig, UserError
+from tf_deconv.config import BenchmarkConfig
+from tf_deconv.options import UserError
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,9 @@
 import pytest
 
 from tf_deconv.checks import check_train_config
-from tf_deconv.config import TrainConfig, UserError
+from tf_deconv.config import TrainConfig
 from tf_deconv.networks import NETWORKS
+from tf_deconv.options import UserError
 from tf_deconv.tasks import TASKS
 
 

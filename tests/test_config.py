@@ -9,9 +9,10 @@ import stat
 
 import pytest
 
-from tf_deconv import config, files
-from tf_deconv.config import ExportConfig, TrainConfig, UserError, read_config, validate
+from tf_deconv import files
+from tf_deconv.config import ExportConfig, TrainConfig
 from tf_deconv.networks import NETWORKS
+from tf_deconv.options import UserError, nearest, read_config, reason, to_json, validate
 from tf_deconv.tasks import TASKS
 
 CHOICES = {"task": TASKS, "network": NETWORKS}
@@ -113,8 +114,8 @@ def test_every_option_has_help():
 
 
 def test_nearest_is_silent_when_nothing_is_near():
-    assert config.nearest("old_photo", TASKS) == " (did you mean 'old-photo'?)"
-    assert config.nearest("xyz", TASKS) == ""
+    assert nearest("old_photo", TASKS) == " (did you mean 'old-photo'?)"
+    assert nearest("xyz", TASKS) == ""
 
 
 # --- read_config.
@@ -135,7 +136,7 @@ def test_a_config_is_read_and_dashes_are_taken_as_underscores(tmp_path):
 
 @pytest.mark.parametrize("written", [TrainConfig(epochs=3, loss="l1"), ExportConfig(name="a")])
 def test_a_config_survives_its_file(tmp_path, written):
-    path = write_text(tmp_path, json.dumps(config.to_json(written)))
+    path = write_text(tmp_path, json.dumps(to_json(written)))
     assert type(written)(**read_config(path, type(written))) == written
 
 
@@ -192,7 +193,7 @@ def test_a_config_with_not_a_number_is_refused_when_validated(tmp_path):
     ],
 )
 def test_a_reason_is_one_line(error, text):
-    assert config.reason(error) == text
+    assert reason(error) == text
 
 
 # --- files.

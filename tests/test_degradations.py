@@ -8,7 +8,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tf_deconv import degradations, images, metrics
-from tf_deconv.config import UserError
+from tf_deconv.options import UserError
 from tf_deconv.tasks import OPERATORS, TASKS, Step, Task, find_task, parse_chain
 
 every_task = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)

@@ -3,7 +3,7 @@
 import pytest
 
 from tf_deconv import cli, devices
-from tf_deconv.config import UserError
+from tf_deconv.options import UserError
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from tf_deconv import cli, evaluating, flatbuffer, images, metrics, scoreboard
-from tf_deconv.config import EvaluateConfig, UserError
+from tf_deconv.config import EvaluateConfig
 from tf_deconv.inference import Artifact, Restorer
+from tf_deconv.options import UserError
 from tf_deconv.picture_store import PictureStore
 from tf_deconv.tasks import TASKS, find_task
 

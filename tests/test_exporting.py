@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from tf_deconv import cli, flatbuffer, runs
-from tf_deconv.config import ExportConfig, UserError
+from tf_deconv.config import ExportConfig
 from tf_deconv.exporting import pipeline, publish, quantize, tflite, verify
+from tf_deconv.options import UserError
 from tf_deconv.variants import VARIANTS, Variant
 
 

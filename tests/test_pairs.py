@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from tf_deconv import data
-from tf_deconv.config import UserError
+from tf_deconv.options import UserError
 from tf_deconv.sources import load_source
 from tf_deconv.tasks import TASKS
 

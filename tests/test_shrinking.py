@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from tf_deconv import sources
-from tf_deconv.config import UserError
+from tf_deconv.options import UserError
 from tf_deconv.picture_store import PictureStore
 from tf_deconv.shrinking import COPIES, parse_shrink, shrink
 

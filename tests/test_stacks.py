@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from tf_deconv import images, stacks
-from tf_deconv.config import UserError
+from tf_deconv.options import UserError
 from tf_deconv.sources import load_source
 
 COUNT, HEIGHT, WIDTH = 20, 7, 9

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tf_deconv import images
-from tf_deconv.config import UserError
 from tf_deconv.inference import Artifact, Restorer
+from tf_deconv.options import UserError
 from tf_deconv.padding import mirrored, pad_array, pad_tensor
 
 SIDES = st.integers(1, 33)

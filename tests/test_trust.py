@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tf_deconv import callbacks, runs
-from tf_deconv.config import UserError
+from tf_deconv.options import UserError
 
 OPTIONS = ["--epochs", "5", "--steps-per-epoch", "20", "--batch-size", "8", "--seed", "5"]
 

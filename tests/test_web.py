@@ -19,8 +19,8 @@ import pytest
 from PIL import Image
 
 from tf_deconv import artifacts, images, inference
-from tf_deconv.config import UserError
 from tf_deconv.exporting import web
+from tf_deconv.options import UserError
 
 BROWSER, DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
 TIMES = "\N{MULTIPLICATION SIGN}"

@@ -19,7 +19,7 @@ _PUBLIC = {
     "RestoreConfig": "tf_deconv.config",
     "Restorer": "tf_deconv.inference",
     "TrainConfig": "tf_deconv.config",
-    "UserError": "tf_deconv.config",
+    "UserError": "tf_deconv.options",
     "NETWORKS": "tf_deconv.networks",
     "TASKS": "tf_deconv.tasks",
     "build_article": "tf_deconv.networks.article",

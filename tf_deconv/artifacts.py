@@ -17,10 +17,11 @@ import numpy as np
 import tensorflow as tf
 
 from tf_deconv import files, flatbuffer, inference, receptive_field, runs, shipped
-from tf_deconv.config import RestoreConfig, UserError, reason, validate
+from tf_deconv.config import RestoreConfig
 from tf_deconv.devices import choose_device
 from tf_deconv.files import silent_stderr
 from tf_deconv.inference import Artifact, Restorer
+from tf_deconv.options import UserError, reason, validate
 
 
 def load(

@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 
 from tf_deconv import data, files, metrics, plots, sources
-from tf_deconv.config import BUNDLED, BenchmarkConfig, UserError, reason, validate
+from tf_deconv.config import BUNDLED, BenchmarkConfig
 from tf_deconv.exporting import publish, tflite, verify
 from tf_deconv.inference import fit_channels
+from tf_deconv.options import UserError, reason, validate
 from tf_deconv.tasks import TASKS, find_task
 
 # What each runtime is imported as; those that are missing are left out and named.

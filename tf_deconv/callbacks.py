@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_deconv import files, images, plots, progress, runs
-from tf_deconv.config import UserError, reason
+from tf_deconv.options import UserError, reason
 
 CHECKPOINTS_KEPT = 2
 # Where epochs are shorter than this many drawings of the learning curve, some go without one.

@@ -6,16 +6,9 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from tf_deconv.config import (
-    BUNDLED,
-    BenchmarkConfig,
-    ExportConfig,
-    TrainConfig,
-    UserError,
-    nearest,
-    validate,
-)
+from tf_deconv.config import BUNDLED, BenchmarkConfig, ExportConfig, TrainConfig
 from tf_deconv.networks import NETWORKS, Network, parse_levels
+from tf_deconv.options import UserError, nearest, validate
 from tf_deconv.published import PROTOCOLS
 from tf_deconv.shrinking import parse_shrink
 from tf_deconv.tasks import TASKS, Task, parse_chain

@@ -21,13 +21,10 @@ from tf_deconv.config import (
     ExportConfig,
     RestoreConfig,
     TrainConfig,
-    UserError,
-    read_config,
-    reason,
-    validate,
 )
 from tf_deconv.files import json_text, silent_stderr
 from tf_deconv.networks import NETWORKS
+from tf_deconv.options import UserError, read_config, reason, validate
 from tf_deconv.published import PROTOCOLS
 from tf_deconv.tasks import OPERATORS, TASKS, parse_chain
 from tf_deconv.variants import PROFILES, VARIANTS

@@ -1,64 +1,16 @@
-"""Options of every command, as frozen dataclasses: the bottom of the house, without TensorFlow.
+"""Options of every command, as frozen dataclasses, without TensorFlow.
 
-One field is one option: its metadata gives the command line's help, the type that `--config` JSON
-must have and the check. `validate` reports every bad field in one message, each with what was
-received, what is expected and, for a name, the nearest one that exists.
+One field is one option, on the command line and in `--config` JSON: see `options`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import json
-import math
-import pathlib
-from collections.abc import Collection, Mapping
-from typing import Any, TypeVar
+
+from tf_deconv.options import option
 
 BUNDLED = "bundled"
 _MODEL = "run folder, .keras file, SavedModel folder, .tflite file or name of a shipped model"
-
-
-class UserError(Exception):
-    """A mistake that the user can mend: printed as one line, exit code 2, no traceback."""
-
-
-def option(
-    default: Any,
-    help: str,
-    *,
-    minimum: float | None = None,
-    maximum: float | None = None,
-    above: float | None = None,
-    choices: Collection[str] = (),
-    type: type | None = None,
-    words: str | None = None,
-) -> Any:
-    """Declares one option.
-
-    Args:
-      default: Its value when it is not given; None makes it optional.
-      help: One line for `--help`, with the unit.
-      minimum: Smallest value allowed.
-      maximum: Largest value allowed.
-      above: Bound that the value must exceed.
-      choices: Names allowed; empty where `validate` receives them.
-      type: int, float, str or bool; the type of `default` when left out.
-      words: Of a text of several words, which the command line takes one by one: the form of each.
-    Returns:
-      A dataclass field.
-    """
-    kind = type or default.__class__
-    metadata = dict(
-        help=help,
-        minimum=minimum,
-        maximum=maximum,
-        above=above,
-        choices=tuple(choices),
-        type=kind,
-        words=words,
-    )
-    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,6 +171,9 @@ class ExportConfig:
         " left out",
         type=str,
     )
+    license: str | None = option(
+        None, "licence of the weights, for manifest and model card", type=str
+    )
     onnx: bool = option(False, "also write an ONNX file; needs pip install 'tf-deconv[onnx]'")
     max_pixels: int = option(
         2**24, "largest picture that serve_bytes decodes, in pixels", minimum=1, maximum=2**30
@@ -337,110 +292,3 @@ class BenchmarkConfig:
         "benchmark",
         "folder that receives benchmark.json, .md and .png, or protocol.json and .md",
     )
-
-
-Config = TypeVar(
-    "Config", TrainConfig, ExportConfig, RestoreConfig, EvaluateConfig, BenchmarkConfig
-)
-
-
-def nearest(received: str, choices: Collection[str]) -> str:
-    """Returns " (did you mean 'x'?)" for the nearest choice, or "" when none is near."""
-    matches = difflib.get_close_matches(received, list(choices), n=1, cutoff=0.5)
-    return f" (did you mean {matches[0]!r}?)" if matches else ""
-
-
-def validate(config: Config, choices: Mapping[str, Collection[str]] | None = None) -> Config:
-    """Checks every field and returns the config with each value in its declared type.
-
-    Args:
-      config: The options.
-      choices: Names allowed for fields whose table lives further up, such as `task`.
-    Returns:
-      The same config; integers given for float options have become floats.
-    Raises:
-      UserError: with all faults in one line.
-    """
-    faults, values = [], {}
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        names = (choices or {}).get(field.name, field.metadata["choices"])
-        try:
-            values[field.name] = _check(field, value, names)
-        except ValueError as error:
-            faults.append(str(error))
-    if faults:
-        raise UserError("; ".join(faults))
-    return type(config)(**values)
-
-
-def _check(field: dataclasses.Field, value: Any, choices: Collection[str]) -> Any:
-    meta, received = field.metadata, f"{field.name}={value!r}"
-    kind = meta["type"]
-    if value is None:
-        if field.default is None:
-            return None
-        raise ValueError(f"{received}: expected {_WORDS[kind]}")
-    if kind is float and type(value) is int and abs(value) <= 2**53:
-        value = float(value)
-    if type(value) is not kind:
-        raise ValueError(f"{received}: expected {_WORDS[kind]}")
-    if choices and value not in choices:
-        hint = nearest(value, choices)
-        raise ValueError(f"{received}{hint}: expected one of {', '.join(sorted(choices))}")
-    if kind is str and (not value or "\0" in value):
-        raise ValueError(f"{received}: expected a name or path that is not empty")
-    if kind in (int, float):
-        if kind is float and not math.isfinite(value):
-            raise ValueError(f"{received}: expected a finite number")
-        if meta["minimum"] is not None and value < meta["minimum"]:
-            raise ValueError(f"{received}: expected at least {meta['minimum']}")
-        if meta["above"] is not None and value <= meta["above"]:
-            raise ValueError(f"{received}: expected more than {meta['above']:g}")
-        if meta["maximum"] is not None and value > meta["maximum"]:
-            raise ValueError(f"{received}: expected at most {meta['maximum']}")
-    return value
-
-
-_WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-
-
-def read_config(path: str | pathlib.Path, cls: type[Config]) -> dict[str, Any]:
-    """Reads options from a JSON object.
-
-    Args:
-      path: A JSON file; keys are field names (dashes are taken as underscores).
-      cls: The dataclass whose fields are allowed.
-    Returns:
-      A dict from field name to value, not validated yet.
-    Raises:
-      UserError: if the file cannot be read, is no JSON object or has an unknown key.
-    """
-    try:
-        values = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"config {str(path)!r} cannot be read: {reason(error)}") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"config {str(path)!r} is no JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise UserError(
-            f"config {str(path)!r} holds a {type(values).__name__}: expected a JSON object such as"
-            ' {"epochs": 20}'
-        )
-    values = {key.replace("-", "_"): value for key, value in values.items()}
-    names = [field.name for field in dataclasses.fields(cls)]
-    unknown = [f"{key!r}{nearest(key, names)}" for key in values if key not in names]
-    if unknown:
-        raise UserError(f"config {str(path)!r} has unknown options: {', '.join(unknown)}")
-    return values
-
-
-def to_json(config: Config) -> dict[str, Any]:
-    """Returns the config as a dict that JSON can hold."""
-    return dataclasses.asdict(config)
-
-
-def reason(error: BaseException) -> str:
-    """Returns an error's message on one line, without the path that OSError repeats."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(text.split()) or type(error).__name__

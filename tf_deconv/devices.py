@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 
-from tf_deconv.config import UserError
+from tf_deconv.options import UserError
 
 
 @dataclasses.dataclass(frozen=True)

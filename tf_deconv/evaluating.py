@@ -30,9 +30,10 @@ from tf_deconv import (
     sources,
 )
 from tf_deconv.artifacts import describe, find_artifact, open_artifact
-from tf_deconv.config import BUNDLED, EvaluateConfig, UserError, reason, validate
+from tf_deconv.config import BUNDLED, EvaluateConfig
 from tf_deconv.devices import choose_device
 from tf_deconv.inference import Artifact, Restorer
+from tf_deconv.options import UserError, reason, validate
 from tf_deconv.picture_store import PictureStore
 from tf_deconv.progress import Bar
 from tf_deconv.scoreboard import Extremes, Table

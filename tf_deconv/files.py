@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-from tf_deconv.config import UserError, reason
+from tf_deconv.options import UserError, reason
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_deconv import images, tiling
-from tf_deconv.config import UserError
+from tf_deconv.options import UserError
 from tf_deconv.padding import pad_array
 from tf_deconv.tiling import Box
 

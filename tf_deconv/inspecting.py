@@ -15,10 +15,10 @@ import pathlib
 from typing import Any
 
 from tf_deconv import artifacts, complexity, flatbuffer, runs, shipped
-from tf_deconv.config import UserError, reason
 from tf_deconv.devices import choose_device
 from tf_deconv.exporting import publish
 from tf_deconv.inference import Artifact
+from tf_deconv.options import UserError, reason
 from tf_deconv.tasks import TASKS
 
 CHANNELS = {1: "grey", 3: "colour", 4: "colour, and a mask that is 1 where a pixel is known"}

@@ -11,7 +11,7 @@ import pathlib
 import numpy as np
 
 from tf_deconv import images, picture_files
-from tf_deconv.config import UserError
+from tf_deconv.options import UserError
 from tf_deconv.picture_files import PictureFile
 from tf_deconv.picture_store import CHANNELS, content_hash
 

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from tf_deconv import images
-from tf_deconv.config import reason
+from tf_deconv.options import reason
 from tf_deconv.picture_store import CHANNELS, StoreWriter, content_hash
 
 # Small pictures go to a thread together, and tiny ones all to one: they decode faster than threads

@@ -22,7 +22,7 @@ import numpy as np
 from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
 from tf_deconv import files, images
-from tf_deconv.config import reason
+from tf_deconv.options import reason
 from tf_deconv.picture_files import without_pillow_limit
 
 # What undoes each orientation of the EXIF standard, as views: see `images._TURNS`.

@@ -30,9 +30,10 @@ from tf_deconv import (
 )
 from tf_deconv.artifacts import describe, find_artifact, open_artifact
 from tf_deconv.checks import check_benchmark_config
-from tf_deconv.config import BenchmarkConfig, UserError, reason
+from tf_deconv.config import BenchmarkConfig
 from tf_deconv.devices import choose_device
 from tf_deconv.inference import Artifact, Restorer
+from tf_deconv.options import UserError, reason
 from tf_deconv.picture_store import PictureStore
 from tf_deconv.progress import Bar
 from tf_deconv.protocol_cases import Case, is_grey, make_case

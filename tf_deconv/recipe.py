@@ -9,11 +9,12 @@ import keras
 import numpy as np
 
 from tf_deconv import losses, transfer
-from tf_deconv.config import TrainConfig, UserError
+from tf_deconv.config import TrainConfig
 from tf_deconv.devices import Device
 from tf_deconv.muon import Muon
 from tf_deconv.networks import NETWORKS, parse_levels
 from tf_deconv.networks.known import keep_known
+from tf_deconv.options import UserError
 from tf_deconv.tasks import Task
 
 # Share of the steps in which the rate rises from 0 to its peak, where the optimizer is Muon.
@@ -104,7 +105,10 @@ def begin_with(model: keras.Model, source: keras.Model) -> list[str]:
     """Copies what fits of a trained network; returns lines for the user."""
     left = transfer.copy_weights(source, model)
     if len(left) == len(model.weights):
-        raise UserError("the model given as init has no layer of this network: leave init out")
+        raise UserError(
+            "the model given as init has no layer of this network's names and shapes: expected one of the"
+            " same network and size"
+        )
     count = len(model.weights)
     line = f"init: {count - len(left)} of {count} weights copied"
     return [f"{line}; these begin anew: {', '.join(left)}" if left else line]

@@ -14,9 +14,10 @@ from PIL import Image
 
 from tf_deconv import files, images, picture_io, shipped
 from tf_deconv.artifacts import describe, find_artifact, open_artifact
-from tf_deconv.config import RestoreConfig, UserError, reason, validate
+from tf_deconv.config import RestoreConfig
 from tf_deconv.devices import choose_device
 from tf_deconv.inference import Artifact, Restorer
+from tf_deconv.options import UserError, reason, validate
 from tf_deconv.picture_files import printable
 from tf_deconv.progress import Bar
 from tf_deconv.tasks import TASKS

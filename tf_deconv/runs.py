@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from tf_deconv import files
-from tf_deconv.config import UserError, reason
+from tf_deconv.options import UserError, reason
 
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.json"
@@ -122,6 +122,15 @@ def read_description(path: pathlib.Path) -> dict[str, Any]:
     except (KeyError, ValueError, OSError, zipfile.BadZipFile):
         return {}
     return known if isinstance(known, dict) else {}
+
+
+def training_s(path: pathlib.Path) -> float | None:
+    """Returns how many seconds the run of a model file took; None where nothing tells."""
+    try:
+        scores = json.loads((path.parent / METRICS_FILE).read_text(encoding="utf-8"))
+        return float(scores["duration_s"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 @dataclasses.dataclass(frozen=True)

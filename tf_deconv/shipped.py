@@ -12,7 +12,7 @@ import os
 import pathlib
 import re
 
-from tf_deconv.config import UserError, nearest
+from tf_deconv.options import UserError, nearest
 
 # Folders that hold NAME/, with ":" between them; they are looked in first.
 VARIABLE = "TF_DECONV_MODELS"

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from tf_deconv.config import UserError
+from tf_deconv.options import UserError
 from tf_deconv.picture_store import CHANNELS, PictureStore, StoreWriter, memory_budget
 
 # Copies that take a picture's place in training, each with a factor of its own.

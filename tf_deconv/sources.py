@@ -11,7 +11,8 @@ import pathlib
 from collections.abc import Callable
 
 from tf_deconv import images, keras_datasets, pairs, picture_files, shrinking, stacks
-from tf_deconv.config import BUNDLED, UserError, reason
+from tf_deconv.config import BUNDLED
+from tf_deconv.options import UserError, reason
 from tf_deconv.picture_store import (
     CHANNELS,
     PictureStore,

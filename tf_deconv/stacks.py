@@ -25,7 +25,7 @@ from typing import BinaryIO
 import numpy as np
 
 from tf_deconv import images
-from tf_deconv.config import UserError, reason
+from tf_deconv.options import UserError, reason
 from tf_deconv.picture_files import printable
 from tf_deconv.picture_store import CHANNELS, StoreWriter
 

@@ -28,9 +28,10 @@ from tf_deconv import (
     runs,
 )
 from tf_deconv.checks import check_train_config
-from tf_deconv.config import TrainConfig, UserError, read_config, to_json
+from tf_deconv.config import TrainConfig
 from tf_deconv.devices import Device, choose_device
 from tf_deconv.networks import NETWORKS, reparameterized
+from tf_deconv.options import UserError, read_config, to_json
 from tf_deconv.sources import PictureStore, Source, load_source
 from tf_deconv.tasks import Task, find_task
 
@@ -314,7 +315,13 @@ def _describe(
     """What travels inside `model.keras` and into the export's manifest."""
     # The name of the folder, not its path: this is published.
     targets = config.targets and pathlib.Path(config.targets).name
-    init = config.init and pathlib.Path(config.init).name
+    init, began_with = None, None
+    if config.init is not None:
+        init = pathlib.Path(config.init).name
+        known = runs.read_description(runs.find_model(config.init))
+        kept = ("training", "device", "data_sha256", "began_with")
+        began_with = {key: known[key] for key in kept if known.get(key)}
+        began_with["training_s"] = runs.training_s(runs.find_model(config.init))
     public = dict(data=pathlib.Path(config.data).name, targets=targets, init=init)
     public |= dict(run_dir=None, resume=False)
     options = to_json(dataclasses.replace(config, **public))
@@ -325,6 +332,7 @@ def _describe(
         "scale": task.scale,
         "training": options,
         "data_sha256": source.training.sha256(),
+        "began_with": began_with,
         "device": str(device),
         "versions": {
             "tf_deconv": __version__,

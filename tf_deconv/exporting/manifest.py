@@ -11,7 +11,8 @@ from tf_deconv.tasks import TASKS
 
 FORMAT_VERSION = 1
 # The weights belong to whoever trained them.
-LICENSE = "of the weights: whoever trained them decides; of the software: MIT"
+LICENSE = "of the weights: {weights}; of the software: MIT"
+UNDECIDED = "whoever trained them decides"
 
 
 def make_manifest(
@@ -19,8 +20,11 @@ def make_manifest(
     version: int,
     description: dict[str, Any],
     contract: dict[str, Any],
+    *,
     reports: list[tuple[Report, dict[str, str]]],
     graph_tensors: dict[str, Any] | None,
+    license: str | None = None,
+    training_s: float | None = None,
 ) -> dict[str, Any]:
     """Describes an export.
 
@@ -31,6 +35,8 @@ def make_manifest(
       contract: Channels, divisor, scale and sizes.
       reports: Each published file's report with the SHA-256 of its parts, path to digest.
       graph_tensors: Names inside the SavedModel, for C clients; None without a SavedModel.
+      license: Of the weights; None where nobody said.
+      training_s: How long the last stage of training took; None where that is not known.
     Returns:
       A dict that JSON can hold.
     """
@@ -43,9 +49,13 @@ def make_manifest(
         "value_range": [0.0, 1.0],
         **contract,
         "training": description.get("training"),
+        "training_s": training_s,
+        "trained_on": description.get("device"),
+        # What training began with, where that was not chance: the same facts of that run.
+        "began_with": description.get("began_with"),
         "data_sha256": description.get("data_sha256"),
         "versions": description.get("versions"),
-        "license": LICENSE,
+        "license": LICENSE.format(weights=license or UNDECIDED),
         "graph_tensors": graph_tensors,
         "files": [_entry(report, digests) for report, digests in reports],
     }
@@ -154,12 +164,6 @@ def make_card(manifest: dict[str, Any], lines: list[str], has_picture: bool) -> 
     task = TASKS.get(manifest["task"] or "")
     name, sizes = manifest["name"], manifest["tflite_sizes"]
     size_list = ", ".join(f"`restore_{height}x{width}`" for height, width in sizes)
-    training = manifest["training"] or {}
-    options = " ".join(
-        f"--{key.replace('_', '-')} {shlex.quote(str(value))}"
-        for key, value in training.items()
-        if value is not None and key not in ("run_dir", "resume")
-    )
     picture = "![input, output and target, held out](preview.png)\n\n" if has_picture else ""
     height, width = sizes[-1]
     channels_in, channels_out = manifest["channels_in"], manifest["channels_out"]
@@ -172,18 +176,8 @@ def make_card(manifest: dict[str, Any], lines: list[str], has_picture: bool) -> 
   `image_bytes`, PNG or JPEG files, and gives `restored_bytes`, PNG files; `serve_jpeg` gives JPEG.
   `serving/` holds a configuration for TensorFlow Serving.
 """
-    if training:
-        origin = f"""
-## Training
-
-Network `{manifest["network"]}`, task `{manifest["task"]}`:
-
-```
-python train.py {options}
-```
-
-Training data SHA-256 (sizes and pixels): `{manifest["data_sha256"]}`.
-"""
+    if manifest["training"]:
+        origin = _origin(manifest)
     return f"""# {name}
 
 {task.summary[0].upper() + task.summary[1:] if task else "A Keras model of pictures"}.
@@ -208,4 +202,42 @@ ms" the time of one {width}x{height} picture on one thread of the machine that e
   (`int8-full`: int8, with scale and zero point on the tensors). Each file describes itself in its
   metadata entry `tf_deconv.json`.
 - `manifest.json` has all of this for programs, with checksums.
+- Licence {manifest["license"]}.
 {origin}"""
+
+
+def _origin(manifest: dict[str, Any]) -> str:
+    """Tells how the weights were made: each run in turn, the first one first."""
+    stages, stage = [], manifest
+    while stage:
+        stages.insert(0, stage)
+        stage = stage.get("began_with")
+    commands = "\n".join(f"python train.py {_command(stage['training'])}" for stage in stages)
+    times = [stage.get("training_s") for stage in stages]
+    duration = ""
+    if all(times):
+        shown = " + ".join(f"{seconds / 60:.0f}" for seconds in times)
+        duration = f"It took {shown} minutes on {manifest['trained_on']}.\n"
+    return f"""
+## Training
+
+Network `{manifest["network"]}`, task `{manifest["task"]}`:
+
+```
+{commands}
+```
+
+{duration}Training data SHA-256 (sizes and pixels): `{manifest["data_sha256"]}`.
+"""
+
+
+def _command(training: dict[str, Any]) -> str:
+    words = []
+    for key, value in training.items():
+        if value in (None, False) or key in ("run_dir", "resume"):
+            continue
+        words.append(f"--{key.replace('_', '-')}")
+        if value is not True:
+            # A chain of operators is several words; each of the others is one.
+            words.append(value if key == "degrade" else shlex.quote(str(value)))
+    return " ".join(words)

@@ -10,8 +10,8 @@ import keras
 import tensorflow as tf
 
 from tf_deconv import files
-from tf_deconv.config import UserError
 from tf_deconv.exporting.saved_model import restore_tensor
+from tf_deconv.options import UserError
 
 
 class _AnySize(keras.Model):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import pathlib
 import shutil
@@ -16,7 +17,7 @@ import numpy as np
 from tf_deconv import complexity, data, files, flatbuffer, images, inference, runs, sources
 from tf_deconv.artifacts import to_float32
 from tf_deconv.checks import check_export_config
-from tf_deconv.config import BUNDLED, ExportConfig, UserError
+from tf_deconv.config import BUNDLED, ExportConfig
 from tf_deconv.devices import choose_device
 from tf_deconv.exporting import manifest as manifests
 from tf_deconv.exporting import (
@@ -31,6 +32,7 @@ from tf_deconv.exporting import (
     web,
 )
 from tf_deconv.exporting.verify import Reference, Report
+from tf_deconv.options import UserError
 from tf_deconv.tasks import TASKS, find_task
 from tf_deconv.variants import PROFILES, STATIC, VARIANTS, parse_sizes, parse_variants
 
@@ -229,8 +231,17 @@ def _complete(
     if has_saved_model:
         graph_tensors = saved_model.graph_tensors(folder)
         serving.write_configs(staging / publish.SERVING_FOLDER, name)
-    about = (name, version if has_saved_model else 0, description, contract)
-    manifest = manifests.make_manifest(*about, [(item, {}) for item in good], graph_tensors)
+    describe = functools.partial(
+        manifests.make_manifest,
+        name,
+        version if has_saved_model else 0,
+        description,
+        contract,
+        graph_tensors=graph_tensors,
+        license=config.license,
+        training_s=runs.training_s(path),
+    )
+    manifest = describe(reports=[(item, {}) for item in good])
     for item in good:
         if item.file.endswith(".tflite"):
             # After the check, whose figures it tells; the network is not touched.
@@ -239,7 +250,7 @@ def _complete(
             (staging / item.file).write_bytes(flatbuffer.write_metadata(content, facts))
             item.size_bytes = (staging / item.file).stat().st_size
     checked = [(item, publish.checksums(staging / item.file, staging)) for item in good]
-    manifest = manifests.make_manifest(*about, checked, graph_tensors)
+    manifest = describe(reports=checked)
     card = manifests.make_card(manifest, manifests.table(good, timed), preview.is_file())
     (staging / publish.CARD_FILE).write_text(card, encoding="utf-8")
     files.write_json(staging / publish.MANIFEST_FILE, manifest)

@@ -12,7 +12,7 @@ import re
 import shutil
 
 from tf_deconv import files
-from tf_deconv.config import UserError
+from tf_deconv.options import UserError
 
 TFLITE_FOLDER, ONNX_FOLDER, SERVING_FOLDER = "tflite", "onnx", "serving"
 FILE_FOLDERS = {TFLITE_FOLDER, ONNX_FOLDER, SERVING_FOLDER}

@@ -15,9 +15,9 @@ import numpy as np
 import tensorflow as tf
 
 from tf_deconv import files, flatbuffer
-from tf_deconv.config import UserError
 from tf_deconv.exporting import phases, quantize
 from tf_deconv.exporting.saved_model import restore_tensor
+from tf_deconv.options import UserError
 from tf_deconv.variants import STATIC, VARIANTS
 
 CALIBRATION_CASES = 64

@@ -15,7 +15,7 @@ import tempfile
 from typing import Any
 
 from tf_deconv import files
-from tf_deconv.config import UserError, reason
+from tf_deconv.options import UserError, reason
 from tf_deconv.tasks import TASKS
 
 PAGE = pathlib.Path(__file__).parent / "webpage"
