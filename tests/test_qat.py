@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from tf_deconv.exporting import qat
+from tf_deconv import flatbuffer
+from tf_deconv.exporting import qat, quantize, tflite
 from tf_deconv.networks.article import build_article
 from tf_deconv.networks.unet import build_unet
 
@@ -48,6 +49,34 @@ def test_the_copy_rounds_and_is_otherwise_the_network(build, divisor, calibratio
     error = np.sqrt(np.mean((exact - rounded) ** 2))
     # Not equal, and within a twentieth of what there is, for random weights that make it grow.
     assert 0 < error < 0.05 * exact.std()
+
+
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [
+        (lambda: build_unet(size="base"), {"head", "tail_deconv"}),
+        (lambda: build_unet(size="tiny"), set()),  # A seventeenth of its work each.
+        (lambda: build_unet(size="small"), {"head", "tail"}),
+    ],
+    ids=["base", "tiny", "small"],
+)
+def test_the_same_convolutions_stay_in_float_as_in_the_file(build, expected, rng):
+    model = randomised(build())
+    names = {name for name in qat.float_layers(model) if not name.endswith(("add", "skip"))}
+    assert names - {"restored"} == expected
+    pictures = rng.random((1, 32, 32, model.input_shape[-1]), np.float32)
+    content = tflite.convert(
+        model, ["float32"], [(32, 32)], pictures, divisor=4, scale=1, phased=False
+    )["float32"]
+    in_file = flatbuffer.picture_operators(
+        content, quantize.PICTURE_CHANNELS, quantize.PICTURE_SHARE
+    )
+    assert len(in_file) == len(expected)
+    assert all(any(name in found for found in in_file) for name in expected)
+
+
+def test_a_network_without_sums_is_rounded_throughout():
+    assert qat.float_layers(build_article()) == set()
 
 
 def test_fine_tuning_leaves_a_network_that_bears_rounding_better(calibration):

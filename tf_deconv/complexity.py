@@ -17,7 +17,13 @@ _UNCOUNTED = ("BatchNormalization", "GroupNormalization", "LayerNormalization", 
 
 
 def multiply_adds_per_pixel(model: Any) -> float | None:
-    """Counts a Keras model's multiply-adds, divided by the pixels of its output.
+    """Counts a Keras model's multiply-adds for each pixel of its output; see the next function."""
+    counts = multiply_adds_of_layers(model)
+    return None if counts is None else sum(counts.values())
+
+
+def multiply_adds_of_layers(model: Any) -> dict[str, float] | None:
+    """Counts the multiply-adds of a Keras model's layers, divided by the pixels of its output.
 
     Super-resolution is counted so in the literature (for an output of 1280x720); where nothing is
     enlarged, pixels of the output are those of the input.
@@ -25,8 +31,8 @@ def multiply_adds_per_pixel(model: Any) -> float | None:
     Args:
       model: A functional or sequential model of images (N, H, W, C).
     Returns:
-      Multiply-adds for each pixel of the output, over all of its channels; None where a layer with
-      weights is not a convolution (depthwise, separable and transposed ones included), a dense
+      Layer to multiply-adds for each pixel of the output, over all its channels; None where a layer
+      with weights is not a convolution (depthwise, separable and transposed ones included), a dense
       layer or a normalisation, or is called more than once.
     """
     import keras
@@ -50,11 +56,11 @@ def multiply_adds_per_pixel(model: Any) -> float | None:
             keras.KerasTensor((1, height or _SIDE_PX, width or _SIDE_PX, channels))
         )
     ]
-    total = sum(
-        _COUNTS[kinds[layer.name]](layer, shapes[2 * number], shapes[2 * number + 1])
+    pixels = math.prod(shapes[-1][:2])
+    return {
+        layer.name: _COUNTS[kinds[layer.name]](layer, *shapes[2 * number : 2 * number + 2]) / pixels
         for number, layer in enumerate(counted)
-    )
-    return total / math.prod(shapes[-1][:2])
+    }
 
 
 def _of_output(layer: Any, _: tuple[int, ...], after: tuple[int, ...]) -> int:

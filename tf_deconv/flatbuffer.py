@@ -297,16 +297,31 @@ def picture_tensors(content: bytes) -> tuple[list[str], list[str]]:
     return inputs, outputs
 
 
-def picture_operators(content: bytes, channels: int) -> list[str]:
-    """Returns the results' names of convolutions with at most so many channels on one side."""
+def picture_operators(content: bytes, channels: int, largest_share: float = 1.0) -> list[str]:
+    """Returns the results' names of convolutions with at most so many channels on one side.
+
+    Args:
+      content: A `.tflite` file.
+      channels: At most so many.
+      largest_share: Those that do more than this share of the multiply-adds are left out.
+    """
     model = _unpack(content)
     names = []
     for subgraph in model.subgraphs:
+        work, touching = 0, []
         for operator in subgraph.operators:
-            if _builtin_code(model.operatorCodes[operator.opcodeIndex]) in _CONVOLUTIONS:
-                filters = subgraph.tensors[operator.inputs[1]].shape  # (out, height, width, in)
-                if min(filters[0], filters[3]) <= channels:
-                    names.append(subgraph.tensors[operator.outputs[0]].name.decode())
+            code = _builtin_code(model.operatorCodes[operator.opcodeIndex])
+            if code not in _CONVOLUTIONS:
+                continue
+            filters = subgraph.tensors[operator.inputs[1]].shape  # (out, height, width, in)
+            # A transposed convolution multiplies each position that goes in, its third input.
+            transposed = code == schema.BuiltinOperator.TRANSPOSE_CONV
+            positions = operator.inputs[2] if transposed else operator.outputs[0]
+            count = math.prod(filters) * math.prod(subgraph.tensors[positions].shape[:3])
+            work += count
+            if min(filters[0], filters[3]) <= channels:
+                touching.append((subgraph.tensors[operator.outputs[0]].name.decode(), count))
+        names += [name for name, count in touching if count <= largest_share * work]
     return names
 
 

@@ -106,8 +106,8 @@ def begin_with(model: keras.Model, source: keras.Model) -> list[str]:
     left = transfer.copy_weights(source, model)
     if len(left) == len(model.weights):
         raise UserError(
-            "the model given as init has no layer of this network's names and shapes: expected one of the"
-            " same network and size"
+            "the model given as init shares no layer with this network: expected one of the same"
+            " network and size"
         )
     count = len(model.weights)
     line = f"init: {count - len(left)} of {count} weights copied"

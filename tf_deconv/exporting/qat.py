@@ -4,7 +4,8 @@ The network is copied with every weight and every layer's result rounded as int8
 (Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient
 Integer-Arithmetic-Only Inference"), and trained to give the picture of the float network on the
 run's own calibration pictures. No clean picture is needed, so an export still needs nothing but
-its run. `quantize` calibrates and converts the result like any other network.
+its run. `quantize` calibrates and converts the result like any other network. What stays in float
+there is not rounded here: sums, and convolutions that touch the picture for little work.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from tf_deconv import complexity
 from tf_deconv.exporting import quantize
 
 STEPS, BATCH_SIZE, PATCH_SIZE, LEARNING_RATE = 400, 16, 64, 2e-4
@@ -59,8 +61,7 @@ def fine_tune(
         f" {_decibels(after):.1f} dB against the float network"
     )
     tuned = keras.models.clone_model(model)
-    # Rounding has no weights of its own; those of the copies lie in the same order.
-    tuned.set_weights(student.get_weights() if after < before else model.get_weights())
+    _copy_weights(student if after < before else model, tuned)
     return tuned
 
 
@@ -109,7 +110,22 @@ def _rounded(kernel, channel_axis: int):
     )
 
 
+def float_layers(model: keras.Model) -> set[str]:
+    """Returns the names of layers that `quantize` leaves in float in the variant int8."""
+    work = complexity.multiply_adds_of_layers(model) or {}
+    total = sum(work.values())
+    names = {layer.name for layer in model.layers if isinstance(layer, layers.Add)}
+    for layer in model.layers if names else ():
+        if isinstance(layer, tuple(_ROUNDED)):
+            channels = min(layer.input.shape[-1], layer.output.shape[-1])
+            small = work.get(layer.name, total) <= quantize.PICTURE_SHARE * total
+            if channels <= quantize.PICTURE_CHANNELS and small:
+                names.add(layer.name)
+    return names
+
+
 def _rounded_copy(model: keras.Model, patches: np.ndarray) -> keras.Model:
+    in_float = float_layers(model)
     inner = [layer for layer in model.layers if not isinstance(layer, layers.InputLayer)]
     single = [layer for layer in inner if isinstance(layer.output, keras.KerasTensor)]
     results = keras.Model(model.input, [layer.output for layer in single]).predict(
@@ -120,20 +136,35 @@ def _rounded_copy(model: keras.Model, patches: np.ndarray) -> keras.Model:
         for layer, values in zip(single, results)
     }
 
+    made_by = {id(layer.output): layer.name for layer in single}
+
     def clone(layer):
-        kind = _ROUNDED.get(type(layer), type(layer))
+        kind = type(layer) if layer.name in in_float else _ROUNDED.get(type(layer), type(layer))
         return kind.from_config(layer.get_config())
 
     def call(layer, *args, **kwargs):
+        if layer.name in in_float:
+            return layer(*args, **kwargs)
+        maker = made_by.get(id(getattr(model.get_layer(layer.name), "input", None)))
+        if maker in in_float and maker in ranges:
+            # A sum goes on in float, and is rounded for who computes in int8.
+            name = f"{maker}_for_{layer.name}"
+            args = (_Rounding(*ranges[maker], name=name)(args[0]), *args[1:])
         result = layer(*args, **kwargs)
         if layer.name not in ranges:
             return result
-        low, high = ranges[layer.name]
-        return _Rounding(low, high, name=f"{layer.name}_rounded")(result)
+        return _Rounding(*ranges[layer.name], name=f"{layer.name}_rounded")(result)
 
     copy = keras.models.clone_model(model, clone_function=clone, call_function=call)
-    copy.set_weights(model.get_weights())
+    _copy_weights(model, copy)
     return copy
+
+
+def _copy_weights(source: keras.Model, target: keras.Model) -> None:
+    """Copies by the names of layers: those of a copy that rounds lie in another order."""
+    for layer in target.layers:
+        if layer.weights:
+            layer.set_weights(source.get_layer(layer.name).get_weights())
 
 
 def _patches(pictures: np.ndarray, side: int, count: int, seed: int) -> np.ndarray:

@@ -22,6 +22,10 @@ from tf_deconv.variants import DYNAMIC, STATIC, WEIGHTS, Variant
 # A convolution with no more channels than this on one side touches the picture. Its weights are a
 # hundredth of the file and, in int8, nearly all of the loss of files that compute in float.
 PICTURE_CHANNELS = 4
+# In int8 files of residual networks such a convolution stays in float if it is at most this share
+# of the work, and so do sums: what blocks add to is then never rounded as a whole. A denoiser of 0.7
+# million weights so loses 0.19 dB in place of 0.90, for a tenth more time.
+PICTURE_SHARE = 0.05
 # What is looked at of each tensor of each calibration picture.
 VALUES_PER_CASE = 4096
 
@@ -115,12 +119,22 @@ def quantize(content: bytes, variant: Variant, ranges: dict[str, Any] | None = N
         if variant.int8 == STATIC and not variant.int8_pictures:
             for side in (operation.INPUT, operation.OUTPUT):
                 work.update_quantization_recipe(".*", side, algorithm_key=none)
-        if variant.int8 == WEIGHTS:
-            for name in flatbuffer.picture_operators(content, PICTURE_CHANNELS):
-                for kind in (operation.CONV_2D, operation.CONV_2D_TRANSPOSE):
-                    work.update_quantization_recipe(re.escape(name), kind, algorithm_key=none)
+            work.update_quantization_recipe(".*", operation.ADD, algorithm_key=none)
+        for name in _float_operators(content, variant):
+            for kind in (operation.CONV_2D, operation.CONV_2D_TRANSPOSE):
+                work.update_quantization_recipe(re.escape(name), kind, algorithm_key=none)
         result = work.quantize(ranges, enable_progress_report=False)
     return bytes(result.quantized_model)
+
+
+def _float_operators(content: bytes, variant: Variant) -> list[str]:
+    """Returns the names of convolutions that stay in float."""
+    if variant.int8 == WEIGHTS:
+        return flatbuffer.picture_operators(content, PICTURE_CHANNELS)
+    has_sums = any(name.startswith("ADD ") for name in flatbuffer.operator_counts(content))
+    if variant.int8 == STATIC and not variant.int8_pictures and has_sums:
+        return flatbuffer.picture_operators(content, PICTURE_CHANNELS, PICTURE_SHARE)
+    return []
 
 
 _CPUS = os.cpu_count() or 1
