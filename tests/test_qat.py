@@ -66,11 +66,9 @@ def test_the_same_convolutions_stay_in_float_as_in_the_file(build, expected, rng
     assert names - {"restored"} == expected
     pictures = rng.random((1, 32, 32, model.input_shape[-1]), np.float32)
     content = tflite.convert(
-        model, ["float32"], [(32, 32)], pictures, divisor=4, scale=1, phased=False
+        model, ["float32"], [(256, 256)], pictures, divisor=4, scale=1, phased=False
     )["float32"]
-    in_file = flatbuffer.picture_operators(
-        content, quantize.PICTURE_CHANNELS, quantize.PICTURE_SHARE
-    )
+    in_file = flatbuffer.picture_operators(content, quantize.PICTURE_SHARE)
     assert len(in_file) == len(expected)
     assert all(any(name in found for found in in_file) for name in expected)
 

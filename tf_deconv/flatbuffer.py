@@ -17,7 +17,7 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tf_deconv.variants import STATIC, Variant
+from tf_deconv.variants import PICTURE_CHANNELS, STATIC, Variant
 
 # The name of the file's own description, for apps: docs/mobile.md.
 METADATA_NAME = "tf_deconv.json"
@@ -297,12 +297,11 @@ def picture_tensors(content: bytes) -> tuple[list[str], list[str]]:
     return inputs, outputs
 
 
-def picture_operators(content: bytes, channels: int, largest_share: float = 1.0) -> list[str]:
-    """Returns the results' names of convolutions with at most so many channels on one side.
+def picture_operators(content: bytes, largest_share: float = 1.0) -> list[str]:
+    """Returns the results' names of convolutions with few channels, a picture's, on one side.
 
     Args:
       content: A `.tflite` file.
-      channels: At most so many.
       largest_share: Those that do more than this share of the multiply-adds are left out.
     """
     model = _unpack(content)
@@ -313,16 +312,23 @@ def picture_operators(content: bytes, channels: int, largest_share: float = 1.0)
             code = _builtin_code(model.operatorCodes[operator.opcodeIndex])
             if code not in _CONVOLUTIONS:
                 continue
-            filters = subgraph.tensors[operator.inputs[1]].shape  # (out, height, width, in)
+            filters = subgraph.tensors[operator.inputs[1]].shape
             # A transposed convolution multiplies each position that goes in, its third input.
             transposed = code == schema.BuiltinOperator.TRANSPOSE_CONV
             positions = operator.inputs[2] if transposed else operator.outputs[0]
-            count = math.prod(filters) * math.prod(subgraph.tensors[positions].shape[:3])
+            # Python's numbers: NumPy's 32 bits of a shape overflow.
+            shape = [*filters, *subgraph.tensors[positions].shape[:3]]
+            count = math.prod(map(int, shape))
             work += count
-            if min(filters[0], filters[3]) <= channels:
+            if _touches_the_picture(subgraph, operator):
                 touching.append((subgraph.tensors[operator.outputs[0]].name.decode(), count))
         names += [name for name, count in touching if count <= largest_share * work]
     return names
+
+
+def _touches_the_picture(subgraph: schema.SubGraphT, operator: schema.OperatorT) -> bool:
+    filters = subgraph.tensors[operator.inputs[1]].shape  # (out, height, width, in)
+    return min(filters[0], filters[3]) <= PICTURE_CHANNELS
 
 
 def find_faults(content: bytes, parameters: int, variant: Variant) -> list[str]:
@@ -350,6 +356,7 @@ def find_faults(content: bytes, parameters: int, variant: Variant) -> list[str]:
     integer = schema.TensorType.INT8
     if variant.int8 == STATIC and any(
         subgraph.tensors[operator.outputs[0]].type != integer
+        and (variant.int8_pictures or not _touches_the_picture(subgraph, operator))
         for subgraph in model.subgraphs
         for operator in subgraph.operators
         if _builtin_code(model.operatorCodes[operator.opcodeIndex]) in _CONVOLUTIONS

@@ -18,9 +18,10 @@ from keras import ops
 # Newton-Schulz steps and their quintic's coefficients: steepest at 0, singular values end between
 # 0.7 and 1.2 (Jordan et al. 2024).
 ITERATIONS, COEFFICIENTS = 5, (3.4445, -4.7750, 2.0315)
-# Root mean square of an update, as a share of the learning rate: that of Adam's (Liu et al. 2025),
-# so that one rate serves both kinds of weights.
-UPDATE_RMS = 0.2
+# Singular values of a step, as a multiple of the learning rate, so that one rate serves both kinds
+# of weights. The same for kernels of all sizes: a step is then as large beside a small network's
+# weights as beside a large one's (docs/decisions/0010-muon.md).
+STEP_SIZE = 5.0
 # Matrices with a shorter side have few directions to balance; Adam steps for them.
 SMALLEST_SIDE = 8
 
@@ -38,8 +39,7 @@ class Muon(keras.optimizers.Optimizer):
       beta_1: Adam's, for the other weights.
       beta_2: Likewise.
       epsilon: Likewise.
-    Reference: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; scale
-      of Liu et al. 2025, "Muon is scalable for LLM training".
+    Reference: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks".
     """
 
     def __init__(
@@ -77,8 +77,7 @@ class Muon(keras.optimizers.Optimizer):
             self.assign(average, average + (1 - self.momentum) * (gradient - average))
             ahead = average + (1 - self.momentum) * (gradient - average)  # Nesterov
             matrix = ops.reshape(ahead, (-1, variable.shape[-1]))
-            size = UPDATE_RMS * math.sqrt(max(matrix.shape))
-            update = ops.reshape(size * orthogonalize(matrix), variable.shape)
+            update = ops.reshape(STEP_SIZE * orthogonalize(matrix), variable.shape)
             self.assign_sub(variable, rate * update)
             return
         step = ops.cast(self.iterations + 1, variable.dtype)

@@ -18,6 +18,7 @@ from keras import layers, ops
 
 from tf_deconv import complexity
 from tf_deconv.exporting import quantize
+from tf_deconv.variants import PICTURE_CHANNELS
 
 STEPS, BATCH_SIZE, PATCH_SIZE, LEARNING_RATE = 400, 16, 64, 2e-4
 
@@ -119,7 +120,7 @@ def float_layers(model: keras.Model) -> set[str]:
         if isinstance(layer, tuple(_ROUNDED)):
             channels = min(layer.input.shape[-1], layer.output.shape[-1])
             small = work.get(layer.name, total) <= quantize.PICTURE_SHARE * total
-            if channels <= quantize.PICTURE_CHANNELS and small:
+            if channels <= PICTURE_CHANNELS and small:
                 names.add(layer.name)
     return names
 
