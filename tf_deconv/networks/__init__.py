@@ -80,7 +80,7 @@ NETWORKS = {
         loss="mse",
     ),
     "unet": Network(
-        summary="bias-free residual U-Net: tiny, small (default), base: 11, 105, 700 thousand weights",
+        summary="bias-free residual U-Net: tiny, small (default), base; 11 to 700 thousand weights",
         builder="tf_deconv.networks.unet:build_unet",
         divisor=4,
         patch_size=64,
