@@ -137,7 +137,7 @@ def this_project(data, minutes, plain=False):
         model, dataclasses.replace(config, epochs=steps // config.steps_per_epoch), device
     )
     if plain:
-        model.optimizer.learning_rate = 1e-3
+        model.compile(keras.optimizers.Adam(1e-3), "mse", jit_compile=device.jit_compile)
 
     def denoise(image):
         plain_copy.set_weights(model.get_weights())
