@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tf_deconv import runs, training
+from tf_deconv import cli, runs, training
 from tf_deconv.config import ExportConfig, TrainConfig
 from tf_deconv.exporting.pipeline import export
 
@@ -44,6 +44,31 @@ def test_a_paired_run_scores_the_inputs_beside_the_outputs(tmp_path, folders):
         "noisy",
         "clean",
     )
+
+
+def test_a_run_that_began_with_another_tells_both_commands_whole(tmp_path):
+    unet = dict(network="unet", size="tiny", task="denoise")
+    first, _ = train(tmp_path / "1", degrade="awgn:0-55 clip:0.25", **unet)
+    second, lines = train(tmp_path / "2", init=str(first.run_dir), seed=0, ema=0.5, **unet)
+    (line,) = (line for line in lines if line.startswith("init: "))
+    copied, _, count = line.removeprefix("init: ").split()[:3]
+    assert copied == count
+    config = ExportConfig(
+        str(second.run_dir), str(tmp_path), "model", variants="float32", license="CC0-1.0"
+    )
+    export(config, report=lines.append)
+    manifest = json.loads((tmp_path / "model" / "manifest.json").read_text())
+    assert manifest["license"].startswith("of the weights: CC0-1.0")
+    assert manifest["began_with"]["training"]["degrade"] == "awgn:0-55 clip:0.25"
+    card = (tmp_path / "model" / "README.md").read_text()
+    commands = [line for line in card.splitlines() if line.startswith("python train.py --")]
+    assert len(commands) == 2
+    assert "--degrade awgn:0-55 clip:0.25 " in commands[0]
+    assert "--init run " in commands[1]
+    for command in commands:  # 0 equals False, and was left out.
+        assert "--seed 0" in command
+        options = vars(cli._make_parser().parse_args(["train", *command.split()[2:]]))
+        assert options["seed"] == 0  # The card's line is one that the program takes.
 
 
 @pytest.mark.slow

@@ -234,7 +234,8 @@ Network `{manifest["network"]}`, task `{manifest["task"]}`:
 def _command(training: dict[str, Any]) -> str:
     words = []
     for key, value in training.items():
-        if value in (None, False) or key in ("run_dir", "resume"):
+        # Not `in (None, False)`: 0 equals False, and a seed of 0 has to be told.
+        if value is None or value is False or key in ("run_dir", "resume"):
             continue
         words.append(f"--{key.replace('_', '-')}")
         if value is not True:
