@@ -1,13 +1,17 @@
 """Fine-tuning for int8: rounding as the converter rounds, and weights that bear it."""
 
+import dataclasses
+import json
+
 import keras
 import numpy as np
 import pytest
 
-from tf_deconv import flatbuffer
-from tf_deconv.exporting import qat, quantize, tflite
+from tf_deconv import runs
+from tf_deconv.exporting import qat
 from tf_deconv.networks.article import build_article
 from tf_deconv.networks.unet import build_unet
+from tf_deconv.options import UserError
 
 
 @pytest.fixture
@@ -51,37 +55,12 @@ def test_the_copy_rounds_and_is_otherwise_the_network(build, divisor, calibratio
     assert 0 < error < 0.05 * exact.std()
 
 
-@pytest.mark.parametrize(
-    ("build", "expected"),
-    [
-        (lambda: build_unet(size="base"), {"head", "tail_deconv"}),
-        (lambda: build_unet(size="tiny"), set()),  # A seventeenth of its work each.
-        (lambda: build_unet(size="small"), {"head", "tail"}),
-    ],
-    ids=["base", "tiny", "small"],
-)
-def test_the_same_convolutions_stay_in_float_as_in_the_file(build, expected, rng):
-    model = randomised(build())
-    names = {name for name in qat.float_layers(model) if not name.endswith(("add", "skip"))}
-    assert names - {"restored"} == expected
-    pictures = rng.random((1, 32, 32, model.input_shape[-1]), np.float32)
-    content = tflite.convert(
-        model, ["float32"], [(256, 256)], pictures, divisor=4, scale=1, phased=False
-    )["float32"]
-    in_file = flatbuffer.picture_operators(content, quantize.PICTURE_SHARE)
-    assert len(in_file) == len(expected)
-    assert all(any(name in found for found in in_file) for name in expected)
-
-
-def test_a_network_without_sums_is_rounded_throughout():
-    assert qat.float_layers(build_article()) == set()
-
-
 def test_fine_tuning_leaves_a_network_that_bears_rounding_better(calibration):
     keras.utils.set_random_seed(0)
     model = randomised(build_unet(size="tiny"))
     lines = []
-    tuned = qat.fine_tune(model, calibration, divisor=4, steps=96, report=lines.append)
+    tuning = dataclasses.replace(qat.data_of_patches(model, calibration, 4), steps=96)
+    tuned = qat.fine_tune(model, calibration, tuning, divisor=4, report=lines.append)
     assert [w.shape for w in tuned.get_weights()] == [w.shape for w in model.get_weights()]
 
     def error(network):
@@ -91,3 +70,31 @@ def test_fine_tuning_leaves_a_network_that_bears_rounding_better(calibration):
 
     assert error(tuned) <= 1.02 * error(model)
     assert "quantisation-aware fine-tuning: 96 steps, from" in lines[0]
+
+
+def test_a_run_is_fine_tuned_on_the_pictures_that_trained_it(run):
+    description = runs.read_description(run.folder / runs.MODEL_FILE)
+    tuning = qat.data_of_run(run.folder, description["data_sha256"])
+    degraded, clean = next(iter(tuning.training))
+    assert degraded.shape == (*clean.shape[:3], 1)
+    (held_out, _), *_ = tuning.validation
+    assert held_out.shape[0] == degraded.shape[0]
+    assert sum(len(clean) for _, clean in tuning.validation) == qat.VALIDATION_PATCHES
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (None, "there is no run beside the model"),
+        ({}, "the pictures at 'bundled' are not those of the run"),
+        (dict(data="nowhere"), "nowhere"),
+        (dict(task="denoise", self_supervised=True), "had no clean pictures"),
+    ],
+    ids=["no run", "others", "gone", "self-supervised"],
+)
+def test_without_the_runs_pictures_it_says_why(run, tmp_path, changes, message):
+    if changes is not None:
+        config = json.loads((run.folder / runs.CONFIG_FILE).read_text()) | changes
+        (tmp_path / runs.CONFIG_FILE).write_text(json.dumps(config))
+    with pytest.raises(UserError, match=message):
+        qat.data_of_run(tmp_path, "0" * 64)

@@ -159,9 +159,7 @@ class ExportConfig:
         words="VARIANT",
     )
     profile: str = option("cpu", "where the TFLite files will run")
-    qat: bool = option(
-        False, "fine-tune the weights of the int8 files for their rounding; takes a minute"
-    )
+    qat: bool = option(False, "fine-tune the weights of int8 files for fixed ranges; takes minutes")
     web: str | None = option(
         None, "also write a page that restores pictures in the browser into this folder", type=str
     )

@@ -34,7 +34,7 @@ from tf_deconv.exporting import (
 from tf_deconv.exporting.verify import Reference, Report
 from tf_deconv.options import UserError
 from tf_deconv.tasks import TASKS, find_task
-from tf_deconv.variants import PROFILES, STATIC, VARIANTS, parse_sizes, parse_variants
+from tf_deconv.variants import PROFILES, VARIANTS, parse_sizes, parse_variants
 
 DEFAULT_PATCH_SIZE, DEFAULT_LARGER_SIZE = 28, (256, 256)
 # What the web page runs.
@@ -98,7 +98,7 @@ def export(config: ExportConfig, report: Callable[[str], None] = print) -> Expor
     version = publish.next_version(target)
     with tempfile.TemporaryDirectory(prefix=".staging-", dir=out) as temporary:
         staging = pathlib.Path(temporary, name)
-        reports = _write_files(reference, staging, name, version, config, report)
+        reports = _write_files(reference, staging, path, name, version, config, report)
         good = [item for item in reports if not item.faults]
         bad = [item for item in reports if item.faults]
         failures = tuple(f"{item.file}: {'; '.join(item.faults)}" for item in bad)
@@ -137,6 +137,7 @@ def _signature_sizes(
 def _write_files(
     reference: Reference,
     staging: pathlib.Path,
+    path: pathlib.Path,
     name: str,
     version: int,
     config: ExportConfig,
@@ -171,23 +172,36 @@ def _write_files(
     profile = PROFILES[config.profile]
     how = dict(divisor=divisor, scale=scale, keep_relu=profile.keep_relu, phased=profile.phased)
     contents = tflite.convert(model, variants, reference.sizes, calibration, **how)
-    static = [name for name in variants if VARIANTS[name].int8 == STATIC]
-    if config.qat and static:
+    has_sums = any(isinstance(layer, keras.layers.Add) for layer in model.layers)
+    rounded = [name for name in variants if VARIANTS[name].has_fixed_ranges(has_sums)]
+    if config.qat and rounded:
         # The others keep the weights that were trained.
-        tuned = qat.fine_tune(model, calibration, divisor=divisor, report=report)
-        contents |= tflite.convert(tuned, static, reference.sizes, calibration, **how)
+        tuning = _tuning_data(model, path, reference, report)
+        tuned = qat.fine_tune(model, calibration, tuning, divisor=divisor, report=report)
+        contents |= tflite.convert(tuned, rounded, reference.sizes, calibration, **how)
     for variant, content in contents.items():
-        path = staging / publish.TFLITE_FOLDER / f"{name}-{variant}.tflite"
-        path.write_bytes(content)
-        file = f"{publish.TFLITE_FOLDER}/{path.name}"
-        reports.append(verify.check_tflite(path, variant, reference, file))
+        target = staging / publish.TFLITE_FOLDER / f"{name}-{variant}.tflite"
+        target.write_bytes(content)
+        file = f"{publish.TFLITE_FOLDER}/{target.name}"
+        reports.append(verify.check_tflite(target, variant, reference, file))
     if config.onnx:
         report("writing and checking ONNX")
-        path = staging / publish.ONNX_FOLDER / f"{name}.onnx"
-        path.parent.mkdir()
-        onnx.write_onnx(model, path, divisor=divisor, scale=scale)
-        reports.append(verify.check_onnx(path, reference, f"{publish.ONNX_FOLDER}/{path.name}"))
+        target = staging / publish.ONNX_FOLDER / f"{name}.onnx"
+        target.parent.mkdir()
+        onnx.write_onnx(model, target, divisor=divisor, scale=scale)
+        reports.append(verify.check_onnx(target, reference, f"{publish.ONNX_FOLDER}/{target.name}"))
     return reports
+
+
+def _tuning_data(
+    model: keras.Model, path: pathlib.Path, reference: Reference, report: Callable[[str], None]
+) -> qat.TuningData:
+    """Opens what the run was trained on, or else makes do with the patches that it kept."""
+    try:
+        return qat.data_of_run(path.parent, runs.read_description(path).get("data_sha256"))
+    except UserError as error:
+        report(f"note: {error}; fine-tuning on the patches that are kept beside the model")
+        return qat.data_of_patches(model, reference.samples.calibration, reference.divisor)
 
 
 def _complete(

@@ -2,67 +2,161 @@
 
 The network is copied with every weight and every layer's result rounded as int8 will round it
 (Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient
-Integer-Arithmetic-Only Inference"), and trained to give the picture of the float network on the
-run's own calibration pictures. No clean picture is needed, so an export still needs nothing but
-its run. `quantize` calibrates and converts the result like any other network. What stays in float
-there is not rounded here: sums, and convolutions that touch the picture for little work.
+Integer-Arithmetic-Only Inference"), and trained a little longer on what its run was trained on.
+Where those pictures are not at hand any more, it is trained to give the float network's picture of
+the few calibration patches that the run kept. `quantize` calibrates and converts the result like
+any other network. It is for results in ranges that calibration fixed; where ranges are found while
+a file runs there is nothing to win.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import pathlib
 from collections.abc import Callable
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import layers, ops
 
-from tf_deconv import complexity
+from tf_deconv import data, losses, runs
+from tf_deconv.config import TrainConfig
 from tf_deconv.exporting import quantize
-from tf_deconv.variants import PICTURE_CHANNELS
+from tf_deconv.options import UserError, read_config
+from tf_deconv.sources import load_source
+from tf_deconv.tasks import find_task
 
-STEPS, BATCH_SIZE, PATCH_SIZE, LEARNING_RATE = 400, 16, 64, 2e-4
+STEPS, BATCH_SIZE, PATCH_SIZE, LEARNING_RATE = 2000, 16, 64, 2e-4
+# On a few patches of one network's pictures more would be learned by heart.
+STEPS_WITHOUT_DATA = 400
+VALIDATION_PATCHES = 256
+# Of calibration pictures: a part tells the ranges, and larger ones would fill the memory.
+RANGE_SIDE_PX = 128
+
+
+@dataclasses.dataclass(frozen=True)
+class TuningData:
+    """What a copy is trained and judged on.
+
+    Attributes:
+      training: Endless batches of (degraded, wanted).
+      validation: Batches of (degraded, wanted); the same ones each time.
+      loss: What training minimises.
+      steps: How many batches are trained on.
+      wanted: What a score is against, in words.
+    """
+
+    training: tf.data.Dataset
+    validation: tf.data.Dataset
+    loss: keras.losses.Loss
+    steps: int
+    wanted: str
+
+
+def data_of_run(folder: pathlib.Path, data_sha256: str | None) -> TuningData:
+    """Opens the pictures that a run was trained on.
+
+    Args:
+      folder: The run.
+      data_sha256: Of its training pictures.
+    Returns:
+      Patches degraded as in training, and clean ones.
+    Raises:
+      UserError: if they are not there, are others by now, or have no clean ones.
+    """
+    if not (folder / runs.CONFIG_FILE).is_file():
+        raise UserError("there is no run beside the model")
+    config = TrainConfig(**read_config(folder / runs.CONFIG_FILE, TrainConfig))
+    task = find_task(config.task, config.degrade, config.self_supervised)
+    if task.blind_spots:
+        raise UserError("the run had no clean pictures")
+    source = load_source(
+        config.data,
+        config.patch_size,
+        config.validation_fraction,
+        targets=config.targets,
+        shrink=config.shrink,
+        max_pixels=config.max_pixels,
+    )
+    if source.training.sha256() != data_sha256:
+        raise UserError(f"the pictures at {config.data!r} are not those of the run")
+    how = dict(patch_size=config.patch_size, batch_size=config.batch_size, seed=config.seed)
+    training = data.training_data(
+        source.training,
+        task,
+        steps_per_epoch=STEPS,
+        # What training has seen is over: other patches, other noise.
+        first_epoch=config.epochs,
+        candidates=config.candidates,
+        brightness=config.brightness,
+        **how,
+    )
+    validation = data.validation_data(source.validation, task, count=VALIDATION_PATCHES, **how)
+    loss = losses.make_loss(config.loss)
+    return TuningData(training, validation, loss, STEPS, "clean held-out patches")
+
+
+def data_of_patches(
+    model: keras.Model, calibration: np.ndarray, divisor: int, seed: int = 0
+) -> TuningData:
+    """Makes a network's own pictures of calibration patches what is wanted.
+
+    Args:
+      model: As for `fine_tune`.
+      calibration: Likewise.
+      divisor: The network's.
+      seed: Of the patches.
+    """
+    side = min(PATCH_SIZE, *calibration.shape[1:3]) // divisor * divisor
+    patches = _patches(calibration, side, BATCH_SIZE * 32, seed)
+    targets = model.predict(patches, batch_size=BATCH_SIZE, verbose=0)
+    batches = tf.data.Dataset.from_tensor_slices((patches, targets)).batch(BATCH_SIZE)
+    loss = losses.make_loss("mse")
+    return TuningData(batches.repeat(), batches, loss, STEPS_WITHOUT_DATA, "the float network")
 
 
 def fine_tune(
     model: keras.Model,
     calibration: np.ndarray,
+    tuning: TuningData,
     *,
     divisor: int,
-    seed: int = 0,
-    steps: int = STEPS,
     report: Callable[[str], None] = print,
 ) -> keras.Model:
     """Fine-tunes a copy of a network for int8.
 
     Args:
       model: A float32 functional model of convolutions, transposed ones and layers without weights.
-      calibration: (count, H, W, C) float32 in [0, 1], pictures as the network receives them.
+      calibration: (count, H, W, C) float32 in [0, 1], pictures as the network receives them; they
+        decide the ranges that results are rounded in.
+      tuning: What to train on.
       divisor: The network's.
-      seed: Of the patches.
-      steps: Training steps.
       report: Receives lines for the user.
     Returns:
       A float32 model of the same architecture, whose weights bear being rounded.
     """
-    side = min(PATCH_SIZE, *calibration.shape[1:3]) // divisor * divisor
-    patches = _patches(calibration, side, BATCH_SIZE * 32, seed)
-    targets = model.predict(patches, batch_size=BATCH_SIZE, verbose=0)
-    student = _rounded_copy(model, patches[: 4 * BATCH_SIZE])
+    side = min(RANGE_SIDE_PX, *calibration.shape[1:3]) // divisor * divisor
+    student = _rounded_copy(model, calibration[:, :side, :side])
     student.compile(
-        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)),
-        loss="mse",
+        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(LEARNING_RATE, tuning.steps)),
+        loss=tuning.loss,
+        metrics=[losses.Psnr()],
         jit_compile=False,
     )
-    before = student.evaluate(patches, targets, batch_size=BATCH_SIZE, verbose=0)
-    epochs = max(1, round(steps * BATCH_SIZE / len(patches)))
-    student.fit(patches, targets, batch_size=BATCH_SIZE, epochs=epochs, verbose=0)
-    after = student.evaluate(patches, targets, batch_size=BATCH_SIZE, verbose=0)
+
+    def score() -> float:
+        return student.evaluate(tuning.validation, verbose=0, return_dict=True)["psnr"]
+
+    before = score()
+    student.fit(tuning.training, steps_per_epoch=tuning.steps, shuffle=False, verbose=0)
+    after = score()
     report(
-        f"quantisation-aware fine-tuning: {steps} steps, from {_decibels(before):.1f} to"
-        f" {_decibels(after):.1f} dB against the float network"
+        f"quantisation-aware fine-tuning: {tuning.steps} steps, from {before:.2f} to {after:.2f} dB"
+        f" against {tuning.wanted}"
     )
     tuned = keras.models.clone_model(model)
-    _copy_weights(student if after < before else model, tuned)
+    _copy_weights(student if after > before else model, tuned)
     return tuned
 
 
@@ -111,22 +205,7 @@ def _rounded(kernel, channel_axis: int):
     )
 
 
-def float_layers(model: keras.Model) -> set[str]:
-    """Returns the names of layers that `quantize` leaves in float in the variant int8."""
-    work = complexity.multiply_adds_of_layers(model) or {}
-    total = sum(work.values())
-    names = {layer.name for layer in model.layers if isinstance(layer, layers.Add)}
-    for layer in model.layers if names else ():
-        if isinstance(layer, tuple(_ROUNDED)):
-            channels = min(layer.input.shape[-1], layer.output.shape[-1])
-            small = work.get(layer.name, total) <= quantize.PICTURE_SHARE * total
-            if channels <= PICTURE_CHANNELS and small:
-                names.add(layer.name)
-    return names
-
-
 def _rounded_copy(model: keras.Model, patches: np.ndarray) -> keras.Model:
-    in_float = float_layers(model)
     inner = [layer for layer in model.layers if not isinstance(layer, layers.InputLayer)]
     single = [layer for layer in inner if isinstance(layer.output, keras.KerasTensor)]
     results = keras.Model(model.input, [layer.output for layer in single]).predict(
@@ -137,20 +216,10 @@ def _rounded_copy(model: keras.Model, patches: np.ndarray) -> keras.Model:
         for layer, values in zip(single, results)
     }
 
-    made_by = {id(layer.output): layer.name for layer in single}
-
     def clone(layer):
-        kind = type(layer) if layer.name in in_float else _ROUNDED.get(type(layer), type(layer))
-        return kind.from_config(layer.get_config())
+        return _ROUNDED.get(type(layer), type(layer)).from_config(layer.get_config())
 
     def call(layer, *args, **kwargs):
-        if layer.name in in_float:
-            return layer(*args, **kwargs)
-        maker = made_by.get(id(getattr(model.get_layer(layer.name), "input", None)))
-        if maker in in_float and maker in ranges:
-            # A sum goes on in float, and is rounded for who computes in int8.
-            name = f"{maker}_for_{layer.name}"
-            args = (_Rounding(*ranges[maker], name=name)(args[0]), *args[1:])
         result = layer(*args, **kwargs)
         if layer.name not in ranges:
             return result
@@ -179,7 +248,3 @@ def _patches(pictures: np.ndarray, side: int, count: int, seed: int) -> np.ndarr
         view = view[:, ::-1] if rng.integers(2) else view
         patch[...] = np.rot90(view, rng.integers(4))
     return patches
-
-
-def _decibels(error: float) -> float:
-    return -10 * float(np.log10(max(error, 1e-20)))

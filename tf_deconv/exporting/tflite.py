@@ -18,7 +18,7 @@ from tf_deconv import files, flatbuffer
 from tf_deconv.exporting import phases, quantize
 from tf_deconv.exporting.saved_model import restore_tensor
 from tf_deconv.options import UserError
-from tf_deconv.variants import STATIC, VARIANTS
+from tf_deconv.variants import VARIANTS
 
 CALIBRATION_CASES = 64
 
@@ -74,12 +74,13 @@ def _convert_group(
 ) -> dict[str, bytes]:
     """Converts one network to several variants."""
     float32, contents, ranges = _convert_float(folder, "float32", sizes), {}, None
+    has_sums = flatbuffer.has_sums(float32)
     for name in names:
         variant = VARIANTS[name]
         if not variant.int8:
             contents[name] = float32 if name == "float32" else _convert_float(folder, name, sizes)
             continue
-        if variant.int8 == STATIC and ranges is None:
+        if variant.has_fixed_ranges(has_sums) and ranges is None:
             ranges = quantize.calibrate(float32, _calibration_cases(sizes, calibration))
         contents[name] = quantize.quantize(float32, variant, ranges)
     return contents

@@ -1,0 +1,74 @@
+"""int8 of networks with sums: ranges are found while the file runs, and both ends stay in float."""
+
+import keras
+import numpy as np
+import pytest
+
+from tf_deconv import flatbuffer
+from tf_deconv.exporting import quantize, tflite
+from tf_deconv.networks.article import build_article
+from tf_deconv.networks.unet import build_unet
+from tf_deconv.variants import VARIANTS
+
+
+@pytest.fixture(scope="module")
+def calibration():
+    return np.random.default_rng(0).random((2, 64, 64, 3), np.float32)
+
+
+def convert(model, calibration, *variants):
+    divisor = 4 if model.name == "unet" else 2
+    return tflite.convert(model, variants, [(64, 64)], calibration, divisor=divisor, scale=1)
+
+
+def picked(**options):
+    keras.utils.set_random_seed(0)
+    model = build_unet(**options)
+    for weight in model.trainable_weights:
+        if "tail" in weight.path:  # Begins at zero.
+            weight.assign(0.02 * keras.random.normal(weight.shape, seed=1))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("size", "in_float"),
+    # Of tiny, either end does a seventeenth of the work.
+    [("base", {"head", "tail_deconv"}), ("small", {"head", "tail"}), ("tiny", set())],
+)
+def test_both_ends_stay_in_float_where_they_do_little(size, in_float, calibration):
+    content = convert(picked(size=size), calibration, "float32")["float32"]
+    names = flatbuffer.picture_operators(content, quantize.PICTURE_SHARE)
+    assert len(names) == len(in_float)
+    assert all(any(end in name for name in names) for end in in_float)
+
+
+def test_a_residual_networks_int8_needs_no_ranges_and_is_near_the_float_file(calibration):
+    model = picked(size="small")
+    files = convert(model, calibration, "int8", "dynamic", "int8-full")
+    assert files["int8"] == files["dynamic"]
+    for name, content in files.items():
+        assert flatbuffer.find_faults(content, model.count_params(), VARIANTS[name]) == []
+    expected = model.predict(calibration[:1], verbose=0)
+    error = np.mean((run(files["int8"], calibration[:1]) - expected) ** 2)
+    # What the network adds is what int8 can get wrong.
+    assert error < 1e-3 * np.mean((expected - calibration[:1]) ** 2)
+
+
+def test_a_float_file_of_a_residual_network_is_no_int8_file(calibration):
+    model = picked(size="small")
+    content = convert(model, calibration, "float32")["float32"]
+    faults = flatbuffer.find_faults(content, model.count_params(), VARIANTS["int8"])
+    assert "a convolution was left in float: calibration had no effect" in faults
+
+
+def test_without_sums_a_file_of_other_ranges_is_no_int8_file(calibration):
+    model = build_article(None, None, 3, 3)
+    content = convert(model, calibration, "dynamic")["dynamic"]
+    faults = flatbuffer.find_faults(content, model.count_params(), VARIANTS["int8"])
+    assert faults == ["a convolution was left in float: calibration had no effect"]
+
+
+def run(content, batch):
+    from ai_edge_litert.interpreter import Interpreter
+
+    return Interpreter(model_content=content).get_signature_runner()(image=batch)["restored"]
