@@ -1,14 +1,16 @@
 """Whole runs of the tasks that bring their own pictures: pairs, and noisy pictures alone."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tf_deconv import cli, runs, training
+from tf_deconv import cli, recipe, runs, training
 from tf_deconv.config import ExportConfig, TrainConfig
 from tf_deconv.exporting.pipeline import export
+from tf_deconv.options import UserError
 
 TINY = dict(epochs=1, steps_per_epoch=2, batch_size=4)
 
@@ -69,6 +71,59 @@ def test_a_run_that_began_with_another_tells_both_commands_whole(tmp_path):
         assert "--seed 0" in command
         options = vars(cli._make_parser().parse_args(["train", *command.split()[2:]]))
         assert options["seed"] == 0  # The card's line is one that the program takes.
+
+
+@pytest.fixture(scope="module")
+def denoiser(tmp_path_factory):
+    """A run, and its export."""
+    folder = tmp_path_factory.mktemp("denoiser")
+    result, _ = train(folder / "1", network="unet", size="tiny", task="denoise")
+    export(
+        ExportConfig(str(result.run_dir), str(folder), "model", variants="float32"),
+        report=lambda line: None,
+    )
+    return result.run_dir, folder / "model"
+
+
+def test_training_begins_with_an_export_as_with_its_run(denoiser):
+    run, exported = denoiser
+    of_run, of_export = recipe.open_start(str(run)), recipe.open_start(str(exported))
+    pairs = zip(of_run.model.get_weights(), of_export.model.get_weights(), strict=True)
+    assert all(np.array_equal(*pair) for pair in pairs)
+    assert of_run.facts == of_export.facts
+    assert of_export.facts["training"]["task"] == "denoise"
+    assert (of_run.name, of_export.name) == ("run", "model")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: shutil.rmtree(folder / "1"), "saved_model.pb' is missing"),
+        (
+            lambda folder: (folder / "manifest.json").unlink(),
+            "expected a run folder, a .keras file",
+        ),
+        (lambda folder: alter(folder, size="base"), "training cannot begin with"),
+        (lambda folder: alter(folder, size="huge"), "training cannot begin with"),
+        (lambda folder: alter(folder, more=1), "training cannot begin with .*more"),
+        (
+            lambda folder: next((folder / "1" / "variables").glob("*data*")).write_bytes(b"x"),
+            "checksum",
+        ),
+    ],
+    ids=["no SavedModel", "no manifest", "another network", "no size", "a newer version", "damage"],
+)
+def test_an_export_that_is_not_whole_is_no_start(denoiser, tmp_path, damage, message):
+    folder = shutil.copytree(denoiser[1], tmp_path / "model")
+    damage(folder)
+    with pytest.raises(UserError, match=message):
+        recipe.open_start(str(folder))
+
+
+def alter(folder, **changes):
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["training"] |= changes
+    (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
 @pytest.mark.slow

@@ -70,8 +70,8 @@ class TrainConfig:
     )
     init: str | None = option(
         None,
-        "run or .keras file whose weights training begins with; layers that it has not, or of"
-        " another shape, begin anew",
+        "run, .keras file, export or shipped model whose weights training begins with; layers that"
+        " it has not, or of another shape, begin anew",
         type=str,
     )
     max_pixels: int = option(

@@ -65,7 +65,7 @@ def inspect_artifact(path: str | pathlib.Path) -> dict[str, Any]:
         "task_summary": TASKS[task].summary if isinstance(task, str) and task in TASKS else None,
         "training": training if isinstance(training, dict) else None,
         "data_sha256": known.get("data_sha256"),
-        "trained_on": known.get("device"),
+        "trained_on": known.get("device") or known.get("trained_on"),
         "versions": known.get("versions"),
         "files": _files(found),
     }

@@ -76,9 +76,9 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
     folder, config = _claim_folder(config)
     task = find_task(config.task, config.degrade, config.self_supervised)
     network = NETWORKS[config.network]
-    if config.init is not None:
-        runs.find_model(config.init)  # Before minutes of reading pictures.
     device = choose_device(config.device, config.precision)
+    # Before minutes of reading pictures.
+    start = recipe.open_start(config.init) if config.init is not None else None
     report(f"device: {device}")
 
     source = load_source(
@@ -97,15 +97,15 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
     model = recipe.build_in(device.precision, task, config, reparameterize=config.reparameterize)
     # float32 whatever trained: this copy is saved, scored and exported.
     saved = recipe.build_in("float32", task, config)
-    if config.init is not None and not config.resume:
-        for line in recipe.begin_with(model, runs.load_model(config.init)):
+    if start is not None and not config.resume:
+        for line in recipe.begin_with(model, start):
             report(line)
     recipe.compile_model(model, config, device)
     report(f"network: {config.network}, {model.count_params():,} parameters; task: {config.task}")
 
     files.make_folder(folder / "checkpoints")
     state = _resume(model, folder, source, report) if config.resume else {}
-    description = _describe(config, network.divisor, task, source, device)
+    description = _describe(config, network.divisor, task, source, device, start)
     files.write_json(folder / "config.json", to_json(dataclasses.replace(config, resume=False)))
     runs.save_samples(samples, folder / runs.SAMPLES_FILE)
 
@@ -310,19 +310,17 @@ def _sample_pair(
 
 
 def _describe(
-    config: TrainConfig, divisor: int, task: Task, source: Source, device: Device
+    config: TrainConfig,
+    divisor: int,
+    task: Task,
+    source: Source,
+    device: Device,
+    start: recipe.Start | None,
 ) -> dict[str, Any]:
     """What travels inside `model.keras` and into the export's manifest."""
     # The name of the folder, not its path: this is published.
     targets = config.targets and pathlib.Path(config.targets).name
-    init, began_with = None, None
-    if config.init is not None:
-        init = pathlib.Path(config.init).name
-        known = runs.read_description(runs.find_model(config.init))
-        kept = ("training", "device", "data_sha256", "began_with")
-        began_with = {key: known[key] for key in kept if known.get(key)}
-        began_with["training_s"] = runs.training_s(runs.find_model(config.init))
-    public = dict(data=pathlib.Path(config.data).name, targets=targets, init=init)
+    public = dict(data=pathlib.Path(config.data).name, targets=targets, init=start and start.name)
     public |= dict(run_dir=None, resume=False)
     options = to_json(dataclasses.replace(config, **public))
     return {
@@ -332,7 +330,7 @@ def _describe(
         "scale": task.scale,
         "training": options,
         "data_sha256": source.training.sha256(),
-        "began_with": began_with,
+        "began_with": start and start.facts,
         "device": str(device),
         "versions": {
             "tf_deconv": __version__,

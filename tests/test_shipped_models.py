@@ -1,0 +1,124 @@
+"""The models that are shipped look right: no colour shift, no grid, no seams; every file is whole."""
+
+import json
+
+import numpy as np
+import pytest
+
+import tf_deconv
+from tf_deconv import data, evaluation, metrics, shipped
+from tf_deconv.tasks import find_task
+
+NAMES = sorted(shipped.available())
+# What each must gain on photographs that nobody trained on, in dB: what is left of a good model's gain
+# when something is broken is far less.
+GAINS_DB = {
+    "denoise-grey": 7.0,
+    "denoise-color": 8.0,
+    "denoise-color-small": 7.5,
+    "super-resolve-x2": 1.0,
+    "super-resolve-x4": 0.5,
+    "deblock": 0.8,
+}
+LEVELS = {"denoise": "awgn:25", "denoise-grey": "awgn:25", "deblock": "jpeg:10"}
+GREY_LEVEL = 1 / 255
+
+pytestmark = pytest.mark.parametrize("name", NAMES)
+
+
+@pytest.fixture(scope="module")
+def models():
+    return {name: tf_deconv.load(name) for name in NAMES}
+
+
+@pytest.fixture(scope="module")
+def cases(bundled):
+    """Name to pairs (degraded, clean) of the middle of two photographs."""
+    made = {}
+    for name in NAMES:
+        task = task_of(name)
+        middles = [
+            evaluation.center_crop(bundled.validation.picture(index), 256) for index in range(2)
+        ]
+        made[name] = [
+            data.degrade_picture(np.ascontiguousarray(middle), task, seed)
+            for seed, middle in enumerate(middles)
+        ]
+    return made
+
+
+def manifest_of(name):
+    return json.loads((shipped.find(name) / "manifest.json").read_text())
+
+
+def task_of(name):
+    task = manifest_of(name)["training"]["task"]
+    return find_task(task, LEVELS.get(task))
+
+
+def test_it_makes_pictures_better(name, models, cases):
+    gains = []
+    for degraded, clean in cases[name]:
+        before = evaluation.do_nothing(degraded, task_of(name))
+        gains.append(
+            metrics.psnr_db(np.clip(models[name](degraded), 0, 1), clean)
+            - metrics.psnr_db(np.clip(before, 0, 1), clean)
+        )
+    assert np.mean(gains) >= GAINS_DB[name]
+
+
+def test_it_keeps_the_mean_colour(name, models, cases):
+    for degraded, _ in cases[name]:
+        shift = models[name](degraded).mean((0, 1)) - degraded.mean((0, 1))
+        assert np.abs(shift).max() <= 0.5 * GREY_LEVEL
+
+
+def test_it_leaves_no_grid(name, models, cases):
+    # What alternates from pixel to pixel, or in squares of 2x2 and 4x4: where uneven overlap of a
+    # transposed convolution shows. The original may have as much of it.
+    for degraded, clean in cases[name]:
+        restored = models[name](degraded)
+        before = evaluation.do_nothing(degraded, task_of(name))
+        for period in (2, 4):
+            allowed = max(grid_power(before, period), grid_power(clean, period))
+            assert grid_power(restored, period) <= allowed + (0.05 * GREY_LEVEL) ** 2
+
+
+def grid_power(image, period):
+    """Returns the power at the frequencies 1 / `period` along rows, columns and both."""
+    spectrum = np.abs(np.fft.fft2(image, axes=(0, 1)) / np.prod(image.shape[:2])) ** 2
+    row, column = (size // period for size in image.shape[:2])
+    return spectrum[[row, 0, row], [0, column, column]].mean(-1).sum()
+
+
+@pytest.mark.parametrize("level", [0.0, 0.25, 1.0])
+def test_a_flat_picture_stays_flat(name, level, models):
+    channels = manifest_of(name)["channels_in"]
+    restored = models[name](np.full((96, 96, channels), level, np.float32))
+    # Within half a grey level, but for the edge: beyond it the network sees black.
+    inner = restored[24:-24, 24:-24]
+    assert np.abs(inner - level).max() <= 0.5 * GREY_LEVEL
+
+
+def test_tiles_leave_no_seam(name, cases):
+    (degraded, _), *_ = cases[name]
+    whole = tf_deconv.load(name)(degraded)
+    tiled = tf_deconv.load(name, tile_size=96)(degraded)
+    assert np.abs(whole - tiled).max() <= 0.01 * GREY_LEVEL
+
+
+def test_every_file_gives_the_same_picture(name, cases, models):
+    manifest, folder = manifest_of(name), shipped.find(name)
+    assert manifest["license"] == "CC0-1.0"
+    files = {entry["file"]: entry for entry in manifest["files"]}
+    kinds = {"float32": 100.0, "float16": 80.0, "int8": 40.0}
+    assert set(files) == {"1/", *(f"tflite/{name}-{kind}.tflite" for kind in kinds)}
+    (degraded, _), *_ = cases[name]
+    expected = models[name](degraded)
+    for kind, floor_db in kinds.items():
+        file = tf_deconv.load(folder / "tflite" / f"{name}-{kind}.tflite")
+        assert metrics.psnr_db(file(degraded), expected) >= floor_db
+    # What int8 loses of the task's PSNR on held-out pictures.
+    assert files[f"tflite/{name}-int8.tflite"]["task_loss_db"] <= 0.1
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    assert size < 10e6
