@@ -2,8 +2,8 @@
 
     python benchmarks/gallery.py denoise-color [--out docs/gallery]
 
-writes DIR/NAME.jpg: before, after and the original of the middle of three photographs that come
-with scikit-image. Each is degraded once, with a fixed seed: Gaussian noise of sigma 25 (of 255), JPEG
+writes DIR/NAME.jpg: before, after and the original of a part of three photographs that come with
+scikit-image. Each is degraded once, with a fixed seed: Gaussian noise of sigma 25 (of 255), JPEG
 of quality 10, or made smaller. PSNR is that of luminance, of the part that is shown.
 """
 

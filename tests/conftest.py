@@ -11,6 +11,8 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+# What is compared is shown where an assertion of these helpers fails, as in the tests themselves.
+pytest.register_assert_rewrite("tests.commands", "tests.servers")
 
 
 @pytest.fixture
@@ -85,3 +87,44 @@ def exported(script, run, tmp_path_factory):
         samples=runs.load_samples(run.folder / runs.SAMPLES_FILE),
         tflite=lambda variant: folder / "tflite" / f"old-photo-article-{variant}.tflite",
     )
+
+
+@pytest.fixture(scope="session")
+def stand_ins(tmp_path_factory):
+    """A folder with denoise-color and denoise-grey: untrained networks, exported."""
+    import keras
+
+    import tf_deconv
+    from tf_deconv import runs
+    from tf_deconv.config import ExportConfig
+    from tf_deconv.networks.article import build_article
+    from tf_deconv.tasks import TASKS
+
+    out, work = tmp_path_factory.mktemp("models"), tmp_path_factory.mktemp("keras")
+    for name, task in (("denoise-color", "denoise"), ("denoise-grey", "denoise-grey")):
+        keras.utils.set_random_seed(3)
+        channels = TASKS[task].channels_in
+        model = build_article(None, None, channels, channels)
+        description = dict(task=task, network="article", divisor=2, scale=1)
+        runs.save_model(model, work / f"{name}.keras", description)
+        config = ExportConfig(
+            model=str(work / f"{name}.keras"),
+            out=str(out),
+            name=name,
+            sizes="32",
+            variants="float32",
+        )
+        assert not tf_deconv.export(config, report=lambda line: None).failures
+    return out
+
+
+@pytest.fixture
+def here(stand_ins, monkeypatch, tmp_path):
+    """Makes the stand-ins the only shipped models, and a folder of its own the present one."""
+    from tf_deconv import shipped
+
+    monkeypatch.setenv(shipped.VARIABLE, str(stand_ins))
+    monkeypatch.setattr(shipped, "_PACKAGE", tmp_path / "nowhere" / "tf_deconv")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "here"

@@ -24,6 +24,14 @@ def write(folder, pictures, suffix=".png", prefix="picture"):
     return folder
 
 
+def write_noise(path, size=(40, 36), seed=0, mode="RGB", **options):
+    """Writes one picture of noise; `size` is (width, height)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 4), np.uint8)
+    Image.fromarray(pixels).convert(mode).save(path, **options)
+    return path
+
+
 def contents(store):
     return [hashlib.sha256(store.picture(index)).hexdigest() for index in range(len(store))]
 

@@ -6,7 +6,8 @@ import json
 import pytest
 from PIL import Image
 
-from tf_deconv import benchmarking, cli
+from tests.commands import refuses
+from tf_deconv import benchmarking
 from tf_deconv.benchmarking import Row
 from tf_deconv.config import BenchmarkConfig
 from tf_deconv.options import UserError
@@ -69,7 +70,6 @@ def test_what_is_no_export_is_one_line(tmp_path, content):
 
 
 def test_bad_options_are_one_line(capsys, exported):
-    assert cli.main(["benchmark"]) == 2
-    assert "expected --export and the folder" in capsys.readouterr().err
-    assert cli.main(["benchmark", "--export", str(exported.folder), "--threads", "many"]) == 2
-    assert "threads='many': expected numbers" in capsys.readouterr().err
+    assert "expected --export and the folder" in refuses(capsys, "benchmark")
+    error = refuses(capsys, "benchmark", "--export", exported.folder, "--threads", "many")
+    assert "threads='many': expected numbers" in error

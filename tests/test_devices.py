@@ -2,7 +2,8 @@
 
 import pytest
 
-from tf_deconv import cli, devices
+from tests.commands import refuses
+from tf_deconv import devices
 from tf_deconv.options import UserError
 
 
@@ -65,6 +66,5 @@ def test_a_missing_gpu_is_one_line_and_exit_code_2(capsys, monkeypatch, tmp_path
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: [])
-    assert cli.main(["train", "--device", "gpu"]) == 2
-    assert "use --device cpu" in capsys.readouterr().err
+    assert "use --device cpu" in refuses(capsys, "train", "--device", "gpu")
     assert list(tmp_path.iterdir()) == []

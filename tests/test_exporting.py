@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from tf_deconv import cli, flatbuffer, runs
+from tests.commands import call
+from tf_deconv import flatbuffer, runs
 from tf_deconv.config import ExportConfig
 from tf_deconv.exporting import pipeline, publish, quantize, tflite, verify
 from tf_deconv.options import UserError
@@ -238,9 +239,8 @@ def test_calibration_pictures_of_a_wrong_scale_are_refused(pictures, expected):
 def test_a_file_under_its_floor_is_not_published(capsys, run, tmp_path, monkeypatch):
     monkeypatch.setitem(VARIANTS, "int8", Variant("", 1, 90.0, "static"))
     options = ["--sizes", "64", "--variants", "float32", "int8"]
-    code = cli.main(["export", str(run.folder), "--out", str(tmp_path), *options])
+    code, output, _ = call(capsys, "export", run.folder, "--out", tmp_path, *options)
     assert code == 1
-    output = capsys.readouterr().out
     assert "NOT PUBLISHED tflite/old-photo-article-int8.tflite:" in output
     assert "below its floor of 90" in output
     files = {path.name for path in tmp_path.glob("*/tflite/*")}

@@ -7,33 +7,18 @@ import sys
 
 import pytest
 
-from tf_deconv import cli, flatbuffer, inspect_artifact, runs
+from tests.commands import does, refuses
+from tf_deconv import flatbuffer, inspect_artifact, runs
 
 PARAMETERS = 73_167
 # The last kernel, 4x4 from 64 to 3 channels, works on squares of pixels: 5x5 from 64 to 12.
 IN_PHASES = PARAMETERS + (5 * 5 * 64 + 1) * 12 - (4 * 4 * 64 + 1) * 3
 
 
-def call(capsys, *arguments):
-    code = cli.main(["inspect", *map(str, arguments)])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
 def inspects(capsys, path):
     """Returns the facts, and the line of each for people."""
-    code, out, err = call(capsys, path, "--json")
-    assert (code, err) == (0, "")
-    code, text, err = call(capsys, path)
-    assert (code, err) == (0, "")
-    return json.loads(out), text
-
-
-def refuses(capsys, path):
-    code, out, err = call(capsys, path)
-    assert (code, out) == (2, "")
-    assert err.count("\n") == 1, err
-    return err
+    facts = json.loads(does(capsys, "inspect", path, "--json"))
+    return facts, does(capsys, "inspect", path)
 
 
 @pytest.mark.parametrize("kind", ["run", "keras", "saved_model", "tflite"])
@@ -170,13 +155,14 @@ def test_a_run_that_is_being_trained_says_so(capsys, tmp_path, run):
     assert (facts["finished"], facts["epochs_done"], facts["scores"]) == (False, 1, None)
     assert "not finished, 1 of 2 epochs: it is being trained, or was stopped" in text
     (folder / "model.keras").unlink()
-    assert "has no model yet: it is being trained, or was stopped" in refuses(capsys, folder)
+    message = refuses(capsys, "inspect", folder)
+    assert "has no model yet: it is being trained, or was stopped" in message
 
 
 def test_a_run_whose_scores_are_damaged_is_refused(capsys, tmp_path, run):
     folder = shutil.copytree(run.folder, tmp_path / "run")
     (folder / "metrics.json").write_text("{")
-    assert "cannot be read" in refuses(capsys, folder)
+    assert "cannot be read" in refuses(capsys, "inspect", folder)
     assert inspect_artifact(folder / "model.keras")["parameters"] == PARAMETERS
 
 
@@ -220,7 +206,7 @@ def make_damaged_keras(exported, path):
 )
 def test_what_is_no_model_is_refused_in_one_line(capsys, tmp_path, exported, make, expected):
     make(exported, tmp_path / "model")
-    assert expected in refuses(capsys, tmp_path / "model")
+    assert expected in refuses(capsys, "inspect", tmp_path / "model")
 
 
 def test_a_description_that_is_no_object_is_none(tmp_path, run):

@@ -8,36 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.commands import call, does, refuses
+from tests.picture_folders import write_noise
 from tf_deconv import cli, images, restoring
 from tf_deconv.inference import restore_picture
-
-
-def write(path, size=(40, 36), seed=0, mode="RGB", **options):
-    """Writes a picture of noise; `size` is (width, height)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 4), np.uint8)
-    Image.fromarray(pixels).convert(mode).save(path, **options)
-    return path
-
-
-def call(capsys, *arguments):
-    code = cli.main(["restore", *map(str, arguments)])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
-def restores(capsys, *arguments):
-    code, out, err = call(capsys, *arguments)
-    assert (code, err) == (0, ""), out + err
-    return out
-
-
-def refuses(capsys, *arguments):
-    code, out, err = call(capsys, *arguments)
-    assert code == 2
-    assert err.count("\n") == 1, err
-    assert out == ""
-    return err
 
 
 def tree(folder):
@@ -63,8 +37,8 @@ def test_every_kind_of_model_restores_a_picture(capsys, tmp_path, run, exported,
         "name": exported.folder,
         "tflite": exported.tflite("float32"),
     }[kind]
-    source = write(tmp_path / "in.png", (61, 45))
-    out = restores(capsys, model, source, "--out", tmp_path / "out")
+    source = write_noise(tmp_path / "in.png", (61, 45))
+    out = does(capsys, "restore", model, source, "--out", tmp_path / "out")
     assert "[1/1]" in out
     check(exported, source, tmp_path / "out" / "in.png")
 
@@ -72,9 +46,9 @@ def test_every_kind_of_model_restores_a_picture(capsys, tmp_path, run, exported,
 def test_a_folder_keeps_its_tree(capsys, tmp_path, run, exported):
     names = ["a.png", "deep/er/b.bmp", "deep/c.gif", "deep/d.tif", "e.webp", "f.jpg"]
     for seed, name in enumerate(names):
-        write(tmp_path / "in" / name, seed=seed)
+        write_noise(tmp_path / "in" / name, seed=seed)
     (tmp_path / "in" / "notes.txt").write_text("no picture")
-    restores(capsys, run.folder, tmp_path / "in", "--out", tmp_path / "out")
+    does(capsys, "restore", run.folder, tmp_path / "in", "--out", tmp_path / "out")
     written = ["a.png", "deep/c.png", "deep/d.tif", "deep/er/b.bmp", "e.webp", "f.jpg"]
     assert tree(tmp_path / "out") == written
     for name in ("a.png", "deep/er/b.bmp"):
@@ -83,9 +57,9 @@ def test_a_folder_keeps_its_tree(capsys, tmp_path, run, exported):
 
 def test_a_bad_picture_does_not_stop_the_rest(capsys, tmp_path, run):
     for name in ("a.png", "c.png"):
-        write(tmp_path / "in" / name)
+        write_noise(tmp_path / "in" / name)
     (tmp_path / "in" / "b.png").write_bytes(b"no picture")
-    code, out, _ = call(capsys, run.folder, tmp_path / "in", "--out", tmp_path / "out")
+    code, out, _ = call(capsys, "restore", run.folder, tmp_path / "in", "--out", tmp_path / "out")
     assert code == 1
     assert tree(tmp_path / "out") == ["a.png", "c.png"]
     last = out.splitlines()[-2:]
@@ -96,8 +70,8 @@ def test_a_bad_picture_does_not_stop_the_rest(capsys, tmp_path, run):
 def test_a_runtime_that_fails_on_one_picture_goes_on(capsys, tmp_path, run, monkeypatch):
     from tf_deconv.inference import Restorer
 
-    write(tmp_path / "in" / "a.png", (50, 30))
-    write(tmp_path / "in" / "b.png", (40, 36))
+    write_noise(tmp_path / "in" / "a.png", (50, 30))
+    write_noise(tmp_path / "in" / "b.png", (40, 36))
     whole = Restorer.restore
 
     def fail_on_a(self, image, *how):
@@ -106,66 +80,67 @@ def test_a_runtime_that_fails_on_one_picture_goes_on(capsys, tmp_path, run, monk
         return whole(self, image, *how)
 
     monkeypatch.setattr(Restorer, "restore", fail_on_a)
-    code, out, _ = call(capsys, run.folder, tmp_path / "in", "--out", tmp_path / "out")
+    code, out, _ = call(capsys, "restore", run.folder, tmp_path / "in", "--out", tmp_path / "out")
     assert code == 1
     assert "a.png: delegate failed" in out.splitlines()[-1]
     assert tree(tmp_path / "out") == ["b.png"]
 
 
 def test_one_line_per_picture_where_there_is_no_terminal(capsys, tmp_path, run):
-    write(tmp_path / "in" / "a.png", mode="L")
-    write(tmp_path / "in" / "b.png", seed=1, mode="L")
-    out = restores(capsys, run.folder, tmp_path / "in", "--out", tmp_path / "out")
+    write_noise(tmp_path / "in" / "a.png", mode="L")
+    write_noise(tmp_path / "in" / "b.png", seed=1, mode="L")
+    out = does(capsys, "restore", run.folder, tmp_path / "in", "--out", tmp_path / "out")
     assert [line.split()[0] for line in out.splitlines()] == ["[1/2]", "[2/2]"]
     assert "\r" not in out
 
 
 def test_existing_pictures_are_skipped_when_asked(capsys, tmp_path, run):
-    write(tmp_path / "in" / "a.png")
-    write(tmp_path / "in" / "b.png", seed=1)
+    write_noise(tmp_path / "in" / "a.png")
+    write_noise(tmp_path / "in" / "b.png", seed=1)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a.png").write_bytes(b"mine")
     arguments = (run.folder, tmp_path / "in", "--out", tmp_path / "out")
-    out = restores(capsys, *arguments, "--skip-existing")
+    out = does(capsys, "restore", *arguments, "--skip-existing")
     assert "1 pictures are there already" in out
     assert (tmp_path / "out" / "a.png").read_bytes() == b"mine"
     assert tree(tmp_path / "out") == ["a.png", "b.png"]
-    out = restores(capsys, *arguments, "--skip-existing")
+    out = does(capsys, "restore", *arguments, "--skip-existing")
     assert "2 pictures are there already" in out
-    restores(capsys, *arguments)
+    does(capsys, "restore", *arguments)
     assert (tmp_path / "out" / "a.png").read_bytes() != b"mine"
 
 
 def test_inputs_are_never_written_over(capsys, tmp_path, run):
-    source = write(tmp_path / "in" / "a.png")
+    source = write_noise(tmp_path / "in" / "a.png")
     before = source.read_bytes()
     for pictures in (source, tmp_path / "in"):
-        message = refuses(capsys, run.folder, pictures, "--out", tmp_path / "in")
+        message = refuses(capsys, "restore", run.folder, pictures, "--out", tmp_path / "in")
         assert "which is an input: choose another --out" in message
     # Nor through another name of the same folder.
     (tmp_path / "link").symlink_to(tmp_path / "in")
-    refuses(capsys, run.folder, source, "--out", tmp_path / "link")
+    refuses(capsys, "restore", run.folder, source, "--out", tmp_path / "link")
     assert source.read_bytes() == before
     assert tree(tmp_path / "in") == ["a.png"]
 
 
 def test_restored_pictures_inside_the_folder_are_no_inputs(capsys, tmp_path, run):
-    write(tmp_path / "a.png")
+    write_noise(tmp_path / "a.png")
     for _ in range(2):
-        restores(capsys, run.folder, tmp_path, "--out", tmp_path / "out")
+        does(capsys, "restore", run.folder, tmp_path, "--out", tmp_path / "out")
     assert tree(tmp_path) == ["a.png", "out/a.png"]
 
 
 def test_two_pictures_of_one_name_are_refused(capsys, tmp_path, run):
-    pair = [write(tmp_path / folder / "a.png") for folder in ("x", "y")]
-    assert "would both be written to" in refuses(capsys, run.folder, *pair, "--out", tmp_path / "o")
+    pair = [write_noise(tmp_path / folder / "a.png") for folder in ("x", "y")]
+    message = refuses(capsys, "restore", run.folder, *pair, "--out", tmp_path / "o")
+    assert "would both be written to" in message
     assert not (tmp_path / "o").exists()
 
 
 def test_a_gif_beside_a_png_of_its_name_is_written_beside_it(capsys, tmp_path, run):
     for name in ("a.gif", "a.png"):
-        write(tmp_path / "in" / name)
-    restores(capsys, run.folder, tmp_path / "in", "--out", tmp_path / "out")
+        write_noise(tmp_path / "in" / name)
+    does(capsys, "restore", run.folder, tmp_path / "in", "--out", tmp_path / "out")
     assert tree(tmp_path / "out") == ["a.gif.png", "a.png"]
 
 
@@ -176,11 +151,11 @@ def test_depth_transparency_profile_and_exif_reach_the_output(capsys, tmp_path, 
     exif = Image.Exif()
     exif[271], exif[274] = "Maker", 6
     options = dict(mode="RGBA", icc_profile=profile, exif=exif)
-    source = write(tmp_path / "in" / "a.png", (40, 36), **options)
-    write(tmp_path / "in" / "b.jpg", (40, 36), icc_profile=profile, exif=exif)
+    source = write_noise(tmp_path / "in" / "a.png", (40, 36), **options)
+    write_noise(tmp_path / "in" / "b.jpg", (40, 36), icc_profile=profile, exif=exif)
     deep = np.random.default_rng(0).integers(0, 2**16, (20, 30), np.uint16)
     Image.fromarray(deep).save(tmp_path / "in" / "c.png")
-    restores(capsys, run.folder, tmp_path / "in", "--out", tmp_path / "out")
+    does(capsys, "restore", run.folder, tmp_path / "in", "--out", tmp_path / "out")
     for name in ("a.png", "b.jpg"):
         with Image.open(tmp_path / "out" / name) as image:
             assert image.size == (36, 40)
@@ -224,9 +199,9 @@ def test_odd_names_work(tmp_path, run, name):
 
 
 def test_options_reach_the_restorer(capsys, tmp_path, run, exported):
-    source = write(tmp_path / "a.png", (70, 50))
+    source = write_noise(tmp_path / "a.png", (70, 50))
     options = ("--tile-size", 24, "--self-ensemble")
-    restores(capsys, run.folder, source, "--out", tmp_path / "out", *options)
+    does(capsys, "restore", run.folder, source, "--out", tmp_path / "out", *options)
     received = images.read_rgb(tmp_path / "out" / "a.png").astype(int)
     difference = np.abs(received - expected_of(exported, source))
     assert 0 < difference.mean() < 20
@@ -253,9 +228,9 @@ def make_broken_tflite(path):
     ],
 )
 def test_what_is_no_model_is_refused_in_one_line(capsys, tmp_path, make, expected):
-    source = write(tmp_path / "a.png")
+    source = write_noise(tmp_path / "a.png")
     make(tmp_path / "model")
-    message = refuses(capsys, tmp_path / "model", source, "--out", tmp_path / "out")
+    message = refuses(capsys, "restore", tmp_path / "model", source, "--out", tmp_path / "out")
     assert expected in message
     assert not (tmp_path / "out").exists()
 
@@ -273,16 +248,16 @@ def test_what_is_no_model_is_refused_in_one_line(capsys, tmp_path, make, expecte
 )
 def test_bad_options_are_refused_in_one_line(capsys, tmp_path, monkeypatch, run, options, expected):
     monkeypatch.chdir(tmp_path)
-    write(tmp_path / "a.png")
+    write_noise(tmp_path / "a.png")
     (tmp_path / "empty").mkdir()
-    assert expected in refuses(capsys, run.folder, *options)
+    assert expected in refuses(capsys, "restore", run.folder, *options)
     assert tree(tmp_path) == ["a.png"]
 
 
 def test_a_picture_over_the_limit_is_named(capsys, tmp_path, run):
-    source = write(tmp_path / "a.png", (40, 36))
+    source = write_noise(tmp_path / "a.png", (40, 36))
     arguments = (run.folder, source, "--out", tmp_path / "out", "--max-pixels", 1000)
-    code, out, _ = call(capsys, *arguments)
+    code, out, _ = call(capsys, "restore", *arguments)
     assert code == 1
     assert "40x36 is 1,440 pixels: more than --max-pixels 1000" in out
 
@@ -311,8 +286,8 @@ def test_help_names_every_option_without_tensorflow(repository):
 
 def test_a_tflite_file_restores_without_a_word_on_stderr(tmp_path, exported):
     # XNNPACK announced itself. From a process of its own: it does so once in each.
-    source = write(tmp_path / "x.png")
-    small = write(tmp_path / "small.png", (28, 28))  # Another signature.
+    source = write_noise(tmp_path / "x.png")
+    small = write_noise(tmp_path / "small.png", (28, 28))  # Another signature.
     code = "import sys; from tf_deconv import cli; sys.exit(cli.main(sys.argv[1:]))"
     command = ["restore", exported.tflite("float32"), source, small, "--out", tmp_path / "out"]
     done = subprocess.run(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tf_deconv import cli
+from tests.commands import does, refuses
 from tf_deconv.config import TrainConfig
 
 TINY = ["--epochs", "2", "--steps-per-epoch", "3", "--batch-size", "8"]
@@ -26,19 +26,6 @@ def write_pictures(folder, count=4, size=(40, 36), seed=0):
         pixels = random.integers(0, 256, (size[1], size[0], 3), np.uint8)
         Image.fromarray(pixels).save(folder / f"picture_{number}.png")
     return folder
-
-
-def fails_with_one_line(capsys, arguments):
-    """Runs a command in this process; returns its one line on stderr after checking exit code 2."""
-    try:
-        code = cli.main(arguments)
-    except SystemExit as stop:  # argparse ends by itself
-        code = stop.code
-    captured = capsys.readouterr()
-    assert code == 2
-    assert captured.err.count("\n") == 1, captured.err
-    assert "Traceback" not in captured.err
-    return captured.err
 
 
 def everything_in(folder):
@@ -71,12 +58,12 @@ def everything_in(folder):
 )
 def test_train_refuses_bad_options_in_one_line(capsys, tmp_path, monkeypatch, options, expected):
     monkeypatch.chdir(tmp_path)
-    assert expected in fails_with_one_line(capsys, ["train", *options])
+    assert expected in refuses(capsys, "train", *options)
     assert everything_in(tmp_path) == []
 
 
 def test_train_reports_every_bad_option_at_once(capsys):
-    message = fails_with_one_line(capsys, ["train", "--task", "x", "--epochs", "0", "--seed", "-1"])
+    message = refuses(capsys, "train", "--task", "x", "--epochs", "0", "--seed", "-1")
     assert all(part in message for part in ("task='x'", "epochs=0", "seed=-1"))
 
 
@@ -94,11 +81,11 @@ def test_train_reports_every_bad_option_at_once(capsys):
 def test_train_refuses_a_bad_config_file(capsys, tmp_path, content, expected):
     path = tmp_path / "config.json"
     path.write_text(content)
-    assert expected in fails_with_one_line(capsys, ["train", "--config", str(path)])
+    assert expected in refuses(capsys, "train", "--config", str(path))
 
 
 def test_an_empty_data_folder_is_refused(capsys, tmp_path):
-    message = fails_with_one_line(capsys, ["train", "--data", str(tmp_path)])
+    message = refuses(capsys, "train", "--data", tmp_path)
     assert "holds no picture" in message
 
 
@@ -106,34 +93,34 @@ def test_a_folder_of_corrupt_pictures_is_refused(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a.png").write_bytes(b"no picture")
-    message = fails_with_one_line(capsys, ["train", "--data", "data"])
+    message = refuses(capsys, "train", "--data", "data")
     assert "none of the 1 pictures" in message
     assert everything_in(tmp_path) == ["data", "data/a.png"]
 
 
 def test_a_run_folder_that_cannot_be_written_is_refused(capsys, tmp_path):
     (tmp_path / "file").write_text("")
-    message = fails_with_one_line(capsys, ["train", "--run-dir", str(tmp_path / "file" / "run")])
+    message = refuses(capsys, "train", "--run-dir", tmp_path / "file" / "run")
     assert "cannot be written" in message
 
 
 def test_a_run_folder_in_use_is_refused(capsys, tmp_path):
     (tmp_path / "keep.txt").write_text("mine")
-    message = fails_with_one_line(capsys, ["train", "--run-dir", str(tmp_path)])
+    message = refuses(capsys, "train", "--run-dir", tmp_path)
     assert "is not empty" in message
     assert everything_in(tmp_path) == ["keep.txt"]
 
 
 def test_export_without_a_run_says_to_train(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert "run `python train.py` first" in fails_with_one_line(capsys, ["export"])
+    assert "run `python train.py` first" in refuses(capsys, "export")
     assert everything_in(tmp_path) == []
 
 
 def test_export_of_a_run_without_a_model_is_refused(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run").mkdir()
-    assert "has no model.keras" in fails_with_one_line(capsys, ["export", "run"])
+    assert "has no model.keras" in refuses(capsys, "export", "run")
     assert everything_in(tmp_path) == ["run"]
 
 
@@ -164,12 +151,12 @@ def test_export_of_a_file_that_is_no_model_is_refused(
 ):
     monkeypatch.chdir(tmp_path)
     make(tmp_path / "model.keras")
-    assert expected in fails_with_one_line(capsys, ["export", "model.keras"])
+    assert expected in refuses(capsys, "export", "model.keras")
     assert everything_in(tmp_path) == ["model.keras"]
 
 
 def test_export_refuses_a_name_that_is_a_path(capsys):
-    assert "name='../x'" in fails_with_one_line(capsys, ["export", "--name", "../x"])
+    assert "name='../x'" in refuses(capsys, "export", "--name", "../x")
 
 
 RESTORE_HELP = "from tf_deconv.cli import main; main(['restore', '--help'])"
@@ -198,9 +185,7 @@ def test_help_and_import_do_not_load_tensorflow(repository, command):
 
 
 def test_train_help_names_every_option_with_its_default(capsys):
-    with pytest.raises(SystemExit, match="0"):
-        cli.main(["train", "--help"])
-    text = " ".join(capsys.readouterr().out.split())
+    text = " ".join(does(capsys, "train", "--help").split())
     for name, field in TrainConfig.__dataclass_fields__.items():
         assert "--" + name.replace("_", "-") in text
         if field.default is not None and field.metadata["type"] is not bool:

@@ -1,12 +1,6 @@
 """examples/serving: TensorFlow Serving's protocol over HTTP, and a server that nothing ends."""
 
-import base64
-import concurrent.futures
-import http.client
-import io
-import json
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -16,73 +10,17 @@ import types
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
 
-NAME = "served"
+from tests.servers import NAME, ask, b64, copy_model, decoded, encoded, send_together, start
+
 MAX_BODY_MB = 1
-
-
-def encoded(pixels, kind="PNG"):
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, kind)
-    return stream.getvalue()
-
-
-def decoded(prediction):
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(prediction["b64"]))), int)
-
-
-def b64(data):
-    return {"b64": base64.b64encode(data).decode()}
-
-
 PICTURE = np.random.default_rng(0).integers(0, 256, (9, 14, 3), np.uint8)
 IMAGE = np.random.default_rng(1).random((2, 6, 8, 1), np.float32)
 
 
-def start(repository, folder, *options):
-    """Starts the server where importing tf_deconv fails, as where this project is missing."""
-    serving = repository / "examples" / "serving"
-    code = (
-        "import runpy, sys; sys.modules['tf_deconv'] = None; sys.argv = sys.argv[1:];"
-        "sys.path.insert(0, sys.argv[0]);"
-        "runpy.run_path(sys.argv[0] + '/server.py', None, '__main__')"
-    )
-    command = [sys.executable, "-c", code, serving, folder, "--port", 0, *options]
-    process = subprocess.Popen(
-        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    line = process.stdout.readline()
-    assert line, process.communicate()
-    port = int(line.split(":")[2].split("/")[0])
-
-    def post(body, path=f"/v1/models/{NAME}:predict"):
-        return ask(port, "POST", path, body if isinstance(body, bytes) else json.dumps(body))
-
-    return types.SimpleNamespace(
-        process=process,
-        port=port,
-        post=post,
-        get=lambda path: ask(port, "GET", path),
-        url=f"http://127.0.0.1:{port}",
-    )
-
-
-def ask(port, method, path, body=None):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    try:
-        connection.request(method, path, body)
-        response = connection.getresponse()
-        return response.status, json.loads(response.read())
-    finally:
-        connection.close()
-
-
 @pytest.fixture(scope="module")
 def folder(exported, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("serving") / NAME
-    shutil.copytree(exported.folder / "1", folder / "1")
-    return folder
+    return copy_model(exported, tmp_path_factory.mktemp("serving"))
 
 
 @pytest.fixture(scope="module")
@@ -307,11 +245,6 @@ def test_a_connection_that_breaks_off_does_not_end_the_server(server):
 # ---- Many at a time ----------------------------------------------------------------------------
 
 
-def send_together(count, send):
-    with concurrent.futures.ThreadPoolExecutor(count) as pool:
-        return list(pool.map(send, range(count)))
-
-
 def test_a_bad_request_does_not_fail_those_beside_it(server, model):
     good, bad = b64(encoded(PICTURE)), b64(b"\x89PNG\r\n\x1a\n no picture")
     expected = b64(model.restore_bytes(encoded(PICTURE)))
@@ -343,79 +276,7 @@ def test_each_of_many_clients_gets_its_own_answer(server, model):
     assert send_together(8, send) == [True] * 8
 
 
-# ---- The Python alone: batches and the full queue ----------------------------------------------
-
-
-@pytest.fixture
-def batching(repository, monkeypatch):
-    monkeypatch.syspath_prepend(str(repository / "examples" / "serving"))
-    import batching
-
-    return batching
-
-
-class Doubler:
-    """Stands for a loaded version: doubles, notes how many rows came at a time, refuses 13."""
-
-    def __init__(self):
-        self.rows = []
-
-    def run(self, signature, inputs):
-        self.rows.append(len(inputs["x"]))
-        time.sleep(0.02)
-        if 13 in inputs["x"]:
-            raise ValueError("13")
-        return {"y": 2 * inputs["x"]}
-
-
-def test_requests_of_equal_shape_share_a_run(batching):
-    version = Doubler()
-    batcher = batching.Batcher(4, 0.5, 64, 1, ["s"])
-
-    def send(number):
-        return batcher.run(version, "s", {"x": np.array([number, -number])})["y"].tolist()
-
-    assert send_together(4, send) == [[2 * number, -2 * number] for number in range(4)]
-    assert version.rows == [4, 4]
-
-
-def test_a_refused_batch_is_run_one_by_one(batching):
-    version = Doubler()
-    batcher = batching.Batcher(3, 0.5, 64, 1, ["s"])
-
-    def send(number):
-        try:
-            return batcher.run(version, "s", {"x": np.array([12 + number])})["y"].tolist()
-        except Exception as error:
-            return str(error)
-
-    assert send_together(3, send) == [[24], "ValueError: 13", [28]]
-    assert version.rows == [3, 1, 1, 1]
-
-
-def test_without_batching_requests_run_alone(batching):
-    version = Doubler()
-    batcher = batching.Batcher(1, 0.5, 64, 2, ["s"])
-    send_together(6, lambda number: batcher.run(version, "s", {"x": np.array([number])}))
-    assert version.rows == [1] * 6
-
-
-def test_a_full_queue_is_503(batching):
-    version = Doubler()
-    batcher = batching.Batcher(1, 0, 2, 1, [])
-
-    def send(number):
-        try:
-            return batcher.run(version, "s", {"x": np.array([number])})["y"].tolist()
-        except Exception as error:
-            return error.status
-
-    answers = send_together(12, send)
-    assert 503 in answers
-    assert all(answer in ([2 * number], 503) for number, answer in enumerate(answers))
-
-
-# ---- Versions, stopping, the client ------------------------------------------------------------
+# ---- Versions and the client ---------------------------------------------------------------------
 
 
 def test_a_version_is_taken_up_when_it_is_whole(server, folder, model):
@@ -470,61 +331,3 @@ def test_the_client_needs_nothing_but_python(repository, server, model, tmp_path
     restored = (tmp_path / "restored-in.png").read_bytes()
     assert restored == model.restore_bytes(encoded(PICTURE))
     assert not (tmp_path / "restored-bad.png").exists()
-
-
-@pytest.mark.slow
-def test_the_load_test_counts_no_wrong_answer(repository, folder):
-    load_test = repository / "examples" / "serving" / "load_test.py"
-    options = ["--requests", "16", "--max-seconds", "3", "--json"]
-    done = subprocess.run(
-        [sys.executable, str(load_test), str(folder), *options],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    rows = json.loads(done.stdout)
-    assert len(rows) == 18
-    assert all(row["wrong"] == 0 and row["requests"] > 0 for row in rows)
-
-
-@pytest.mark.slow
-def test_the_load_test_does_not_load_other_machines(repository, folder):
-    load_test = repository / "examples" / "serving" / "load_test.py"
-    done = subprocess.run(
-        [sys.executable, str(load_test), str(folder), "--url", "http://192.0.2.1:8501"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert "--allow-remote" in done.stderr
-
-
-@pytest.mark.slow
-def test_a_folder_without_a_model_is_one_line(repository, tmp_path):
-    done = subprocess.run(
-        [sys.executable, str(repository / "examples" / "serving" / "server.py"), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode != 0
-    assert "no version in it could be loaded" in done.stderr.splitlines()[-1]
-
-
-def test_sigterm_answers_what_is_in_progress_and_exits_with_0(repository, folder):
-    server = start(repository, folder, "--threads", 1)
-    large = np.random.default_rng(2).integers(0, 256, (400, 400, 3), np.uint8)
-    body = {"signature_name": "serve_bytes", "instances": [b64(encoded(large, "JPEG"))] * 3}
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(server.post, body)
-        time.sleep(0.2)
-        server.process.send_signal(signal.SIGTERM)
-        status, restored = answer.result(timeout=60)
-    server.process.communicate(timeout=30)
-    assert server.process.returncode == 0
-    assert status == 200
-    assert [decoded(picture).shape for picture in restored["predictions"]] == [(400, 400, 3)] * 3
-    with pytest.raises(ConnectionError):
-        server.get(f"/v1/models/{NAME}")
