@@ -11,8 +11,8 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-# What is compared is shown where an assertion of these helpers fails, as in the tests themselves.
-pytest.register_assert_rewrite("tests.commands", "tests.servers")
+# An assertion that fails there shows what it compared, as one in a test does.
+pytest.register_assert_rewrite("tests.commands")
 
 
 @pytest.fixture

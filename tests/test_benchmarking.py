@@ -6,7 +6,7 @@ import json
 import pytest
 from PIL import Image
 
-from tests.commands import refuses
+from tests.commands import fails
 from tf_deconv import benchmarking
 from tf_deconv.benchmarking import Row
 from tf_deconv.config import BenchmarkConfig
@@ -70,6 +70,6 @@ def test_what_is_no_export_is_one_line(tmp_path, content):
 
 
 def test_bad_options_are_one_line(capsys, exported):
-    assert "expected --export and the folder" in refuses(capsys, "benchmark")
-    error = refuses(capsys, "benchmark", "--export", exported.folder, "--threads", "many")
+    assert "expected --export and the folder" in fails(capsys, "benchmark")
+    error = fails(capsys, "benchmark", "--export", exported.folder, "--threads", "many")
     assert "threads='many': expected numbers" in error

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.commands import refuses
+from tests.commands import fails
 from tf_deconv import devices
 from tf_deconv.options import UserError
 
@@ -66,5 +66,5 @@ def test_a_missing_gpu_is_one_line_and_exit_code_2(capsys, monkeypatch, tmp_path
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: [])
-    assert "use --device cpu" in refuses(capsys, "train", "--device", "gpu")
+    assert "use --device cpu" in fails(capsys, "train", "--device", "gpu")
     assert list(tmp_path.iterdir()) == []

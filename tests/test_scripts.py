@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.commands import does, refuses
+from tests.commands import does, fails
 from tf_deconv.config import TrainConfig
 
 TINY = ["--epochs", "2", "--steps-per-epoch", "3", "--batch-size", "8"]
@@ -58,12 +58,12 @@ def everything_in(folder):
 )
 def test_train_refuses_bad_options_in_one_line(capsys, tmp_path, monkeypatch, options, expected):
     monkeypatch.chdir(tmp_path)
-    assert expected in refuses(capsys, "train", *options)
+    assert expected in fails(capsys, "train", *options)
     assert everything_in(tmp_path) == []
 
 
 def test_train_reports_every_bad_option_at_once(capsys):
-    message = refuses(capsys, "train", "--task", "x", "--epochs", "0", "--seed", "-1")
+    message = fails(capsys, "train", "--task", "x", "--epochs", "0", "--seed", "-1")
     assert all(part in message for part in ("task='x'", "epochs=0", "seed=-1"))
 
 
@@ -81,11 +81,11 @@ def test_train_reports_every_bad_option_at_once(capsys):
 def test_train_refuses_a_bad_config_file(capsys, tmp_path, content, expected):
     path = tmp_path / "config.json"
     path.write_text(content)
-    assert expected in refuses(capsys, "train", "--config", str(path))
+    assert expected in fails(capsys, "train", "--config", path)
 
 
 def test_an_empty_data_folder_is_refused(capsys, tmp_path):
-    message = refuses(capsys, "train", "--data", tmp_path)
+    message = fails(capsys, "train", "--data", tmp_path)
     assert "holds no picture" in message
 
 
@@ -93,34 +93,34 @@ def test_a_folder_of_corrupt_pictures_is_refused(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a.png").write_bytes(b"no picture")
-    message = refuses(capsys, "train", "--data", "data")
+    message = fails(capsys, "train", "--data", "data")
     assert "none of the 1 pictures" in message
     assert everything_in(tmp_path) == ["data", "data/a.png"]
 
 
 def test_a_run_folder_that_cannot_be_written_is_refused(capsys, tmp_path):
     (tmp_path / "file").write_text("")
-    message = refuses(capsys, "train", "--run-dir", tmp_path / "file" / "run")
+    message = fails(capsys, "train", "--run-dir", tmp_path / "file" / "run")
     assert "cannot be written" in message
 
 
 def test_a_run_folder_in_use_is_refused(capsys, tmp_path):
     (tmp_path / "keep.txt").write_text("mine")
-    message = refuses(capsys, "train", "--run-dir", tmp_path)
+    message = fails(capsys, "train", "--run-dir", tmp_path)
     assert "is not empty" in message
     assert everything_in(tmp_path) == ["keep.txt"]
 
 
 def test_export_without_a_run_says_to_train(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert "run `python train.py` first" in refuses(capsys, "export")
+    assert "run `python train.py` first" in fails(capsys, "export")
     assert everything_in(tmp_path) == []
 
 
 def test_export_of_a_run_without_a_model_is_refused(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run").mkdir()
-    assert "has no model.keras" in refuses(capsys, "export", "run")
+    assert "has no model.keras" in fails(capsys, "export", "run")
     assert everything_in(tmp_path) == ["run"]
 
 
@@ -151,12 +151,12 @@ def test_export_of_a_file_that_is_no_model_is_refused(
 ):
     monkeypatch.chdir(tmp_path)
     make(tmp_path / "model.keras")
-    assert expected in refuses(capsys, "export", "model.keras")
+    assert expected in fails(capsys, "export", "model.keras")
     assert everything_in(tmp_path) == ["model.keras"]
 
 
 def test_export_refuses_a_name_that_is_a_path(capsys):
-    assert "name='../x'" in refuses(capsys, "export", "--name", "../x")
+    assert "name='../x'" in fails(capsys, "export", "--name", "../x")
 
 
 RESTORE_HELP = "from tf_deconv.cli import main; main(['restore', '--help'])"

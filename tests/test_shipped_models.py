@@ -10,8 +10,7 @@ from tf_deconv import data, evaluation, metrics, shipped
 from tf_deconv.tasks import find_task
 
 NAMES = sorted(shipped.available())
-# What each must gain on photographs that nobody trained on, in dB: what is left of a good model's gain
-# when something is broken is far less.
+# What each must gain on photographs that nobody trained on, in dB: of a broken one far less is left.
 GAINS_DB = {
     "denoise-grey": 7.0,
     "denoise-color": 8.0,

@@ -1,0 +1,15 @@
+"""The photograph that the tests of `benchmark --protocol` degrade."""
+
+import numpy as np
+
+from tf_deconv import images
+
+
+def cut_photograph(bundled):
+    """(60, 72, 3) uint8, its grey levels far enough from 0 and 255 to tell what clipping does."""
+    return np.ascontiguousarray(bundled.validation.picture(0)[100:160, 100:172])
+
+
+def grey(picture):
+    """(H, W, 1) uint8 of (H, W, 3)."""
+    return images.to_uint8(images.luminance(images.to_float(picture)))
