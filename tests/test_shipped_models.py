@@ -1,4 +1,4 @@
-"""The models that are shipped look right: no colour shift, no grid, no seams; every file is whole."""
+"""The shipped models look right: no colour shift, no grid, no seams; every file is whole."""
 
 import json
 
@@ -10,7 +10,7 @@ from tf_deconv import data, evaluation, metrics, shipped
 from tf_deconv.tasks import find_task
 
 NAMES = sorted(shipped.available())
-# What each must gain on photographs that nobody trained on, in dB: of a broken one far less is left.
+# What each must gain on photographs that nobody trained on, in dB: a broken one gains far less.
 GAINS_DB = {
     "denoise-grey": 7.0,
     "denoise-color": 8.0,
