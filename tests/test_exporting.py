@@ -15,7 +15,7 @@ from tf_deconv.variants import VARIANTS, Variant
 
 def test_the_export_is_complete(exported):
     names = {path.name for path in exported.folder.iterdir()}
-    assert names == {"1", "tflite", "serving", "manifest.json", "README.md", "preview.png"}
+    assert names == {"1", "tflite", "serving", "manifest.json", "README.md", "preview.jpg"}
     files = {path.name for path in (exported.folder / "tflite").iterdir()}
     assert files == {f"old-photo-article-{variant}.tflite" for variant in VARIANTS}
     assert [path.name for path in exported.folder.parent.iterdir()] == ["old-photo-article"]
@@ -36,7 +36,7 @@ def test_the_manifest_describes_and_checksums_every_file(exported):
         assert publish.files.sha256(exported.folder / path) == digest
     published = {p for p in exported.folder.rglob("*") if p.is_file()}
     described = {exported.folder / path for path in checked}
-    others = {"manifest.json", "README.md", "preview.png", "models.config", "batching.config"}
+    others = {"manifest.json", "README.md", "preview.jpg", "models.config", "batching.config"}
     assert {p.name for p in published - described} == others
 
 

@@ -113,6 +113,7 @@ class RunWriter(keras.callbacks.Callback):
       history: Rows of epochs already trained.
       best_psnr_db: Best validation PSNR of those epochs.
       data_sha256: Hash of the training pictures; resuming on others is refused.
+      spent_s: Seconds that those epochs took.
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class RunWriter(keras.callbacks.Callback):
         history: list[dict[str, float]],
         best_psnr_db: float,
         data_sha256: str,
+        spent_s: float = 0.0,
     ):
         super().__init__()
         self.folder = folder
@@ -129,6 +131,12 @@ class RunWriter(keras.callbacks.Callback):
         self.history = list(history)
         self.best_psnr_db = best_psnr_db
         self.data_sha256 = data_sha256
+        self._spent_s, self._started = spent_s, time.monotonic()
+
+    @property
+    def spent_s(self) -> float:
+        """Seconds of training so far, those before a resume too."""
+        return self._spent_s + time.monotonic() - self._started
 
     def on_epoch_end(self, epoch, logs=None):
         logs = {name: float(value) for name, value in (logs or {}).items()}
@@ -151,6 +159,7 @@ class RunWriter(keras.callbacks.Callback):
                 "best_psnr_db": self.best_psnr_db,
                 "history": self.history,
                 "data_sha256": self.data_sha256,
+                "spent_s": self.spent_s,
             },
             [keras.ops.convert_to_numpy(variable) for variable in state_of(self.model)],
         )

@@ -156,6 +156,7 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
             state.get("history", []),
             state.get("best_psnr_db", float("-inf")),
             description["data_sha256"],
+            state.get("spent_s", 0.0),
         )
         pictures = callbacks.Pictures(
             folder, draw_preview, writer.history, do_nothing_psnr_db, report
@@ -176,7 +177,7 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
             raise
         finally:
             progress.bar.clear()
-    duration_s = time.monotonic() - started
+    duration_s, spent_s = time.monotonic() - started, writer.spent_s
 
     finish()
     scores = evaluation.evaluate(restore, samples, task) if samples.clean else {}
@@ -188,7 +189,8 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
         "held_out_pictures": len(source.validation),
         "training_pictures": len(source.training),
         "device": str(device),
-        "duration_s": round(duration_s, 1),
+        # Of all epochs; the patches per second are of those since the last resume.
+        "duration_s": round(spent_s, 1),
         "patches_per_s": round(trained / duration_s, 1),
     }
     files.write_json(folder / "metrics.json", result)

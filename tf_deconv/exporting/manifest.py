@@ -157,14 +157,14 @@ def make_card(manifest: dict[str, Any], lines: list[str], has_picture: bool) -> 
     Args:
       manifest: What `make_manifest` returned.
       lines: What `table` returned.
-      has_picture: Whether `preview.png` lies beside it.
+      has_picture: Whether `preview.jpg` lies beside it.
     Returns:
       Markdown.
     """
     task = TASKS.get(manifest["task"] or "")
     name, sizes = manifest["name"], manifest["tflite_sizes"]
     size_list = ", ".join(f"`restore_{height}x{width}`" for height, width in sizes)
-    picture = "![input, output and target, held out](preview.png)\n\n" if has_picture else ""
+    picture = "![input, output and target, held out](preview.jpg)\n\n" if has_picture else ""
     height, width = sizes[-1]
     channels_in, channels_out = manifest["channels_in"], manifest["channels_out"]
     table_text = "\n".join(lines)

@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from PIL import Image
 
 from tf_deconv import complexity, data, files, flatbuffer, images, inference, runs, sources
 from tf_deconv.artifacts import to_float32
@@ -41,6 +42,9 @@ DEFAULT_PATCH_SIZE, DEFAULT_LARGER_SIZE = 28, (256, 256)
 WEB_VARIANT = "float32"
 # Side of the calibration pictures that stand in for a run's own.
 CALIBRATION_SIDE_PX = 256
+# Of the requests that warm a server up: small, for they are kept beside the model.
+WARMUP_SIZE = (64, 64)
+PREVIEW_QUALITY = 90
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,7 +161,7 @@ def _write_files(
             max_pixels=config.max_pixels,
             reach=reference.reach,
         )
-    (picture, *_), size = reference.samples.degraded, reference.sizes[0]
+    (picture, *_), size = reference.samples.degraded, WARMUP_SIZE
     encoded = verify.encode_pictures(tflite.fit(picture, size))["png"].tobytes()
     requests = {
         "serving_default": {"image": tflite.fit(picture, size)[np.newaxis]},
@@ -222,9 +226,7 @@ def _complete(
         elif item.faults:
             (staging / item.file).unlink()
     good = [item for item in reports if not item.faults]
-    preview = path.with_name("preview.png")
-    if preview.is_file():
-        shutil.copyfile(preview, staging / preview.name)
+    has_picture = _write_preview(path.with_name("preview.png"), staging / publish.PREVIEW_FILE)
     reach = reference.reach
     contract = {
         "channels_in": reference.model.input_shape[-1],
@@ -265,9 +267,18 @@ def _complete(
             item.size_bytes = (staging / item.file).stat().st_size
     checked = [(item, publish.checksums(staging / item.file, staging)) for item in good]
     manifest = describe(reports=checked)
-    card = manifests.make_card(manifest, manifests.table(good, timed), preview.is_file())
+    card = manifests.make_card(manifest, manifests.table(good, timed), has_picture)
     (staging / publish.CARD_FILE).write_text(card, encoding="utf-8")
     files.write_json(staging / publish.MANIFEST_FILE, manifest)
+
+
+def _write_preview(source: pathlib.Path, target: pathlib.Path) -> bool:
+    """Writes a run's preview as JPEG, where there is one: as PNG its noise takes a megabyte."""
+    if not source.is_file():
+        return False
+    with Image.open(source) as preview:
+        preview.save(target, quality=PREVIEW_QUALITY)
+    return True
 
 
 def _write_page(

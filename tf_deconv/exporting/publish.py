@@ -16,7 +16,7 @@ from tf_deconv.options import UserError
 
 TFLITE_FOLDER, ONNX_FOLDER, SERVING_FOLDER = "tflite", "onnx", "serving"
 FILE_FOLDERS = {TFLITE_FOLDER, ONNX_FOLDER, SERVING_FOLDER}
-MANIFEST_FILE, CARD_FILE = "manifest.json", "README.md"
+MANIFEST_FILE, CARD_FILE, PREVIEW_FILE = "manifest.json", "README.md", "preview.jpg"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
