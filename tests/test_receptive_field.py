@@ -25,6 +25,15 @@ def oblong_kernel():
     return chain(layers.Conv2D(2, (3, 7), padding="same"))
 
 
+def mirrored():
+    around = [[0, 0], [2, 2], [2, 2], [0, 0]]
+    return chain(
+        lambda x: keras.ops.pad(x, around, mode="reflect"),
+        layers.Conv2D(4, 6, strides=2),
+        layers.Conv2DTranspose(2, 2, strides=2),
+    )
+
+
 def dilated():
     return chain(layers.Conv2D(4, 3, padding="same", dilation_rate=4))
 
@@ -81,6 +90,7 @@ CASES = [
     (one_convolution, 1, 1, 2),
     (oblong_kernel, 1, 1, 3),
     (dilated, 1, 1, 4),
+    (mirrored, 2, 1, 3),
     (strided, 2, 1, None),
     (interpolated, 2, 3, None),
     (upsampled, 2, 1, 3),

@@ -102,13 +102,13 @@ def test_a_flat_picture_stays_flat(name, level, models):
 def test_tiles_leave_no_seam(name, cases):
     (degraded, _), *_ = cases[name]
     whole = tf_deconv.load(name)(degraded)
-    tiled = tf_deconv.load(name, tile_size=96)(degraded)
+    tiled = tf_deconv.load(name, tile_size=160)(degraded)
     assert np.abs(whole - tiled).max() <= 0.01 * GREY_LEVEL
 
 
 def test_every_file_gives_the_same_picture(name, cases, models):
     manifest, folder = manifest_of(name), shipped.find(name)
-    assert manifest["license"] == "CC0-1.0"
+    assert manifest["license"].startswith("of the weights: CC0-1.0")
     files = {entry["file"]: entry for entry in manifest["files"]}
     kinds = {"float32": 100.0, "float16": 80.0, "int8": 40.0}
     assert set(files) == {"1/", *(f"tflite/{name}-{kind}.tflite" for kind in kinds)}

@@ -1,14 +1,21 @@
 """The U-Net: its shapes, and the laws that its design promises."""
 
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_deconv import flatbuffer, inference, receptive_field
+from tf_deconv import flatbuffer, inference, receptive_field, recipe
+from tf_deconv.checks import check_train_config
+from tf_deconv.config import TrainConfig
+from tf_deconv.devices import Device
 from tf_deconv.exporting import saved_model, tflite
 from tf_deconv.networks import NETWORKS, reparameterized
 from tf_deconv.networks.unet import DIVISOR, SIZES, build_unet
+from tf_deconv.tasks import TASKS, find_task
 
 
 def randomise(model, seed=0):
@@ -53,11 +60,74 @@ def test_the_head_of_base_is_space_to_depth_and_a_3x3_convolution(rng, channels)
     kernel = model.get_layer("head").get_weights()[0]  # (6, 6, C, F)
     cells = kernel.reshape(3, 2, 3, 2, channels, -1).transpose(0, 2, 1, 3, 4, 5)
     image = rng.random((2, 12, 20, channels), np.float32)
+    # Mirrored at the border, as the network does.
+    padded = np.pad(image, ((0, 0), (2, 2), (2, 2), (0, 0)), "reflect")
     expected = tf.nn.conv2d(
-        tf.nn.space_to_depth(image, 2), cells.reshape(3, 3, 4 * channels, -1), 1, "SAME"
+        tf.nn.space_to_depth(padded, 2), cells.reshape(3, 3, 4 * channels, -1), 1, "VALID"
     )
     head = keras.Model(model.input, model.get_layer("head").output)
     np.testing.assert_allclose(predict(head, image), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("scale", [1, 2, 3])
+def test_blind_to_levels_it_cannot_shift_colours(rng, size, scale):
+    model = randomise(build_unet(size=size, scale=scale, blind_to_levels=True))
+    head = model.get_layer("head")
+    head.kernel.assign(head.kernel.constraint(head.kernel))
+    np.testing.assert_allclose(np.sum(head.kernel, axis=(0, 1)), 0, atol=1e-5)
+    image = rng.random((1, 12, 16, 3), np.float32)
+    colour = np.array([0.9, 0.1, 0.4], np.float32)
+    shifted = predict(model, 0.5 * image + colour)  # At the border too.
+    expected = 0.5 * predict(model, image) + colour
+    np.testing.assert_allclose(shifted, expected, rtol=1e-3, atol=1e-3 * expected.std())
+
+
+def test_training_keeps_the_head_blind_and_what_is_saved_needs_no_class_of_ours(rng, tmp_path):
+    config = check_train_config(TrainConfig(network="unet", size="tiny", task="denoise"))
+    model = recipe.build_in("float32", TASKS["denoise"], config, trained=True)
+    recipe.compile_model(model, config, Device("cpu", "", "float32", False))
+    batch = rng.random((4, 16, 16, 3), np.float32)
+    model.fit(batch, rng.random((4, 16, 16, 3), np.float32), verbose=0)
+    np.testing.assert_allclose(np.sum(model.get_layer("head").kernel, axis=(0, 1)), 0, atol=1e-6)
+    saved = recipe.build_in("float32", TASKS["denoise"], config)
+    saved.set_weights(model.get_weights())
+    saved.save(tmp_path / "model.keras")
+    code = "import sys, keras; print(keras.models.load_model(sys.argv[1]).count_params())"
+    command = [sys.executable, "-c", code, str(tmp_path / "model.keras")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout) == saved.count_params()
+
+
+@pytest.mark.parametrize(
+    ("task", "degrade", "expected"),
+    [
+        ("denoise", None, False),
+        ("super-resolve-x2", None, False),
+        ("deblock", None, False),
+        ("low-light", None, True),
+        ("denoise", "poisson:20", True),
+        ("colorize", None, True),
+        ("old-photo", None, True),
+        ("inpaint", None, True),
+        ("paired", None, True),
+    ],
+)
+def test_only_tasks_that_need_levels_see_them(task, degrade, expected):
+    config = check_train_config(
+        TrainConfig(
+            network="unet",
+            size="tiny",
+            task=task,
+            degrade=degrade,
+            data="in",
+            targets="out" if task == "paired" else None,
+        )
+    )
+    found = find_task(task, degrade)
+    assert found.sees_levels == expected
+    model = recipe.build_in("float32", found, config, trained=True)
+    assert (model.get_layer("head").kernel.constraint is None) == expected
 
 
 def test_what_is_enlarged_is_not_made_smaller_first():
@@ -206,4 +276,4 @@ def test_super_resolution_is_exported_in_operators_that_every_delegate_has(tmp_p
         "float32"
     ]
     kinds = {name.split()[0] for name in flatbuffer.operator_counts(file)}
-    assert kinds == {"ADD", "AVERAGE_POOL_2D", "CONV_2D", "TRANSPOSE_CONV"}
+    assert kinds == {"ADD", "AVERAGE_POOL_2D", "CONV_2D", "MIRROR_PAD", "TRANSPOSE_CONV"}

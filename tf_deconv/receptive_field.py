@@ -141,6 +141,9 @@ def _through(kind: str, config: dict[str, Any], axis: int, inputs: list[Span]) -
             np.pad(low, around, constant_values=np.inf),
             np.pad(high, around, constant_values=-np.inf),
         )
+    if kind == "Pad" and config["mode"] in ("reflect", "symmetric"):
+        around = config["pad_width"][1 + axis]
+        return np.pad(low, around, config["mode"]), np.pad(high, around, config["mode"])
     raise _UnknownLayerError(kind)
 
 

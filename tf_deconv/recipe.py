@@ -37,7 +37,7 @@ def set_seed(seed: int, device: Device) -> None:
 
 
 def build_in(
-    precision: str, task: Task, config: TrainConfig, *, reparameterize: bool = False
+    precision: str, task: Task, config: TrainConfig, *, trained: bool = False
 ) -> keras.Model:
     """Builds a run's network, for pictures of any size and a task's channels.
 
@@ -45,12 +45,16 @@ def build_in(
       precision: A Keras dtype policy.
       task: The task.
       config: Says which network, and how large.
-      reparameterize: Whether it is to be trained in a form that `networks.reparameterized.fuse`
-        makes the plain one of.
+      trained: Whether it is for training: with constraints, and in the form that
+        `networks.reparameterized.fuse` makes the plain one of.
     """
     network, options = NETWORKS[config.network], {}
     if network.sizes:
-        options = dict(size=config.size, reparameterize=reparameterize)
+        options = dict(
+            size=config.size,
+            reparameterize=trained and config.reparameterize,
+            blind_to_levels=trained and not task.sees_levels,
+        )
         for name in ("filters", "blocks"):
             if getattr(config, name) is not None:
                 levels = network.levels[config.size]

@@ -120,6 +120,8 @@ class Task:
       paired: Whether the pictures come with their targets, from a second folder.
       blind_spots: Whether the pictures are noisy and there is nothing else: the network learns to
         predict pixels that were hidden from it.
+      levels_matter: Whether how bright or which colour a place is tells what to do there; otherwise
+        a network need not see it, and cannot shift it.
     """
 
     summary: str
@@ -130,6 +132,13 @@ class Task:
     scale: int = 1
     paired: bool = False
     blind_spots: bool = False
+    levels_matter: bool = False
+
+    @property
+    def sees_levels(self) -> bool:
+        """Whether the network has to see absolute levels: also of light that comes in photons."""
+        steps = parse_chain(self.degrade)
+        return self.levels_matter or any(step.operator == "poisson" for step in steps)
 
     @property
     def source_channels(self) -> int:
@@ -166,18 +175,21 @@ TASKS = {
         grey_output=True,
     ),
     "low-light": Task(
-        "a picture of few photons (30 at white) with read noise in, a clean one out", "poisson:30"
+        "a picture of few photons (30 at white) with read noise in, a clean one out",
+        "poisson:30",  # The more light, the more noise: `sees_levels`.
     ),
     "inpaint": Task(
         "a picture with missing pixels, boxes or strokes and its mask in, the whole one out",
         mask=True,
+        levels_matter=True,  # The mask is one.
     ),
     **_SUPER_RESOLVE,
-    "colorize": Task("a grey picture in, a colour one out", grey_input=True),
+    "colorize": Task("a grey picture in, a colour one out", grey_input=True, levels_matter=True),
     "old-photo": Task(
         "a noisy grey photograph (sigma 25/255) in, a clean colour one out",
         "noise:25",
         grey_input=True,
+        levels_matter=True,
     ),
     "deblock": Task("a JPEG of quality 10 to 40 in, the picture before it out", "jpeg:10-40"),
     "deblur": Task("a blurred picture (Gaussian, 1 to 2 pixels) in, a sharp one out", "blur:1-2"),
@@ -185,7 +197,9 @@ TASKS = {
         "a picture blurred along a line of 3 to 9 pixels in, a sharp one out", "motion:3-9"
     ),
     "paired": Task(
-        "a picture of --data in, the one of the same name in --targets out", paired=True
+        "a picture of --data in, the one of the same name in --targets out",
+        paired=True,
+        levels_matter=True,
     ),
 }
 

@@ -94,7 +94,7 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
     samples = _make_samples(source, task, config)
 
     recipe.set_seed(config.seed, device)
-    model = recipe.build_in(device.precision, task, config, reparameterize=config.reparameterize)
+    model = recipe.build_in(device.precision, task, config, trained=True)
     # float32 whatever trained: this copy is saved, scored and exported.
     saved = recipe.build_in("float32", task, config)
     if start is not None and not config.resume:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
 
 from tf_deconv.networks import reparameterized
 
@@ -58,6 +58,7 @@ def build_unet(
     space_to_depth: bool | None = None,
     use_bias: bool = False,
     reparameterize: bool = False,
+    blind_to_levels: bool = False,
 ) -> keras.Model:
     """Builds head, levels down, levels up, tail; the input is added to what comes out.
 
@@ -79,6 +80,9 @@ def build_unet(
       use_bias: Whether convolutions have biases.
       reparameterize: Whether each 3x3 convolution of a block is trained with a 1x1 one beside it;
         `reparameterized.fuse` makes it one again, with the same output.
+      blind_to_levels: Whether training keeps the head's kernels at sum 0 in each channel. Without
+        biases the network then sees differences only, and f(a x + b) = a f(x) + b for any colour b:
+        it cannot shift colours (docs/decisions/0012-blind-to-levels.md).
     Returns:
       A functional model, (N, height, width, channels_in) float32 in [0, 1] to
       (N, height * scale, width * scale, channels_out) float32; the output is not clipped.
@@ -118,7 +122,10 @@ def build_unet(
 
     image = keras.Input((height, width, channels_in), name="image", dtype="float32")
     build = _Builder(use_bias, reparameterize)
-    x = build.head(image, chosen.filters[0], chosen.space_to_depth)  # (N, H or H/2, ..., filters)
+    constraint = ZeroSum() if blind_to_levels else None
+    x = build.head(
+        image, chosen.filters[0], chosen.space_to_depth, constraint
+    )  # (N, H or H/2, ..., filters)
     skips = []
     for level, wider in enumerate(chosen.filters[1:], start=1):
         x = build.blocks(x, chosen.blocks[level - 1], f"encoder_{level}")
@@ -144,6 +151,13 @@ def build_unet(
     return keras.Model(image, restored, name="unet")
 
 
+class ZeroSum(keras.constraints.Constraint):
+    """Keeps a convolution's kernel (h, w, in, out) at sum 0 for each input and output channel."""
+
+    def __call__(self, kernel):
+        return kernel - ops.mean(kernel, axis=(0, 1), keepdims=True)
+
+
 @dataclasses.dataclass(frozen=True)
 class _Builder:
     """The layers, which share whether they have biases and how they are trained."""
@@ -151,11 +165,15 @@ class _Builder:
     use_bias: bool
     reparameterize: bool
 
-    def head(self, image: keras.KerasTensor, filters: int, space_to_depth: bool):
+    def head(self, image: keras.KerasTensor, filters: int, space_to_depth: bool, constraint):
         # Six pixels at stride 2 are three groups of 2x2: space-to-depth and then 3x3, in one layer
         # that every runtime has.
         kernel_size, strides = (6, 2) if space_to_depth else (3, 1)
-        return self.conv(image, filters, kernel_size, "head", strides=strides)
+        # Mirrored, not black: a border is no edge.
+        side = 2 * [(kernel_size - strides) // 2]
+        image = ops.pad(image, [[0, 0], side, side, [0, 0]], mode="reflect")
+        options = dict(strides=strides, padding="valid", kernel_constraint=constraint)
+        return self.conv(image, filters, kernel_size, "head", **options)
 
     def blocks(self, x: keras.KerasTensor, count: int, name: str) -> keras.KerasTensor:
         for number in range(1, count + 1):
