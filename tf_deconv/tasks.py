@@ -191,7 +191,7 @@ TASKS = {
         grey_input=True,
         levels_matter=True,
     ),
-    "deblock": Task("a JPEG of quality 10 to 40 in, the picture before it out", "jpeg:10-40"),
+    "deblock": Task("a JPEG (quality 10 to 40) in, the picture before it out", "jpeg:10-40"),
     "deblur": Task("a blurred picture (Gaussian, 1 to 2 pixels) in, a sharp one out", "blur:1-2"),
     "deblur-motion": Task(
         "a picture blurred along a line of 3 to 9 pixels in, a sharp one out", "motion:3-9"

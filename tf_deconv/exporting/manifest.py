@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shlex
 from typing import Any
 
@@ -161,7 +162,6 @@ def make_card(manifest: dict[str, Any], lines: list[str], has_picture: bool) -> 
     Returns:
       Markdown.
     """
-    task = TASKS.get(manifest["task"] or "")
     name, sizes = manifest["name"], manifest["tflite_sizes"]
     size_list = ", ".join(f"`restore_{height}x{width}`" for height, width in sizes)
     picture = "![input, output and target, held out](preview.jpg)\n\n" if has_picture else ""
@@ -180,7 +180,7 @@ def make_card(manifest: dict[str, Any], lines: list[str], has_picture: bool) -> 
         origin = _origin(manifest)
     return f"""# {name}
 
-{task.summary[0].upper() + task.summary[1:] if task else "A Keras model of pictures"}.
+{_summary(manifest)}.
 
 {picture}Channels: {channels_in} in, {channels_out} out. Values in [0, 1].
 Scale {manifest["scale"]}. Any size: the graph pads to
@@ -204,6 +204,19 @@ ms" the time of one {width}x{height} picture on one thread of the machine that e
 - `manifest.json` has all of this for programs, with checksums.
 - Licence {manifest["license"]}.
 {origin}"""
+
+
+def _summary(manifest: dict[str, Any]) -> str:
+    """Tells what goes in and what comes out."""
+    task = TASKS.get(manifest["task"] or "")
+    if task is None:
+        return "A Keras model of pictures"
+    summary = task.summary[0].upper() + task.summary[1:]
+    degrade = (manifest["training"] or {}).get("degrade")
+    if not degrade:
+        return summary
+    # What stands in brackets is the task's own chain.
+    return f"{re.sub(r' [(][^)]*[)]', '', summary)}. It learned from pictures degraded by `{degrade}`"
 
 
 def _origin(manifest: dict[str, Any]) -> str:
