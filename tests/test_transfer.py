@@ -29,7 +29,9 @@ def test_grey_becomes_colour_that_does_the_same_to_grey_pictures(rng, size):
     assert copy_weights(source, target) == []
     grey = rng.random((1, 8, 12, 1), np.float32)
     expected = np.repeat(source(grey), 3, -1)
-    np.testing.assert_allclose(target(grey.repeat(3, -1)), expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(
+        target(grey.repeat(3, -1)), expected, rtol=1e-3, atol=1e-4 * np.std(expected)
+    )
 
 
 @pytest.mark.parametrize("size", ["tiny", "base"])
@@ -39,7 +41,7 @@ def test_colour_becomes_grey_that_is_its_mean_over_channels(rng, size):
     assert copy_weights(source, target) == []
     grey = rng.random((1, 8, 12, 1), np.float32)
     expected = np.mean(source(grey.repeat(3, -1)), axis=-1, keepdims=True)
-    np.testing.assert_allclose(target(grey), expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(target(grey), expected, rtol=1e-3, atol=1e-4 * np.std(expected))
 
 
 def test_what_has_no_counterpart_is_named_and_keeps_its_value():

@@ -216,7 +216,9 @@ def _summary(manifest: dict[str, Any]) -> str:
     if not degrade:
         return summary
     # What stands in brackets is the task's own chain.
-    return f"{re.sub(r' [(][^)]*[)]', '', summary)}. It learned from pictures degraded by `{degrade}`"
+    return (
+        f"{re.sub(r' [(][^)]*[)]', '', summary)}. It learned from pictures degraded by `{degrade}`"
+    )
 
 
 def _origin(manifest: dict[str, Any]) -> str:
