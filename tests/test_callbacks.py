@@ -10,7 +10,8 @@ import tensorflow as tf
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tf_deconv import callbacks, degradations, evaluation, inference, losses, plots, runs, training
+from tf_deconv import callbacks, degradations, evaluation, inference, losses, plots, runs
+from tf_deconv.objectives import restoration
 from tf_deconv.tasks import TASKS
 
 
@@ -123,7 +124,7 @@ def test_a_curve_that_cannot_be_drawn_is_told_and_stops_nothing(tmp_path, monkey
 
 def test_drawing_curves_takes_a_small_share_of_short_epochs(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(plots, "draw_curve", lambda rows, _: drawn.append(len(rows)) or b"png")
+    monkeypatch.setattr(plots, "draw_curve", lambda rows, *_: drawn.append(len(rows)) or b"png")
     now = [0.0]
 
     def clock():
@@ -180,7 +181,7 @@ def assert_preview_is_of_the_saved_model(folder):
             TASKS["old-photo"],
             side_px=side_px,
         )
-        for side_px in (training.EPOCH_PREVIEW_SIDE_PX, 256)
+        for side_px in (restoration.EPOCH_PREVIEW_SIDE_PX, 256)
     ]
     with Image.open(folder / "preview.png") as image:
         shown = [dict(read_previews(folder))[best_epoch(folder)], np.asarray(image)]

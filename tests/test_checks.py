@@ -6,11 +6,13 @@ from tf_deconv.checks import check_train_config
 from tf_deconv.config import TrainConfig
 from tf_deconv.networks import NETWORKS
 from tf_deconv.options import UserError
-from tf_deconv.tasks import TASKS
+from tf_deconv.tasks import RESTORATIONS, TASKS
+
+RESTORING = [name for name, network in NETWORKS.items() if not network.generates]
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("network", RESTORING)
+@pytest.mark.parametrize("task", RESTORATIONS)
 def test_the_default_patch_size_fits_every_task_and_network(task, network):
     folders = dict(data="in", targets="out") if TASKS[task].paired else {}
     config = check_train_config(TrainConfig(task=task, network=network, **folders))
@@ -26,10 +28,13 @@ def test_the_default_patch_size_is_the_articles():
 @pytest.mark.parametrize("network", NETWORKS)
 def test_what_the_network_decides_is_filled_in_unless_the_user_decides(network):
     entry = NETWORKS[network]
-    config = check_train_config(TrainConfig(network=network))
+    task = dict(task="generate", data="in") if entry.generates else {}
+    config = check_train_config(TrainConfig(network=network, **task))
     assert (config.batch_size, config.learning_rate) == (entry.batch_size, entry.learning_rate)
     assert config.size == (entry.sizes[0] if entry.sizes else None)
-    config = check_train_config(TrainConfig(network=network, batch_size=5, learning_rate=0.5))
+    config = check_train_config(
+        TrainConfig(network=network, batch_size=5, learning_rate=0.5, **task)
+    )
     assert (config.batch_size, config.learning_rate) == (5, 0.5)
 
 

@@ -22,6 +22,7 @@ import pytest
 from PIL import Image
 
 from tf_deconv import flatbuffer, inference, runs
+from tf_deconv.artifacts import to_float32
 from tf_deconv.exporting import pipeline, tflite
 from tf_deconv.variants import PROFILES, VARIANTS, parse_variants
 
@@ -223,14 +224,14 @@ def fused(exported, tmp_path):
     Its relu is fused into TRANSPOSE_CONV, which makes that version 4. Each bias is lowered, so that
     the relu has something to cut off, as it has in a network that was trained for long.
     """
-    model = pipeline.to_float32(exported.model)
+    model = to_float32(exported.model)
     for layer in model.layers:
         if "deconv" in layer.name:
             kernel, bias = layer.get_weights()
             layer.set_weights([kernel, bias - 0.1])
     with pipeline.files.silent_stderr():
         tflite._write_static_signatures(model, tmp_path / "fused", [(28, 28)], 2, 1)
-        content = tflite._convert_float(str(tmp_path / "fused"), "float32", [(28, 28)])
+        content = tflite._convert_float(str(tmp_path / "fused"), "float32", ["restore_28x28"])
     assert "TRANSPOSE_CONV v4" in flatbuffer.operator_counts(content)
     image = exported.samples.calibration[:1, :28, :28]
     paths = {"fused": tmp_path / "fused.tflite", "split": tmp_path / "split.tflite"}

@@ -73,7 +73,8 @@ def test_all_bad_fields_are_reported_at_once():
         ({"run_dir": ["a"]}, "run_dir=['a']: expected a text"),
         (
             {"loss": "mae"},
-            "loss='mae' (did you mean 'mse'?): expected one of charbonnier, l1, ms-ssim, mse",
+            "loss='mae' (did you mean 'mse'?): expected one of charbonnier, l1, likelihood,"
+            " ms-ssim, mse",
         ),
         ({"task": "zzz"}, f"task='zzz': expected one of {TASK_NAMES}"),
         (

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tf_deconv import data
 from tf_deconv.data import PatchPlan, cut_patches, make_plan
 from tf_deconv.sources import PictureStore
-from tf_deconv.tasks import TASKS, find_task
+from tf_deconv.tasks import RESTORATIONS, TASKS, find_task
 
 PATCH_PX = 6
 
@@ -27,7 +27,7 @@ ORIENTED = {
     7: lambda view: view[::-1, ::-1].swapaxes(0, 1),
 }
 
-every_task = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+every_task = pytest.mark.parametrize("task", RESTORATIONS.values(), ids=RESTORATIONS)
 
 
 def make_store(*sizes, channels=3):

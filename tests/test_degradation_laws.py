@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tf_deconv import degradations, images
-from tf_deconv.tasks import OPERATORS, TASKS, Task
+from tf_deconv.tasks import OPERATORS, RESTORATIONS, Task
 
 SIDES = st.integers(1, 19)
 SEEDS = st.tuples(st.integers(0, 2**31 - 1), st.integers(0, 2**31 - 1))
 FACTORS = st.sampled_from([1, 2, 3, 4])
 DTYPES = st.sampled_from([np.uint8, np.uint16, np.float32])
-every_task = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+every_task = pytest.mark.parametrize("task", RESTORATIONS.values(), ids=RESTORATIONS)
 every_operator = pytest.mark.parametrize("name", OPERATORS)
 # The level at which an operator leaves the picture as it is; photons and JPEG have none.
 NEUTRAL = {"noise": 0, "awgn": 0, "clip": 0, "blur": 0, "motion": 1}

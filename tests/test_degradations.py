@@ -9,9 +9,9 @@ from PIL import Image
 
 from tf_deconv import degradations, images, metrics
 from tf_deconv.options import UserError
-from tf_deconv.tasks import OPERATORS, TASKS, Step, Task, find_task, parse_chain
+from tf_deconv.tasks import OPERATORS, RESTORATIONS, TASKS, Step, Task, find_task, parse_chain
 
-every_task = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+every_task = pytest.mark.parametrize("task", RESTORATIONS.values(), ids=RESTORATIONS)
 every_operator = pytest.mark.parametrize("name", OPERATORS)
 # A level of each operator that shows.
 LEVELS = {"noise": 25, "awgn": 25, "clip": 1, "poisson": 30, "blur": 1.5, "motion": 7, "jpeg": 20}

@@ -11,7 +11,7 @@ from tf_deconv.config import EvaluateConfig
 from tf_deconv.inference import Artifact, Restorer
 from tf_deconv.options import UserError
 from tf_deconv.picture_store import PictureStore
-from tf_deconv.tasks import TASKS, find_task
+from tf_deconv.tasks import RESTORATIONS, TASKS, find_task
 
 
 def artifact(run=lambda batch: batch, channels_in=3, channels_out=3, scale=1):
@@ -69,7 +69,7 @@ def test_the_bundled_photographs_are_only_for_models_trained_on_the_others():
     assert "the scores flatter" in notes[0]
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", RESTORATIONS)
 def test_a_model_of_its_own_shape_fits_every_task(name):
     task = TASKS[name]
     own = artifact(None, task.channels_in, task.channels_out, task.scale)
@@ -79,7 +79,7 @@ def test_a_model_of_its_own_shape_fits_every_task(name):
         evaluating.check_fit(other, name, task)
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", RESTORATIONS)
 def test_every_task_is_measured(name, bundled):
     task = TASKS[name]
     picture = bundled.validation.picture(0)[90:121, 90:127]

@@ -7,6 +7,7 @@ import pytest
 
 from tests.commands import call
 from tf_deconv import flatbuffer, runs
+from tf_deconv.artifacts import to_float32
 from tf_deconv.config import ExportConfig
 from tf_deconv.exporting import pipeline, publish, quantize, tflite, verify
 from tf_deconv.options import UserError
@@ -75,7 +76,7 @@ def test_a_fused_relu_is_found_and_split_without_changing_the_picture(exported, 
     model = exported.model
     with pipeline.files.silent_stderr():
         tflite._write_static_signatures(model, tmp_path, [(28, 28)], 2, 1)
-        fused = tflite._convert_float(str(tmp_path), "float32", [(28, 28)])
+        fused = tflite._convert_float(str(tmp_path), "float32", ["restore_28x28"])
     faults = flatbuffer.find_faults(fused, model.count_params(), VARIANTS["float32"])
     assert faults == ["TRANSPOSE_CONV is version 4: expected at most 3"]
     split = flatbuffer.make_portable(fused)
@@ -258,7 +259,7 @@ def test_a_process_that_crashes_is_a_fault_and_not_our_end(tmp_path):
 
 def test_a_wrong_picture_does_not_pass_the_gate(exported, tmp_path):
     model = exported.model
-    other = pipeline.to_float32(model)
+    other = to_float32(model)
     weights = other.get_weights()
     weights[-1] = weights[-1] + 0.01
     other.set_weights(weights)
@@ -328,7 +329,7 @@ def test_mixed_precision_models_are_exported_in_float32():
         model = build_article(None, None)
     finally:
         keras.config.set_dtype_policy("float32")
-    copy = pipeline.to_float32(model)
+    copy = to_float32(model)
     assert {layer.compute_dtype for layer in copy.layers} == {"float32"}
     assert all(np.array_equal(*pair) for pair in zip(model.get_weights(), copy.get_weights()))
 

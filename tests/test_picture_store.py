@@ -100,6 +100,36 @@ def test_the_hash_of_a_store_sees_pixels_sizes_and_order_but_no_names(pictures):
         assert store_of(other).sha256() != expected
 
 
+def test_labels_and_grey_follow_a_selection(pictures):
+    grey = np.repeat(pictures[0][..., :1], 3, axis=-1)
+    named = [("grey", grey), ("colour", pictures[1]), ("grey too", grey.copy())]
+    store = PictureStore.of(named, labels=[4, 0, 9])
+    assert store.labels.tolist() == [4, 0, 9]
+    assert store.labels.dtype == np.int64
+    assert not store.grey
+    some = store.select([2, 0])
+    assert some.labels.tolist() == [9, 4]
+    assert some.grey
+    assert store_of(pictures).labels is None
+
+
+def test_one_pixel_of_colour_is_seen_in_any_place():
+    for place in np.ndindex(4, 5, 3):
+        picture = np.full((4, 5, 3), 7, np.uint8)
+        assert picture_store.is_grey(picture)
+        picture[place] += 1
+        assert not picture_store.is_grey(picture)
+    assert not picture_store.is_grey(np.zeros((4, 5, 6), np.uint8))
+
+
+def test_pictures_with_and_without_labels_do_not_mix():
+    with StoreWriter(384, 384) as writer:
+        writer.add("one", make_pictures(1)[0], label=3)
+        writer.add("other", make_pictures(1)[0])
+        with pytest.raises(ValueError, match="1 labels for 2 pictures"):
+            writer.finish()
+
+
 # --- Larger than memory.
 
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from tf_deconv import plots
+from tf_deconv.monitor import PSNR
 
 
 def make_rows(count, loss=0.02):
@@ -56,7 +57,7 @@ def test_the_best_epoch_is_the_first_of_the_highest_psnr():
     rows = make_rows(4)
     for row, value in zip(rows, (20.0, 22.0, 22.0, 21.0)):
         row["val_psnr"] = value
-    assert plots._best(rows)["epoch"] == 2
+    assert PSNR.best(rows)["epoch"] == 2
 
 
 @pytest.mark.parametrize("loss", [0.0, 1e-9, 0.5, 1e6])

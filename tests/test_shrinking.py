@@ -93,3 +93,12 @@ def test_copies_stay_on_the_side_of_their_picture(tmp_path):
         assert {name.split(" at ")[0] for name in after.names} == set(before.names)
     assert len(shrunk.validation) == len(plain.validation)
     assert len(plain.training) < len(shrunk.training) <= COPIES * len(plain.training)
+
+
+def test_copies_have_the_label_and_the_grey_of_their_picture():
+    pictures = [np.random.default_rng(n).integers(0, 256, (90, 120, 1), np.uint8) for n in range(2)]
+    grey = [(str(number), np.repeat(picture, 3, -1)) for number, picture in enumerate(pictures)]
+    shrunk = shrink(PictureStore.of(grey, labels=[5, 2]), (2, 4), 8)
+    assert shrunk.grey
+    assert shrunk.labels.tolist() == [5 if name[0] == "0" else 2 for name in shrunk.names]
+    assert shrink(PictureStore.of(grey), (2, 4), 8).labels is None

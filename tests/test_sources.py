@@ -55,6 +55,17 @@ def test_a_patch_larger_than_all_held_out_photographs_holds_out_another_one():
     )
 
 
+def test_a_folder_is_grey_if_all_its_pictures_are(tmp_path, bundled):
+    pictures = make_pictures(6)
+    pictures[:] = pictures[..., :1]
+    folder = write(tmp_path, pictures)
+    source = load(folder)
+    assert source.training.grey
+    assert source.validation.grey
+    assert not bundled.training.grey
+    assert bundled.training.greys.tolist() == [False, True, False, False]  # camera.png
+
+
 # --- The split of a folder.
 
 

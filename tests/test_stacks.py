@@ -80,6 +80,7 @@ def test_every_format_gives_the_very_pixels(tmp_path, grey, colour, file, channe
     path = save(tmp_path / file, array)
     assert stacks.is_stack(path)
     np.testing.assert_array_equal(read_back(path), expected)
+    assert load(path).training.grey == (channels != 3)
 
 
 @pytest.mark.parametrize("file", ["a.npy", "a.npz", "a-compressed.npz"])

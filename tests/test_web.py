@@ -1,40 +1,32 @@
 """The web page: written whole, and in a real browser the picture that Python gives."""
 
 import dataclasses
-import functools
 import hashlib
-import http.server
-import importlib.util
 import io
 import json
-import os
-import pathlib
 import shutil
-import threading
-import time
 import types
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.browsers import (
+    be_a_phone,
+    fits_in_width,
+    need_browser,
+    open_page,
+    save_screenshot,
+    serve,
+    start_browser,
+    wait_for,
+    wait_until_ready,
+)
 from tf_deconv import artifacts, images, inference
 from tf_deconv.exporting import web
 from tf_deconv.options import UserError
 
-BROWSER, DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
 TIMES = "\N{MULTIPLICATION SIGN}"
-# What keeps Chromium from asking other hosts for things.
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 
 @pytest.fixture
@@ -145,12 +137,7 @@ def test_without_the_runtime_the_way_to_get_it_is_told(tmp_path, library, monkey
 @pytest.fixture(scope="module")
 def page(script, run, tmp_path_factory):
     """The exported article's network as a page, on a server of its own."""
-    missing = [path for path in (BROWSER, DRIVER) if not os.path.isfile(path)]
-    missing += [] if importlib.util.find_spec("selenium") else ["selenium"]
-    missing += [] if shutil.which("npm") else ["npm"]
-    if missing:
-        needed = os.environ.get("TF_DECONV_REQUIRE_CLIENTS") == "1"
-        (pytest.fail if needed else pytest.skip)(f"not installed: {', '.join(missing)}")
+    need_browser()
     folder = tmp_path_factory.mktemp("web")
     options = ("--variants", "float32", "--sizes", "28,96", "--web", folder / "page")
     script("export.py", run.folder, "--out", folder / "models", *options)
@@ -159,44 +146,14 @@ def page(script, run, tmp_path_factory):
 
 @pytest.fixture
 def server(page):
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    handler = functools.partial(Quiet, directory=str(page / "page"))
-    served = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=served.serve_forever, daemon=True).start()
-    yield served
-    served.shutdown()
-    served.server_close()
+    with serve(page / "page") as served:
+        yield served
 
 
 @pytest.fixture
 def browser(tmp_path):
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1200,900"):
-        options.add_argument(flag)
-    service = webdriver.ChromeService(executable_path=DRIVER)
-    driver = webdriver.Chrome(options=options, service=service)
-    yield driver
-    driver.quit()
-
-
-def wait_for(browser, script, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not browser.execute_script(script):
-        assert time.monotonic() < deadline, browser.execute_script(
-            "return document.getElementById('status').textContent"
-        )
-        time.sleep(0.1)
-
-
-def open_page(browser, server, query=""):
-    browser.get(f"http://127.0.0.1:{server.server_port}/{query}")
-    wait_for(browser, "return document.body && document.body.dataset.ready === 'true'")
+    with start_browser(tmp_path / "profile") as driver:
+        yield driver
 
 
 def restore(browser, path):
@@ -229,12 +186,6 @@ def noisy(height, width):
     return np.clip(smooth + rng.normal(0, 25, (height, width, 3)), 0, 255).astype(np.uint8)
 
 
-def save_screenshot(browser, name):
-    # Kept where a person asks for them.
-    if folder := os.environ.get("TF_DECONV_SCREENSHOTS"):
-        browser.save_screenshot(str(pathlib.Path(folder, f"{name}.png")))
-
-
 @pytest.mark.clients
 def test_the_browser_gives_pythons_picture_also_without_a_connection(
     page, server, browser, tmp_path
@@ -253,7 +204,7 @@ def test_the_browser_gives_pythons_picture_also_without_a_connection(
     server.shutdown()
     server.server_close()
     browser.refresh()
-    wait_for(browser, "return document.body && document.body.dataset.ready === 'true'")
+    wait_until_ready(browser)
     again = restore(browser, tmp_path / "picture.png")
     np.testing.assert_array_equal(again, restored)
 
@@ -414,16 +365,13 @@ def test_what_is_no_picture_is_told_and_the_page_goes_on(page, server, browser, 
 def test_it_fits_a_phones_screen_and_the_line_moves(page, server, browser):
     from selenium.webdriver import ActionChains, Keys
 
-    phone = dict(width=390, height=844, deviceScaleFactor=2, mobile=True)
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
-    browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    be_a_phone(browser)
     open_page(browser, server)
     save_screenshot(browser, "phone-empty")
     browser.find_element("id", "sample").click()
     wait_for(browser, "return document.getElementById('status').textContent.startsWith('Done')")
     save_screenshot(browser, "phone")
-    widths = "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
-    assert len(set(browser.execute_script(widths))) == 1
+    assert fits_in_width(browser)
     for name in ("choose", "take", "sample"):
         selector = f"label[for={name}], button#{name}"
         assert browser.find_element("css selector", selector).size["height"] >= 44

@@ -23,6 +23,9 @@ from tf_deconv.files import silent_stderr
 from tf_deconv.inference import Artifact, Restorer
 from tf_deconv.options import UserError, reason, validate
 
+# In a SavedModel of a generator: its facts, where no manifest lies beside it.
+FACTS_FILE = "assets.extra/tf_deconv.json"
+
 
 def load(
     model: str | os.PathLike[str], *, tile_size: int = 0, self_ensemble: bool = False
@@ -100,15 +103,19 @@ def describe(kind: str, path: pathlib.Path) -> dict[str, Any]:
       path: What `find_artifact` returned.
     Returns:
       The description inside a `.keras` file, the manifest of the folder that an export lies in, or
-      else the description inside a `.tflite` file; {} where there is none that tells of this model.
+      else what a `.tflite` file or a generator's SavedModel tells of itself; {} where nothing tells
+      of this model.
     """
     if kind == "keras":
         return runs.read_description(path)
     manifest, _ = _manifest_of(kind, path)
     # A file that travelled alone still has its own description, which tells less.
     if kind == "tflite" and not manifest:
-        return flatbuffer.read_metadata(path.read_bytes())
-    return manifest
+        try:
+            return flatbuffer.read_metadata(path.read_bytes())
+        except Exception:  # A damaged file raises whatever the reader stumbled over.
+            return {}
+    return manifest or _read_own_facts(path)
 
 
 def check_files(kind: str, path: pathlib.Path) -> None:
@@ -153,6 +160,8 @@ def open_artifact(path: str | os.PathLike[str], *, check: bool = True) -> Artifa
     kind, found = find_artifact(path)
     if check:
         check_files(kind, found)
+    if "generator" in describe(kind, found):
+        raise UserError(runs.GENERATES.format(os.fspath(path)))
     opener = {"keras": _open_keras, "saved_model": _open_saved_model, "tflite": _open_tflite}[kind]
     return opener(found)
 
@@ -347,6 +356,15 @@ def _read_manifest(folder: pathlib.Path, file: str) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError):
         return {}
     return manifest if listed else {}
+
+
+def _read_own_facts(folder: pathlib.Path) -> dict[str, Any]:
+    """Returns what a generator's SavedModel tells of itself; {} of any other."""
+    try:
+        facts = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
 
 
 def _first_line(error: Exception) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from tf_deconv import data, files, metrics, plots, sources
+from tf_deconv import data, files, metrics, plots, runs, sources
 from tf_deconv.config import BUNDLED, BenchmarkConfig
 from tf_deconv.exporting import publish, tflite, verify
 from tf_deconv.inference import fit_channels
@@ -154,6 +154,8 @@ def _read_manifest(folder: pathlib.Path) -> dict[str, Any]:
     path = folder / publish.MANIFEST_FILE
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
+        if "generator" in manifest:
+            raise UserError(runs.GENERATES.format(str(folder)))
         needed = ("name", "tflite_sizes", "scale", "channels_in", "files")
         if not manifest["files"] or any(key not in manifest for key in needed):
             raise ValueError("it names no file")

@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_deconv import files, images, plots, progress, runs
+from tf_deconv.monitor import PSNR, Monitor
 from tf_deconv.options import UserError, reason
 
 CHECKPOINTS_KEPT = 2
@@ -111,9 +112,10 @@ class RunWriter(keras.callbacks.Callback):
       folder: The run folder.
       save_model: Writes the present weights as the run's model.
       history: Rows of epochs already trained.
-      best_psnr_db: Best validation PSNR of those epochs.
+      best: The best of what is monitored in those epochs.
       data_sha256: Hash of the training pictures; resuming on others is refused.
       spent_s: Seconds that those epochs took.
+      monitor: The figure that tells which epoch was the best.
     """
 
     def __init__(
@@ -121,15 +123,17 @@ class RunWriter(keras.callbacks.Callback):
         folder: pathlib.Path,
         save_model: Callable[[], None],
         history: list[dict[str, float]],
-        best_psnr_db: float,
+        best: float,
         data_sha256: str,
         spent_s: float = 0.0,
+        monitor: Monitor = PSNR,
     ):
         super().__init__()
         self.folder = folder
         self.save_model = save_model
         self.history = list(history)
-        self.best_psnr_db = best_psnr_db
+        self.best = best
+        self.monitor = monitor
         self.data_sha256 = data_sha256
         self._spent_s, self._started = spent_s, time.monotonic()
 
@@ -147,8 +151,8 @@ class RunWriter(keras.callbacks.Callback):
             )
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         self.history.append({"epoch": epoch + 1, **logs, "learning_rate": rate})
-        if logs["val_psnr"] > self.best_psnr_db:
-            self.best_psnr_db = logs["val_psnr"]
+        if self.monitor.is_better(logs[self.monitor.name], self.best):
+            self.best = logs[self.monitor.name]
             self.save_model()
         files.write_bytes(self.folder / "history.csv", _to_csv(self.history))
         checkpoints = self.folder / "checkpoints"
@@ -156,7 +160,7 @@ class RunWriter(keras.callbacks.Callback):
             checkpoints / f"epoch-{epoch + 1:06d}.npz",
             {
                 "epoch": epoch + 1,
-                "best_psnr_db": self.best_psnr_db,
+                "best": self.best,
                 "history": self.history,
                 "data_sha256": self.data_sha256,
                 "spent_s": self.spent_s,
@@ -182,6 +186,7 @@ class Pictures(keras.callbacks.Callback):
       history: Rows of all epochs, kept up by `RunWriter`.
       do_nothing_psnr_db: What validation patches score as they are; None leaves it out.
       report: Receives a line when a curve cannot be drawn.
+      monitor: The figure that tells which epoch was the best.
     """
 
     def __init__(
@@ -191,6 +196,7 @@ class Pictures(keras.callbacks.Callback):
         history: list[dict[str, float]],
         do_nothing_psnr_db: float | None,
         report: Callable[[str], None],
+        monitor: Monitor = PSNR,
     ):
         super().__init__()
         self.folder = folder
@@ -198,6 +204,7 @@ class Pictures(keras.callbacks.Callback):
         self.history = history
         self.do_nothing_psnr_db = do_nothing_psnr_db
         self.report = report
+        self.monitor = monitor
         self._tensorboard: tf.summary.SummaryWriter | None = None
         self._next_curve = 0.0
 
@@ -218,7 +225,7 @@ class Pictures(keras.callbacks.Callback):
             return
         started = time.monotonic()
         try:
-            curve = plots.draw_curve(self.history, self.do_nothing_psnr_db)
+            curve = plots.draw_curve(self.history, self.do_nothing_psnr_db, self.monitor)
             files.write_bytes(self.folder / "curve.png", curve)
         except Exception as error:  # Hours of training are worth more than their picture.
             self.report(f"warning: curve.png could not be written: {reason(error)}")
@@ -243,6 +250,7 @@ class Progress(keras.callbacks.Callback):
       steps_per_epoch: Steps in each.
       history: Rows of all epochs, kept up by `RunWriter`, which must come before.
       report: Receives the lines.
+      monitor: The figure that tells which epoch was the best.
     """
 
     def __init__(
@@ -251,12 +259,14 @@ class Progress(keras.callbacks.Callback):
         steps_per_epoch: int,
         history: list[dict[str, float]],
         report: Callable[[str], None],
+        monitor: Monitor = PSNR,
     ):
         super().__init__()
         self.epochs = epochs
         self.steps_per_epoch = steps_per_epoch
         self.history = history
         self.report = report
+        self.monitor = monitor
         self.bar = progress.Bar()
         self._durations_s: list[float] = []
         self._epoch = 0
@@ -280,7 +290,7 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self._durations_s.append(time.monotonic() - self._started)
         self.bar.clear()
-        self.report(progress.epoch_line(self.history, self.epochs, self._durations_s))
+        self.report(progress.epoch_line(self.history, self.epochs, self._durations_s, self.monitor))
 
     def _left_s(self, done: int, now: float) -> float | None:
         """Judges the time until the end of training, in seconds; None before anything is known."""

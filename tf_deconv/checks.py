@@ -6,9 +6,17 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from tf_deconv.config import BUNDLED, BenchmarkConfig, ExportConfig, TrainConfig
+from tf_deconv.config import (
+    BUNDLED,
+    BenchmarkConfig,
+    EditConfig,
+    EvaluateConfig,
+    ExportConfig,
+    SampleConfig,
+    TrainConfig,
+)
 from tf_deconv.networks import NETWORKS, Network, parse_levels
-from tf_deconv.options import UserError, nearest, validate
+from tf_deconv.options import Config, UserError, nearest, validate
 from tf_deconv.published import PROTOCOLS
 from tf_deconv.shrinking import parse_shrink
 from tf_deconv.tasks import TASKS, Task, parse_chain
@@ -29,8 +37,15 @@ def check_train_config(config: TrainConfig) -> TrainConfig:
       UserError: with every fault in one line.
     """
     config = validate(config, {"task": TASKS, "network": NETWORKS})
-    task, network = TASKS[config.task], NETWORKS[config.network]
-    faults = [*_task_faults(config, task), *_network_faults(config, network)]
+    task = TASKS[config.task]
+    if config.network is None:
+        config = dataclasses.replace(config, network="vae" if task.generates else "article")
+    network = NETWORKS[config.network]
+    faults = [
+        *_task_faults(config, task),
+        *_network_faults(config, network),
+        *_generation_faults(config, task, network),
+    ]
     if config.shrink is not None:
         try:
             parse_shrink(config.shrink)
@@ -38,9 +53,9 @@ def check_train_config(config: TrainConfig) -> TrainConfig:
             faults.append(str(error))
     divisor = network.divisor * task.scale
     patch_size = config.patch_size
-    if patch_size is None:
+    if patch_size is None and not task.generates:
         patch_size = math.ceil(network.patch_size / divisor) * divisor
-    elif patch_size % divisor:
+    elif patch_size is not None and patch_size % divisor:
         below = patch_size // divisor * divisor
         near = f"{below} or {below + divisor}" if below else f"{divisor}"
         faults.append(
@@ -57,7 +72,36 @@ def check_train_config(config: TrainConfig) -> TrainConfig:
         loss=config.loss or network.loss,
         optimizer=config.optimizer or network.optimizer,
         size=config.size or (network.sizes[0] if network.sizes else None),
+        ema=network.ema if config.ema is None else config.ema,
+        likelihood=config.likelihood or ("bernoulli" if config.network == "vae" else None),
     )
+
+
+# Options that decide how pictures are degraded and compared.
+_OF_RESTORATION = ("self_supervised", "shrink", "candidates", "brightness", "degrade", "init")
+_OF_A_VAE = ("likelihood", "latent", "free_bits", "kl_warmup")
+_OF_GENERATION = ("conditional", *_OF_A_VAE)
+
+
+def _generation_faults(config: TrainConfig, task: Task, network: Network) -> list[str]:
+    if task.generates != network.generates:
+        fitting = ", ".join(
+            name for name, other in NETWORKS.items() if other.generates == task.generates
+        )
+        return [f"network={config.network!r} with task {config.task!r}: expected one of {fitting}"]
+    others = _OF_RESTORATION if task.generates else _OF_GENERATION
+    if config.network == "flow":
+        others = (*others, *_OF_A_VAE)
+    faults = _given(config, others, f"task {config.task!r} and network {config.network!r}")
+    only_loss = task.generates or config.loss == "likelihood"
+    if config.loss is not None and only_loss and config.loss != network.loss:
+        faults.append(f"loss={config.loss!r} with network {config.network!r}: leave it out")
+    if task.generates and config.data == BUNDLED:
+        faults.append(
+            f"data={BUNDLED!r} with task {config.task!r}: expected --data, hundreds of pictures of"
+            " one kind and size"
+        )
+    return faults
 
 
 def _task_faults(config: TrainConfig, task: Task) -> list[str]:
@@ -93,6 +137,19 @@ def _task_faults(config: TrainConfig, task: Task) -> list[str]:
 
 
 def _network_faults(config: TrainConfig, network: Network) -> list[str]:
+    if network.generates:
+        given = [name for name in ("size", "blocks", "reparameterize") if getattr(config, name)]
+        faults = [
+            f"{name}={getattr(config, name)!r}: network {config.network!r} has one size, which"
+            " --filters changes; leave it out"
+            for name in given
+        ]
+        try:
+            if config.filters is not None:
+                parse_levels("filters", config.filters, network.levels[""])
+        except UserError as error:
+            faults.append(str(error))
+        return faults
     if not network.sizes:
         given = {
             name: getattr(config, name)
@@ -153,12 +210,7 @@ def check_benchmark_config(config: BenchmarkConfig, models: Sequence[str]) -> Be
             f" --protocol, one of {names}"
         )
     mode, others = ("export", _OF_A_PROTOCOL) if config.export else ("protocol", _OF_AN_EXPORT)
-    defaults = {field.name: field.default for field in dataclasses.fields(config)}
-    faults = [
-        f"{name}={getattr(config, name)!r} with --{mode}: leave it out"
-        for name in others
-        if getattr(config, name) != defaults[name]
-    ]
+    faults = _given(config, others, f"--{mode}")
     if config.export and models:
         faults.append(f"MODEL {models[0]!r} with --export: leave it out, or choose --protocol")
     if config.protocol and not models and not config.classical:
@@ -175,5 +227,88 @@ def check_benchmark_config(config: BenchmarkConfig, models: Sequence[str]) -> Be
     return config
 
 
+def check_evaluate_config(config: EvaluateConfig, generates: bool) -> None:
+    """Refuses options of `evaluate` that do not fit the kind of model.
+
+    Args:
+      config: Valid options.
+      generates: Whether the model is a generator, and not one that restores.
+    Raises:
+      UserError: with every fault in one line.
+    """
+    if generates:
+        others, what = _OF_RESTORING, "a generator"
+    else:
+        others, what = _OF_GENERATING, "a model that restores"
+    _refuse(config, others, what)
+
+
+def check_edit_config(config: EditConfig, count: int) -> EditConfig:
+    """Validates the options of an edit.
+
+    Args:
+      config: The options.
+      count: Number of pictures.
+    Raises:
+      UserError: with every fault of the first kind found in one line.
+    """
+    config = validate(config)
+    others = [name for name, action in _OF_AN_ACTION.items() if action != config.action]
+    _refuse(config, others, f"action {config.action!r}")
+    if config.action == "interpolate" and count != 2:
+        raise UserError(
+            f"{count} pictures with action 'interpolate': expected 2, the first and the last"
+        )
+    if config.action == "inpaint" and config.mask is None:
+        raise UserError(
+            "mask=None with action 'inpaint': expected --mask, what is made anew: left, right, top,"
+            " bottom, center or a picture file"
+        )
+    return config
+
+
+def check_generator_options(config: SampleConfig | EditConfig, kind: str, classes: int) -> None:
+    """Refuses options of `sample` and `edit` that do not fit the generator.
+
+    Args:
+      config: Valid options.
+      kind: "vae" or "flow".
+      classes: Number of classes; 0 for a generator without labels.
+    Raises:
+      UserError: with every fault in one line.
+    """
+    if kind == "vae":
+        _refuse(config, _OF_A_FLOW, "a VAE, which makes its pictures in one step")
+    if not classes:
+        _refuse(config, _OF_LABELS, "a generator that was trained without labels")
+    if config.label is not None and config.label >= classes:
+        raise UserError(f"label={config.label}: expected 0 to {classes - 1}")
+
+
+def _refuse(config: Config, names: Sequence[str], what: str) -> None:
+    """Refuses options that are not at their default."""
+    faults = _given(config, names, what)
+    if faults:
+        raise UserError("; ".join(faults))
+
+
+def _given(config: Config, names: Sequence[str], what: str) -> list[str]:
+    """Returns a fault for each option that is not at its default."""
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    return [
+        f"{name}={getattr(config, name)!r} with {what}: leave it out"
+        for name in names
+        if name in defaults and getattr(config, name) != defaults[name]
+    ]
+
+
+_OF_RESTORING = ("targets", "task", "degrade", "tile_size", "self_ensemble", "no_classical")
+_OF_GENERATING = (
+    *("training", "count", "classifier", "importance_samples", "importance_pictures"),
+    *("steps", "guidance"),
+)
+_OF_A_FLOW = ("steps", "solver", "guidance", "gif")
+_OF_LABELS = ("label", "guidance")
+_OF_AN_ACTION = dict(mask="inpaint", variants="inpaint", seed="inpaint", frames="interpolate")
 _OF_AN_EXPORT = ("threads", "rounds")
 _OF_A_PROTOCOL = ("data", "classical", "tile_size", "self_ensemble")

@@ -13,20 +13,21 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tf_deconv import __version__, shipped
-from tf_deconv.checks import check_benchmark_config, check_export_config, check_train_config
+from tf_deconv import __version__, checks, shipped
 from tf_deconv.config import (
     BenchmarkConfig,
+    EditConfig,
     EvaluateConfig,
     ExportConfig,
     RestoreConfig,
+    SampleConfig,
     TrainConfig,
 )
 from tf_deconv.files import json_text, silent_stderr
 from tf_deconv.networks import NETWORKS
 from tf_deconv.options import UserError, read_config, reason, validate
 from tf_deconv.published import PROTOCOLS
-from tf_deconv.tasks import OPERATORS, TASKS, parse_chain
+from tf_deconv.tasks import OPERATORS, RESTORATIONS, TASKS, parse_chain
 from tf_deconv.variants import PROFILES, VARIANTS
 
 EXIT_FAULT, EXIT_USAGE = 1, 2
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _train(options: dict[str, Any]) -> int:
     values = _gather(options, TrainConfig)
-    config = check_train_config(TrainConfig(**values))
+    config = checks.check_train_config(TrainConfig(**values))
     if config.resume:
         given = sorted(set(values) - {"run_dir", "resume"})
         if given:
@@ -86,7 +87,7 @@ def _train(options: dict[str, Any]) -> int:
 
 
 def _export(options: dict[str, Any]) -> int:
-    config = check_export_config(ExportConfig(**_gather(options, ExportConfig)))
+    config = checks.check_export_config(ExportConfig(**_gather(options, ExportConfig)))
     _import_tensorflow()
     from tf_deconv.exporting import export
 
@@ -104,13 +105,39 @@ def _restore(options: dict[str, Any]) -> int:
     return EXIT_FAULT if result.failures else 0
 
 
+def _sample(options: dict[str, Any]) -> int:
+    config = validate(SampleConfig(**_gather(options, SampleConfig)))
+    _import_tensorflow()
+    from tf_deconv.sampling import sample
+
+    sample(config, report=_print_line)
+    return 0
+
+
+def _edit(options: dict[str, Any]) -> int:
+    pictures = options.pop("pictures")
+    config = validate(EditConfig(**_gather(options, EditConfig)))
+    _import_tensorflow()
+    from tf_deconv.edit_command import edit
+
+    edit(config, pictures, report=_print_line)
+    return 0
+
+
 def _evaluate(options: dict[str, Any]) -> int:
     as_json = options.pop("json")
-    config = validate(EvaluateConfig(**_gather(options, EvaluateConfig)), {"task": TASKS})
+    config = validate(EvaluateConfig(**_gather(options, EvaluateConfig)), {"task": RESTORATIONS})
     if config.degrade is not None:
         parse_chain(config.degrade)
     _import_tensorflow()
-    from tf_deconv.evaluating import evaluate
+    from tf_deconv import artifacts
+
+    generates = "generator" in artifacts.describe(*artifacts.find_artifact(config.model))
+    checks.check_evaluate_config(config, generates)
+    if generates:
+        from tf_deconv.generating.evaluating import evaluate_generator as evaluate
+    else:
+        from tf_deconv.evaluating import evaluate
 
     result = evaluate(config, report=_print_nothing if as_json else _print_line)
     if as_json:
@@ -120,7 +147,9 @@ def _evaluate(options: dict[str, Any]) -> int:
 
 def _benchmark(options: dict[str, Any]) -> int:
     as_json, models = options.pop("json"), options.pop("models")
-    config = check_benchmark_config(BenchmarkConfig(**_gather(options, BenchmarkConfig)), models)
+    config = checks.check_benchmark_config(
+        BenchmarkConfig(**_gather(options, BenchmarkConfig)), models
+    )
     _import_tensorflow()
     report = _print_nothing if as_json else _print_line
     if config.protocol is not None:
@@ -174,6 +203,8 @@ _COMMANDS = {
     "train": _train,
     "export": _export,
     "restore": _restore,
+    "sample": _sample,
+    "edit": _edit,
     "evaluate": _evaluate,
     "inspect": _inspect,
     "benchmark": _benchmark,
@@ -206,13 +237,7 @@ def _make_parser() -> argparse.ArgumentParser:
         epilog="\n".join((_table("variants", VARIANTS), _table("profiles", PROFILES))),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    export.add_argument(
-        "model",
-        nargs="?",
-        metavar="MODEL",
-        default=argparse.SUPPRESS,
-        help=_help_of(ExportConfig, "model"),
-    )
+    _add_model(export, ExportConfig, nargs="?", default=argparse.SUPPRESS)
     _add_options(export, ExportConfig, {"profile": PROFILES}, leave_out=("model",))
 
     restore = commands.add_parser(
@@ -223,7 +248,7 @@ def _make_parser() -> argparse.ArgumentParser:
         epilog=_table("shipped models", shipped.MODELS),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    restore.add_argument("model", metavar="MODEL", help=_help_of(RestoreConfig, "model"))
+    _add_model(restore, RestoreConfig)
     restore.add_argument(
         "pictures",
         nargs="+",
@@ -232,23 +257,49 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     _add_options(restore, RestoreConfig, {}, leave_out=("model",))
 
+    sample = commands.add_parser(
+        "sample",
+        help="make pictures with a generator",
+        description="Make pictures with a trained or exported generator: files, a sheet of them and"
+        " samples.json, which tells how. The same seed makes the same pictures in every format.",
+    )
+    _add_model(sample, SampleConfig)
+    _add_options(sample, SampleConfig, {}, leave_out=("model",))
+
+    edit = commands.add_parser(
+        "edit",
+        help="pass pictures through a generator: reconstruct, interpolate, inpaint",
+        description="Pass pictures through a trained or exported generator: reconstruct each,"
+        " interpolate between two, or fill a part of each anew in several ways.",
+    )
+    _add_model(edit, EditConfig)
+    edit.add_argument(
+        "pictures",
+        nargs="+",
+        metavar="PICTURE",
+        help="picture file, or FILE:INDEX[,INDEX...] of a .npy, .npz or IDX file; what has another"
+        " size than the generator's pictures is cut to its middle and resized",
+    )
+    _add_options(edit, EditConfig, {}, leave_out=("model",))
+
     evaluate = commands.add_parser(
         "evaluate",
         help="measure a trained or exported model on pictures",
         description="Degrade pictures, restore them and score the result: PSNR, SSIM and Y-PSNR"
         " beside those of doing nothing and, where the task is noise alone, of scikit-image's"
-        " non-local means.",
+        " non-local means. Of a generator: likelihood of --data (VAE); distance, precision and"
+        " recall of its pictures, and the training pictures nearest to them.",
         epilog="\n".join(
             (
                 _table("shipped models", shipped.MODELS),
-                _table("tasks", TASKS),
+                _table("tasks", RESTORATIONS),
                 _table("operators", OPERATORS),
             )
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    evaluate.add_argument("model", metavar="MODEL", help=_help_of(EvaluateConfig, "model"))
-    _add_options(evaluate, EvaluateConfig, {"task": TASKS}, leave_out=("model",))
+    _add_model(evaluate, EvaluateConfig)
+    _add_options(evaluate, EvaluateConfig, {"task": RESTORATIONS}, leave_out=("model",))
     _add_json_flag(evaluate, "the content of evaluation.json")
 
     inspect = commands.add_parser(
@@ -283,6 +334,10 @@ def _make_parser() -> argparse.ArgumentParser:
     _add_options(benchmark, BenchmarkConfig, {"protocol": PROTOCOLS})
     _add_json_flag(benchmark, "the content of benchmark.json or protocol.json")
     return parser
+
+
+def _add_model(parser: argparse.ArgumentParser, cls: type, **options: Any) -> None:
+    parser.add_argument("model", metavar="MODEL", help=_help_of(cls, "model"), **options)
 
 
 def _add_json_flag(parser: argparse.ArgumentParser, what: str) -> None:

@@ -10,6 +10,13 @@ import dataclasses
 from tf_deconv.options import option
 
 BUNDLED = "bundled"
+LIKELIHOODS = ("bernoulli", "gaussian", "logistic")
+SOLVERS = ("euler", "heun")
+# How a flow makes pictures unless asked otherwise: docs/decisions/0013-generation.md.
+FLOW_STEPS, FLOW_SOLVER, FLOW_GUIDANCE = 25, "heun", 1.5
+LARGEST_SEED = 2**31 - 1
+EDITS = ("reconstruct", "interpolate", "inpaint")
+_GENERATOR = "generator: run folder, .keras file, SavedModel folder or .tflite file"
 _MODEL = "run folder, .keras file, SavedModel folder, .tflite file or name of a shipped model"
 
 
@@ -17,7 +24,9 @@ _MODEL = "run folder, .keras file, SavedModel folder, .tflite file or name of a 
 class TrainConfig:
     """Everything that decides a training run; stored in the run folder as `config.json`."""
 
-    network: str = option("article", "network to train")
+    network: str | None = option(
+        None, "network to train; article, or vae for the task generate, when left out", type=str
+    )
     size: str | None = option(
         None, "size of the network, where it has several; its first when left out", type=str
     )
@@ -74,6 +83,34 @@ class TrainConfig:
         " it has not, or of another shape, begin anew",
         type=str,
     )
+    conditional: bool = option(
+        False, "for the task generate: the network is told each picture's label"
+    )
+    likelihood: str | None = option(
+        None,
+        "for the network vae: what its decoder tells of each pixel; bernoulli when left out",
+        choices=LIKELIHOODS,
+        type=str,
+    )
+    latent: int | None = option(
+        None,
+        "for the network vae: numbers in a latent; the network's own when left out",
+        minimum=1,
+        maximum=4096,
+        type=int,
+    )
+    free_bits: float = option(
+        0.0,
+        "for the network vae: KL of each latent number that costs nothing, in nats",
+        minimum=0.0,
+        maximum=100.0,
+    )
+    kl_warmup: float = option(
+        0.1,
+        "for the network vae: share of the steps in which the KL's weight rises from 0 to 1",
+        minimum=0.0,
+        maximum=1.0,
+    )
     max_pixels: int = option(
         2**28, "largest picture that is decoded, in pixels; larger ones are left out", minimum=1
     )
@@ -95,7 +132,8 @@ class TrainConfig:
     patch_size: int | None = option(
         None,
         "height and width of a (clean) training patch, in pixels; the network's own when left out,"
-        " or the next size that network and task divide",
+        " or the next size that network and task divide; for the task generate the size of the"
+        " pictures, that of --data when left out",
         minimum=1,
         type=int,
     )
@@ -112,17 +150,19 @@ class TrainConfig:
     loss: str | None = option(
         None,
         "training loss; the network's own when left out",
-        choices=("charbonnier", "l1", "ms-ssim", "mse"),
+        choices=("charbonnier", "l1", "likelihood", "ms-ssim", "mse"),
         type=str,
     )
     clip_norm: float = option(
         0.0, "largest norm of the gradient over all weights; 0: not clipped", minimum=0.0
     )
-    ema: float = option(
-        0.0,
-        "momentum of the average of weights that is validated and saved, such as 0.999; 0: off",
+    ema: float | None = option(
+        None,
+        "momentum of the average of weights that is validated and saved, such as 0.999; 0: off; the"
+        " network's own when left out",
         minimum=0.0,
         maximum=0.99999,
+        type=float,
     )
     validation_fraction: float = option(
         0.1, "share of a folder's pictures held out, between 0 and 1", above=0.0, maximum=0.9
@@ -200,6 +240,81 @@ class RestoreConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class SampleConfig:
+    """Everything that decides which pictures a generator makes."""
+
+    model: str | None = option(None, _GENERATOR, type=str)
+    count: int = option(64, "number of pictures", minimum=1, maximum=100_000)
+    seed: int = option(
+        0, "integer from which the noise of each picture comes", minimum=0, maximum=LARGEST_SEED
+    )
+    label: int | None = option(
+        None,
+        "class of all pictures, from 0, for a conditional model; its classes in turn when left out",
+        minimum=0,
+        type=int,
+    )
+    steps: int = option(
+        FLOW_STEPS, "steps of a flow, from noise to picture", minimum=1, maximum=1000
+    )
+    solver: str = option(FLOW_SOLVER, "how a flow takes its steps", choices=SOLVERS)
+    guidance: float = option(
+        FLOW_GUIDANCE,
+        "how far a conditional flow leans towards the label: 1 as trained, more for purer and less"
+        " varied pictures, 0 not at all",
+        minimum=0.0,
+        maximum=20.0,
+    )
+    gif: bool = option(False, "also write path.gif: a flow's way from noise to pictures")
+    out: str = option("samples", "folder that receives sample-N.png, grid.png and samples.json")
+
+
+@dataclasses.dataclass(frozen=True)
+class EditConfig:
+    """Everything that decides how a generator edits pictures."""
+
+    model: str | None = option(None, _GENERATOR, type=str)
+    action: str = option(
+        "reconstruct",
+        "reconstruct: through the latent and back; interpolate: between two pictures; inpaint: fill"
+        " --mask anew (flow)",
+        choices=EDITS,
+    )
+    mask: str | None = option(
+        None,
+        "for inpaint: left, right, top, bottom, center, or a picture file that is white where"
+        " pixels are to be made anew",
+        type=str,
+    )
+    variants: int = option(4, "for inpaint: ways to fill each picture", minimum=1, maximum=64)
+    frames: int = option(
+        16, "for interpolate: pictures from one to the other", minimum=2, maximum=256
+    )
+    label: int | None = option(
+        None,
+        "class of the pictures, from 0, for a conditional model; those beside a stack, else none,"
+        " when left out",
+        minimum=0,
+        type=int,
+    )
+    seed: int = option(
+        0, "for inpaint: integer from which all noise comes", minimum=0, maximum=LARGEST_SEED
+    )
+    steps: int = option(
+        25,
+        "steps of a flow, from noise to picture; inpaint takes each 16 times",
+        minimum=1,
+        maximum=1000,
+    )
+    guidance: float = option(
+        1.0, "how far a conditional flow leans towards the label", minimum=0.0, maximum=20.0
+    )
+    out: str = option(
+        "edited", "folder that receives grid.png, and NAME-ACTION.png or interpolation.gif"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class EvaluateConfig:
     """Everything that decides how a model is measured."""
 
@@ -244,6 +359,36 @@ class EvaluateConfig:
     )
     no_classical: bool = option(
         False, "leave out scikit-image's denoiser, the slowest part on large pictures"
+    )
+    training: str | None = option(
+        None,
+        "of a generator: the pictures that it was trained on, to look for copies and as the floor;"
+        " the train part of --data where it has parts",
+        type=str,
+    )
+    count: int = option(
+        10_000, "of a generator: pictures that are made and compared", minimum=2, maximum=100_000
+    )
+    classifier: str | None = option(
+        None,
+        "of a generator: .keras file of the classifier whose features are compared; trained on the"
+        " training pictures' labels and kept in --out when left out",
+        type=str,
+    )
+    importance_samples: int = option(
+        500, "of a VAE: latents for each picture's likelihood", minimum=1, maximum=100_000
+    )
+    importance_pictures: int = option(
+        1000, "of a VAE: test pictures whose likelihood is measured", minimum=1
+    )
+    steps: int = option(
+        FLOW_STEPS, "of a flow: steps from noise to picture", minimum=1, maximum=1000
+    )
+    guidance: float = option(
+        FLOW_GUIDANCE,
+        "of a conditional flow: how far it leans towards the label",
+        minimum=0.0,
+        maximum=20.0,
     )
     max_pixels: int = option(
         2**28, "largest picture that is decoded, in pixels; larger ones are left out", minimum=1

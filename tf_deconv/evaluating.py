@@ -37,7 +37,7 @@ from tf_deconv.options import UserError, reason, validate
 from tf_deconv.picture_store import PictureStore
 from tf_deconv.progress import Bar
 from tf_deconv.scoreboard import Extremes, Table
-from tf_deconv.tasks import TASKS, Task, find_task, parse_chain
+from tf_deconv.tasks import RESTORATIONS, Task, find_task, parse_chain
 
 SCORES_FILE, SHEET_FILE = "evaluation.json", "sheet.png"
 SCORES = {"psnr_db": metrics.psnr_db, "ssim": metrics.ssim, "y_psnr_db": metrics.y_psnr_db}
@@ -86,7 +86,7 @@ def evaluate(config: EvaluateConfig, report: Callable[[str], None] = print) -> E
     Raises:
       UserError: if nothing could be measured: no model, a task that does not fit, no picture.
     """
-    config = validate(config, {"task": TASKS})
+    config = validate(config, {"task": RESTORATIONS})
     if config.model is None:
         raise UserError(f"model=None: {shipped.EXPECTED}, or the name of a shipped model")
     kind, found = find_artifact(config.model)
@@ -158,24 +158,24 @@ def choose_task(config: EvaluateConfig, known: dict[str, Any]) -> tuple[str, Tas
     """
     trained, degrade = known.get("task"), config.degrade
     if config.targets is not None:
-        if config.task is not None and not TASKS[config.task].paired:
+        if config.task is not None and not RESTORATIONS[config.task].paired:
             raise UserError(
                 f"targets={config.targets!r} with task {config.task!r}, which makes its inputs from"
                 " its targets: expected task 'paired', or no --targets"
             )
         parse_chain(degrade or "")
         return "paired", find_task("paired", degrade)
-    if config.task is None and (not isinstance(trained, str) or trained not in TASKS):
+    if config.task is None and (not isinstance(trained, str) or trained not in RESTORATIONS):
         raise UserError(
             f"{config.model!r} does not tell what it was trained for: expected --task, one of"
-            f" {', '.join(TASKS)}"
+            f" {', '.join(RESTORATIONS)}"
         )
     if config.task is None and degrade is None:
         degrade = _training(known).get("degrade")
     if degrade is not None:
         parse_chain(str(degrade))
     name = config.task or trained
-    if TASKS[name].paired:
+    if RESTORATIONS[name].paired:
         raise UserError(
             f"task {name!r} without targets: expected --targets, the folder of the pictures as they"
             " should be; or another --task"
@@ -220,7 +220,7 @@ def check_fit(artifact: Artifact, name: str, task: Task) -> None:
     have = _shape(artifact)
     if have == _shape(task):
         return
-    fitting = [key for key, other in TASKS.items() if _shape(other) == have]
+    fitting = [key for key, other in RESTORATIONS.items() if _shape(other) == have]
     remedy = f"expected --task {', '.join(fitting)}" if fitting else "no task fits this model"
     raise UserError(f"task={name!r} has {_words(_shape(task))}, the model {_words(have)}: {remedy}")
 

@@ -146,6 +146,28 @@ def encode_png(image: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
+def grid(pictures: np.ndarray, columns: int, gap_px: int = 2, scale: int = 2) -> np.ndarray:
+    """Lays small pictures of one size out in rows on white paper.
+
+    Args:
+      pictures: (N, H, W, 1 or 3) float in [0, 1].
+      columns: Pictures in a row.
+      gap_px: White space between them, in pixels of the pictures.
+      scale: Times that each pixel is repeated along either axis.
+    Returns:
+      (H', W', 3) uint8.
+    """
+    count, height, width, _ = pictures.shape
+    rows = -(-count // columns)
+    high, wide = height + gap_px, width + gap_px
+    sheet = np.full((rows * high + gap_px, columns * wide + gap_px, 3), 255, np.uint8)
+    for number, picture in enumerate(pictures):
+        top = number // columns * high + gap_px
+        left = number % columns * wide + gap_px
+        sheet[top : top + height, left : left + width] = to_uint8(picture)
+    return sheet.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
 def contact_sheet(
     rows: list[list[np.ndarray]], captions: list[list[str]], gap_px: int = 6
 ) -> np.ndarray:

@@ -17,7 +17,7 @@ from typing import Any
 from tf_deconv import artifacts, complexity, flatbuffer, runs, shipped
 from tf_deconv.devices import choose_device
 from tf_deconv.exporting import publish
-from tf_deconv.inference import Artifact
+from tf_deconv.generating.opening import open_generator
 from tf_deconv.options import UserError, reason
 from tf_deconv.tasks import TASKS
 
@@ -28,6 +28,7 @@ _KINDS = {
     "saved_model": "SavedModel",
     "tflite": "TFLite file",
 }
+_GENERATORS = {"vae": "a variational autoencoder", "flow": "a rectified flow"}
 
 
 def inspect_artifact(path: str | pathlib.Path) -> dict[str, Any]:
@@ -44,19 +45,20 @@ def inspect_artifact(path: str | pathlib.Path) -> dict[str, Any]:
     kind, found = artifacts.find_artifact(path)
     path = shipped.resolve(path)
     choose_device("cpu", "float32")
+    known = artifacts.describe(kind, found)
+    contract = _generator if "generator" in known else _restorer
     try:
         # A file that has changed is told, not refused: here one looks for what is wrong.
-        artifact = artifacts.open_artifact(found, check=False)
+        described = contract(found)
     except UserError:
         artifacts.check_files(kind, found)
         raise
-    known = artifacts.describe(kind, found)
     is_run = kind == "keras" and path.is_dir()
     task, training = known.get("task"), known.get("training")
     result = {
         "path": os.fspath(path),
         "kind": "run" if is_run else kind,
-        **_contract(artifact),
+        **described,
         "network": known.get("network"),
         "parameters": known.get("parameters"),
         # For each pixel of the output; None: not recorded, or not known of one of its layers.
@@ -70,9 +72,10 @@ def inspect_artifact(path: str | pathlib.Path) -> dict[str, Any]:
         "files": _files(found),
     }
     if kind == "keras":
-        model = runs.load_model(found)
+        model = runs.load_any_model(found)
         result["parameters"] = model.count_params()
-        result["multiply_adds_per_pixel"] = complexity.multiply_adds_per_pixel(model)
+        if "generator" not in result:
+            result["multiply_adds_per_pixel"] = complexity.multiply_adds_per_pixel(model)
         result["layers"] = [f"{layer.name} ({type(layer).__name__})" for layer in model.layers]
         if is_run:
             result |= _run(path, result["training"] or {})
@@ -89,7 +92,16 @@ def inspect_artifact(path: str | pathlib.Path) -> dict[str, Any]:
     return result
 
 
-def _contract(artifact: Artifact) -> dict[str, Any]:
+def _generator(found: pathlib.Path) -> dict[str, Any]:
+    """Tells what a generator makes; it is opened as `sample` opens it."""
+    return {
+        "generator": open_generator(found, check=False).facts.to_json(),
+        "value_range": [0.0, 1.0],
+    }
+
+
+def _restorer(found: pathlib.Path) -> dict[str, Any]:
+    artifact = artifacts.open_artifact(found, check=False)
     reach = artifact.reach_px
     return {
         "channels_in": artifact.channels_in,
@@ -138,6 +150,9 @@ def _run(folder: pathlib.Path, training: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+_KEPT = ("parity", "task_psnr_db", "latency_ms_one_thread")
+
+
 def _manifest_entry(
     found: pathlib.Path, known: dict[str, Any], described: list[dict[str, Any]]
 ) -> dict[str, Any] | None:
@@ -154,7 +169,13 @@ def _manifest_entry(
     return {
         "file": entry["file"],
         "unchanged": recorded == sorted(file["sha256"] for file in described),
-        **{key: entry.get(key) for key in ("parity", "task_psnr_db", "latency_ms_one_thread")},
+        **{key: entry.get(key) for key in _KEPT},
+        # Of generators alone.
+        **(
+            {"sample_difference": entry["sample_difference"]}
+            if "sample_difference" in entry
+            else {}
+        ),
     }
 
 
@@ -195,16 +216,11 @@ def lines(facts: dict[str, Any]) -> list[str]:
     rows = [
         (_KINDS[facts["kind"]], facts["path"]),
         *_state_rows(facts),
-        ("takes", f"{_channels(facts, 'in')}; values in [0, 1]"),
-        ("gives", _channels(facts, "out")),
-        ("sizes", _sizes(facts)),
-        ("divisor", facts["divisor"]),
-        ("scale", facts["scale"]),
-        ("sees", _sees(facts)),
+        *(_generator_rows if "generator" in facts else _restorer_rows)(facts),
         ("network", facts["network"] or "not recorded"),
         ("parameters", _thousands(facts["parameters"])),
         ("work", _multiply_adds(facts["multiply_adds_per_pixel"])),
-        ("task", _task(facts)),
+        ("task", "generate" if "generator" in facts else _task(facts)),
         ("training", _options(facts["training"])),
         ("data SHA-256", facts["data_sha256"] or "not recorded"),
         ("trained on", facts["trained_on"]),
@@ -227,6 +243,32 @@ def lines(facts: dict[str, Any]) -> list[str]:
         shown.append(f"{'' if name == before else name:{width}}  {text}")
         before = name
     return shown
+
+
+def _restorer_rows(facts: dict[str, Any]) -> list[tuple[str, Any]]:
+    return [
+        ("takes", f"{_channels(facts, 'in')}; values in [0, 1]"),
+        ("gives", _channels(facts, "out")),
+        ("sizes", _sizes(facts)),
+        ("divisor", facts["divisor"]),
+        ("scale", facts["scale"]),
+        ("sees", _sees(facts)),
+    ]
+
+
+def _generator_rows(facts: dict[str, Any]) -> list[tuple[str, Any]]:
+    own = facts["generator"]
+    count = own["channels"]
+    channels = f"{count} channel{'s' * (count > 1)}, {CHANNELS[count]}"
+    classes = own["classes"]
+    latent = own["latent"]
+    return [
+        ("generates", f"pictures, by {_GENERATORS.get(own['kind'], own['kind'])}"),
+        ("pictures", f"{own['height']}x{own['width']}, {channels}; values in [0, 1]"),
+        ("classes", f"{classes}, labels 0 to {classes - 1}" if classes else "none, no labels"),
+        ("latent", f"{latent} numbers" if latent else None),
+        ("likelihood", own["likelihood"]),
+    ]
 
 
 def _state_rows(facts: dict[str, Any]) -> list[tuple[str, Any]]:
@@ -291,6 +333,9 @@ def _score_rows(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     if not isinstance(scores, dict):
         return []
     rows = [("held out", f"{scores.get('held_out_pictures')} pictures")]
+    if "generator" in facts:
+        best = [key for key in scores if key.startswith("best_")]
+        return rows + [("held out", f"{key}: {_number(scores[key], '.5g')}") for key in best]
     for side in ("input", "output"):
         means = scores.get(side) or {}
         colour, grey = (_number(means.get(f"{kind}psnr_db"), ".2f") for kind in ("", "luminance_"))
@@ -310,6 +355,9 @@ def _manifest_rows(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     parity = entry["parity"] or {}
     psnr = "exact" if parity.get("exact") else f"{_number(parity.get('psnr_db'), '.1f')} dB"
     floor, task = _number(parity.get("floor_db"), "g"), _number(entry["task_psnr_db"], ".2f")
+    quality = f"against clean pictures {task} dB"
+    if "generator" in facts:
+        quality = f"sampled pictures differ by {_number(entry.get('sample_difference'), '.1e')}"
     same = "the files are those of the manifest"
     if not entry["unchanged"]:
         same = "THE FILES ARE NOT THOSE OF THE MANIFEST: their checksums differ"
@@ -317,7 +365,7 @@ def _manifest_rows(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     times = ", ".join(f"{name} {_number(value, '.2f')} ms" for name, value in latency.items())
     return [
         ("manifest", same),
-        ("against Keras", f"{psnr} (at least {floor}); against clean pictures {task} dB"),
+        ("against Keras", f"{psnr} (at least {floor}); {quality}"),
         ("one thread", times),
     ]
 

@@ -1,7 +1,7 @@
 """The picture sets of `keras.datasets`, from the local copy or downloaded by Keras.
 
-The training and the test part are read together: what is held out, `sources` decides by content.
-Labels are not read yet.
+The training and the test part are read together, unless one is asked for: what is held out,
+`sources` decides by content.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def open_dataset(data: str) -> list[stacks.Stack]:
     Args:
       data: "keras:NAME", NAME being a key of `LOCAL_FILES`.
     Returns:
-      Its training and its test pictures.
+      Its training and its test pictures, which know where their labels are.
     Raises:
       UserError: if there is no such set, or neither a local copy nor a way to download one.
     """
@@ -61,8 +61,8 @@ def open_dataset(data: str) -> list[stacks.Stack]:
             f" expected {files}{hint}"
         ) from error
     return [
-        stacks.of_array(f"{name}/{part}", _channels_last(pictures))
-        for part, (pictures, _) in zip(("train", "test"), parts)
+        stacks.of_array(f"{name}/{part}", _channels_last(pictures), labels)
+        for part, (pictures, labels) in zip(("train", "test"), parts)
     ]
 
 

@@ -29,6 +29,7 @@ class PicturePair:
     target: PictureFile
     count: int = 1
     channels: int = 2 * CHANNELS
+    label: None = None
 
     @property
     def name(self) -> str:

@@ -9,6 +9,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tf_deconv.monitor import PSNR, Monitor
+
 # Upright, and with large type for its size: on a phone it fills the screen and can be read.
 SIZE_INCHES, DOTS_PER_INCH, FONT_POINTS = (6.0, 8.0), 125, 12
 # More epochs than this are drawn without a dot for each.
@@ -16,14 +18,19 @@ _DOTS_UP_TO = 40
 _TRAINING, _VALIDATION, _NOTHING, _RATE = "#9aa0a6", "#1a66b3", "#b3541a", "#4d4d4d"
 
 
-def draw_curve(rows: Sequence[dict[str, float]], do_nothing_psnr_db: float | None = None) -> bytes:
-    """Draws loss, PSNR and learning rate over epochs, with the best epoch marked.
+def draw_curve(
+    rows: Sequence[dict[str, float]],
+    do_nothing_psnr_db: float | None = None,
+    monitor: Monitor = PSNR,
+) -> bytes:
+    """Draws loss, what is monitored and learning rate over epochs, with the best epoch marked.
 
     Args:
-      rows: One per epoch: `epoch`, `loss`, `val_loss`, `val_psnr` (dB) and, unless an older version
-        wrote it, `learning_rate`.
+      rows: One per epoch: `epoch`, `loss`, `val_loss`, what is monitored and, unless an older
+        version wrote it, `learning_rate`.
       do_nothing_psnr_db: What the validation patches score as they are; a line in the PSNR's panel.
         Left out when None.
+      monitor: The figure that tells which epoch was the best.
     Returns:
       The bytes of a PNG, 750x1000 pixels.
     Raises:
@@ -44,9 +51,9 @@ def draw_curve(rows: Sequence[dict[str, float]], do_nothing_psnr_db: float | Non
         panels = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 1.5))
         figure.align_ylabels(panels)
         _draw_losses(panels[0], rows)
-        _draw_psnr(panels[1], rows, do_nothing_psnr_db)
+        _draw_monitored(panels[1], rows, do_nothing_psnr_db, monitor)
         _draw_learning_rate(panels[2], rows)
-        best = _best(rows)
+        best = monitor.best(rows)
         for panel in panels:
             panel.axvline(best["epoch"], color=_VALIDATION, linestyle=":", linewidth=1.2)
         stream = io.BytesIO()
@@ -122,15 +129,17 @@ def _draw_losses(panel: Any, rows: Sequence[dict[str, float]]) -> None:
     _name_above(panel)
 
 
-def _draw_psnr(
-    panel: Any, rows: Sequence[dict[str, float]], do_nothing_psnr_db: float | None
+def _draw_monitored(
+    panel: Any,
+    rows: Sequence[dict[str, float]],
+    do_nothing_psnr_db: float | None,
+    monitor: Monitor,
 ) -> None:
-    _draw_line(panel, rows, "val_psnr", _VALIDATION, None)
-    best = _best(rows)
-    label = f"best: {best['val_psnr']:.2f} dB, epoch {best['epoch']:.0f}"
-    panel.plot(
-        [best["epoch"]], [best["val_psnr"]], "*", color=_VALIDATION, markersize=14, label=label
-    )
+    _draw_line(panel, rows, monitor.name, _VALIDATION, None)
+    best = monitor.best(rows)
+    value = best[monitor.name]
+    label = f"best: {monitor.text(value)}, epoch {best['epoch']:.0f}"
+    panel.plot([best["epoch"]], [value], "*", color=_VALIDATION, markersize=14, label=label)
     if do_nothing_psnr_db is not None:
         panel.axhline(
             do_nothing_psnr_db,
@@ -138,7 +147,7 @@ def _draw_psnr(
             linestyle="--",
             label=f"doing nothing: {do_nothing_psnr_db:.2f} dB",
         )
-    panel.set_ylabel("validation PSNR, dB")
+    panel.set_ylabel(monitor.label)
     _name_above(panel)
 
 
@@ -193,8 +202,3 @@ def _use_logarithm(panel: Any) -> None:
     panel.yaxis.set_major_locator(LogLocator(10, subs=steps, numticks=12))
     panel.yaxis.set_major_formatter(StrMethodFormatter("{x:.3g}"))
     panel.yaxis.set_minor_formatter(NullFormatter())
-
-
-def _best(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Returns the row whose weights are the run's model: the first of the highest PSNR."""
-    return max(rows, key=lambda row: row["val_psnr"])

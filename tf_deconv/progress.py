@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
+from tf_deconv.monitor import PSNR, Monitor
+
 _BAR_WIDTH = 30
 # Epochs whose mean tells the length of the next ones: few enough to follow a machine that slows.
 _EPOCHS_TO_JUDGE_BY = 5
@@ -68,22 +70,28 @@ def epoch_duration_s(durations_s: Sequence[float]) -> float:
     return sum(latest) / len(latest)
 
 
-def epoch_line(rows: Sequence[dict[str, float]], epochs: int, durations_s: Sequence[float]) -> str:
+def epoch_line(
+    rows: Sequence[dict[str, float]],
+    epochs: int,
+    durations_s: Sequence[float],
+    monitor: Monitor = PSNR,
+) -> str:
     """Describes the last epoch, the best one, and the time until the last.
 
     Args:
-      rows: One per epoch: `epoch`, `loss` and `val_psnr` (dB).
+      rows: One per epoch: `epoch`, `loss` and what is monitored.
       epochs: Number of epochs in the whole training.
       durations_s: Seconds of each epoch of this process, at least one; after a resume fewer than
         `rows`.
+      monitor: The figure that tells which epoch was the best.
     """
-    row, best = rows[-1], max(rows, key=lambda row: row["val_psnr"])
+    row, best = rows[-1], monitor.best(rows)
     number, each_s = int(row["epoch"]), epoch_duration_s(durations_s)
     shown = f"{each_s:.1f} s" if each_s < 9.95 else duration_text(each_s)
     line = (
         f"epoch {number:{len(str(epochs))}}/{epochs}  loss {row['loss']:.3g}"
-        f"  val_psnr {row['val_psnr']:.2f} dB"
-        f"  best {best['val_psnr']:.2f} (epoch {best['epoch']:.0f})  {shown}/epoch"
+        f"  {monitor.line(row)}"
+        f"  best {best[monitor.name]:{monitor.form}} (epoch {best['epoch']:.0f})  {shown}/epoch"
     )
     left = epochs - number
     return f"{line}, {duration_text(left * each_s)} left" if left else line

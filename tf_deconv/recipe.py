@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -22,6 +22,8 @@ from tf_deconv.tasks import Task, find_task
 
 # Share of the steps in which the rate rises from 0 to its peak, where the optimizer is Muon.
 WARMUP_SHARE, WARMUP_STEPS = 0.1, 100
+# Share of the steps that the average of weights goes back, at most.
+EMA_SHARE = 0.1
 # Steps that one call of the compiled function runs: fewer crossings between Python and the graph.
 STEPS_PER_EXECUTION = 10
 
@@ -59,7 +61,7 @@ def build_in(
             if getattr(config, name) is not None:
                 levels = network.levels[config.size]
                 options[name] = parse_levels(name, getattr(config, name), levels)
-    with _dtype_policy(precision):
+    with dtype_policy(precision):
         model = network.build(
             height=None,
             width=None,
@@ -71,21 +73,33 @@ def build_in(
         return keep_known(model) if task.mask else model
 
 
-def compile_model(model: keras.Model, config: TrainConfig, device: Device) -> None:
+def compile_model(
+    model: keras.Model,
+    config: TrainConfig,
+    device: Device,
+    metrics: Sequence[keras.metrics.Metric] | None = None,
+) -> None:
     """Compiles a model as `train` does: optimizer on a cosine, the loss, the device's settings.
 
     The optimizer is built at once, so that a checkpoint can be put into it.
+
+    Args:
+      model: The model to train.
+      config: The options.
+      device: Where.
+      metrics: What validation also tells; PSNR when left out.
     """
     steps = config.epochs * config.steps_per_epoch
+    # An average that goes back further than a tenth of the training holds weights of its beginning.
+    ema = min(config.ema, max(0.0, 1.0 - 1.0 / (EMA_SHARE * steps)))
     options = dict(
-        global_clipnorm=config.clip_norm or None,
-        use_ema=config.ema > 0,
-        ema_momentum=config.ema or 0.99,
+        global_clipnorm=config.clip_norm or None, use_ema=ema > 0, ema_momentum=ema or 0.99
     )
     model.compile(
         optimizer=OPTIMIZERS[config.optimizer](_schedule(config, steps), **options),
-        loss=losses.make_loss(config.loss),
-        weighted_metrics=[losses.Psnr()],
+        # A model with a likelihood compares by itself.
+        loss=None if config.loss == "likelihood" else losses.make_loss(config.loss),
+        weighted_metrics=[losses.Psnr()] if metrics is None else list(metrics),
         jit_compile=device.jit_compile,
         steps_per_execution=_largest_divisor(config.steps_per_epoch, STEPS_PER_EXECUTION),
     )
@@ -197,7 +211,8 @@ def round_to_float16(weights: list[np.ndarray]) -> list[np.ndarray]:
 
 
 @contextlib.contextmanager
-def _dtype_policy(name: str) -> Iterator[None]:
+def dtype_policy(name: str) -> Iterator[None]:
+    """Builds layers in a Keras dtype policy within a `with`."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:

@@ -26,6 +26,11 @@ METRICS_FILE = "metrics.json"
 MODEL_FILE = "model.keras"
 SAMPLES_FILE = "samples.npz"
 _DESCRIPTION_MEMBER = "tf_deconv.json"
+# What is said where a model that restores was expected.
+GENERATES = (
+    "{!r} generates pictures from noise: expected a model that restores; use `tf-deconv sample` or"
+    " `tf-deconv edit`"
+)
 
 
 def default_run_dir(task: str, network: str) -> pathlib.Path:
@@ -95,16 +100,10 @@ def load_model(path: str | pathlib.Path | None = None) -> Any:
     Raises:
       UserError: if there is no model or the file is none.
     """
-    import keras
-
     path = find_model(path)
-    if not zipfile.is_zipfile(path):
-        raise UserError(f"{str(path)!r} is no Keras model: expected a .keras file (a zip archive)")
-    try:
-        model = keras.models.load_model(path, compile=False)
-    except Exception as error:  # Keras raises whatever the damaged part made it stumble over.
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        raise UserError(f"{str(path)!r} cannot be loaded by Keras: {first_line}") from error
+    model = load_any_model(path)
+    if "generator" in read_description(path):
+        raise UserError(GENERATES.format(str(path)))
     shapes = [getattr(model, name, None) for name in ("input_shape", "output_shape")]
     if not all(isinstance(shape, tuple) and len(shape) == 4 and shape[3] for shape in shapes):
         raise UserError(
@@ -112,6 +111,23 @@ def load_model(path: str | pathlib.Path | None = None) -> Any:
             " and one out"
         )
     return model
+
+
+def load_any_model(path: pathlib.Path) -> Any:
+    """Loads what a `.keras` file holds, whatever it takes and gives.
+
+    Raises:
+      UserError: if the file is no Keras model.
+    """
+    import keras
+
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"{str(path)!r} is no Keras model: expected a .keras file (a zip archive)")
+    try:
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:  # Keras raises whatever the damaged part made it stumble over.
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        raise UserError(f"{str(path)!r} cannot be loaded by Keras: {first_line}") from error
 
 
 def read_description(path: pathlib.Path) -> dict[str, Any]:
@@ -143,12 +159,14 @@ class Samples:
       clean: The same pictures as they should come out, each (H * scale, W * scale, C') float32;
         empty where that is not known.
       names: Names of the held-out pictures.
+      labels: Their classes; empty where they have none.
     """
 
     calibration: np.ndarray
     degraded: tuple[np.ndarray, ...]
     clean: tuple[np.ndarray, ...]
     names: tuple[str, ...]
+    labels: tuple[int, ...] = ()
 
 
 def save_samples(samples: Samples, path: pathlib.Path) -> None:
@@ -157,7 +175,11 @@ def save_samples(samples: Samples, path: pathlib.Path) -> None:
     arrays |= {f"clean_{i}": array for i, array in enumerate(samples.clean)}
     with files.replacing(path) as temporary:
         np.savez_compressed(
-            temporary, calibration=samples.calibration, names=np.array(samples.names), **arrays
+            temporary,
+            calibration=samples.calibration,
+            names=np.array(samples.names),
+            labels=np.array(samples.labels, np.int64),
+            **arrays,
         )
 
 
@@ -175,6 +197,8 @@ def load_samples(path: pathlib.Path) -> Samples:
                 degraded=tuple(stored[f"degraded_{i}"] for i in range(len(names))),
                 clean=tuple(stored[f"clean_{i}"] for i in range(len(names)) if "clean_0" in stored),
                 names=names,
+                # Runs of earlier versions have none.
+                labels=tuple(map(int, stored["labels"])) if "labels" in stored else (),
             )
     except (OSError, KeyError, ValueError, zipfile.BadZipFile, EOFError) as error:
         raise UserError(

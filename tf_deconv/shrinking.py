@@ -56,8 +56,8 @@ def shrink(
       memory_bytes: Copies that take more than this are kept in a file; half of the available
         memory when None.
     Returns:
-      A store of at most `copies` times as many pictures; a picture that allows one size only comes
-      once.
+      A store of at most `copies` times as many pictures, each with its picture's label; a picture
+      that allows one size only comes once.
     """
     plan = [
         (index, size)
@@ -69,7 +69,8 @@ def shrink(
     with StoreWriter(total_bytes, budget_bytes, store.channels) as writer:
         for index, size in plan:
             name = f"{store.names[index]} at {size[1]}x{size[0]}"
-            writer.add(name, _resized(store.picture(index), size))
+            label = None if store.labels is None else int(store.labels[index])
+            writer.add(name, _resized(store.picture(index), size), label)
         return writer.finish()
 
 

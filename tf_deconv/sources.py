@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from tf_deconv import images, keras_datasets, pairs, picture_files, shrinking, stacks
 from tf_deconv.config import BUNDLED
+from tf_deconv.labels import of_subfolders
 from tf_deconv.options import UserError, reason
 from tf_deconv.picture_store import (
     CHANNELS,
@@ -73,6 +74,8 @@ def load_source(
     *,
     targets: str | None = None,
     shrink: str | None = None,
+    part: str | None = None,
+    labels: bool = False,
     max_pixels: int = MAX_PIXELS,
     memory_bytes: int | None = None,
 ) -> Source:
@@ -80,23 +83,29 @@ def load_source(
 
     Args:
       data: A folder of pictures, of IDX files or of arrays; a .npy, .npz or IDX file (also
-        gzipped); "keras:NAME", a set of keras.datasets; or "bundled". Labels are not read.
+        gzipped); "keras:NAME", a set of keras.datasets; or "bundled".
       patch_size: Pictures with a side under this many pixels are skipped.
       validation_fraction: Expected share of pictures held out, in (0, 1); the bundled photographs
         have a fixed split.
       targets: Folder of the pictures as they should be; the source then holds pairs.
       shrink: Factors, as for `shrinking.parse_shrink`: training gets several smaller copies in each
         picture's place, validation one.
+      part: "train" or "test": that part alone of a source that `has_parts`, and all of any other;
+        all together when None.
+      labels: Whether to read labels too: of stacks, IDX files or arrays beside the pictures; of a
+        folder of pictures, the place of a picture's subfolder in their sorted names. Where there
+        are none, `PictureStore.labels` is None.
       max_pixels: Pictures with more pixels are skipped; checked before they are decoded.
       memory_bytes: Pictures that take more than this when decoded are kept in a file, from which
         training reads; half of the available memory when None.
     Returns:
       The source; both parts hold at least one picture.
     Raises:
-      UserError: if nothing usable is there.
+      UserError: if nothing usable is there, or labels that were asked for do not fit.
     """
     hold_out = _is_bundled_validation if data == BUNDLED else _hash_below(validation_fraction)
-    store, skipped, notes = _read(data, targets, patch_size, max_pixels, memory_bytes)
+    limits = (patch_size, max_pixels, memory_bytes)
+    store, skipped, notes = _read(data, targets, part, labels, *limits)
     training, validation, note = _split(data, store, hold_out)
     if shrink is not None:
         factors = shrinking.parse_shrink(shrink)
@@ -110,6 +119,8 @@ def read_pictures(
     data: str,
     *,
     targets: str | None = None,
+    part: str | None = None,
+    labels: bool = False,
     max_pixels: int = MAX_PIXELS,
     memory_bytes: int | None = None,
 ) -> tuple[PictureStore, list[str], list[str]]:
@@ -118,14 +129,16 @@ def read_pictures(
     Args:
       data: As for `load_source`; "bundled" gives the two photographs that training holds out.
       targets: As for `load_source`.
+      part: As for `load_source`.
+      labels: As for `load_source`.
       max_pixels: As for `load_source`.
       memory_bytes: As for `load_source`.
     Returns:
       The pictures, at least one; "name: reason" of those left out; lines that the user should see.
     Raises:
-      UserError: if nothing usable is there.
+      UserError: if nothing usable is there, or labels that were asked for do not fit.
     """
-    store, skipped, notes = _read(data, targets, 1, max_pixels, memory_bytes)
+    store, skipped, notes = _read(data, targets, part, labels, 1, max_pixels, memory_bytes)
     if data == BUNDLED:
         store = store.select([store.names.index(name) for name in BUNDLED_VALIDATION])
     return store, skipped, notes
@@ -134,6 +147,8 @@ def read_pictures(
 def _read(
     data: str,
     targets: str | None,
+    part: str | None,
+    labels: bool,
     patch_size: int,
     max_pixels: int,
     memory_bytes: int | None,
@@ -142,7 +157,7 @@ def _read(
     budget_bytes = memory_budget() if memory_bytes is None else memory_bytes
     notes = []
     with picture_files.without_pillow_limit():
-        opened = _open(data) if targets is None else _open_pairs(data, targets)
+        opened = _open(data, part, labels) if targets is None else _open_pairs(data, targets)
         entries = _usable(opened, data, patch_size, max_pixels)
         total_bytes = sum(e.count * e.height * e.width * opened.channels for e in entries)
         with StoreWriter(total_bytes, budget_bytes, opened.channels) as writer:
@@ -163,14 +178,36 @@ def _read(
 # --- Opening.
 
 
-def _open(data: str) -> _Opened:
-    path = pathlib.Path(data)
+def has_parts(data: str) -> bool:
+    """Returns whether a source has a part to train on and one to test on.
+
+    These are the sets of keras.datasets, folders with IDX files named train-* and t10k-*, and
+    arrays named so, as x_train and x_test in one .npz. Only headers are read.
+
+    Raises:
+      UserError: if it cannot be read.
+    """
+    if data.startswith(keras_datasets.PREFIX):
+        return True
+    return data != BUNDLED and stacks.have_parts(stacks.open_stacks(_list(data)[0])[0])
+
+
+def _open(data: str, part: str | None, labels: bool) -> _Opened:
     if data == BUNDLED:
         folder = bundled_folder()
         names = (*BUNDLED_TRAINING, *BUNDLED_VALIDATION)
-        return _open_pictures(folder, [folder / name for name in names])
+        return _open_pictures(folder, [folder / name for name in names], labels=False)
     if data.startswith(keras_datasets.PREFIX):
-        return _Opened(keras_datasets.open_dataset(data), stacks.read_into, [])
+        return _open_stacks(keras_datasets.open_dataset(data), [], part, labels)
+    stack_paths, picture_paths = _list(data)
+    if stack_paths:
+        return _open_stacks(*stacks.open_stacks(stack_paths), part, labels)
+    return _open_pictures(pathlib.Path(data), picture_paths, labels)
+
+
+def _list(data: str) -> tuple[list[pathlib.Path], list[pathlib.Path]]:
+    """Returns the stacks or the pictures that a file or a folder consists of; never both."""
+    path = pathlib.Path(data)
     try:
         is_file = path.is_file()
     except OSError as error:  # A name that is too long, a folder that may not be entered.
@@ -181,32 +218,37 @@ def _open(data: str) -> _Opened:
                 f"data {data!r} is a file: expected a folder of pictures, or a .npy, .npz or IDX"
                 " file"
             )
-        return _open_stacks([path])
+        return [path], []
     idx_paths = stacks.list_idx(path)
     if idx_paths:
-        return _open_stacks(idx_paths)
+        return idx_paths, []
     try:
-        return _open_pictures(path, images.list_pictures(path))
+        return [], images.list_pictures(path)
     except UserError:
         array_paths = stacks.list_arrays(path)
         if not array_paths:
             raise
-        return _open_stacks(array_paths)
+        return array_paths, []
 
 
-def _open_pictures(folder: pathlib.Path, paths: list[pathlib.Path]) -> _Opened:
+def _open_stacks(
+    found: list[stacks.Stack], skipped: list[str], part: str | None, labels: bool
+) -> _Opened:
+    found = stacks.of_part(found, part)
+    return _Opened(stacks.with_labels(found) if labels else found, stacks.read_into, skipped)
+
+
+def _open_pictures(folder: pathlib.Path, paths: list[pathlib.Path], labels: bool) -> _Opened:
     entries, skipped = picture_files.scan(folder, paths)
+    numbers = of_subfolders(folder, paths) if labels else None
+    if numbers:
+        entries = [dataclasses.replace(file, label=numbers[file.path]) for file in entries]
     return _Opened(entries, picture_files.read_into, skipped)
 
 
 def _open_pairs(inputs: str, targets: str) -> _Opened:
     found, skipped = pairs.scan(pathlib.Path(inputs), pathlib.Path(targets))
     return _Opened(found, picture_files.read_into, skipped, 2 * CHANNELS)
-
-
-def _open_stacks(paths: list[pathlib.Path]) -> _Opened:
-    entries, skipped = stacks.open_stacks(paths)
-    return _Opened(entries, stacks.read_into, skipped)
 
 
 def bundled_folder() -> pathlib.Path:

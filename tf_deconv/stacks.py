@@ -1,9 +1,9 @@
 """Stacks of pictures of one size: .npy and .npz arrays, and IDX files, MNIST's format.
 
 A stack is read as a stream, picture by picture, also out of a compressed file: none is ever in
-memory as a whole. Nothing is unpickled. Labels that lie beside the pictures (arrays of one or two
-dimensions, IDX files of labels) are not read yet; they belong to pictures by their index, which
-`Stack.read` keeps.
+memory as a whole. Nothing is unpickled. Labels that lie beside the pictures (an array of the same
+.npz, an IDX file of labels) belong to them by their index. They are found with the pictures, but
+read only by `with_labels`: where nobody asks for them, bad ones do no harm.
 
 References: numpy.lib.format (NEP 1) for .npy; http://yann.lecun.com/exdb/mnist/ for IDX.
 """
@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import gzip
+import itertools
 import math
 import pathlib
 import re
@@ -24,7 +26,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from tf_deconv import images
+from tf_deconv import images, labels
 from tf_deconv.options import UserError, reason
 from tf_deconv.picture_files import printable
 from tf_deconv.picture_store import CHANNELS, StoreWriter
@@ -52,6 +54,8 @@ class Stack:
       width: In pixels.
       channels: 1 or 3, as stored.
       read: Reads them in order, each (H, W, 3) uint8; raises UserError at damage.
+      read_labels: Reads (count,) int64; raises UserError if they do not fit. None: there are none.
+      labels: What `read_labels` gave, once `with_labels` has called it.
     """
 
     name: str
@@ -60,6 +64,13 @@ class Stack:
     width: int
     channels: int
     read: Callable[[], Iterator[np.ndarray]]
+    read_labels: Callable[[], np.ndarray] | None = None
+    labels: np.ndarray | None = None
+
+    @property
+    def part(self) -> str | None:
+        """The part of its source that its name says, as of `labels.part_of`."""
+        return labels.part_of(self.name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,17 +139,61 @@ def open_stacks(paths: Iterable[pathlib.Path]) -> tuple[list[Stack], list[str]]:
     return stacks, skipped
 
 
+def have_parts(stacks: Iterable[Stack]) -> bool:
+    """Returns whether some stacks are named for training and some for testing."""
+    return {"train", "test"} <= {stack.part for stack in stacks}
+
+
+def of_part(stacks: list[Stack], part: str | None) -> list[Stack]:
+    """Returns the stacks named for `part`, "train" or "test"; all where there are no parts."""
+    if part not in (None, "train", "test"):
+        raise ValueError(f"part={part!r}: expected 'train', 'test' or None")
+    if part is None or not have_parts(stacks):
+        return stacks
+    return [stack for stack in stacks if stack.part == part]
+
+
+def with_labels(stacks: list[Stack]) -> list[Stack]:
+    """Reads the labels of stacks, if they have any.
+
+    Raises:
+      UserError: if labels do not fit their pictures, or only some of the stacks have any.
+    """
+    missing = [stack.name for stack in stacks if stack.read_labels is None]
+    if len(missing) == len(stacks):
+        return stacks
+    if missing:
+        raise UserError(
+            f"stack {missing[0]!r} has no labels, others of the same source have: expected labels"
+            " for all or for none; add them, or leave out the others"
+        )
+    return [dataclasses.replace(stack, labels=stack.read_labels()) for stack in stacks]
+
+
 def read_into(writer: StoreWriter, stacks: Iterable[Stack], _: int) -> list[str]:
     """Reads stacks one after the other; like `picture_files.read_into`, but nothing is skipped."""
     for stack in stacks:
-        for index, picture in enumerate(stack.read()):
-            writer.add(f"{stack.name}[{index}]", picture)
+        numbers = itertools.repeat(None) if stack.labels is None else stack.labels.tolist()
+        # Known without a look, and most stacks are of many tiny pictures.
+        grey = True if stack.channels == 1 else None
+        for index, (picture, label) in enumerate(zip(stack.read(), numbers)):
+            writer.add(f"{stack.name}[{index}]", picture, label, grey)
     return []
 
 
-def of_array(name: str, array: np.ndarray) -> Stack:
-    """Makes a stack of an array in memory: (N, H, W), (N, H, W, 1) or (N, H, W, 3)."""
-    return _stack(name, _Layout(array.shape, array.dtype), lambda: iter(array))
+def of_array(name: str, array: np.ndarray, numbers: np.ndarray | None = None) -> Stack:
+    """Makes a stack of an array in memory: (N, H, W), (N, H, W, 1) or (N, H, W, 3).
+
+    Args:
+      name: For messages.
+      array: The pictures.
+      numbers: Their labels, (N,) or (N, 1) integers, which `with_labels` checks.
+    """
+    stack = _stack(name, _Layout(array.shape, array.dtype), lambda: iter(array))
+    if numbers is None:
+        return stack
+    read = functools.partial(labels.checked, name, np.asarray(numbers), stack.count)
+    return dataclasses.replace(stack, read_labels=read)
 
 
 # --- Files. A reader yields the pictures as they are stored.
@@ -166,25 +221,43 @@ def _open_plain(path: pathlib.Path, name: str) -> Stack:
 
     if layout.fortran:
         return _stack(name, layout, lambda: iter(np.load(path, "r", allow_pickle=False)))
-    return _stack(name, layout, lambda: _stream(name, layout, open_body))
+    stack = _stack(name, layout, lambda: _stream(name, layout, open_body))
+    partner = None if is_npy else labels.beside_idx(path)
+    if partner is None:
+        return stack
+    open_labels = functools.partial(_open_idx, partner)
+    read = functools.partial(
+        _read_labels, printable(partner.name), open_labels, _idx_header, stack.count
+    )
+    return dataclasses.replace(stack, read_labels=read)
 
 
 def _open_npz(path: pathlib.Path, name: str, skipped: list[str]) -> list[Stack]:
-    stacks, others = [], []
+    stacks, others, flat = [], [], []
     with zipfile.ZipFile(path) as archive:
         members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
         for info in members:
-            part = f"{name}/{printable(info.filename.removesuffix('.npy'))}"
-            with archive.open(info) as stream:
-                layout = _npy_header(stream)
-                body_bytes = info.file_size - stream.tell()
-                layout = dataclasses.replace(layout, body_bytes=body_bytes)
+            member = info.filename.removesuffix(".npy")
+            part = f"{name}/{printable(member)}"
+            try:
+                with archive.open(info) as stream:
+                    layout = _npy_header(stream)
+                    body_bytes = info.file_size - stream.tell()
+                    layout = dataclasses.replace(layout, body_bytes=body_bytes)
+            except _DAMAGE as error:
+                if not labels.is_name_of_labels(member):
+                    raise
+                skipped.append(f"{part}: cannot be read: {reason(error)}")
+                flat.append(member)
+                continue
             if layout.dtype.hasobject:
                 others.append(f"{part}: holds Python objects, which are never unpickled")
             elif len(layout.shape) < 3:
                 others.append(f"{part}: is {_words(layout)}, no stack of pictures")
             else:
                 stacks.append(_stack(part, layout, _npz_reader(path, info.filename, part, layout)))
+                continue
+            flat.append(member)
     if not stacks:
         found = "; ".join(others) or "no arrays at all"
         raise UserError(
@@ -192,7 +265,22 @@ def _open_npz(path: pathlib.Path, name: str, skipped: list[str]) -> list[Stack]:
             " (N, H, W, C)"
         )
     skipped += [line for line in others if "unpickled" in line]
-    return stacks
+    return [_with_npz_labels(stack, path, name, flat) for stack in stacks]
+
+
+def _with_npz_labels(stack: Stack, path: pathlib.Path, name: str, others: list[str]) -> Stack:
+    partner = labels.beside_array(stack.name.removeprefix(f"{name}/"), others)
+    if partner is None:
+        return stack
+
+    @contextlib.contextmanager
+    def open_member() -> Iterator[BinaryIO]:
+        with zipfile.ZipFile(path) as archive, archive.open(f"{partner}.npy") as stream:
+            yield stream
+
+    part = f"{name}/{printable(partner)}"
+    read = functools.partial(_read_labels, part, open_member, _npy_header, stack.count)
+    return dataclasses.replace(stack, read_labels=read)
 
 
 def _npz_reader(
@@ -275,6 +363,29 @@ def _stream(
                 )
     except _DAMAGE as error:
         raise UserError(f"stack {name!r} cannot be read: {reason(error)}") from error
+
+
+def _read_labels(
+    name: str,
+    open_file: Callable[[], contextlib.AbstractContextManager[BinaryIO]],
+    read_header: Callable[[BinaryIO], _Layout],
+    count: int,
+) -> np.ndarray:
+    """Reads (count,) int64; UserError if that is not what is there."""
+    try:
+        with open_file() as stream:
+            layout = read_header(stream)
+            # Before anything is read: a header may claim any size.
+            labels.check_layout(name, layout.shape, layout.dtype, count)
+            size_bytes = count * layout.dtype.itemsize
+            # One more, to meet the end, where gzip and zip check their checksums.
+            block = stream.read(size_bytes + 1)
+    except _DAMAGE as error:
+        raise UserError(f"labels {name!r} cannot be read: {reason(error)}") from error
+    if len(block) != size_bytes:
+        state = "cut short" if len(block) < size_bytes else "longer than their header says"
+        raise UserError(f"labels {name!r} are {state}: expected {count}, one for each picture")
+    return labels.checked(name, np.frombuffer(block, layout.dtype), count)
 
 
 # --- Checks and conversion.

@@ -122,6 +122,7 @@ class Task:
         predict pixels that were hidden from it.
       levels_matter: Whether how bright or which colour a place is tells what to do there; otherwise
         a network need not see it, and cannot shift it.
+      generates: Whether nothing goes in: pictures like those of the source are made from noise.
     """
 
     summary: str
@@ -133,6 +134,7 @@ class Task:
     paired: bool = False
     blind_spots: bool = False
     levels_matter: bool = False
+    generates: bool = False
 
     @property
     def sees_levels(self) -> bool:
@@ -201,7 +203,14 @@ TASKS = {
         paired=True,
         levels_matter=True,
     ),
+    "generate": Task(
+        "noise in, a new picture like those of --data out; networks vae (default) and flow",
+        generates=True,
+    ),
 }
+
+# Those whose input is a picture.
+RESTORATIONS = {name: task for name, task in TASKS.items() if not task.generates}
 
 
 def find_task(name: str, degrade: str | None = None, self_supervised: bool = False) -> Task:

@@ -1,6 +1,6 @@
 """Training: from a validated config to a run folder, by `model.fit`.
 
-The flow: device -> pictures -> network -> tf.data -> fit, with the run folder written by
+The flow: device -> objective: pictures, network, tf.data -> fit, with the run folder written by
 `callbacks.RunWriter` -> scores on held-out pictures.
 """
 
@@ -16,32 +16,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv import (
-    __version__,
-    callbacks,
-    data,
-    evaluation,
-    files,
-    images,
-    inference,
-    recipe,
-    runs,
-)
+from tf_deconv import __version__, callbacks, files, images, recipe, runs
 from tf_deconv.checks import check_train_config
 from tf_deconv.config import TrainConfig
 from tf_deconv.devices import Device, choose_device
-from tf_deconv.networks import NETWORKS, reparameterized
+from tf_deconv.objectives import make_objective
+from tf_deconv.objectives.base import Objective
 from tf_deconv.options import UserError, read_config, to_json
-from tf_deconv.sources import PictureStore, Source, load_source
-from tf_deconv.tasks import Task, find_task
-
-VALIDATION_PATCHES = 512
-# Training patches kept to calibrate int8, large enough to be cut to any export size.
-CALIBRATION_PATCHES, CALIBRATION_SIDE_PX = 8, 256
-# Held-out pictures that are scored and kept for export, and the longest side kept of each.
-SAMPLE_PICTURES, SAMPLE_SIDE_PX = 16, 512
-# Side of the pictures in the preview after each epoch; at the end it is twice as long.
-EPOCH_PREVIEW_SIDE_PX = 128
+from tf_deconv.sources import Source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,51 +56,37 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
     """
     config = check_train_config(config)
     folder, config = _claim_folder(config)
-    task = find_task(config.task, config.degrade, config.self_supervised)
-    network = NETWORKS[config.network]
     device = choose_device(config.device, config.precision)
     # Before minutes of reading pictures.
     start = recipe.open_start(config.init) if config.init is not None else None
     report(f"device: {device}")
 
-    source = load_source(
-        config.data,
-        config.patch_size,
-        config.validation_fraction,
-        targets=config.targets,
-        shrink=config.shrink,
-        max_pixels=config.max_pixels,
-    )
+    objective = make_objective(config, device)
+    samples = objective.load(report)
+    config, source = objective.config, objective.source
     for line in _source_lines(config, source):
         report(line)
-    samples = _make_samples(source, task, config)
 
     recipe.set_seed(config.seed, device)
-    model = recipe.build_in(device.precision, task, config, trained=True)
-    # float32 whatever trained: this copy is saved, scored and exported.
-    saved = recipe.build_in("float32", task, config)
+    # The second is float32 whatever trained: this copy is saved, scored and exported.
+    model, saved = objective.build()
     if start is not None and not config.resume:
         for line in recipe.begin_with(model, start):
             report(line)
-    recipe.compile_model(model, config, device)
-    report(f"network: {config.network}, {model.count_params():,} parameters; task: {config.task}")
+    objective.compile(model)
+    report(f"network: {config.network}, {saved.count_params():,} parameters; task: {config.task}")
 
     files.make_folder(folder / "checkpoints")
     state = _resume(model, folder, source, report) if config.resume else {}
-    description = _describe(config, network.divisor, task, source, device, start)
+    description = _describe(config, source, device, start) | objective.description()
     files.write_json(folder / "config.json", to_json(dataclasses.replace(config, resume=False)))
     runs.save_samples(samples, folder / runs.SAMPLES_FILE)
-
-    def restore(image: np.ndarray) -> np.ndarray:
-        return inference.restore_picture(saved, image, network.divisor, task.scale)
 
     averaged = callbacks.AveragedWeights()
 
     def take_weights() -> None:
         weights = averaged.weights or model.get_weights()
-        trained = dict(zip([weight.path for weight in model.weights], weights))
-        fused = reparameterized.fuse(trained, [weight.path for weight in saved.weights])
-        saved.set_weights(recipe.round_to_float16(fused))
+        saved.set_weights(recipe.round_to_float16(objective.saved_weights(model, weights, saved)))
 
     def save_model() -> None:
         take_weights()
@@ -126,46 +94,45 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
 
     def draw_preview() -> np.ndarray:
         take_weights()
-        return evaluation.preview(restore, samples, task, side_px=EPOCH_PREVIEW_SIDE_PX)
+        return objective.preview(saved, final=False)
 
     def finish() -> None:
         """Leaves the curve of all epochs, and the preview of the model that was kept."""
         pictures.write_curve()
-        saved.set_weights(runs.load_model(folder).get_weights())
-        sheet = evaluation.preview(restore, samples, task)
+        saved.load_weights(folder / runs.MODEL_FILE)
+        sheet = objective.preview(saved, final=True)
         files.write_bytes(folder / "preview.png", images.encode_png(sheet))
 
-    validation = data.validation_data(
-        source.validation,
-        task,
-        patch_size=config.patch_size,
-        batch_size=config.batch_size,
-        count=VALIDATION_PATCHES,
-        seed=config.seed,
-    )
-    do_nothing_psnr_db = evaluation.do_nothing_psnr_db(validation, task)
-    if do_nothing_psnr_db is not None:
-        report(f"validation: {VALIDATION_PATCHES} patches, {do_nothing_psnr_db:.2f} dB as they are")
+    validation = objective.validation_batches()
+    baseline = objective.baseline(validation)
+    if baseline is not None:
+        count = sum(len(target) for _, target, *_ in validation)
+        shown = objective.monitor.text(baseline)
+        report(f"validation: {count} {objective.examples}, {shown} as they are")
 
     first_epoch = state.get("epoch", 0)
     started = time.monotonic()
     with callbacks.StopSignals() as stop_signals:
+        monitor = objective.monitor
         writer = callbacks.RunWriter(
             folder,
             save_model,
             state.get("history", []),
-            state.get("best_psnr_db", float("-inf")),
+            state.get("best", state.get("best_psnr_db", monitor.worst)),
             description["data_sha256"],
             state.get("spent_s", 0.0),
+            monitor,
         )
         pictures = callbacks.Pictures(
-            folder, draw_preview, writer.history, do_nothing_psnr_db, report
+            folder, draw_preview, writer.history, baseline, report, monitor
         )
-        progress = callbacks.Progress(config.epochs, config.steps_per_epoch, writer.history, report)
+        progress = callbacks.Progress(
+            config.epochs, config.steps_per_epoch, writer.history, report, monitor
+        )
         # In this order: a signal stops training when all the others are done.
         run_callbacks = [averaged, writer, pictures, progress, stop_signals]
         try:
-            _fit(model, source, task, config, folder, first_epoch, validation, run_callbacks)
+            _fit(model, objective, folder, first_epoch, validation, run_callbacks)
         except callbacks.Interrupted:
             if not (folder / runs.MODEL_FILE).exists():
                 save_model()  # Stopped within the first epoch: what there is beats nothing.
@@ -180,21 +147,21 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
     duration_s, spent_s = time.monotonic() - started, writer.spent_s
 
     finish()
-    scores = evaluation.evaluate(restore, samples, task) if samples.clean else {}
     trained = (config.epochs - first_epoch) * config.steps_per_epoch * config.batch_size
+    best = f"best_{monitor.name}" + "_db" * (monitor.unit == "dB")
     result = {
-        **scores,
-        "best_val_psnr_db": writer.best_psnr_db,
-        "do_nothing_val_psnr_db": do_nothing_psnr_db,
+        **objective.scores(saved),
+        best: writer.best,
+        **({"do_nothing_val_psnr_db": baseline} if monitor.unit == "dB" else {}),
         "held_out_pictures": len(source.validation),
         "training_pictures": len(source.training),
         "device": str(device),
-        # Of all epochs; the patches per second are of those since the last resume.
+        # Of all epochs; the examples per second are of those since the last resume.
         "duration_s": round(spent_s, 1),
-        "patches_per_s": round(trained / duration_s, 1),
+        f"{objective.examples}_per_s": round(trained / duration_s, 1),
     }
     files.write_json(folder / "metrics.json", result)
-    for line in _result_lines(folder, result, source.skipped):
+    for line in _result_lines(folder, result, source.skipped, objective):
         report(line)
     return TrainResult(folder, result)
 
@@ -224,26 +191,15 @@ def _resume(
 
 def _fit(
     model: keras.Model,
-    source: Source,
-    task: Task,
-    config: TrainConfig,
+    objective: Objective,
     folder: pathlib.Path,
     first_epoch: int,
     validation: tf.data.Dataset,
     run_callbacks: list[keras.callbacks.Callback],
 ) -> None:
+    config = objective.config
     model.fit(
-        data.training_data(
-            source.training,
-            task,
-            patch_size=config.patch_size,
-            batch_size=config.batch_size,
-            steps_per_epoch=config.steps_per_epoch,
-            seed=config.seed,
-            first_epoch=first_epoch,
-            candidates=config.candidates,
-            brightness=config.brightness,
-        ),
+        objective.training_batches(first_epoch),
         epochs=config.epochs,
         initial_epoch=first_epoch,
         steps_per_epoch=config.steps_per_epoch,
@@ -282,39 +238,8 @@ def _claim_folder(config: TrainConfig) -> tuple[pathlib.Path, TrainConfig]:
     return folder, dataclasses.replace(config, run_dir=str(folder))
 
 
-def _make_samples(source: Source, task: Task, config: TrainConfig) -> runs.Samples:
-    training = source.training
-    smallest = int(min(training.heights.min(), training.widths.min()))
-    calibration, *_ = data.fixed_patches(
-        training,
-        task,
-        patch_size=max(config.patch_size, min(CALIBRATION_SIDE_PX, smallest)),
-        count=CALIBRATION_PATCHES,
-        seed=config.seed,
-    )
-    indices = range(min(SAMPLE_PICTURES, len(source.validation)))
-    pairs = [_sample_pair(source.validation, index, task, config.seed) for index in indices]
-    return runs.Samples(
-        # Exported models take [0, 1]: noise that leaves it is for training, and for `benchmark`.
-        calibration=np.clip(calibration, 0.0, 1.0),
-        degraded=tuple(np.clip(degraded, 0.0, 1.0) for degraded, _ in pairs),
-        # Without clean pictures there is nothing to score.
-        clean=() if task.blind_spots else tuple(clean for _, clean in pairs),
-        names=tuple(source.validation.names[index] for index in indices),
-    )
-
-
-def _sample_pair(
-    store: PictureStore, index: int, task: Task, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    picture = evaluation.center_crop(store.picture(index), SAMPLE_SIDE_PX)
-    return data.degrade_picture(np.ascontiguousarray(picture), task, seed + index)
-
-
 def _describe(
     config: TrainConfig,
-    divisor: int,
-    task: Task,
     source: Source,
     device: Device,
     start: recipe.Start | None,
@@ -328,8 +253,6 @@ def _describe(
     return {
         "task": config.task,
         "network": config.network,
-        "divisor": divisor,
-        "scale": task.scale,
         "training": options,
         "data_sha256": source.training.sha256(),
         "began_with": start and start.facts,
@@ -352,22 +275,13 @@ def _source_lines(config: TrainConfig, source: Source) -> list[str]:
 
 
 def _result_lines(
-    folder: pathlib.Path, result: dict[str, Any], skipped: tuple[str, ...]
+    folder: pathlib.Path, result: dict[str, Any], skipped: tuple[str, ...], objective: Objective
 ) -> list[str]:
-    lines = [f"trained in {result['duration_s']:.0f} s, {result['patches_per_s']:.0f} patches/s"]
-    if "pictures" in result:
-        lines += [
-            f"{len(result['pictures'])} of {result['held_out_pictures']} held-out pictures (PSNR in"
-            " dB, SSIM):",
-            f"{'':10}{'colour':>18}{'luminance':>18}",
-        ]
-    else:
-        lines.append("no scores: there are no clean pictures to compare with")
-    for side in ("input", "output") if "pictures" in result else ():
-        scores = result[side]
-        colour = f"{scores['psnr_db']:.2f}  {scores['ssim']:.4f}"
-        grey = f"{scores['luminance_psnr_db']:.2f}  {scores['luminance_ssim']:.4f}"
-        lines.append(f"{side:10}{colour:>18}{grey:>18}")
+    rate = result[f"{objective.examples}_per_s"]
+    lines = [
+        f"trained in {result['duration_s']:.0f} s, {rate:.0f} {objective.examples}/s",
+        *objective.score_lines(result),
+    ]
     if skipped:
         lines.append(f"{len(skipped)} pictures were skipped:")
         lines += [f"  {line}" for line in skipped]

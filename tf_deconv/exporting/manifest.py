@@ -1,4 +1,7 @@
-"""What travels beside the exported files: `manifest.json` for programs, a model card for people."""
+"""What travels beside the exported files: `manifest.json` for programs, a model card for people.
+
+The card of a generator is in `generator_card`.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,8 @@ def make_manifest(
       name: Name of the model.
       version: Version of the SavedModel; 0 when none was published.
       description: What the `.keras` file tells of its training.
-      contract: Channels, divisor, scale and sizes.
+      contract: Channels, divisor, scale and sizes of a network that restores; what a generator is,
+        its noise and its signatures.
       reports: Each published file's report with the SHA-256 of its parts, path to digest.
       graph_tensors: Names inside the SavedModel, for C clients; None without a SavedModel.
       license: Of the weights; None where nobody said.
@@ -64,6 +68,7 @@ def make_manifest(
 
 def _entry(report: Report, digests: dict[str, str]) -> dict[str, Any]:
     exact = report.psnr_db == math.inf
+    sampled = report.sample_difference
     return {
         "file": report.file,
         "size_bytes": report.size_bytes,
@@ -77,6 +82,7 @@ def _entry(report: Report, digests: dict[str, str]) -> dict[str, Any]:
         },
         "task_psnr_db": report.task_psnr_db,
         "task_loss_db": report.task_loss_db,
+        **({} if sampled is None else {"sample_difference": sampled}),
         "latency_ms_one_thread": report.latency_ms,
         "operators": report.operators,
     }
@@ -90,8 +96,11 @@ def file_metadata(manifest: dict[str, Any], report: Report) -> dict[str, Any]:
       report: The file's report.
     """
     entry = _entry(report, {})
-    kept = {key: manifest[key] for key in _IN_EVERY_FILE}
-    return kept | {key: entry[key] for key in ("file", "parity", "task_psnr_db", "task_loss_db")}
+    kept = {key: manifest[key] for key in _IN_EVERY_FILE if key in manifest}
+    return kept | {key: entry[key] for key in _OF_THE_FILE if key in entry}
+
+
+_OF_THE_FILE = ("file", "parity", "task_psnr_db", "task_loss_db", "sample_difference")
 
 
 _IN_EVERY_FILE = (
@@ -107,6 +116,10 @@ _IN_EVERY_FILE = (
     "receptive_field",
     "tile_overlap",
     "tflite_sizes",
+    "generator",
+    "noise",
+    "sampler",
+    "tflite_signatures",
     "profile",
     "parameters",
     "multiply_adds_per_pixel",
@@ -122,20 +135,23 @@ def table(reports: list[Report], timed: dict[str, str]) -> list[str]:
       reports: One per file.
       timed: File to the signature whose latency is shown.
     Returns:
-      Lines: file, bytes, PSNR against Keras, task PSNR, latency.
+      Lines: file, bytes, PSNR against Keras, latency; between them task PSNR, or of a generator
+      how far sampled pictures are from Keras's.
     """
-    rows = [("file", "bytes", "vs Keras dB", "task dB", "loss dB", "median ms")]
+    is_generator = any(report.sample_difference is not None for report in reports)
+    heads = ("samples differ",) if is_generator else ("task dB", "loss dB")
+    rows = [("file", "bytes", "vs Keras dB", *heads, "median ms")]
     for report in reports:
-        latency = report.latency_ms.get(timed[report.file])
+        # Adding 0 turns a rounded -0.000 into 0.000.
+        loss = report.task_loss_db and round(report.task_loss_db, 3) + 0
+        quality = (_number(report.task_psnr_db, ".2f"), _number(loss, ".3f"))
         rows.append(
             (
                 report.file,
                 f"{report.size_bytes:,}",
                 "exact" if report.psnr_db == math.inf else _number(report.psnr_db, ".1f"),
-                _number(report.task_psnr_db, ".2f"),
-                # Adding 0 turns a rounded -0.000 into 0.000.
-                _number(report.task_loss_db and round(report.task_loss_db, 3) + 0, ".3f"),
-                _number(latency, ".2f"),
+                *((_number(report.sample_difference, ".1e"),) if is_generator else quality),
+                _number(report.latency_ms.get(timed[report.file]), ".2f"),
             )
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -168,7 +184,7 @@ def make_card(manifest: dict[str, Any], lines: list[str], has_picture: bool) -> 
     height, width = sizes[-1]
     channels_in, channels_out = manifest["channels_in"], manifest["channels_out"]
     table_text = "\n".join(lines)
-    saved_model = origin = ""
+    saved_model = training = ""
     if manifest["version"]:
         version = manifest["version"]
         saved_model = f"""- SavedModel, version {version}: `serving_default` takes `image`, float32
@@ -177,7 +193,7 @@ def make_card(manifest: dict[str, Any], lines: list[str], has_picture: bool) -> 
   `serving/` holds a configuration for TensorFlow Serving.
 """
     if manifest["training"]:
-        origin = _origin(manifest)
+        training = origin(manifest)
     return f"""# {name}
 
 {_summary(manifest)}.
@@ -203,7 +219,7 @@ ms" the time of one {width}x{height} picture on one thread of the machine that e
   metadata entry `tf_deconv.json`.
 - `manifest.json` has all of this for programs, with checksums.
 - Licence {manifest["license"]}.
-{origin}"""
+{training}"""
 
 
 def _summary(manifest: dict[str, Any]) -> str:
@@ -221,8 +237,8 @@ def _summary(manifest: dict[str, Any]) -> str:
     )
 
 
-def _origin(manifest: dict[str, Any]) -> str:
-    """Tells how the weights were made: each run in turn, the first one first."""
+def origin(manifest: dict[str, Any]) -> str:
+    """Writes the card's part on training: the command of each run in turn, the first one first."""
     stages, stage = [], manifest
     while stage:
         stages.insert(0, stage)

@@ -2,10 +2,11 @@
 
 Started by path, with nothing of tf_deconv on board, as a client would run the file:
 `python runner.py FILE CASES.npz RESULTS.npz [RUNTIME [THREADS]]`. CASES holds "SIGNATURE|NUMBER"
-arrays; RESULTS holds the outputs under the same keys, and of each signature's last case
-"latency_ms|SIGNATURE" and "latency_p95_ms|SIGNATURE", the median and the 95th percentile of its
-time. "delegated" is the share of a TFLite file's operators that XNNPACK took over, where that is
-known.
+arrays, pictures that are restored, or "SIGNATURE|NUMBER|INPUT" arrays of signatures with inputs of
+any names. RESULTS holds the outputs under the same keys, "SIGNATURE|NUMBER|OUTPUT" of the latter,
+and of each signature's last case "latency_ms|SIGNATURE" and "latency_p95_ms|SIGNATURE", the median
+and the 95th percentile of its time. "delegated" is the share of a TFLite file's operators that
+XNNPACK took over, where that is known.
 """
 
 import functools
@@ -57,6 +58,11 @@ class LiteRt:
             array = _to_int8(array, *given["quantization"])
         result = runner(image=array)["restored"]
         return _from_int8(result, *wanted["quantization"]) if wanted["dtype"] is np.int8 else result
+
+    def run_named(self, signature, inputs):
+        if signature not in self.runners:
+            self.runners[signature] = self.interpreter.get_signature_runner(signature)
+        return self.runners[signature](**inputs)
 
     def delegated(self):
         """Follows the first signature's graph back from its result, through delegates first."""
@@ -175,6 +181,11 @@ class TensorFlow:
             return np.frombuffer(answer["restored_bytes"].numpy()[0], np.uint8)
         return function(image=self.constant(array))["restored"].numpy()
 
+    def run_named(self, signature, inputs):
+        function = self.loaded.signatures[signature]
+        given = {name: self.constant(array) for name, array in inputs.items()}
+        return {name: tensor.numpy() for name, tensor in function(**given).items()}
+
 
 RUNTIMES = {
     "litert": LiteRt,
@@ -200,14 +211,21 @@ def _latencies_ms(call):
 def main(path, cases_path, results_path, runtime="", threads=1):
     name = runtime or DEFAULTS.get(os.path.splitext(path)[1], "tensorflow")
     client = RUNTIMES[name](path, int(threads))
-    results, last = {}, {}
+    results, last, named = {}, {}, {}
     with np.load(cases_path) as cases:
         for key in cases.files:
-            signature = key.split("|")[0]
-            last[signature] = cases[key]
-            results[key] = client.run(signature, cases[key])
-    for signature, case in last.items():
-        median, high = _latencies_ms(functools.partial(client.run, signature, case))
+            signature, number, *names = key.split("|")
+            if names:
+                named.setdefault((signature, number), {})[names[0]] = cases[key]
+                continue
+            last[signature] = functools.partial(client.run, signature, cases[key])
+            results[key] = last[signature]()
+    for (signature, number), inputs in named.items():
+        last[signature] = functools.partial(client.run_named, signature, inputs)
+        for name, output in last[signature]().items():
+            results[f"{signature}|{number}|{name}"] = output
+    for signature, call in last.items():
+        median, high = _latencies_ms(call)
         results[f"latency_ms|{signature}"], results[f"latency_p95_ms|{signature}"] = median, high
     if hasattr(client, "delegated"):
         results["delegated"] = client.delegated()

@@ -29,8 +29,15 @@ num_batch_threads { value: 2 }
 """
 
 
-def write_configs(folder: pathlib.Path, name: str) -> None:
-    """Writes `models.config` and `batching.config` for a model of this name into a new folder."""
+def write_configs(folder: pathlib.Path, name: str, *, batching: bool = True) -> None:
+    """Writes the configuration of a model of this name into a new folder.
+
+    Args:
+      folder: Receives `models.config` and, with `batching`, `batching.config`.
+      name: Of the model.
+      batching: Whether requests can be joined; those that hold scalars cannot.
+    """
     folder.mkdir()
     (folder / "models.config").write_text(_MODELS.format(name=name), encoding="utf-8")
-    (folder / "batching.config").write_text(_BATCHING, encoding="utf-8")
+    if batching:
+        (folder / "batching.config").write_text(_BATCHING, encoding="utf-8")

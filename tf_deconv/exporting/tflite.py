@@ -1,14 +1,16 @@
 """TFLite files for phones: static batch 1, one named signature per size, builtin operators only.
 
 A dynamic batch turns 7 operators into 29 and crashes some runtimes, so sizes are static and each
-has its own signature; they share the weights.
+has its own signature; they share the weights. `convert` does it for networks that restore,
+`convert_graphs` for any static graphs.
 """
 
 from __future__ import annotations
 
 import pathlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -56,34 +58,89 @@ def convert(
       UserError: if the calibration pictures cannot be right.
     """
     check_calibration(calibration)
+
+    def write(folder: pathlib.Path, in_phases: bool) -> None:
+        network = phases.by_phases(model) if in_phases else model
+        _write_static_signatures(network, folder, sizes, divisor, scale)
+
+    return convert_graphs(
+        write,
+        variants,
+        [signature_name(size) for size in sizes],
+        lambda: _calibration_cases(sizes, calibration),
+        keep_relu=keep_relu,
+        phased=phased,
+    )
+
+
+Cases = Mapping[str, Sequence[dict[str, np.ndarray]]]
+
+
+def convert_graphs(
+    write: Callable[[pathlib.Path, bool], None],
+    variants: Sequence[str],
+    signatures: Sequence[str],
+    calibration_cases: Callable[[], Cases] | None = None,
+    *,
+    keep_relu: bool = True,
+    phased: bool = False,
+) -> dict[str, bytes]:
+    """Converts static graphs.
+
+    Args:
+      write: Writes a SavedModel of the graphs into a folder, by `phases` or not.
+      variants: Names in `VARIANTS`.
+      signatures: Of the SavedModel, those that the files shall have.
+      calibration_cases: Returns each signature's inputs; only fixed ranges need them.
+      keep_relu: As `flatbuffer.make_portable` takes it.
+      phased: Whether variants that gain from it compute by `phases`.
+    Returns:
+      Name of the variant to the bytes of its file.
+    """
     in_phases = {name for name in variants if phased and VARIANTS[name].phased}
     contents = {}
-    for names, network in (
-        (in_phases, phases.by_phases(model) if in_phases else model),
-        (set(variants) - in_phases, model),
-    ):
+    for names, by_phases in ((in_phases, True), (set(variants) - in_phases, False)):
         if names:
             with tempfile.TemporaryDirectory() as folder, files.silent_stderr():
-                _write_static_signatures(network, pathlib.Path(folder), sizes, divisor, scale)
-                contents |= _convert_group(folder, names, sizes, calibration)
+                write(pathlib.Path(folder), by_phases)
+                contents |= _convert_group(folder, names, signatures, calibration_cases)
     return {name: flatbuffer.make_portable(contents[name], keep_relu) for name in variants}
 
 
 def _convert_group(
-    folder: str, names: set[str], sizes: Sequence[tuple[int, int]], calibration: np.ndarray
+    folder: str,
+    names: set[str],
+    signatures: Sequence[str],
+    calibration_cases: Callable[[], Cases] | None,
 ) -> dict[str, bytes]:
     """Converts one network to several variants."""
-    float32, contents, ranges = _convert_float(folder, "float32", sizes), {}, None
+    float32, contents, ranges = _convert_float(folder, "float32", signatures), {}, None
     has_sums = flatbuffer.has_sums(float32)
     for name in names:
         variant = VARIANTS[name]
         if not variant.int8:
-            contents[name] = float32 if name == "float32" else _convert_float(folder, name, sizes)
+            is_made = name == "float32"
+            contents[name] = float32 if is_made else _convert_float(folder, name, signatures)
             continue
         if variant.has_fixed_ranges(has_sums) and ranges is None:
-            ranges = quantize.calibrate(float32, _calibration_cases(sizes, calibration))
+            ranges = quantize.calibrate(float32, calibration_cases())
         contents[name] = quantize.quantize(float32, variant, ranges)
     return contents
+
+
+def with_constants(model: keras.Model) -> Callable[..., Any]:
+    """Returns a model's function with its weights as constants of the graph.
+
+    Of several signatures, the converter freezes no variable, and int8 calibration then fails on
+    READ_VARIABLE.
+    """
+    trainable = [variable.numpy() for variable in model.trainable_variables]
+    fixed = [variable.numpy() for variable in model.non_trainable_variables]
+
+    def constant_model(inputs: Any, training: bool = False) -> tf.Tensor:
+        return model.stateless_call(trainable, fixed, inputs, training=training)[0]
+
+    return constant_model
 
 
 def check_calibration(calibration: np.ndarray) -> None:
@@ -113,13 +170,7 @@ def _write_static_signatures(
     scale: int,
 ) -> None:
     channels = model.input_shape[-1]
-    trainable = [variable.numpy() for variable in model.trainable_variables]
-    fixed = [variable.numpy() for variable in model.non_trainable_variables]
-
-    def constant_model(image: tf.Tensor, training: bool) -> tf.Tensor:
-        # Weights as constants: of several signatures, the converter freezes no variable, and int8
-        # calibration then fails on READ_VARIABLE.
-        return model.stateless_call(trainable, fixed, image, training=training)[0]
+    constant_model = with_constants(model)
 
     def endpoint(image: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"restored": restore_tensor(constant_model, image, divisor, scale)}
@@ -133,10 +184,8 @@ def _write_static_signatures(
     tf.saved_model.save(tf.Module(), str(folder), signatures=signatures)
 
 
-def _convert_float(folder: str, variant: str, sizes: Sequence[tuple[int, int]]) -> bytes:
-    converter = tf.lite.TFLiteConverter.from_saved_model(
-        folder, signature_keys=[signature_name(size) for size in sizes]
-    )
+def _convert_float(folder: str, variant: str, signatures: Sequence[str]) -> bytes:
+    converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(signatures))
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if variant == "float16":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]

@@ -1,6 +1,7 @@
-"""The gate: every file restores held-out pictures, and must give what Keras gives.
+"""The gate: every file gets held-out pictures, and must give what Keras gives.
 
-Files run in a subprocess (`runner.py`). A file below its floor is never published.
+Files run in a subprocess (`runner.py`). A file below its floor is never published. The cases are
+those of networks that restore; `generating` has those of generators.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -94,6 +96,7 @@ class Report:
       task_loss_db: How much less that is than Keras's.
       latency_ms: Signature to median milliseconds on one thread.
       operators: Operator to count, of a TFLite file.
+      sample_difference: Of a generator: the largest difference of sampled pictures from Keras's.
       faults: Why it is not published; empty for a good file.
     """
 
@@ -106,15 +109,13 @@ class Report:
     task_loss_db: float | None = None
     latency_ms: dict[str, float] = dataclasses.field(default_factory=dict)
     operators: dict[str, int] = dataclasses.field(default_factory=dict)
+    sample_difference: float | None = None
     faults: list[str] = dataclasses.field(default_factory=list)
 
 
 def check_tflite(path: pathlib.Path, variant: str, reference: Reference, file: str) -> Report:
     """Checks one `.tflite` file: operators, weights, then every signature against Keras."""
-    content, kind = path.read_bytes(), VARIANTS[variant]
-    report = Report(file, len(content), kind.floor_db)
-    report.operators = dict(flatbuffer.operator_counts(content))
-    report.faults = flatbuffer.find_faults(content, reference.model.count_params(), kind)
+    report = examine_tflite(path, variant, reference.model.count_params(), file)
     cases = {
         f"{tflite.signature_name(size)}|{number}": case
         for size in reference.sizes
@@ -123,10 +124,24 @@ def check_tflite(path: pathlib.Path, variant: str, reference: Reference, file: s
     return _compare(path, cases, reference, report)
 
 
+def examine_tflite(path: pathlib.Path, variant: str, parameters: int, file: str) -> Report:
+    """Begins the report on a `.tflite` file: its operators and weights, without running it."""
+    content, kind = path.read_bytes(), VARIANTS[variant]
+    report = Report(file, len(content), kind.floor_db)
+    report.operators = dict(flatbuffer.operator_counts(content))
+    report.faults = flatbuffer.find_faults(content, parameters, kind)
+    return report
+
+
+def examine_saved_model(folder: pathlib.Path, file: str) -> Report:
+    """Begins the report on a SavedModel."""
+    size_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return Report(file, size_bytes, SAVED_MODEL_FLOOR_DB)
+
+
 def check_saved_model(folder: pathlib.Path, reference: Reference, file: str) -> Report:
     """Checks a SavedModel: odd sizes, batches, encoded pictures, against Keras."""
-    size_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    report = Report(file, size_bytes, SAVED_MODEL_FLOOR_DB)
+    report = examine_saved_model(folder, file)
     cases = _any_size_cases(reference)
     encoded = encode_pictures(tflite.fit(reference.samples.degraded[0], (45, 31)))
     cases |= {f"serve_bytes|{name}": data for name, data in encoded.items()}
@@ -163,23 +178,63 @@ def _compare(
     path: pathlib.Path, cases: dict[str, np.ndarray], reference: Reference, report: Report
 ) -> Report:
     """Runs the cases and fills in the report."""
-    try:
-        results = run_file(path, cases)
-    except RuntimeError as error:
-        report.faults.append(str(error))
-        return report
-    report.latency_ms = {
-        key.split("|")[1]: round(float(value), 3)
-        for key, value in results.items()
-        if key.startswith("latency_ms|")
-    }
-    errors, largest, restored = [], 0.0, []
-    for key, case in cases.items():
+    results = run_for(report, path, cases)
+    pairs, restored = [], []
+    for key, case in cases.items() if results else ():
         result = results[key]
         if key.startswith(("serve_bytes|", "serve_jpeg|")):
             report.faults += _check_bytes(key, case, result, reference)
             continue
         expected = reference.restore(case)
+        pairs.append((key, result, expected))
+        is_scored = expected.shape[1:3] == tuple(
+            side * reference.scale for side in reference.sizes[-1]
+        )
+        if is_scored and result.shape == expected.shape and np.isfinite(result).all():
+            restored.append(result)
+    measure(report, pairs)
+    if len(restored) >= len(reference.samples.clean):
+        report.task_psnr_db = reference.task_psnr_db(restored[-len(reference.samples.degraded) :])
+    if report.task_psnr_db is not None:
+        report.task_loss_db = reference.keras_task_psnr_db - report.task_psnr_db
+    return report
+
+
+def run_for(
+    report: Report, path: pathlib.Path, cases: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Runs the cases of a report's file and notes its latencies, or why it does not run.
+
+    Returns:
+      What `run_file` returns; {} where the process failed.
+    """
+    try:
+        results = run_file(path, cases)
+    except RuntimeError as error:
+        report.faults.append(str(error))
+        return {}
+    report.latency_ms = {
+        key.split("|")[1]: round(float(value), 3)
+        for key, value in results.items()
+        if key.startswith("latency_ms|")
+    }
+    return results
+
+
+def measure(
+    report: Report,
+    pairs: Iterable[tuple[str, np.ndarray, np.ndarray]],
+    value_range: float = 1.0,
+) -> None:
+    """Compares results with Keras's and fills in PSNR, largest difference and faults.
+
+    Args:
+      report: The file's.
+      pairs: Of each case its key, the result and what Keras gives.
+      value_range: How far the least and the largest value lie apart; figures are shares of it.
+    """
+    errors, largest = [], 0.0
+    for key, result, expected in pairs:
         if result.shape != expected.shape or result.dtype != np.float32:
             report.faults.append(
                 f"{key}: gives {result.shape} {result.dtype}, expected {expected.shape} float32"
@@ -188,24 +243,18 @@ def _compare(
         if not np.isfinite(result).all():
             report.faults.append(f"{key}: the picture holds values that are no numbers")
             continue
-        difference = result.astype(np.float64) - expected
+        difference = (result.astype(np.float64) - expected) / value_range
         errors.append((np.sum(difference**2), difference.size))
         largest = max(largest, float(np.abs(difference).max()))
-        if result.shape[1:3] == tuple(side * reference.scale for side in reference.sizes[-1]):
-            restored.append(result)
-    if errors:
-        error = sum(total for total, _ in errors) / sum(count for _, count in errors)
-        report.psnr_db = math.inf if error == 0 else -10 * math.log10(error)
-        report.max_difference = largest
-        if report.psnr_db < report.floor_db:
-            report.faults.append(
-                f"{report.psnr_db:.1f} dB against Keras, below its floor of {report.floor_db:.0f}"
-            )
-    if len(restored) >= len(reference.samples.clean):
-        report.task_psnr_db = reference.task_psnr_db(restored[-len(reference.samples.degraded) :])
-    if report.task_psnr_db is not None:
-        report.task_loss_db = reference.keras_task_psnr_db - report.task_psnr_db
-    return report
+    if not errors:
+        return
+    error = sum(total for total, _ in errors) / sum(count for _, count in errors)
+    report.psnr_db = math.inf if error == 0 else -10 * math.log10(error)
+    report.max_difference = largest
+    if report.psnr_db < report.floor_db:
+        report.faults.append(
+            f"{report.psnr_db:.1f} dB against Keras, below its floor of {report.floor_db:.0f}"
+        )
 
 
 def encode_pictures(picture: np.ndarray) -> dict[str, np.ndarray]:
@@ -247,11 +296,11 @@ def run_file(
 
     Args:
       path: A SavedModel folder, a `.tflite` or an `.onnx` file.
-      cases: "SIGNATURE|NUMBER" to input.
+      cases: "SIGNATURE|NUMBER" to a picture, or "SIGNATURE|NUMBER|INPUT" to that input.
       runtime: Key of `runner.RUNTIMES`; what fits the file when left out.
       threads: How many the runtime may use.
     Returns:
-      Outputs under the same keys, "latency_ms|SIGNATURE", "latency_p95_ms|SIGNATURE" and, of a
+      Outputs, as `runner` tells, "latency_ms|SIGNATURE", "latency_p95_ms|SIGNATURE" and, of a
       TFLite file, "delegated".
     Raises:
       RuntimeError: if the process fails, with its last line.

@@ -1,7 +1,8 @@
 """A page that runs an exported file in the browser, ready to serve from any static host.
 
-The page itself lies in `webpage/`. The runtime is @litertjs/core of the npm registry (Apache-2.0),
-which is copied into the folder, so that the page asks no other host for anything.
+The pages lie in `webpage/`: one that restores pictures, one that makes them from a seed, and what
+both share. The runtime is @litertjs/core of the npm registry (Apache-2.0), which is copied into the
+folder, so that the page asks no other host for anything.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import tempfile
 from typing import Any
 
 from tf_deconv import files
+from tf_deconv.config import SampleConfig
+from tf_deconv.generating.facts import Facts, read_facts
 from tf_deconv.options import UserError, reason
 from tf_deconv.tasks import TASKS
 
-PAGE = pathlib.Path(__file__).parent / "webpage"
+PAGES = pathlib.Path(__file__).parent / "webpage"
 LIBRARY_VERSION = "2.5.3"
 # Of the package's builds, those that need neither threads nor newer browsers' switches; and
 # package.json, which tells whoever finds the copy its version, source and licence.
@@ -101,7 +104,7 @@ def write_web(
 
     Args:
       file: The `.tflite` file, of float32 pictures.
-      manifest: The export's manifest.
+      manifest: The export's manifest; one with "generator" gets the page that makes pictures.
       out: The folder to write.
       library: What `find_library` returned.
     Raises:
@@ -112,7 +115,9 @@ def write_web(
     parent = files.make_folder(out.parent)
     with tempfile.TemporaryDirectory(prefix=".web-", dir=parent) as temporary:
         staging = pathlib.Path(temporary, "page")
-        shutil.copytree(PAGE, staging)
+        kind = "sample" if "generator" in manifest else "restore"
+        for part in ("common", kind):
+            shutil.copytree(PAGES / part, staging, dirs_exist_ok=True)
         library = library or _fetch(pathlib.Path(temporary))
         for package, names in _LIBRARY_FILES.items():
             for name in names:
@@ -151,19 +156,44 @@ def _swap(new: pathlib.Path, out: pathlib.Path, old: pathlib.Path) -> None:
 
 
 def _facts(file: pathlib.Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Returns what the page must know: the file, and what goes in and comes out."""
+    about = _about_generator if "generator" in manifest else _about_restorer
+    return {
+        "title": manifest["name"],
+        "file": file.name,
+        "size_bytes": file.stat().st_size,
+        "sha256": files.sha256(file),
+        **about(manifest),
+    }
+
+
+def _about_restorer(manifest: dict[str, Any]) -> dict[str, Any]:
     task = TASKS.get(manifest["task"] or "")
     summary = task.summary if task else "pictures in, pictures out"
     kept = ("channels_in", "channels_out", "divisor", "scale", "tile_overlap")
     return {
-        "title": manifest["name"],
         "task": manifest["task"],
         "summary": f"{summary[0].upper()}{summary[1:]}.",
-        "file": file.name,
-        "size_bytes": file.stat().st_size,
-        "sha256": files.sha256(file),
         "sizes": manifest["tflite_sizes"],
         **{key: manifest[key] for key in kept},
     }
+
+
+def _about_generator(manifest: dict[str, Any]) -> dict[str, Any]:
+    facts = read_facts(manifest, manifest["name"])
+    about = {"summary": _summary(facts), "generator": facts.to_json()}
+    if facts.kind == "flow":
+        defaults = SampleConfig()
+        names = ("steps", "solver", "guidance")
+        about["sampler"] = {name: getattr(defaults, name) for name in names}
+    return about
+
+
+def _summary(facts: Facts) -> str:
+    network = "variational autoencoder" if facts.kind == "vae" else "rectified flow"
+    colour = "grey" if facts.channels == 1 else "colour"
+    given = "a seed and a class" if facts.classes else "a seed"
+    return f"A {network} makes {colour} pictures from {given}."
 
 
 def _fetch(folder: pathlib.Path) -> pathlib.Path:

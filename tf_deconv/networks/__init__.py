@@ -30,6 +30,9 @@ class Network:
         its builder also takes `filters`, `blocks` and `reparameterize`.
       levels: Levels of each size, all with the same divisor.
       optimizer: Name in `tf_deconv.recipe` unless the user asks for another.
+      ema: Momentum of the average of weights unless the user asks for another; 0: none.
+      generates: Whether it makes pictures from noise; its builder then takes sizes, `channels`,
+        `classes` and `filters`, and `levels[""]` tells how many of those there are.
     """
 
     summary: str
@@ -42,6 +45,8 @@ class Network:
     sizes: tuple[str, ...] = ()
     levels: Mapping[str, int] = dataclasses.field(default_factory=dict)
     optimizer: str = "adam"
+    ema: float = 0.0
+    generates: bool = False
 
     def build(self, **arguments: Any):
         """Builds the model; see the builder's docstring."""
@@ -92,5 +97,30 @@ NETWORKS = {
         loss="l1",
         sizes=("small", "tiny", "base"),
         levels={"small": 3, "tiny": 3, "base": 2},
+    ),
+    "vae": Network(
+        summary="variational autoencoder of transposed convolutions; generates in one step",
+        builder="tf_deconv.networks.vae:build_vae",
+        divisor=4,
+        patch_size=28,
+        batch_size=64,
+        learning_rate=1e-3,
+        loss="likelihood",
+        levels={"": 2},
+        ema=0.999,
+        generates=True,
+    ),
+    "flow": Network(
+        summary="rectified flow on a U-Net with a time; generates in 1 to 50 steps",
+        builder="tf_deconv.networks.flow:build_flow",
+        divisor=4,
+        patch_size=28,
+        batch_size=64,
+        optimizer="muon",
+        learning_rate=5e-3,
+        loss="mse",
+        levels={"": 3},
+        ema=0.999,
+        generates=True,
     ),
 }

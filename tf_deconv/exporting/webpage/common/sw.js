@@ -1,5 +1,7 @@
 // Keeps the page, the network and the runtime, so that they work without a connection.
-const CACHE = "restore-VERSION"; // Written at export: another network is another cache.
+// Named after the folder too: pages of several networks on one host have a cache each.
+const PREFIX = `tf-deconv ${self.registration.scope} `;
+const CACHE = `${PREFIX}VERSION`; // Written at export: another network is another cache.
 
 self.addEventListener("install", (event) => {
   event.waitUntil(
@@ -18,7 +20,7 @@ self.addEventListener("activate", (event) => {
   event.waitUntil(
     (async () => {
       for (const name of await caches.keys()) {
-        if (name.startsWith("restore-") && name !== CACHE) await caches.delete(name);
+        if (name.startsWith(PREFIX) && name !== CACHE) await caches.delete(name);
       }
       await self.clients.claim();
     })(),

@@ -1,49 +1,18 @@
 // Restores pictures with the exported TFLite file, in the browser; nothing is sent anywhere.
 
-import { Tensor, loadAndCompile, loadLiteRt } from "@litertjs/core";
+import { begin, facts, find, run, say } from "./page.js";
 import { restorePixels } from "./tiles.js";
 
 const MAX_PIXELS = 40e6;
-const find = (id) => document.getElementById(id);
-const facts = await (await fetch("model.json")).json();
 let model = null;
 let latest = 0; // Number of the picture that was put in last; earlier ones give way.
 
 find("title").textContent = facts.title;
 find("summary").textContent = `${facts.summary} The picture stays on this device.`;
-function say(text, isFault = false) {
-  find("status").textContent = text;
-  find("status").classList.toggle("fault", isFault);
-}
 
-async function load() {
-  await loadLiteRt("./lib/core/wasm/");
-  const wanted = new URLSearchParams(location.search).get("accelerator") === "webgpu";
-  if (wanted) {
-    try {
-      // In half precision, which is the default, the picture would not be Python's.
-      const options = { accelerator: "webgpu", gpuOptions: { precision: "fp32" } };
-      model = await loadAndCompile(facts.file, options);
-      return "Ready, on the GPU.";
-    } catch (error) {
-      console.warn(error);
-    }
-  }
-  model = await loadAndCompile(facts.file, { accelerator: "wasm" });
-  return wanted ? "Ready. WebGPU is not to be had here, so it runs on the CPU." : "Ready.";
-}
-
-async function runTile(pixels, [height, width]) {
-  const input = new Tensor(pixels, [1, height, width, facts.channels_in]);
-  try {
-    const results = await model.run(`restore_${height}x${width}`, { image: input });
-    const output = await results.restored.moveTo("wasm");
-    const values = Float32Array.from(output.toTypedArray());
-    output.delete();
-    return values;
-  } finally {
-    if (!input.deleted) input.delete();
-  }
+function runTile(pixels, [height, width]) {
+  const image = [pixels, [1, height, width, facts.channels_in]];
+  return run(model, `restore_${height}x${width}`, { image }, "restored");
 }
 
 function drawn(source, width, height) {
@@ -187,16 +156,6 @@ find("slider").addEventListener("input", (event) => {
   find("line").style.left = `${share}%`;
 });
 
-let turn = load().then(
-  (message) => {
-    say(message);
-    document.body.dataset.ready = "true";
-  },
-  (error) => {
-    console.error(error);
-    say(`The network cannot be loaded: ${error.message ?? error}`, true);
-  },
-);
-await turn;
-// Afterwards, so that nothing is fetched twice at once. The page works without, but not offline.
-navigator.serviceWorker?.register("sw.js").catch(console.warn);
+let turn = begin((loaded) => {
+  model = loaded;
+});

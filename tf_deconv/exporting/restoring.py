@@ -1,0 +1,212 @@
+"""Exports of networks that restore pictures: sizes, samples, fine-tuning, and what is checked."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from tf_deconv import complexity, data, files, images, inference, runs, sources
+from tf_deconv.artifacts import to_float32
+from tf_deconv.config import BUNDLED, ExportConfig
+from tf_deconv.exporting import manifest as manifests
+from tf_deconv.exporting import onnx, publish, qat, saved_model, tflite, verify
+from tf_deconv.exporting.subject import Requests, Subject
+from tf_deconv.exporting.verify import Reference, Report
+from tf_deconv.options import UserError
+from tf_deconv.tasks import TASKS, find_task
+from tf_deconv.variants import PROFILES, VARIANTS, parse_sizes, parse_variants
+
+DEFAULT_PATCH_SIZE, DEFAULT_LARGER_SIZE = 28, (256, 256)
+# Side of the calibration pictures that stand in for a run's own.
+CALIBRATION_SIDE_PX = 256
+# Of the requests that warm a server up: small, for they are kept beside the model.
+WARMUP_SIZE = (64, 64)
+
+
+class Restoring(Subject):
+    """A network that restores pictures of any size."""
+
+    def __init__(
+        self,
+        path: pathlib.Path,
+        description: dict[str, Any],
+        config: ExportConfig,
+        report: Callable[[str], None],
+    ):
+        super().__init__(path, description, config, report)
+        self.model = model = to_float32(runs.load_model(path))
+        scale = description.get("scale") or inference.infer_scale(model)
+        divisor = description.get("divisor") or _infer_divisor(model, path, scale)
+        samples = _find_samples(path, description, model)
+        sizes = _signature_sizes(config, description, divisor)
+        self.reference = Reference(model, divisor, scale, samples, sizes)
+
+    @staticmethod
+    def check_options(config: ExportConfig) -> None:
+        if config.onnx:
+            onnx.check_packages()
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        return parse_variants(self.config.variants, self.config.profile)
+
+    def write_saved_model(self, folder: pathlib.Path) -> Requests:
+        reference = self.reference
+        with files.silent_stderr():
+            saved_model.write_saved_model(
+                self.model,
+                folder,
+                divisor=reference.divisor,
+                scale=reference.scale,
+                max_pixels=self.config.max_pixels,
+                reach=reference.reach,
+            )
+        picture = tflite.fit(reference.samples.degraded[0], WARMUP_SIZE)
+        encoded = verify.encode_pictures(picture)["png"].tobytes()
+        return {
+            "serving_default": {"image": picture[np.newaxis]},
+            "serve_bytes": {"image_bytes": [encoded]},
+            "serve_jpeg": {"image_bytes": [encoded]},
+        }
+
+    def check_saved_model(self, folder: pathlib.Path, file: str) -> Report:
+        return verify.check_saved_model(folder, self.reference, file)
+
+    def convert(self) -> dict[str, bytes]:
+        reference, profile = self.reference, PROFILES[self.config.profile]
+        calibration, divisor = reference.samples.calibration, reference.divisor
+        how = dict(
+            divisor=divisor,
+            scale=reference.scale,
+            keep_relu=profile.keep_relu,
+            phased=profile.phased,
+        )
+        contents = tflite.convert(self.model, self.variants, reference.sizes, calibration, **how)
+        has_sums = any(isinstance(layer, keras.layers.Add) for layer in self.model.layers)
+        rounded = [name for name in self.variants if VARIANTS[name].has_fixed_ranges(has_sums)]
+        if self.config.qat and rounded:
+            # The others keep the weights that were trained.
+            tuned = qat.fine_tune(
+                self.model, calibration, self._tuning_data(), divisor=divisor, report=self.report
+            )
+            contents |= tflite.convert(tuned, rounded, reference.sizes, calibration, **how)
+        return contents
+
+    def check_tflite(self, path: pathlib.Path, variant: str, file: str) -> Report:
+        return verify.check_tflite(path, variant, self.reference, file)
+
+    def write_others(self, staging: pathlib.Path, name: str) -> list[Report]:
+        if not self.config.onnx:
+            return []
+        self.report("writing and checking ONNX")
+        target = staging / publish.ONNX_FOLDER / f"{name}.onnx"
+        target.parent.mkdir()
+        reference = self.reference
+        onnx.write_onnx(self.model, target, divisor=reference.divisor, scale=reference.scale)
+        return [verify.check_onnx(target, reference, f"{publish.ONNX_FOLDER}/{target.name}")]
+
+    def contract(self) -> dict[str, Any]:
+        reference, reach = self.reference, self.reference.reach
+        return {
+            "channels_in": self.model.input_shape[-1],
+            "channels_out": self.model.output_shape[-1],
+            "divisor": reference.divisor,
+            "scale": reference.scale,
+            # Pixels; null for a network that sees the whole picture.
+            "receptive_field": None if reach is None else 2 * reach + 1,
+            "tile_overlap": None if reach is None else reach + -reach % reference.divisor,
+            "tflite_sizes": [list(size) for size in reference.sizes],
+            "profile": self.config.profile,
+            "parameters": self.model.count_params(),
+            "multiply_adds_per_pixel": complexity.multiply_adds_per_pixel(self.model),
+        }
+
+    def make_card(self, manifest: dict[str, Any], lines: list[str], has_picture: bool) -> str:
+        return manifests.make_card(manifest, lines, has_picture)
+
+    def timed_signature(self, file: str) -> str:
+        size = self.reference.sizes[-1]
+        return tflite.signature_name(size) if file.endswith(".tflite") else "serving_default"
+
+    def next_command(self, target: pathlib.Path, file: str) -> str:
+        client = "serve_python" if file.endswith("/") else "run_tflite"
+        return f"python examples/{client}.py {target / file} PICTURE RESTORED.png"
+
+    def _tuning_data(self) -> qat.TuningData:
+        """Opens what the run was trained on, or else makes do with the patches that it kept."""
+        try:
+            return qat.data_of_run(self.path.parent, self.description.get("data_sha256"))
+        except UserError as error:
+            self.report(f"note: {error}; fine-tuning on the patches that are kept beside the model")
+            calibration = self.reference.samples.calibration
+            return qat.data_of_patches(self.model, calibration, self.reference.divisor)
+
+
+def _signature_sizes(
+    config: ExportConfig, description: dict[str, Any], divisor: int
+) -> tuple[tuple[int, int], ...]:
+    if config.sizes is None:
+        patch = (description.get("training") or {}).get("patch_size", DEFAULT_PATCH_SIZE)
+        return tuple(dict.fromkeys([(patch, patch), DEFAULT_LARGER_SIZE]))
+    sizes = parse_sizes(config.sizes)
+    faults = [f"{height}x{width}" for height, width in sizes if height % divisor or width % divisor]
+    if faults:
+        raise UserError(
+            f"sizes={config.sizes!r}: {', '.join(faults)}; expected multiples of {divisor}, the"
+            " network's divisor, so that tiles meet"
+        )
+    return sizes
+
+
+def _infer_divisor(model: keras.Model, path: pathlib.Path, scale: int) -> int:
+    try:
+        return inference.infer_divisor(model, scale)
+    except ValueError as error:
+        raise UserError(
+            f"{str(path)!r} is not fully convolutional: {error}; expected a model that was built"
+            " with height and width None"
+        ) from error
+
+
+def _find_samples(
+    path: pathlib.Path, description: dict[str, Any], model: keras.Model
+) -> runs.Samples:
+    """Returns the run's samples; for a lone `.keras` file, makes some from bundled photographs."""
+    beside = path.with_name(runs.SAMPLES_FILE)
+    if beside.is_file():
+        return runs.load_samples(beside)
+    source = sources.load_source(BUNDLED, CALIBRATION_SIDE_PX, 0.1)
+    training = description.get("training") or {}
+    name = description.get("task")
+    task = find_task(name, training.get("degrade")) if name in TASKS else None
+    # Nothing bundled is a pair: of such a model the pictures themselves are the input.
+    task = None if task is not None and task.paired else task
+    training, held_out = (
+        [_degrade(store.picture(i), task, model, i) for i in range(len(store))]
+        for store in (source.training, source.validation)
+    )
+    return runs.Samples(
+        calibration=np.stack(
+            [tflite.fit(degraded, (CALIBRATION_SIDE_PX,) * 2) for degraded, _ in training]
+        ),
+        degraded=tuple(degraded for degraded, _ in held_out),
+        clean=tuple(clean for _, clean in held_out if clean is not None),
+        names=source.validation.names,
+    )
+
+
+def _degrade(
+    picture: np.ndarray, task: Any, model: keras.Model, seed: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    if task is not None:
+        return data.degrade_picture(np.ascontiguousarray(picture), task, seed)
+    # Nothing is known of the task: the picture itself goes in, and there is nothing to score.
+    image = images.to_float(picture)
+    channels = model.input_shape[-1]
+    if channels not in (1, 3):
+        raise UserError(f"the model takes {channels} channels: expected 1 (grey) or 3 (colour)")
+    return (images.luminance(image).astype(np.float32) if channels == 1 else image), None

@@ -1,0 +1,94 @@
+"""What an export is of: the parts in which networks that restore and generators differ.
+
+`pipeline` finds the model, stages, publishes and reports; what is written, and what must come back
+from it, a `Subject` knows.
+"""
+
+from __future__ import annotations
+
+import abc
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+
+from tf_deconv.config import ExportConfig
+from tf_deconv.exporting.verify import Report
+
+# Signature to input name to tensor or array: what warms a server up.
+Requests = Mapping[str, Mapping[str, Any]]
+
+
+class Subject(abc.ABC):
+    """One model on its way into files.
+
+    Attributes:
+      path: Its `.keras` file.
+      description: What that tells of itself.
+      config: The options.
+      model: The Keras model, float32.
+    """
+
+    # Whether TensorFlow Serving can join requests.
+    batching = True
+    model: keras.Model
+
+    def __init__(
+        self,
+        path: pathlib.Path,
+        description: dict[str, Any],
+        config: ExportConfig,
+        report: Callable[[str], None],
+    ):
+        self.path, self.description, self.config, self.report = path, description, config, report
+
+    @staticmethod
+    @abc.abstractmethod
+    def check_options(config: ExportConfig) -> None:
+        """Refuses, before anything is loaded, options that such a model cannot be exported with.
+
+        Raises:
+          UserError: naming them.
+        """
+
+    @property
+    @abc.abstractmethod
+    def variants(self) -> tuple[str, ...]:
+        """Names in `VARIANTS` of the TFLite files to make."""
+
+    @abc.abstractmethod
+    def write_saved_model(self, folder: pathlib.Path) -> Requests:
+        """Writes the SavedModel into a folder that does not exist; returns requests to warm it."""
+
+    @abc.abstractmethod
+    def check_saved_model(self, folder: pathlib.Path, file: str) -> Report:
+        """Compares the SavedModel with Keras; `file` is its name in the export."""
+
+    @abc.abstractmethod
+    def convert(self) -> dict[str, bytes]:
+        """Returns the content of the TFLite file of each variant."""
+
+    @abc.abstractmethod
+    def check_tflite(self, path: pathlib.Path, variant: str, file: str) -> Report:
+        """Compares a `.tflite` file with Keras."""
+
+    def write_others(self, staging: pathlib.Path, name: str) -> list[Report]:
+        """Writes and checks files of other formats."""
+        return []
+
+    @abc.abstractmethod
+    def contract(self) -> dict[str, Any]:
+        """Returns what the manifest tells of inputs and outputs."""
+
+    @abc.abstractmethod
+    def make_card(self, manifest: dict[str, Any], lines: list[str], has_picture: bool) -> str:
+        """Writes the model card, as `manifest.make_card` does."""
+
+    @abc.abstractmethod
+    def timed_signature(self, file: str) -> str:
+        """Returns the signature of a file whose latency is shown."""
+
+    @abc.abstractmethod
+    def next_command(self, target: pathlib.Path, file: str) -> str:
+        """Returns what to try next with a published file of the folder `target`."""

@@ -1,0 +1,85 @@
+"""What is known of a generator: how large its pictures are, and what it can be told."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from tf_deconv.options import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What a model file tells of a generator, under "generator".
+
+    Attributes:
+      kind: "vae" or "flow".
+      height: Of its pictures, in pixels.
+      width: Likewise.
+      channels: 1 (grey) or 3 (colour).
+      classes: Number of classes, labels 0 to classes - 1; 0 for one that takes no label.
+      latent: Numbers in a latent; None for a flow.
+      likelihood: Name in `tf_deconv.likelihoods`; None for a flow.
+    """
+
+    kind: str
+    height: int
+    width: int
+    channels: int
+    classes: int = 0
+    latent: int | None = None
+    likelihood: str | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of one picture: (H, W, C)."""
+        return self.height, self.width, self.channels
+
+    @property
+    def noise_size(self) -> int:
+        """Normal numbers that one picture is made from."""
+        return self.latent or self.height * self.width * self.channels
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns a dict that JSON can hold; `read_facts` takes it back."""
+        return dataclasses.asdict(self)
+
+    def check_label(self, label: int | None) -> None:
+        """Refuses a label that the generator does not know.
+
+        Raises:
+          UserError: if it takes none, or not this one.
+        """
+        if label is None:
+            return
+        if not self.classes:
+            raise UserError(
+                f"label={label}: the model takes no label; leave it out, or train one with"
+                " --conditional"
+            )
+        if not 0 <= label < self.classes:
+            raise UserError(f"label={label}: expected 0 to {self.classes - 1}")
+
+
+def read_facts(known: dict[str, Any], name: str) -> Facts:
+    """Reads a generator's facts from what describes a model.
+
+    Args:
+      known: A description or a manifest.
+      name: Of the model, for messages.
+    Raises:
+      UserError: if it describes no generator.
+    """
+    stored = known.get("generator")
+    if not isinstance(stored, dict):
+        raise UserError(
+            f"{name!r} generates nothing: expected a generator, a run of --task generate or its"
+            " export"
+        )
+    try:
+        return Facts(**stored)
+    except TypeError as error:
+        raise UserError(
+            f"{name!r} describes its generator as no version of tf_deconv does: {error}; export it"
+            " again"
+        ) from error

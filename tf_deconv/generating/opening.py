@@ -1,0 +1,171 @@
+"""Generators of every format, opened as the same `Generator`: Keras, SavedModel and TFLite.
+
+The facts of a generator come from the `.keras` file's description, from the manifest beside an
+export, or from what an exported file tells of itself. Keras, TensorFlow and LiteRT are imported by
+the functions that run them.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tf_deconv import files
+from tf_deconv.generating.facts import Facts, read_facts
+from tf_deconv.generating.generator import Generator
+from tf_deconv.options import UserError, reason
+
+# The signature that pictures are made with, and what it gives.
+SIGNATURES = {"vae": ("decode", "image"), "flow": ("step", "velocity")}
+
+
+def open_generator(path: str | os.PathLike[str], *, check: bool = True) -> Generator:
+    """Opens a generator.
+
+    Args:
+      path: A run folder, a `.keras` file, a SavedModel (the version folder, or the folder of all
+        versions) or a `.tflite` file.
+      check: Whether exported files must be those that their manifest tells of.
+    Returns:
+      The generator, ready to run; its `model` is that of a run or a `.keras` file.
+    Raises:
+      UserError: if there is none, it generates nothing, or a file of it has changed.
+    """
+    from tf_deconv import artifacts
+
+    kind, found = artifacts.find_artifact(path)
+    if check:
+        artifacts.check_files(kind, found)
+    facts = read_facts(artifacts.describe(kind, found), os.fspath(path))
+    openers = {"keras": _of_keras, "saved_model": of_saved_model, "tflite": of_tflite}
+    return openers[kind](found, facts)
+
+
+def _of_keras(path: pathlib.Path, facts: Facts) -> Generator:
+    from tf_deconv import runs
+    from tf_deconv.generating.of_model import of_model
+
+    return of_model(runs.load_any_model(path), facts)
+
+
+def of_saved_model(folder: pathlib.Path, facts: Facts) -> Generator:
+    """Wraps an exported SavedModel.
+
+    Raises:
+      UserError: if it has no signatures of such a generator.
+    """
+    import tensorflow as tf
+
+    name, result = SIGNATURES[facts.kind]
+    try:
+        loaded = tf.saved_model.load(os.fspath(folder))
+        signatures = loaded.signatures
+        _check_inputs(_specs(signatures[name]), facts, None)
+        if facts.kind == "vae":
+            _check_shape("image", _specs(signatures["encode"])["image"], (None, *facts.shape))
+    except Exception as error:  # A damaged folder raises whatever TensorFlow stumbled over.
+        raise UserError(_no_generator(folder, "SavedModel", name, error)) from error
+
+    def call(name: str, inputs: dict[str, np.ndarray], _keep: Any = loaded) -> dict[str, Any]:
+        return signatures[name](**{key: tf.constant(array) for key, array in inputs.items()})
+
+    def run(inputs: dict[str, np.ndarray]) -> np.ndarray:
+        return call(name, inputs)[result].numpy()
+
+    def encode(image: np.ndarray, label: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        found = call("encode", _with_label({"image": image.astype(np.float32)}, label))
+        return found["mean"].numpy(), found["log_variance"].numpy()
+
+    return _wrap(facts, run, encode if facts.kind == "vae" else None)
+
+
+def of_tflite(path: pathlib.Path, facts: Facts) -> Generator:
+    """Wraps an exported `.tflite` file, which takes one picture after the other.
+
+    Raises:
+      UserError: if it has no signature of such a generator.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    name, result = SIGNATURES[facts.kind]
+    try:
+        with files.silent_stderr():  # XNNPACK says that it was created.
+            interpreter = Interpreter(model_content=path.read_bytes(), num_threads=threads)
+            runner = interpreter.get_signature_runner(name)
+            details = runner.get_input_details()
+            inputs = {key: tuple(map(int, each["shape"])) for key, each in details.items()}
+            _check_inputs(inputs, facts, 1)
+            # The first call builds what the others reuse.
+            runner(**{key: np.zeros(each["shape"], each["dtype"]) for key, each in details.items()})
+    except Exception as error:  # The runtime raises ValueError, RuntimeError and others.
+        raise UserError(_no_generator(path, "TFLite file", name, error)) from error
+
+    def run(inputs: dict[str, np.ndarray], _keep: Any = interpreter) -> np.ndarray:
+        count = len(next(iter(inputs.values())))
+        pictures = np.empty((count, *facts.shape), np.float32)
+        for i in range(count):
+            one = {key: array[i : i + 1] for key, array in inputs.items()}
+            pictures[i] = runner(**one)[result][0]
+        return pictures
+
+    return _wrap(facts, run, None)
+
+
+def _wrap(
+    facts: Facts, run: Callable[[dict[str, np.ndarray]], np.ndarray], encode: Callable | None
+) -> Generator:
+    def decode(latent: np.ndarray, label: np.ndarray | None) -> np.ndarray:
+        return run(_with_label({"latent": latent.astype(np.float32)}, label))
+
+    def velocity(x: np.ndarray, t: np.ndarray, label: np.ndarray | None) -> np.ndarray:
+        inputs = {"x": x.astype(np.float32), "t": t.astype(np.float32)}
+        return run(_with_label(inputs, label))
+
+    if facts.kind == "vae":
+        return Generator(facts, decode=decode, encode=encode)
+    return Generator(facts, velocity=velocity)
+
+
+def _with_label(inputs: dict[str, np.ndarray], label: np.ndarray | None) -> dict[str, np.ndarray]:
+    return inputs if label is None else inputs | {"label": np.asarray(label, np.int32)}
+
+
+def _specs(signature: Any) -> dict[str, tuple[int | None, ...]]:
+    return {
+        name: tuple(spec.shape) for name, spec in signature.structured_input_signature[1].items()
+    }
+
+
+def _check_inputs(
+    received: dict[str, tuple[int | None, ...]], facts: Facts, batch: int | None
+) -> None:
+    """Refuses a file of another generator than the facts tell of."""
+    if facts.kind == "vae":
+        expected = {"latent": (batch, facts.latent)}
+    else:
+        expected = {"x": (batch, *facts.shape), "t": (batch,)}
+    if facts.classes:
+        expected["label"] = (batch,)
+    if received.keys() != expected.keys():
+        raise ValueError(f"it takes {', '.join(received)}: expected {', '.join(expected)}")
+    for name, shape in expected.items():
+        _check_shape(name, received[name], shape)
+
+
+def _check_shape(
+    name: str, received: tuple[int | None, ...], expected: tuple[int | None, ...]
+) -> None:
+    if received != expected:
+        raise ValueError(f"{name} is {received}: expected {expected}")
+
+
+def _no_generator(path: pathlib.Path, kind: str, name: str, error: Exception) -> str:
+    return (
+        f"{str(path)!r} is no {kind} of a generator, with signature {name}: {reason(error)[:200]};"
+        " export the model again"
+    )

@@ -1,0 +1,84 @@
+"""The interface between `training.train` and what a run trains for."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_deconv.config import TrainConfig
+from tf_deconv.devices import Device
+from tf_deconv.monitor import Monitor
+from tf_deconv.runs import Samples
+from tf_deconv.sources import Source
+
+
+class Objective(abc.ABC):
+    """What a run trains for.
+
+    Its methods are called in the order in which they stand here.
+
+    Attributes:
+      config: The options; `load` fills in what the pictures decide.
+      device: Where to train.
+      source: The pictures; set by `load`.
+      monitor: The figure that tells which epoch was the best.
+      examples: What a batch holds, for messages: "patches" or "pictures".
+    """
+
+    monitor: Monitor
+    examples = "patches"
+
+    def __init__(self, config: TrainConfig, device: Device):
+        self.config, self.device = config, device
+        self.source: Source
+
+    @abc.abstractmethod
+    def load(self, report: Callable[[str], None]) -> Samples:
+        """Reads the pictures; returns what the run keeps for its export."""
+
+    @abc.abstractmethod
+    def build(self) -> tuple[keras.Model, keras.Model]:
+        """Returns the model to train, and a float32 one that its weights are saved with."""
+
+    @abc.abstractmethod
+    def compile(self, model: keras.Model) -> None:
+        """Compiles the model to train, its optimizer built."""
+
+    @abc.abstractmethod
+    def description(self) -> dict[str, Any]:
+        """Returns what a model file tells of the network besides its options."""
+
+    @abc.abstractmethod
+    def saved_weights(
+        self, model: keras.Model, weights: list[np.ndarray], saved: keras.Model
+    ) -> list[np.ndarray]:
+        """Turns weights of the trained model, or averages of them, into those of the saved one."""
+
+    @abc.abstractmethod
+    def training_batches(self, first_epoch: int) -> tf.data.Dataset:
+        """Endless batches, as a function of (seed, epoch, step)."""
+
+    @abc.abstractmethod
+    def validation_batches(self) -> tf.data.Dataset:
+        """The same batches each time."""
+
+    @abc.abstractmethod
+    def baseline(self, validation: tf.data.Dataset) -> float | None:
+        """Returns what is monitored for doing nothing; None where that means nothing."""
+
+    @abc.abstractmethod
+    def preview(self, saved: keras.Model, *, final: bool) -> np.ndarray:
+        """Draws what the network now makes, (H, W, 3) uint8; larger at the end."""
+
+    @abc.abstractmethod
+    def scores(self, saved: keras.Model) -> dict[str, Any]:
+        """Returns what goes into metrics.json besides the figures of training."""
+
+    @abc.abstractmethod
+    def score_lines(self, result: dict[str, Any]) -> list[str]:
+        """Lays out for people what `scores` returned."""

@@ -1,0 +1,253 @@
+"""Generation: pictures from noise, by a VAE or a rectified flow."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_deconv import generation_data, images, recipe, runs
+from tf_deconv.config import TrainConfig
+from tf_deconv.devices import Device
+from tf_deconv.generating.facts import Facts
+from tf_deconv.generating.generator import Generator, sample
+from tf_deconv.generating.of_model import of_model
+from tf_deconv.likelihoods import make_likelihood
+from tf_deconv.monitor import ELBO, VELOCITY
+from tf_deconv.networks import NETWORKS, parse_levels
+from tf_deconv.networks.vae import LATENT
+from tf_deconv.objectives.base import Objective
+from tf_deconv.objectives.vae_trainer import VaeTrainer
+from tf_deconv.options import UserError
+from tf_deconv.picture_store import PictureStore
+from tf_deconv.sources import Source, load_source
+
+VALIDATION_PICTURES = 2048
+SAMPLE_PICTURES = 16
+CALIBRATION_PICTURES = 64
+# Larger pictures are cut to this unless --patch-size asks for another size.
+LARGEST_SIDE_PX = 64
+# Rows and columns of the preview, and the steps that a flow takes for it.
+PREVIEW_ROWS, PREVIEW_COLUMNS = 6, 10
+PREVIEW_STEPS, FINAL_STEPS = 8, 25
+PREVIEW_SEED = 0
+
+
+def make_generation(config: TrainConfig, device: Device) -> Generation:
+    """Returns the objective of a network that generates."""
+    return {"vae": VaeGeneration, "flow": FlowGeneration}[config.network](config, device)
+
+
+class Generation(Objective):
+    """What both kinds of generators share: the pictures, the labels and the preview."""
+
+    examples = "pictures"
+
+    def __init__(self, config: TrainConfig, device: Device):
+        super().__init__(config, device)
+        self.facts: Facts
+        self.samples: runs.Samples
+        self._wrapped: Generator | None = None
+
+    def load(self, report: Callable[[str], None]) -> runs.Samples:
+        config, divisor = self.config, NETWORKS[self.config.network].divisor
+        self.source = load_source(
+            config.data,
+            config.patch_size or 1,
+            config.validation_fraction,
+            max_pixels=config.max_pixels,
+            part="train",
+            labels=config.conditional,
+        )
+        side = config.patch_size or _side_px(self.source, divisor, config.data)
+        self.config = dataclasses.replace(config, patch_size=side)
+        grey = self.source.training.grey and self.source.validation.grey
+        self.facts = self.make_facts(side, 1 if grey else 3, self._classes())
+        colour = "grey" if grey else "colour"
+        classes = f", {self.facts.classes} classes" if self.facts.classes else ""
+        report(f"pictures: {side}x{side}, {colour}{classes}")
+        held_out = self._pictures(self.source.validation)
+        indices = np.arange(min(SAMPLE_PICTURES, len(held_out.store)))
+        pictures = images.to_float(held_out.cut(indices, None))
+        training = self._pictures(self.source.training)
+        first = np.arange(min(CALIBRATION_PICTURES, len(training.store)))
+        self.samples = runs.Samples(
+            calibration=images.to_float(training.cut(first, None)),
+            degraded=tuple(pictures),
+            clean=tuple(pictures),
+            names=tuple(held_out.store.names[index] for index in indices),
+            labels=tuple(map(int, held_out.labels(indices))) if self.facts.classes else (),
+        )
+        return self.samples
+
+    @abc.abstractmethod
+    def make_facts(self, side_px: int, channels: int, classes: int) -> Facts:
+        """Describes the generator that will be trained."""
+
+    @abc.abstractmethod
+    def make_batch(self) -> generation_data.MakeBatch:
+        """Returns what makes a batch of pictures, labels and a seed."""
+
+    def build_network(self, precision: str) -> keras.Model:
+        facts, network = self.facts, NETWORKS[self.config.network]
+        options = dict(channels=facts.channels, classes=facts.classes)
+        if self.config.filters is not None:
+            levels = network.levels[""]
+            options["filters"] = parse_levels("filters", self.config.filters, levels)
+        if facts.kind == "vae":
+            options["latent"] = facts.latent
+            options["parameters"] = make_likelihood(facts.likelihood).parameters
+        with recipe.dtype_policy(precision):
+            return network.build(height=facts.height, width=facts.width, **options)
+
+    def build(self) -> tuple[keras.Model, keras.Model]:
+        return self.build_network(self.device.precision), self.build_network("float32")
+
+    def compile(self, model: keras.Model) -> None:
+        recipe.compile_model(model, self.config, self.device, metrics=[])
+
+    def description(self) -> dict[str, Any]:
+        return {
+            "divisor": NETWORKS[self.config.network].divisor,
+            "scale": 1,
+            "generator": self.facts.to_json(),
+        }
+
+    def saved_weights(self, model, weights, saved):
+        return weights
+
+    def training_batches(self, first_epoch: int) -> tf.data.Dataset:
+        config = self.config
+        return generation_data.training_batches(
+            self._pictures(self.source.training),
+            self.make_batch(),
+            batch_size=config.batch_size,
+            steps_per_epoch=config.steps_per_epoch,
+            seed=config.seed,
+            first_epoch=first_epoch,
+        )
+
+    def validation_batches(self) -> tf.data.Dataset:
+        return generation_data.validation_batches(
+            self._pictures(self.source.validation),
+            self.make_batch(),
+            batch_size=self.config.batch_size,
+            count=VALIDATION_PICTURES,
+            seed=self.config.seed,
+        )
+
+    def baseline(self, validation: tf.data.Dataset) -> float | None:
+        return None
+
+    def preview(self, saved: keras.Model, *, final: bool) -> np.ndarray:
+        generator = self._generator(saved)
+        count = PREVIEW_ROWS * PREVIEW_COLUMNS
+        steps = FINAL_STEPS if final else PREVIEW_STEPS
+        pictures = sample(generator, count, PREVIEW_SEED, steps=steps, solver="euler")
+        return images.grid(pictures, PREVIEW_COLUMNS)
+
+    def scores(self, saved: keras.Model) -> dict[str, Any]:
+        return {}
+
+    def score_lines(self, result: dict[str, Any]) -> list[str]:
+        best = result[f"best_{self.monitor.name}"]
+        return [
+            f"best {self.monitor.label}: {self.monitor.text(best)}, on"
+            f" {result['held_out_pictures']} held-out pictures"
+        ]
+
+    def _generator(self, saved: keras.Model) -> Generator:
+        # One for all epochs, whose weights it follows: compiling it takes seconds.
+        if self._wrapped is None or self._wrapped.model is not saved:
+            self._wrapped = of_model(saved, self.facts)
+        return self._wrapped
+
+    def _classes(self) -> int:
+        if not self.config.conditional:
+            return 0
+        training, validation = self.source.training.labels, self.source.validation.labels
+        if training is None:
+            raise UserError(
+                f"conditional with data={self.config.data!r}, which has no labels: expected IDX"
+                " files of labels beside the pictures, a .npz with y_train, keras:NAME, or one"
+                " folder for each class"
+            )
+        return int(max(training.max(), validation.max())) + 1
+
+    def _pictures(self, store: PictureStore) -> generation_data.Pictures:
+        facts = self.facts
+        return generation_data.Pictures(store, facts.height, facts.channels, facts.classes)
+
+
+class VaeGeneration(Generation):
+    """A VAE, trained on its evidence lower bound."""
+
+    monitor = ELBO
+
+    def make_facts(self, side_px: int, channels: int, classes: int) -> Facts:
+        latent = self.config.latent or LATENT
+        return Facts("vae", side_px, side_px, channels, classes, latent, self.config.likelihood)
+
+    def make_batch(self) -> generation_data.MakeBatch:
+        return generation_data.vae_batch(self.facts.latent, bool(self.facts.classes))
+
+    def build(self) -> tuple[keras.Model, keras.Model]:
+        model, saved = super().build()
+        config = self.config
+        warmup = math.ceil(config.kl_warmup * config.epochs * config.steps_per_epoch)
+        likelihood = make_likelihood(self.facts.likelihood)
+        return VaeTrainer(model, likelihood, config.free_bits, warmup), saved
+
+    def preview(self, saved: keras.Model, *, final: bool) -> np.ndarray:
+        """Shows held-out pictures, under each what comes back of it, and new pictures."""
+        generator = self._generator(saved)
+        kept = np.stack(self.samples.degraded[:PREVIEW_COLUMNS])
+        labels = self.samples.labels[:PREVIEW_COLUMNS]
+        labels = np.array(labels, np.int32) if labels else None
+        mean, _ = generator.encode(kept, labels)
+        back = generator.decode(mean, labels)
+        fill = np.ones((PREVIEW_COLUMNS - len(kept), *self.facts.shape), np.float32)
+        new = sample(generator, (PREVIEW_ROWS - 2) * PREVIEW_COLUMNS, PREVIEW_SEED)
+        return images.grid(np.concatenate([kept, fill, back, fill, new]), PREVIEW_COLUMNS)
+
+
+class FlowGeneration(Generation):
+    """A rectified flow, trained on the velocity from noise to picture."""
+
+    monitor = VELOCITY
+
+    def make_facts(self, side_px: int, channels: int, classes: int) -> Facts:
+        return Facts("flow", side_px, side_px, channels, classes)
+
+    def make_batch(self) -> generation_data.MakeBatch:
+        return generation_data.flow_batch(self.facts.classes)
+
+
+def _side_px(source: Source, divisor: int, data: str) -> int:
+    """Decides the size of generated pictures from the source's."""
+    stores = (source.training, source.validation)
+    sizes = {
+        size for store in stores for size in zip(store.heights.tolist(), store.widths.tolist())
+    }
+    shortest = min(min(size) for size in sizes)
+    side = min(shortest, LARGEST_SIDE_PX) // divisor * divisor
+    if len(sizes) == 1 and shortest <= LARGEST_SIDE_PX:
+        (height, width) = sizes.pop()
+        if (height, width) != (side, side):
+            advice = f"--patch-size {side} would do, and cuts them" if side else "use larger ones"
+            raise UserError(
+                f"the pictures of {data!r} are {width}x{height}: expected a square of a multiple"
+                f" of {divisor}; {advice}"
+            )
+    if not side:
+        raise UserError(
+            f"the smallest picture of {data!r} has a side of {shortest} pixels: expected at least"
+            f" {divisor}"
+        )
+    return side

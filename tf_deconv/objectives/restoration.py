@@ -1,0 +1,150 @@
+"""Restoration: degraded patches in, clean ones out, scored by PSNR."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_deconv import data, evaluation, inference, recipe, runs
+from tf_deconv.config import TrainConfig
+from tf_deconv.devices import Device
+from tf_deconv.monitor import PSNR
+from tf_deconv.networks import NETWORKS, reparameterized
+from tf_deconv.objectives.base import Objective
+from tf_deconv.sources import PictureStore, load_source
+from tf_deconv.tasks import Task, find_task
+
+VALIDATION_PATCHES = 512
+# Training patches kept to calibrate int8, large enough to be cut to any export size.
+CALIBRATION_PATCHES, CALIBRATION_SIDE_PX = 8, 256
+# Held-out pictures that are scored and kept for export, and the longest side kept of each.
+SAMPLE_PICTURES, SAMPLE_SIDE_PX = 16, 512
+# Side of the pictures in the preview after each epoch; at the end it is twice as long.
+EPOCH_PREVIEW_SIDE_PX = 128
+
+
+class Restoration(Objective):
+    """A network that undoes what a task did to pictures."""
+
+    monitor = PSNR
+
+    def __init__(self, config: TrainConfig, device: Device):
+        super().__init__(config, device)
+        self.task = find_task(config.task, config.degrade, config.self_supervised)
+        self.divisor = NETWORKS[config.network].divisor
+        self.samples: runs.Samples
+
+    def load(self, report: Callable[[str], None]) -> runs.Samples:
+        config = self.config
+        self.source = load_source(
+            config.data,
+            config.patch_size,
+            config.validation_fraction,
+            targets=config.targets,
+            shrink=config.shrink,
+            max_pixels=config.max_pixels,
+        )
+        self.samples = _make_samples(self.source, self.task, config)
+        return self.samples
+
+    def build(self) -> tuple[keras.Model, keras.Model]:
+        model = recipe.build_in(self.device.precision, self.task, self.config, trained=True)
+        return model, recipe.build_in("float32", self.task, self.config)
+
+    def compile(self, model: keras.Model) -> None:
+        recipe.compile_model(model, self.config, self.device)
+
+    def description(self) -> dict[str, Any]:
+        return {"divisor": self.divisor, "scale": self.task.scale}
+
+    def saved_weights(self, model, weights, saved):
+        trained = dict(zip([weight.path for weight in model.weights], weights))
+        return reparameterized.fuse(trained, [weight.path for weight in saved.weights])
+
+    def training_batches(self, first_epoch: int) -> tf.data.Dataset:
+        config = self.config
+        return data.training_data(
+            self.source.training,
+            self.task,
+            patch_size=config.patch_size,
+            batch_size=config.batch_size,
+            steps_per_epoch=config.steps_per_epoch,
+            seed=config.seed,
+            first_epoch=first_epoch,
+            candidates=config.candidates,
+            brightness=config.brightness,
+        )
+
+    def validation_batches(self) -> tf.data.Dataset:
+        config = self.config
+        return data.validation_data(
+            self.source.validation,
+            self.task,
+            patch_size=config.patch_size,
+            batch_size=config.batch_size,
+            count=VALIDATION_PATCHES,
+            seed=config.seed,
+        )
+
+    def baseline(self, validation: tf.data.Dataset) -> float | None:
+        return evaluation.do_nothing_psnr_db(validation, self.task)
+
+    def preview(self, saved: keras.Model, *, final: bool) -> np.ndarray:
+        options = {} if final else dict(side_px=EPOCH_PREVIEW_SIDE_PX)
+        return evaluation.preview(self._restorer(saved), self.samples, self.task, **options)
+
+    def scores(self, saved: keras.Model) -> dict[str, Any]:
+        if not self.samples.clean:
+            return {}
+        return evaluation.evaluate(self._restorer(saved), self.samples, self.task)
+
+    def score_lines(self, result: dict[str, Any]) -> list[str]:
+        if "pictures" not in result:
+            return ["no scores: there are no clean pictures to compare with"]
+        lines = [
+            f"{len(result['pictures'])} of {result['held_out_pictures']} held-out pictures (PSNR in"
+            " dB, SSIM):",
+            f"{'':10}{'colour':>18}{'luminance':>18}",
+        ]
+        for side in ("input", "output"):
+            scores = result[side]
+            colour = f"{scores['psnr_db']:.2f}  {scores['ssim']:.4f}"
+            grey = f"{scores['luminance_psnr_db']:.2f}  {scores['luminance_ssim']:.4f}"
+            lines.append(f"{side:10}{colour:>18}{grey:>18}")
+        return lines
+
+    def _restorer(self, model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda image: inference.restore_picture(model, image, self.divisor, self.task.scale)
+
+
+def _make_samples(source, task: Task, config: TrainConfig) -> runs.Samples:
+    training = source.training
+    smallest = int(min(training.heights.min(), training.widths.min()))
+    calibration, *_ = data.fixed_patches(
+        training,
+        task,
+        patch_size=max(config.patch_size, min(CALIBRATION_SIDE_PX, smallest)),
+        count=CALIBRATION_PATCHES,
+        seed=config.seed,
+    )
+    indices = range(min(SAMPLE_PICTURES, len(source.validation)))
+    pairs = [_sample_pair(source.validation, index, task, config.seed) for index in indices]
+    return runs.Samples(
+        # Exported models take [0, 1]: noise that leaves it is for training, and for `benchmark`.
+        calibration=np.clip(calibration, 0.0, 1.0),
+        degraded=tuple(np.clip(degraded, 0.0, 1.0) for degraded, _ in pairs),
+        # Without clean pictures there is nothing to score.
+        clean=() if task.blind_spots else tuple(clean for _, clean in pairs),
+        names=tuple(source.validation.names[index] for index in indices),
+    )
+
+
+def _sample_pair(
+    store: PictureStore, index: int, task: Task, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    picture = evaluation.center_crop(store.picture(index), SAMPLE_SIDE_PX)
+    return data.degrade_picture(np.ascontiguousarray(picture), task, seed + index)

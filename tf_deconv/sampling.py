@@ -1,0 +1,190 @@
+"""`sample`: pictures of a generator, as files, with a sheet of them and how they were made."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+import math
+import pathlib
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tf_deconv import __version__, artifacts, files, images, noise
+from tf_deconv.checks import check_generator_options
+from tf_deconv.config import SampleConfig
+from tf_deconv.devices import choose_device
+from tf_deconv.generating import generator as generating
+from tf_deconv.generating.animation import encode_gif
+from tf_deconv.generating.facts import Facts
+from tf_deconv.generating.generator import Generator
+from tf_deconv.generating.opening import open_generator
+from tf_deconv.options import UserError, validate
+from tf_deconv.progress import Bar
+
+FACTS_FILE, GRID_FILE, PATH_FILE = "samples.json", "grid.png", "path.gif"
+# A sheet of more pictures than that is looked at by nobody; they are all there as files.
+_GRID_PICTURES, _PATH_PICTURES = 1024, 36
+# Frames of path.gif after the first; every so many steps is one where there are more.
+_PATH_FRAMES = 100
+# More classes than that do not stand beside each other, one a column.
+_MOST_COLUMNS = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleResult:
+    """What was made.
+
+    Attributes:
+      pictures: (N, H, W, C) float32 in [0, 1].
+      facts: The content of `samples.json`.
+      folder: Where the files are.
+    """
+
+    pictures: np.ndarray
+    facts: dict[str, Any]
+    folder: pathlib.Path
+
+
+def sample(config: SampleConfig, report: Callable[[str], None] = print) -> SampleResult:
+    """Makes pictures and writes them.
+
+    Args:
+      config: All options.
+      report: Receives lines for the user.
+    Returns:
+      The pictures, and the facts that make them again.
+    Raises:
+      UserError: if there is no generator, an option does not fit it, or --out cannot be written.
+    """
+    config = validate(config)
+    if config.model is None:
+        raise UserError("model=None: expected a run, a .keras file or an export of a generator")
+    choose_device("auto", "float32")
+    generator = open_generator(config.model)
+    facts = generator.facts
+    check_generator_options(config, facts.kind, facts.classes)
+    labels = generating.labels_of(facts, config.count, config.label)
+    folder = files.make_folder(pathlib.Path(config.out))
+    report(f"model: {config.model}; {description(facts)}")
+
+    bar, started = Bar(), time.perf_counter()
+    pictures = generating.sample(
+        generator,
+        config.count,
+        config.seed,
+        label=config.label,
+        steps=config.steps,
+        solver=config.solver,
+        guidance=config.guidance,
+        on_batch=lambda done: bar.draw("pictures", done / config.count),
+    )
+    bar.clear()
+    report(f"{config.count} pictures in {time.perf_counter() - started:.1f} s")
+
+    names = [f"sample-{index:04d}.png" for index in range(config.count)]
+    for name, picture in zip(names, pictures):
+        files.write_bytes(folder / name, images.encode_png(picture))
+    shown = pictures[:_GRID_PICTURES]
+    sheet = images.grid(shown, columns_of(facts, len(shown), config.label))
+    files.write_bytes(folder / GRID_FILE, images.encode_png(sheet))
+    written = [f"{names[0]} to {names[-1]}" if config.count > 1 else names[0], GRID_FILE]
+    if config.gif:
+        frames = path_frames(generator, config, labels)
+        files.write_bytes(folder / PATH_FILE, encode_gif(frames))
+        written.append(PATH_FILE)
+    made = {
+        **_facts(config, facts, labels),
+        "pixels_sha256": hashlib.sha256(images.to_uint8(pictures).tobytes()).hexdigest(),
+    }
+    # Last: where it is, all that it tells of is.
+    files.write_json(folder / FACTS_FILE, made)
+    report(f"written to {folder}: {', '.join([*written, FACTS_FILE])}")
+    left = _left_over(folder, {*names, *written})
+    if left:
+        report(f"note: {folder} also holds what an earlier call made: {left}")
+    return SampleResult(pictures, made, folder)
+
+
+def description(facts: Facts) -> str:
+    """Says what a generator is: "flow, 28x28 grey, 10 classes"."""
+    colour = "grey" if facts.channels == 1 else "colour"
+    text = f"{facts.kind}, {facts.height}x{facts.width} {colour}"
+    return f"{text}, {facts.classes} classes" if facts.classes else text
+
+
+def columns_of(facts: Facts, count: int, label: int | None) -> int:
+    """Returns the columns of a sheet: one for each class where they come in turn."""
+    if label is None and 1 < facts.classes <= min(_MOST_COLUMNS, count):
+        return facts.classes
+    return math.ceil(math.sqrt(count))
+
+
+def path_frames(
+    generator: Generator, config: SampleConfig, labels: np.ndarray | None
+) -> list[np.ndarray]:
+    """Makes sheets of a flow's first pictures on their way, from the noise on.
+
+    Args:
+      generator: A flow.
+      config: All options.
+      labels: (count,) int32, or None.
+    Returns:
+      (H', W', 1 or 3) uint8 each: grey ones have one channel.
+    """
+    facts = generator.facts
+    columns = columns_of(facts, min(config.count, _PATH_PICTURES), config.label)
+    count = min(config.count, _PATH_PICTURES // columns * columns)
+    every = math.ceil(config.steps / _PATH_FRAMES)
+    frames, numbers = [], itertools.count()
+
+    def keep(x: np.ndarray, _: float = 0.0) -> None:
+        number = next(numbers)
+        if number % every == 0 or number == config.steps:
+            sheet = images.grid(generating.to_picture(x), columns)
+            frames.append(sheet[..., : facts.channels])
+
+    start = noise.normal(config.seed, count, facts.noise_size).reshape(count, *facts.shape)
+    keep(start)
+    generating.flow_to(
+        generator,
+        start,
+        None if labels is None else labels[:count],
+        steps=config.steps,
+        solver=config.solver,
+        guidance=config.guidance,
+        on_step=keep,
+    )
+    return frames
+
+
+def _facts(config: SampleConfig, facts: Facts, labels: np.ndarray | None) -> dict[str, Any]:
+    """Returns what makes the same pictures again."""
+    found = artifacts.find_artifact(config.model)[1]
+    is_flow = facts.kind == "flow"
+    return {
+        "model": config.model,
+        "model_sha256": files.sha256(found) if found.is_file() else None,
+        "generator": facts.to_json(),
+        "count": config.count,
+        "seed": config.seed,
+        "label": config.label,
+        "labels": None if labels is None else labels.tolist(),
+        "steps": config.steps if is_flow else None,
+        "solver": config.solver if is_flow else None,
+        "guidance": config.guidance if is_flow and facts.classes else None,
+        "tf_deconv": __version__,
+    }
+
+
+def _left_over(folder: pathlib.Path, written: set[str]) -> str:
+    """Names files that look like this command's and are not of this call; "" where none is."""
+    ours = re.compile(r"sample-\d{4,}\.png|" + re.escape(PATH_FILE))
+    others = [path.name for path in folder.iterdir() if ours.fullmatch(path.name)]
+    others = sorted(set(others) - written)
+    more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+    return f"{others[0]}{more}" if others else ""
