@@ -113,7 +113,7 @@ def test_an_unknown_loss_is_refused():
 
 
 def test_loss_names_are_the_choices_of_the_config():
-    # config.py names them again because it must not import Keras.
+    # config names them again because it must not import Keras.
     field = TrainConfig.__dataclass_fields__["loss"]
     assert sorted([*losses.PIXEL_ERRORS, "ms-ssim"]) == sorted(field.metadata["choices"])
     assert {losses.make_loss(name).name for name in field.metadata["choices"]} == set(

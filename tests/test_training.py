@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tf_deconv import cli, recipe, runs, training
+from tf_deconv import recipe, runs, training
 from tf_deconv.config import ExportConfig, TrainConfig
 from tf_deconv.exporting.pipeline import export
 from tf_deconv.options import UserError
+from tf_deconv.parser import make_parser
 
 TINY = dict(epochs=1, steps_per_epoch=2, batch_size=4)
 
@@ -69,7 +70,7 @@ def test_a_run_that_began_with_another_tells_both_commands_whole(tmp_path):
     assert "--init run " in commands[1]
     for command in commands:  # 0 equals False, and was left out.
         assert "--seed 0" in command
-        options = vars(cli._make_parser().parse_args(["train", *command.split()[2:]]))
+        options = vars(make_parser().parse_args(["train", *command.split()[2:]]))
         assert options["seed"] == 0  # The card's line is one that the program takes.
 
 

@@ -17,6 +17,7 @@ _PUBLIC = {
     "EvaluateConfig": "tf_deconv.config",
     "ExportConfig": "tf_deconv.config",
     "RestoreConfig": "tf_deconv.config",
+    "ShardConfig": "tf_deconv.config",
     "Restorer": "tf_deconv.inference",
     "TrainConfig": "tf_deconv.config",
     "UserError": "tf_deconv.options",
@@ -30,6 +31,7 @@ _PUBLIC = {
     "load_model": "tf_deconv.runs",
     "open_artifact": "tf_deconv.artifacts",
     "restore": "tf_deconv.restoring",
+    "shard": "tf_deconv.shard_command",
     "train": "tf_deconv.training",
 }
 

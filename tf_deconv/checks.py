@@ -13,6 +13,7 @@ from tf_deconv.config import (
     EvaluateConfig,
     ExportConfig,
     SampleConfig,
+    ShardConfig,
     TrainConfig,
 )
 from tf_deconv.networks import NETWORKS, Network, parse_levels
@@ -189,6 +190,23 @@ def check_export_config(config: ExportConfig) -> ExportConfig:
         )
     if config.sizes is not None:
         parse_sizes(config.sizes)
+    return config
+
+
+def check_shard_config(config: ShardConfig) -> ShardConfig:
+    """Validates the options of sharding.
+
+    Raises:
+      UserError: with every fault of the first kind found in one line.
+    """
+    config = validate(config)
+    if config.data is None:
+        raise UserError("data=None: expected pictures, such as a folder of them")
+    if config.shards is not None and config.shard_mb is not None:
+        raise UserError(
+            f"shards={config.shards} with shard_mb={config.shard_mb}: expected one of them, the"
+            " number of shards or their size"
+        )
     return config
 
 

@@ -12,6 +12,7 @@ import json
 import math
 import os
 import pathlib
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -43,6 +44,34 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
         _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def making_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yields a temporary folder beside `path`; renames it to `path` if the block succeeds.
+
+    Args:
+      path: The folder to make; it may exist if it is empty. Its parents are made.
+    Yields:
+      An empty folder. It is removed if the block raises.
+    Raises:
+      UserError: if the folder holds something, or cannot be written.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        state = "is not empty" if path.is_dir() else "is a file"
+        raise UserError(f"folder {str(path)!r} {state}: expected a new one")
+    make_folder(path.parent)
+    staging = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}-", dir=path.parent))
+    try:
+        yield staging
+        staging.chmod(0o777 & ~_umask())
+        for file in staging.iterdir():
+            _flush(file)
+        _flush(staging)
+        os.replace(staging, path)
+        _flush(path.parent)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def write_bytes(path: pathlib.Path, data: bytes) -> None:

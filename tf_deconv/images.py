@@ -6,11 +6,12 @@ over white.
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import pathlib
 
 import numpy as np
-from PIL import ExifTags, Image, ImageDraw
+from PIL import ExifTags, Image, ImageDraw, UnidentifiedImageError
 
 from tf_deconv.options import UserError, reason
 
@@ -58,6 +59,36 @@ def list_pictures(folder: str | pathlib.Path) -> list[pathlib.Path]:
             f" {', '.join(SUFFIXES)}"
         )
     return paths
+
+
+@dataclasses.dataclass(frozen=True)
+class Header:
+    """What the first bytes of a picture file say.
+
+    Attributes:
+      format: As Pillow names it, such as "PNG".
+      height: In pixels; the sides are swapped if EXIF turns the picture.
+      width: In pixels.
+    """
+
+    format: str
+    height: int
+    width: int
+
+
+def read_header(content: bytes) -> Header:
+    """Reads the header of a picture file; nothing is decoded.
+
+    Raises:
+      ValueError: if it is no picture.
+    """
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            return Header(image.format, image.height, image.width)
+    except UnidentifiedImageError as error:
+        raise ValueError(f"cannot identify image file: expected {', '.join(FORMATS)}") from error
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise ValueError(reason(error)) from error
 
 
 def read_rgb(source: str | pathlib.Path | bytes) -> np.ndarray:

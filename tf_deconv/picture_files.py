@@ -14,7 +14,7 @@ import dataclasses
 import os
 import pathlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -134,11 +134,9 @@ def read_into(writer: StoreWriter, files: list[PictureFile], ahead_bytes: int) -
             else:
                 writer.record(file.name, offset, *result, label=file.label)
 
-    tiny = sum(map(_size_bytes, files)) < _TINY_BYTES * len(files)
-    workers = 1 if tiny else os.cpu_count() or 1
     waiting: collections.deque = collections.deque()
     waiting_bytes = 0
-    pool = concurrent.futures.ThreadPoolExecutor(workers)
+    pool = concurrent.futures.ThreadPoolExecutor(thread_count(files))
     try:
         for chunk in _chunks(files, min(_CHUNK_BYTES, ahead_bytes)):
             size_bytes = sum(map(_size_bytes, chunk))
@@ -154,6 +152,16 @@ def read_into(writer: StoreWriter, files: list[PictureFile], ahead_bytes: int) -
     finally:
         pool.shutdown(cancel_futures=True)
     return skipped
+
+
+def thread_count(entries: Collection) -> int:
+    """Returns how many threads decode the pictures of a source, or encode them, the fastest.
+
+    Args:
+      entries: Each with count, height, width and channels, as `PictureFile` and `stacks.Stack`.
+    """
+    tiny = sum(entry.count * (_size_bytes(entry) - _TINY_BYTES) for entry in entries) < 0
+    return 1 if tiny else os.cpu_count() or 1
 
 
 def _size_bytes(file: PictureFile) -> int:

@@ -2,6 +2,7 @@
 
 Every kind of source is first opened (headers only: how many, how large), then read picture by
 picture into one `PictureStore`, and then split by content. See docs/decisions/0003-data.md.
+`shard_command` opens sources too, and packs the pictures instead.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import dataclasses
 import pathlib
 from collections.abc import Callable
 
-from tf_deconv import images, keras_datasets, pairs, picture_files, shrinking, stacks
+from tf_deconv import images, keras_datasets, pairs, picture_files, shrinking, stacks, tfrecords
 from tf_deconv.config import BUNDLED
 from tf_deconv.labels import of_subfolders
 from tf_deconv.options import UserError, reason
@@ -50,7 +51,7 @@ class Source:
 
 
 @dataclasses.dataclass
-class _Opened:
+class Opened:
     """A source whose headers were read.
 
     Attributes:
@@ -83,7 +84,8 @@ def load_source(
 
     Args:
       data: A folder of pictures, of IDX files or of arrays; a .npy, .npz or IDX file (also
-        gzipped); "keras:NAME", a set of keras.datasets; or "bundled".
+        gzipped); a folder of shards, or its URL; "keras:NAME", a set of keras.datasets; or
+        "bundled".
       patch_size: Pictures with a side under this many pixels are skipped.
       validation_fraction: Expected share of pictures held out, in (0, 1); the bundled photographs
         have a fixed split.
@@ -93,8 +95,8 @@ def load_source(
       part: "train" or "test": that part alone of a source that `has_parts`, and all of any other;
         all together when None.
       labels: Whether to read labels too: of stacks, IDX files or arrays beside the pictures; of a
-        folder of pictures, the place of a picture's subfolder in their sorted names. Where there
-        are none, `PictureStore.labels` is None.
+        folder of pictures, the place of a picture's subfolder in their sorted names; of shards, in
+        their records. Where there are none, `PictureStore.labels` is None.
       max_pixels: Pictures with more pixels are skipped; checked before they are decoded.
       memory_bytes: Pictures that take more than this when decoded are kept in a file, from which
         training reads; half of the available memory when None.
@@ -181,24 +183,46 @@ def _read(
 def has_parts(data: str) -> bool:
     """Returns whether a source has a part to train on and one to test on.
 
-    These are the sets of keras.datasets, folders with IDX files named train-* and t10k-*, and
-    arrays named so, as x_train and x_test in one .npz. Only headers are read.
+    These are the sets of keras.datasets, folders with IDX files named train-* and t10k-*, arrays
+    named so, as x_train and x_test in one .npz, and shards of these. Only headers are read.
 
     Raises:
       UserError: if it cannot be read.
     """
     if data.startswith(keras_datasets.PREFIX):
         return True
+    if tfrecords.is_sharded(data):
+        return stacks.have_parts(tfrecords.open_shards(data))
     return data != BUNDLED and stacks.have_parts(stacks.open_stacks(_list(data)[0])[0])
 
 
-def _open(data: str, part: str | None, labels: bool) -> _Opened:
+def open_source(data: str, labels: bool, max_pixels: int) -> Opened:
+    """Reads the headers of a source, for `shard_command`.
+
+    Args:
+      data: As for `load_source`.
+      labels: As for `load_source`.
+      max_pixels: As for `load_source`.
+    Returns:
+      The usable entries, at least one: `PictureFile`s, `Stack`s or `Run`s. Call it, and read them,
+      within `picture_files.without_pillow_limit`.
+    Raises:
+      UserError: if nothing usable is there, or labels that were asked for do not fit.
+    """
+    opened = _open(data, None, labels)
+    return dataclasses.replace(opened, entries=_usable(opened, data, 1, max_pixels))
+
+
+def _open(data: str, part: str | None, labels: bool) -> Opened:
     if data == BUNDLED:
         folder = bundled_folder()
         names = (*BUNDLED_TRAINING, *BUNDLED_VALIDATION)
         return _open_pictures(folder, [folder / name for name in names], labels=False)
     if data.startswith(keras_datasets.PREFIX):
         return _open_stacks(keras_datasets.open_dataset(data), [], part, labels)
+    if tfrecords.is_sharded(data):
+        runs = stacks.of_part(tfrecords.open_shards(data, labels), part)
+        return Opened(runs, tfrecords.read_into, [])
     stack_paths, picture_paths = _list(data)
     if stack_paths:
         return _open_stacks(*stacks.open_stacks(stack_paths), part, labels)
@@ -233,22 +257,25 @@ def _list(data: str) -> tuple[list[pathlib.Path], list[pathlib.Path]]:
 
 def _open_stacks(
     found: list[stacks.Stack], skipped: list[str], part: str | None, labels: bool
-) -> _Opened:
+) -> Opened:
     found = stacks.of_part(found, part)
-    return _Opened(stacks.with_labels(found) if labels else found, stacks.read_into, skipped)
+    return Opened(stacks.with_labels(found) if labels else found, stacks.read_into, skipped)
 
 
-def _open_pictures(folder: pathlib.Path, paths: list[pathlib.Path], labels: bool) -> _Opened:
+def _open_pictures(folder: pathlib.Path, paths: list[pathlib.Path], labels: bool) -> Opened:
     entries, skipped = picture_files.scan(folder, paths)
     numbers = of_subfolders(folder, paths) if labels else None
     if numbers:
         entries = [dataclasses.replace(file, label=numbers[file.path]) for file in entries]
-    return _Opened(entries, picture_files.read_into, skipped)
+    return Opened(entries, picture_files.read_into, skipped)
 
 
-def _open_pairs(inputs: str, targets: str) -> _Opened:
+def _open_pairs(inputs: str, targets: str) -> Opened:
+    for data in (inputs, targets):
+        if tfrecords.is_sharded(data):
+            raise UserError(f"{data!r} holds shards: expected two folders of picture files")
     found, skipped = pairs.scan(pathlib.Path(inputs), pathlib.Path(targets))
-    return _Opened(found, picture_files.read_into, skipped, 2 * CHANNELS)
+    return Opened(found, picture_files.read_into, skipped, 2 * CHANNELS)
 
 
 def bundled_folder() -> pathlib.Path:
@@ -258,7 +285,7 @@ def bundled_folder() -> pathlib.Path:
     return pathlib.Path(skimage.__file__).parent / "data"
 
 
-def _usable(opened: _Opened, data: str, patch_size: int, max_pixels: int) -> list:
+def _usable(opened: Opened, data: str, patch_size: int, max_pixels: int) -> list:
     """Returns the entries of a usable size; the others go to `opened.skipped`."""
     usable, largest = [], 0
     for entry in opened.entries:

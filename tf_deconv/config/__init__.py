@@ -1,0 +1,39 @@
+"""Options of every command, as frozen dataclasses, without TensorFlow.
+
+One field is one option, on the command line and in `--config` JSON: see `options`.
+"""
+
+from tf_deconv.config.choices import (
+    BUNDLED,
+    EDITS,
+    FLOW_GUIDANCE,
+    FLOW_SOLVER,
+    FLOW_STEPS,
+    LARGEST_SEED,
+    LIKELIHOODS,
+    SOLVERS,
+)
+from tf_deconv.config.exporting import ExportConfig
+from tf_deconv.config.measuring import BenchmarkConfig, EvaluateConfig
+from tf_deconv.config.sharding import ShardConfig
+from tf_deconv.config.training import TrainConfig
+from tf_deconv.config.using import EditConfig, RestoreConfig, SampleConfig
+
+__all__ = [
+    "BUNDLED",
+    "EDITS",
+    "FLOW_GUIDANCE",
+    "FLOW_SOLVER",
+    "FLOW_STEPS",
+    "LARGEST_SEED",
+    "LIKELIHOODS",
+    "SOLVERS",
+    "BenchmarkConfig",
+    "EditConfig",
+    "EvaluateConfig",
+    "ExportConfig",
+    "RestoreConfig",
+    "SampleConfig",
+    "ShardConfig",
+    "TrainConfig",
+]

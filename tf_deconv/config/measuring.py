@@ -1,0 +1,131 @@
+"""Options of the commands that measure: `evaluate`, `benchmark`."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from tf_deconv.config.choices import FLOW_GUIDANCE, FLOW_STEPS, MODEL
+from tf_deconv.options import option
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateConfig:
+    """Everything that decides how a model is measured."""
+
+    model: str | None = option(None, MODEL, type=str)
+    data: str | None = option(
+        None,
+        "pictures to measure on, all of them: what train's --data takes; 'bundled': the two"
+        " photographs in scikit-image that training holds out, and the default for a model trained"
+        " on the others",
+        type=str,
+    )
+    targets: str | None = option(
+        None,
+        "folder of the pictures as they should be, under the names of --data, whose pictures then"
+        " go in as they are",
+        type=str,
+    )
+    task: str | None = option(
+        None,
+        "what happened to the pictures; what the model was trained for when left out",
+        type=str,
+    )
+    degrade: str | None = option(
+        None,
+        "what happens to the pictures, in this order, such as 'blur:1.5 noise:25'; as in training"
+        " when left out, and the task's own with --task",
+        type=str,
+        words="NAME:LEVEL",
+    )
+    seed: int = option(
+        0, "integer from which the noise of each picture comes", minimum=0, maximum=2**31 - 1
+    )
+    out: str = option("evaluation", "folder that receives evaluation.json and sheet.png")
+    tile_size: int = option(
+        0,
+        "side of the tiles that a picture is restored in, overlap included, in pixels; 0 chooses",
+        minimum=0,
+        maximum=2**16,
+    )
+    self_ensemble: bool = option(
+        False, "mean over the 8 flips and turns of each picture: 8 times slower, a little better"
+    )
+    no_classical: bool = option(
+        False, "leave out scikit-image's denoiser, the slowest part on large pictures"
+    )
+    training: str | None = option(
+        None,
+        "of a generator: the pictures that it was trained on, to look for copies and as the floor;"
+        " the train part of --data where it has parts",
+        type=str,
+    )
+    count: int = option(
+        10_000, "of a generator: pictures that are made and compared", minimum=2, maximum=100_000
+    )
+    classifier: str | None = option(
+        None,
+        "of a generator: .keras file of the classifier whose features are compared; trained on the"
+        " training pictures' labels and kept in --out when left out",
+        type=str,
+    )
+    importance_samples: int = option(
+        500, "of a VAE: latents for each picture's likelihood", minimum=1, maximum=100_000
+    )
+    importance_pictures: int = option(
+        1000, "of a VAE: test pictures whose likelihood is measured", minimum=1
+    )
+    steps: int = option(
+        FLOW_STEPS, "of a flow: steps from noise to picture", minimum=1, maximum=1000
+    )
+    guidance: float = option(
+        FLOW_GUIDANCE,
+        "of a conditional flow: how far it leans towards the label",
+        minimum=0.0,
+        maximum=20.0,
+    )
+    max_pixels: int = option(
+        2**28, "largest picture that is decoded, in pixels; larger ones are left out", minimum=1
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class BenchmarkConfig:
+    """Everything that decides how an export, or models by a protocol, are measured."""
+
+    export: str | None = option(
+        None, "folder of an exported model, such as saved_models/NAME", type=str
+    )
+    threads: str = option("1,2", "numbers of threads, with commas; with --export")
+    rounds: int = option(
+        1,
+        "times that all take turns; the fastest round of each counts; with --export",
+        minimum=1,
+        maximum=100,
+    )
+    protocol: str | None = option(
+        None, "how papers measure: what happens to the pictures, and how models score", type=str
+    )
+    data: str | None = option(
+        None,
+        "with --protocol: pictures to measure on, all of them; a folder named as a set that papers"
+        " measure on is shown beside their figures",
+        type=str,
+    )
+    classical: bool = option(
+        False, "with --protocol awgn-grey or -colour: also BM3D, by the package bm3d; slow"
+    )
+    tile_size: int = option(
+        0,
+        "with --protocol: side of the tiles that a picture is restored in, overlap included, in"
+        " pixels; 0 chooses",
+        minimum=0,
+        maximum=2**16,
+    )
+    self_ensemble: bool = option(
+        False, "with --protocol: mean over the 8 flips and turns of each picture"
+    )
+    out: str = option(
+        "benchmark",
+        "folder that receives benchmark.json, .md and .png, or protocol.json and .md",
+    )

@@ -1,0 +1,35 @@
+"""Options of `shard`."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from tf_deconv.options import option
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardConfig:
+    """Everything that decides which shards are written, and where."""
+
+    data: str | None = option(None, "pictures: what train's --data takes", type=str)
+    out: str = option(
+        "shards", "new folder, or URL such as gs://BUCKET/FOLDER, that receives the shards"
+    )
+    shards: int | None = option(
+        None,
+        "number of shards, of each part where there are several; --shard-mb decides when left out",
+        minimum=1,
+        maximum=99_999,
+        type=int,
+    )
+    shard_mb: int | None = option(
+        None,
+        "size of a shard, in millions of bytes; 64 when --shards is left out too",
+        minimum=1,
+        maximum=1_000_000,
+        type=int,
+    )
+    no_labels: bool = option(False, "leave labels out where there are any")
+    max_pixels: int = option(
+        2**28, "largest picture that is taken, in pixels; larger ones are left out", minimum=1
+    )

@@ -1,0 +1,288 @@
+"""`shard`: the pictures of any source into TFRecord shards.
+
+source -> sources: open (headers) -> here: PNG and JPEG files as they are, all else as PNG; decoded
+once, on all cores, for the content hash -> shard_writer: records, in the source's order, and index.
+"""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import contextlib
+import dataclasses
+import functools
+import itertools
+import pathlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from tf_deconv import files, images, picture_files, remote, sources, stacks, tfrecords
+from tf_deconv.checks import check_shard_config
+from tf_deconv.config import ShardConfig
+from tf_deconv.devices import choose_device
+from tf_deconv.options import UserError, reason
+from tf_deconv.picture_store import CHANNELS, content_hash, is_grey, memory_budget, size_text
+from tf_deconv.progress import Bar
+from tf_deconv.shard_writer import ShardWriter, make_record
+
+DEFAULT_SHARD_MB = 64
+# Files of these formats, by Pillow's names, stay as they are: TensorFlow decodes them too.
+# MPO is a JPEG with another picture behind it, as phones write it.
+KEPT_FORMATS = {"PNG": "png", "JPEG": "jpeg", "MPO": "jpeg"}
+# Most pictures that wait for one before them.
+_AHEAD_PICTURES = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardResult:
+    """What became of the pictures.
+
+    Attributes:
+      folder: Where the shards are; may be a URL.
+      shards: The shards.
+      failures: "name: reason" of each picture that was left out.
+    """
+
+    folder: str
+    shards: tuple[tfrecords.Shard, ...]
+    failures: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Encoded:
+    """A picture, ready for a record.
+
+    Attributes:
+      content: The bytes of its file.
+      file_format: A value of `KEPT_FORMATS`.
+      size: Height and width, in pixels.
+      digest: Its `content_hash`.
+    """
+
+    content: bytes
+    file_format: str
+    size: tuple[int, int]
+    digest: bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class _Item:
+    """A picture that waits to be encoded.
+
+    Attributes:
+      name: Of the picture.
+      part: The part of its source.
+      label: The number of its class, or None.
+      size_bytes: Of its pixels.
+      encode: Does it; raises OSError, ValueError or MemoryError if it cannot be read.
+    """
+
+    name: str
+    part: str | None
+    label: int | None
+    size_bytes: int
+    encode: Callable[[], _Encoded]
+
+
+def shard(config: ShardConfig, report: Callable[[str], None] = print) -> ShardResult:
+    """Packs pictures into shards: all that can be read, or nothing at all.
+
+    Args:
+      config: All options.
+      report: Receives lines for the user.
+    Returns:
+      What was written, and which pictures could not be read.
+    Raises:
+      UserError: if there is no picture, or no place to write.
+    """
+    config = check_shard_config(config)
+    choose_device("cpu", "float32")
+    with picture_files.without_pillow_limit():
+        opened = sources.open_source(config.data, not config.no_labels, config.max_pixels)
+        labels = _have_labels(opened.entries)
+        with _target(config.out) as folder, ShardWriter(folder, labels) as writer:
+            failures = sorted(opened.skipped + _write(writer, opened.entries, config))
+            if not writer.shard_bytes and not writer.shards:
+                raise UserError(
+                    f"none of the {len(failures)} pictures in {config.data!r} can be read:"
+                    f" {failures[0]}"
+                )
+            writer.finish()
+    result = ShardResult(config.out, tuple(writer.shards), tuple(failures))
+    for line in _lines(result, labels):
+        report(line)
+    return result
+
+
+@contextlib.contextmanager
+def _target(out: str) -> Iterator[str]:
+    """Yields the folder to write; a local one gets its name at the end, if the block succeeds."""
+    if not remote.is_url(out):
+        with files.making_folder(pathlib.Path(out)) as staging:
+            yield str(staging)
+        return
+    gfile = remote.tensorflow_for(out).io.gfile
+    with remote.one_line(out, "choose another place with --out"):
+        if gfile.exists(out) and (not gfile.isdir(out) or gfile.listdir(out)):
+            raise UserError(f"folder {out!r} is not empty: expected a new one")
+        gfile.makedirs(out)
+    # Not renamed: remote storage would copy. The index comes last, and without it nobody reads.
+    yield out
+
+
+def _write(writer: ShardWriter, entries: list, config: ShardConfig) -> list[str]:
+    """Writes all shards; returns "name: reason" of the pictures that cannot be read."""
+    shard_bytes = (config.shard_mb or DEFAULT_SHARD_MB) * 1_000_000
+    totals, taken = collections.Counter(), collections.Counter()
+    for entry in entries:
+        totals[_part(entry)] += entry.count
+    if config.shards is not None and config.shards > min(totals.values()):
+        raise UserError(
+            f"shards={config.shards}: expected at most {min(totals.values())}, the number of"
+            " pictures"
+        )
+    skipped, bar, numbers = [], Bar(), {}
+    for item, encoded in _encode_all(entries):
+        place = taken[item.part]
+        taken[item.part] += 1
+        bar.draw("shard", taken.total() / totals.total(), item.name)
+        if isinstance(encoded, str):
+            skipped.append(f"{item.name}: {encoded}")
+            continue
+        record = make_record(
+            encoded.content,
+            encoded.file_format,
+            encoded.size,
+            item.name,
+            item.label,
+            encoded.digest,
+        )
+        if config.shards is not None:
+            number = place * config.shards // totals[item.part]
+            full = number != numbers.get(item.part, number)
+            numbers[item.part] = number
+        else:
+            full = writer.shard_bytes and writer.shard_bytes + len(record) > shard_bytes
+        if full:
+            writer.end_shard()
+        writer.add(record, encoded.size, item.part)
+    bar.clear()
+    return skipped
+
+
+# --- Encoding.
+
+
+def _encode_all(entries: list) -> Iterator[tuple[_Item, _Encoded | str]]:
+    """Encodes on all cores, in order; of a picture that cannot be read it yields the reason."""
+    ahead_bytes = memory_budget() // 8
+    waiting: collections.deque = collections.deque()
+    waiting_bytes = 0
+    pool = concurrent.futures.ThreadPoolExecutor(picture_files.thread_count(entries))
+    try:
+        for item in _items(entries):
+            while len(waiting) == _AHEAD_PICTURES or (
+                waiting and waiting_bytes + item.size_bytes > ahead_bytes
+            ):
+                first, future = waiting.popleft()
+                waiting_bytes -= first.size_bytes
+                yield first, future.result()
+            waiting.append((item, pool.submit(_encode, item)))
+            waiting_bytes += item.size_bytes
+        for first, future in waiting:
+            yield first, future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _encode(item: _Item) -> _Encoded | str:
+    try:
+        return item.encode()
+    except (OSError, ValueError, MemoryError) as error:
+        return reason(error)
+
+
+def _items(entries: list) -> Iterator[_Item]:
+    for kind, group in itertools.groupby(entries, type):
+        yield from _READERS[kind](group)
+
+
+def _items_of_files(found: Iterator[picture_files.PictureFile]) -> Iterator[_Item]:
+    for file in found:
+        encode = functools.partial(_encode_file, file.path)
+        yield _Item(file.name, None, file.label, file.height * file.width * CHANNELS, encode)
+
+
+def _items_of_stacks(found: Iterator[stacks.Stack]) -> Iterator[_Item]:
+    for stack in found:
+        numbers = itertools.repeat(None) if stack.labels is None else stack.labels.tolist()
+        for index, (pixels, label) in enumerate(zip(stack.read(), numbers)):
+            encode = functools.partial(_encode_pixels, pixels)
+            yield _Item(f"{stack.name}[{index}]", stack.part, label, pixels.size, encode)
+
+
+def _items_of_shards(found: Iterator[tfrecords.Run]) -> Iterator[_Item]:
+    for record in tfrecords.read_records(found):
+        encode = functools.partial(_encode_record, record)
+        size_bytes = record.height * record.width * CHANNELS
+        yield _Item(record.name, record.part, record.label, size_bytes, encode)
+
+
+_READERS = {
+    picture_files.PictureFile: _items_of_files,
+    stacks.Stack: _items_of_stacks,
+    tfrecords.Run: _items_of_shards,
+}
+
+
+def _encode_file(path: pathlib.Path) -> _Encoded:
+    content = path.read_bytes()
+    return _encode_content(content, images.read_rgb(content))
+
+
+def _encode_record(record: tfrecords.Record) -> _Encoded:
+    return _encode_content(record.encoded, record.read())
+
+
+def _encode_content(content: bytes, pixels: np.ndarray) -> _Encoded:
+    file_format = KEPT_FORMATS.get(images.read_header(content).format)
+    if file_format is None:
+        return _encode_pixels(pixels)
+    return _Encoded(content, file_format, pixels.shape[:2], content_hash(pixels))
+
+
+def _encode_pixels(pixels: np.ndarray) -> _Encoded:
+    content = images.encode_png(pixels[..., :1] if is_grey(pixels) else pixels)
+    return _Encoded(content, KEPT_FORMATS["PNG"], pixels.shape[:2], content_hash(pixels))
+
+
+# --- What is known of a source.
+
+
+def _part(entry: picture_files.PictureFile | stacks.Stack | tfrecords.Run) -> str | None:
+    return getattr(entry, "part", None)
+
+
+def _have_labels(entries: list) -> bool:
+    """Returns whether pictures have labels; all of a source have, or none."""
+    entry = entries[0]
+    if isinstance(entry, tfrecords.Run):
+        return entry.labelled
+    return (entry.labels if isinstance(entry, stacks.Stack) else entry.label) is not None
+
+
+def _lines(result: ShardResult, labels: bool) -> list[str]:
+    lines = []
+    if result.failures:
+        lines.append(f"{len(result.failures)} pictures were left out:")
+        lines += [f"  {failure}" for failure in result.failures]
+    count = sum(shard.count for shard in result.shards)
+    size = size_text(sum(shard.bytes for shard in result.shards))
+    parts = dict.fromkeys(shard.part for shard in result.shards if shard.part)
+    details = ["with labels" if labels else "without labels", *parts]
+    files_word = "1 shard" if len(result.shards) == 1 else f"{len(result.shards)} shards"
+    lines.append(
+        f"{count} pictures ({', '.join(details)}) in {files_word}, {size}: {result.folder}"
+    )
+    return lines

@@ -1,0 +1,344 @@
+"""Shards: pictures in a few large TFRecord files, here or in remote storage.
+
+A folder of shards holds .tfrecord files and `shards.json`, their index. Each record is one
+`tf.train.Example`: the picture's file, encoded, with its size, name, label and content hash. The
+index tells the number and the sizes of all pictures, so that opening reads no shard, and a digest
+of every shard, which is checked as it is read. `shard_writer` writes what this module reads. See
+docs/decisions/0014-tfrecord-shards.md.
+
+TensorFlow is imported when a shard or a URL is read, not before.
+
+References: https://www.tensorflow.org/tutorials/load_data/tfrecord; features that
+tf.models.research/object_detection has too are named as there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+import json
+import pathlib
+import re
+import struct
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from tf_deconv import images, picture_files, remote
+from tf_deconv.labels import MAX_CLASSES
+from tf_deconv.options import UserError, reason
+from tf_deconv.picture_files import printable
+from tf_deconv.picture_store import CHANNELS, StoreWriter, content_hash
+
+INDEX_FILE = "shards.json"
+FORMAT, VERSION = "tf_deconv shards", 1
+PARTS = (None, "train", "test", "validation")
+ENCODED, FILE_FORMAT, NAME = "image/encoded", "image/format", "image/filename"
+HEIGHT, WIDTH, LABEL = "image/height", "image/width", "image/class/label"
+CONTENT_SHA256 = "image/content/sha256"
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.tfrecord")
+_REMEDY = "copy the shards anew, or run tf-deconv shard again"
+# Large, because each read of remote storage waits for its answer.
+_READ_BYTES = 2**23
+# What tf.data hands over together, and what is decoded together.
+_BATCH_BYTES, _BATCH_RECORDS = 2**22, 64
+_DECODE_BYTES, _DECODE_PICTURES = 2**26, 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """A line of the index.
+
+    Attributes:
+      file: Name of the file.
+      part: The part of its source that it holds, one of `PARTS`.
+      count: Number of records.
+      bytes: Size of the file.
+      sha256: What `RecordDigest` gives, in hexadecimal digits.
+      sizes: (count, height, width) of its pictures, in order; neighbours of one size together.
+    """
+
+    file: str
+    part: str | None
+    count: int
+    bytes: int
+    sha256: str
+    sizes: tuple[tuple[int, int, int], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Pictures of one size, one after the other in a shard, that were not read yet.
+
+    Attributes:
+      shard: The shard.
+      path: Where it is; may be a URL.
+      first: The place of the first picture among the shard's records.
+      count: Number of pictures.
+      height: In pixels.
+      width: In pixels.
+      labelled: Whether labels are there and were asked for.
+      channels: Of the decoded pictures.
+    """
+
+    shard: Shard
+    path: str
+    first: int
+    count: int
+    height: int
+    width: int
+    labelled: bool
+    channels: int = CHANNELS
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        last = self.first + self.count - 1
+        return f"{self.shard.file}[{self.first}{f'-{last}' if last > self.first else ''}]"
+
+    @property
+    def part(self) -> str | None:
+        """The part of its source, as of `labels.part_of`."""
+        return self.shard.part
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """One picture of a shard, still encoded; stands where a `PictureFile` does.
+
+    Attributes:
+      name: Its name in the source that was sharded.
+      encoded: The bytes of a picture file.
+      height: In pixels, as the index says.
+      width: In pixels, as the index says.
+      part: The part of its source.
+      label: The number of its class, or None.
+    """
+
+    name: str
+    encoded: bytes
+    height: int
+    width: int
+    part: str | None = None
+    label: int | None = None
+    count: int = 1
+    channels: int = CHANNELS
+
+    def read(self) -> np.ndarray:
+        """Decodes it: (H, W, 3) uint8; ValueError if it cannot be read."""
+        header = images.read_header(self.encoded)
+        # Before it is decoded: a few bytes can claim any size.
+        if header.height * header.width != self.height * self.width:
+            raise ValueError(
+                f"is {header.width}x{header.height}: expected {self.width}x{self.height}, as"
+                f" {INDEX_FILE} says"
+            )
+        return images.read_rgb(self.encoded)
+
+    def digest(self, picture: np.ndarray) -> bytes:
+        """Returns what tells this picture from another one."""
+        return content_hash(picture)
+
+
+class RecordDigest:
+    """SHA-256 of a shard's records, each behind its length (8 bytes, little-endian).
+
+    Not of the file: TensorFlow checks what stands around the records, and this digest is taken as
+    they stream to or from remote storage.
+    """
+
+    def __init__(self):
+        self._digest = hashlib.sha256()
+
+    def update(self, record: bytes) -> None:
+        """Adds a record."""
+        self._digest.update(struct.pack("<Q", len(record)))
+        self._digest.update(record)
+
+    def hexdigest(self) -> str:
+        """Returns 64 hexadecimal digits."""
+        return self._digest.hexdigest()
+
+
+# --- Opening.
+
+
+def is_sharded(data: str) -> bool:
+    """Returns whether a source is a folder of shards; every URL is taken for one."""
+    if remote.is_url(data):
+        return True
+    try:
+        return pathlib.Path(data, INDEX_FILE).is_file()
+    except OSError:  # A name that is too long: who lists the folder says so.
+        return False
+
+
+def open_shards(data: str, labels: bool = False) -> list[Run]:
+    """Reads the index of a folder of shards.
+
+    Args:
+      data: The folder, or its URL.
+      labels: Whether to read labels too, where there are any.
+    Returns:
+      All its pictures.
+    Raises:
+      UserError: if there is no index, or it is damaged.
+    """
+    where = remote.join(data, INDEX_FILE)
+    try:
+        shards, labelled = _parse_index(json.loads(_read_index(data, where)))
+    except OSError as error:
+        raise UserError(f"index {where!r} cannot be read: {reason(error)}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        what = f"it has no {error}" if isinstance(error, KeyError) else reason(error)
+        raise UserError(
+            f"index {where!r} is damaged ({what}): expected what tf-deconv shard writes"
+        ) from error
+    runs = []
+    for shard in shards:
+        first, path = 0, remote.join(data, shard.file)
+        for count, height, width in shard.sizes:
+            runs.append(Run(shard, path, first, count, height, width, labels and labelled))
+            first += count
+    return runs
+
+
+def _read_index(data: str, where: str) -> bytes:
+    if not remote.is_url(data):
+        return pathlib.Path(where).read_bytes()
+    tf = remote.tensorflow_for(data)
+    remedy = f"expected a folder that tf-deconv shard wrote, with its {INDEX_FILE}"
+    with remote.one_line(where, remedy), tf.io.gfile.GFile(where, "rb") as stream:
+        return stream.read()
+
+
+def _parse_index(index: dict[str, Any]) -> tuple[list[Shard], bool]:
+    """Returns the shards, and whether they have labels; ValueError and others at damage."""
+    if not isinstance(index, dict) or index.get("format") != FORMAT:
+        raise ValueError(f"its format is not {FORMAT!r}")
+    if index["version"] != VERSION:
+        raise ValueError(f"its version is {index['version']!r}, and this program reads {VERSION}")
+    shards = []
+    for entry in index["shards"]:
+        sizes = tuple(tuple(map(_natural, size)) for size in entry["sizes"])
+        shard = Shard(
+            file=entry["file"],
+            part=entry["part"],
+            count=_natural(entry["count"]),
+            bytes=_natural(entry["bytes"]),
+            sha256=entry["sha256"],
+            sizes=sizes,
+        )
+        # A name, not a path: nothing outside the folder is ever opened.
+        if not _FILE_NAME.fullmatch(shard.file):
+            raise ValueError(f"{shard.file!r} is no name of a shard")
+        if shard.part not in PARTS:
+            raise ValueError(f"{shard.part!r} is no part")
+        if any(len(size) != 3 for size in sizes) or sum(size[0] for size in sizes) != shard.count:
+            raise ValueError(f"the sizes of {shard.file} are not those of {shard.count} pictures")
+        if not isinstance(shard.sha256, str):
+            raise ValueError(f"{shard.sha256!r} is no checksum")
+        shards.append(shard)
+    if not shards or sum(shard.count for shard in shards) != index["count"]:
+        raise ValueError(f"its shards do not hold {index['count']!r} pictures")
+    if type(index["labels"]) is not bool:
+        raise ValueError(f"labels={index['labels']!r} is neither true nor false")
+    return shards, index["labels"]
+
+
+def _natural(value: Any) -> int:
+    if type(value) is not int or value < 1:
+        raise ValueError(f"{value!r} is no whole number from 1 on")
+    return value
+
+
+# --- Reading.
+
+
+def read_into(writer: StoreWriter, runs: list[Run], ahead_bytes: int) -> list[str]:
+    """Reads shards one after the other; decodes as `picture_files.read_into` does."""
+    skipped: list[str] = []
+    batch: list[Record] = []
+    batch_bytes, most_bytes = 0, min(_DECODE_BYTES, ahead_bytes)
+    for record in read_records(runs):
+        size_bytes = record.height * record.width * record.channels
+        if batch and (batch_bytes + size_bytes > most_bytes or len(batch) == _DECODE_PICTURES):
+            skipped += picture_files.read_into(writer, batch, ahead_bytes)
+            batch, batch_bytes = [], 0
+        batch.append(record)
+        batch_bytes += size_bytes
+    return skipped + picture_files.read_into(writer, batch, ahead_bytes)
+
+
+def read_records(runs: Iterable[Run]) -> Iterator[Record]:
+    """Reads the pictures of runs, which are in the order of `open_shards`.
+
+    A shard is read to its end and compared with the index also where only some of its pictures are
+    wanted.
+
+    Raises:
+      UserError: if a shard is not the one that the index tells of, or is damaged.
+    """
+    for _, group in itertools.groupby(runs, lambda run: run.path):
+        yield from _read_shard(list(group))
+
+
+def _read_shard(runs: list[Run]) -> Iterator[Record]:
+    shard, path, waiting = runs[0].shard, runs[0].path, iter(runs)
+    run, digest, count = next(waiting), RecordDigest(), 0
+    for content in _read_contents(shard, path):
+        digest.update(content)
+        if run is not None and count == run.first + run.count:
+            run = next(waiting, None)
+        if run is not None and count >= run.first:
+            yield _parse_record(run, count, content)
+        count += 1
+    if count != shard.count or digest.hexdigest() != shard.sha256:
+        raise UserError(
+            f"shard {path!r} is not the one that {INDEX_FILE} tells of: its checksum is"
+            f" {digest.hexdigest()[:12]}, expected {shard.sha256[:12]}; {_REMEDY}"
+        )
+
+
+def _read_contents(shard: Shard, path: str) -> Iterator[bytes]:
+    tf = remote.tensorflow_for(path)
+    with remote.one_line(path, _REMEDY):
+        size_bytes = tf.io.gfile.stat(path).length
+        if size_bytes != shard.bytes:
+            state = "cut short" if size_bytes < shard.bytes else "too long"
+            raise UserError(
+                f"shard {path!r} is {state}: has {size_bytes} bytes, expected {shard.bytes};"
+                f" {_REMEDY}"
+            )
+        batch = max(1, min(_BATCH_RECORDS, _BATCH_BYTES * shard.count // shard.bytes))
+        # Checks the checksum of each record, and reads ahead while pictures are decoded.
+        dataset = tf.data.TFRecordDataset(path, buffer_size=_READ_BYTES).batch(batch).prefetch(2)
+        for contents in dataset.as_numpy_iterator():
+            yield from contents.tolist()
+
+
+def _parse_record(run: Run, place: int, content: bytes) -> Record:
+    import tensorflow as tf
+    from google.protobuf.message import DecodeError
+
+    where = f"record {place} of shard {run.path!r}"
+    try:
+        features = tf.train.Example.FromString(content).features.feature
+    except DecodeError as error:
+        raise UserError(f"{where} is no tf.train.Example: {_REMEDY}") from error
+    encoded, name = features[ENCODED].bytes_list.value, features[NAME].bytes_list.value
+    if len(encoded) != 1 or len(name) != 1:
+        raise UserError(f"{where} holds no {ENCODED} or no {NAME}: {_REMEDY}")
+    label = None
+    if run.labelled:
+        numbers = list(features[LABEL].int64_list.value)
+        if len(numbers) != 1 or not 0 <= numbers[0] < MAX_CLASSES:
+            raise UserError(
+                f"{where} has the labels {numbers}: expected one from 0 to {MAX_CLASSES - 1};"
+                f" {_REMEDY}"
+            )
+        label = numbers[0]
+    name = printable(name[0].decode("utf-8", "replace"))
+    return Record(name, encoded[0], run.height, run.width, run.part, label)
