@@ -7,6 +7,7 @@ one, the files must be those that were exported.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pathlib
@@ -18,7 +19,7 @@ import tensorflow as tf
 
 from tf_deconv import files, flatbuffer, inference, receptive_field, runs, shipped
 from tf_deconv.config import RestoreConfig
-from tf_deconv.devices import choose_device
+from tf_deconv.devices import choose_device, thread_count
 from tf_deconv.files import silent_stderr
 from tf_deconv.inference import Artifact, Restorer
 from tf_deconv.options import UserError, reason, validate
@@ -146,6 +147,20 @@ def check_files(kind: str, path: pathlib.Path) -> None:
                 )
 
 
+def digest_of(path: str | os.PathLike[str]) -> str:
+    """Returns a checksum of a model's files: 64 hexadecimal digits.
+
+    Raises:
+      UserError: if there is no model.
+    """
+    _, found = find_artifact(path)
+    parts = [found] if found.is_file() else [part for part in found.rglob("*") if part.is_file()]
+    digest = hashlib.sha256()
+    for part in sorted(parts):
+        digest.update(f"{part.relative_to(found).as_posix()} {files.sha256(part)}\n".encode())
+    return digest.hexdigest()
+
+
 def open_artifact(path: str | os.PathLike[str], *, check: bool = True) -> Artifact:
     """Opens a model.
 
@@ -250,10 +265,9 @@ def _open_saved_model(folder: pathlib.Path) -> Artifact:
 def _open_tflite(path: pathlib.Path) -> Artifact:
     from ai_edge_litert.interpreter import Interpreter
 
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     runners, channels = {}, set()
     try:
-        interpreter = Interpreter(model_content=path.read_bytes(), num_threads=threads)
+        interpreter = Interpreter(model_content=path.read_bytes(), num_threads=thread_count())
         for name in interpreter.get_signature_list():
             runner = interpreter.get_signature_runner(name)
             ((argument, given),) = runner.get_input_details().items()

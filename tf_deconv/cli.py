@@ -96,7 +96,10 @@ def _restore(options: dict[str, Any]) -> int:
     pictures = options.pop("pictures")
     config = validate(RestoreConfig(**_gather(options, RestoreConfig)))
     _import_tensorflow()
-    from tf_deconv.restoring import restore
+    if config.engine == "beam":
+        from tf_deconv.archiving.driver import restore_archive as restore
+    else:
+        from tf_deconv.restoring import restore
 
     result = restore(config, pictures, report=_print_line)
     return EXIT_FAULT if result.failures else 0
@@ -198,10 +201,7 @@ def _list_shipped(as_json: bool) -> int:
         }
         _print_line(json_text(entries))
         return 0
-    width = max(map(len, shipped.MODELS))
-    for name, model in shipped.MODELS.items():
-        where = found.get(name, f"not on this machine; {shipped.VARIABLE} names folders to look in")
-        _print_line(f"{name:{width}}  {model.summary}\n{'':{width}}  {where}")
+    _print_line("\n".join(shipped.lines(found)))
     return 0
 
 

@@ -38,7 +38,7 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     try:
         yield temporary
         # mkstemp makes files that only their owner reads; a service runs as someone else.
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o666 & ~umask())
         _flush(temporary)
         os.replace(temporary, path)
         _flush(path.parent)
@@ -64,7 +64,7 @@ def making_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
     staging = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}-", dir=path.parent))
     try:
         yield staging
-        staging.chmod(0o777 & ~_umask())
+        staging.chmod(0o777 & ~umask())
         for file in staging.iterdir():
             _flush(file)
         _flush(staging)
@@ -143,7 +143,8 @@ def make_folder(path: pathlib.Path) -> pathlib.Path:
     return path
 
 
-def _umask() -> int:
+def umask() -> int:
+    """Returns which permissions new files of this process do not get."""
     # The only portable way to read the mask is to set it; restored at once.
     mask = os.umask(0o077)
     os.umask(mask)

@@ -51,6 +51,14 @@ _SAVE_OPTIONS = {
 
 
 @dataclasses.dataclass(frozen=True)
+class Job:
+    """One picture: where it is, and where the restored one goes."""
+
+    source: pathlib.Path
+    target: pathlib.Path
+
+
+@dataclasses.dataclass(frozen=True)
 class Picture:
     """A picture, upright, with what its file carries.
 

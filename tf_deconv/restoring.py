@@ -1,4 +1,9 @@
-"""`restore`: picture files through a model, each to a file of the same name in another folder."""
+"""`restore`: picture files through a model, each to a file of the same name in another folder.
+
+Here for every engine: what is restored and where it goes (`plan_jobs`), the model (`open_model`),
+one picture (`restore_file`) and the lines that the user sees (`Lines`). `restore` is the engine
+`local`; `archiving` is the engine `beam`.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +24,13 @@ from tf_deconv.devices import choose_device
 from tf_deconv.inference import Artifact, Restorer
 from tf_deconv.options import UserError, reason, validate
 from tf_deconv.picture_files import printable
+from tf_deconv.picture_io import Job
 from tf_deconv.progress import Bar
 from tf_deconv.tasks import TASKS
 
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """One picture: where it is, and where the restored one goes."""
-
-    source: pathlib.Path
-    target: pathlib.Path
+# What a file of names ends in, one path on a line.
+LIST_SUFFIX = ".txt"
+_EXPECTED = f"expected pictures, folders of them, or a {LIST_SUFFIX} file of their paths"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,18 +55,16 @@ def restore(
 
     Args:
       config: All options.
-      pictures: Picture files, and folders whose tree is kept.
+      pictures: Picture files, folders whose tree is kept, and lists (`plan_jobs`).
       report: Receives lines for the user.
     Returns:
       What was written, what was there already, and what failed and why.
     Raises:
       UserError: if nothing could be restored at all: no model, no picture, no place to write.
     """
-    config = validate(config)
-    if config.model is None:
-        raise UserError(f"model=None: {shipped.EXPECTED}, or the name of a shipped model")
+    config = check_config(config)
     out = pathlib.Path(config.out)
-    kind, found = find_artifact(config.model)
+    find_artifact(config.model)
     jobs = plan_jobs(pictures, out)
     waiting = [job for job in jobs if not (config.skip_existing and job.target.exists())]
     left = set(waiting)
@@ -73,44 +73,117 @@ def restore(
         report(f"{len(skipped)} pictures are there already and were skipped")
     if not waiting:
         return RestoreResult((), skipped, ())
-    choose_device("auto", "float32")
-    restorer = Restorer(open_artifact(found), config.tile_size, config.self_ensemble)
-    task = describe(kind, found).get("task")
-    task = task if isinstance(task, str) else None
+    model = open_model(config)
     files.make_folder(out)
     for note in shipped.notes(config.model):
         report(f"note: {note}")
 
-    bar, restored, failures, said = Bar(), [], [], set()
+    bar, lines, restored = Bar(), Lines(len(waiting), report), []
     for number, job in enumerate(waiting, start=1):
-        name, started = printable(str(job.source)), time.perf_counter()
-        head = f"[{number}/{len(waiting)}] {name}"
+        started = time.perf_counter()
         try:
-            show = functools.partial(bar.draw, head)
-            notes, conversion = restore_file(restorer, job, config.max_pixels, show, task)
+            show = functools.partial(bar.draw, lines.head(number, job))
+            told = restore_file(model.restorer, job, config.max_pixels, show, model.task)
         except Exception as error:  # Runtimes raise what they like; the other pictures go on.
             bar.clear()
-            failures.append(f"{name}: {reason(error)}")
-            report(f"{head}: FAILED")
+            lines.failed(number, job, reason(error))
             continue
         bar.clear()
         restored.append(job.target)
-        report(f"{head} -> {printable(str(job.target))}  {time.perf_counter() - started:.1f} s")
-        for note in notes:
-            report(f"  note: {note}")
-        if conversion and conversion not in said:  # Once: it is true of every such picture.
-            said.add(conversion)
-            report(f"  note: {conversion}")
-    if failures:
-        report(f"{len(failures)} of {len(waiting)} pictures could not be restored:")
-        for failure in failures:
+        lines.restored(number, job, time.perf_counter() - started, *told)
+    if lines.failures:
+        report(f"{len(lines.failures)} of {len(waiting)} pictures could not be restored:")
+        for failure in lines.failures:
             report(f"  {failure}")
-    return RestoreResult(tuple(restored), skipped, tuple(failures))
+    return RestoreResult(tuple(restored), skipped, tuple(lines.failures))
+
+
+def check_config(config: RestoreConfig) -> RestoreConfig:
+    """Checks the options of a restoration.
+
+    Raises:
+      UserError: with all faults in one line.
+    """
+    config = validate(config)
+    if config.model is None:
+        raise UserError(f"model=None: {shipped.EXPECTED}, or the name of a shipped model")
+    given = [
+        f"{name}={value!r}" for name in ("workers", "beam_args") if (value := getattr(config, name))
+    ]
+    if given and config.engine != "beam":
+        raise UserError(f"{', '.join(given)}: expected --engine beam with it")
+    return config
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A model that is open.
+
+    Attributes:
+      restorer: Takes pictures through it.
+      task: What it was trained for; None where that is not recorded.
+    """
+
+    restorer: Restorer
+    task: str | None
+
+
+def open_model(config: RestoreConfig, device: str = "auto") -> Model:
+    """Opens the model that the options name.
+
+    Args:
+      config: Checked options.
+      device: "auto" or "cpu".
+    Raises:
+      UserError: if there is none, or it does not fit the options.
+    """
+    choose_device(device, "float32")
+    kind, found = find_artifact(config.model)
+    restorer = Restorer(open_artifact(found), config.tile_size, config.self_ensemble)
+    task = describe(kind, found).get("task")
+    return Model(restorer, task if isinstance(task, str) else None)
+
+
+class Lines:
+    """What the user sees of each picture.
+
+    Attributes:
+      failures: "picture: reason" of each one that could not be restored.
+    """
+
+    def __init__(self, total: int, report: Callable[[str], None]):
+        self.failures: list[str] = []
+        self._total, self._report, self._said = total, report, set()
+
+    def head(self, number: int, job: Job) -> str:
+        """Returns what a picture's line begins with."""
+        return f"[{number}/{self._total}] {printable(str(job.source))}"
+
+    def restored(
+        self, number: int, job: Job, duration_s: float, notes: Sequence[str], conversion: str
+    ) -> None:
+        """Says that a picture was restored, and what `restore_file` told of it."""
+        target = printable(str(job.target))
+        self._report(f"{self.head(number, job)} -> {target}  {duration_s:.1f} s")
+        for note in notes:
+            self._report(f"  note: {note}")
+        if conversion and conversion not in self._said:  # Once: it is true of every such picture.
+            self._said.add(conversion)
+            self._report(f"  note: {conversion}")
+
+    def failed(self, number: int, job: Job, why: str) -> None:
+        """Says that a picture could not be restored, and keeps why."""
+        self.failures.append(f"{printable(str(job.source))}: {why}")
+        self._report(f"{self.head(number, job)}: FAILED")
 
 
 def plan_jobs(pictures: Sequence[str], out: pathlib.Path) -> list[Job]:
     """Finds the pictures and where each one goes.
 
+    Args:
+      pictures: Picture files; folders, whose tree is kept; and `.txt` files with a path on each
+        line, from the list's folder on, below which the tree is kept too.
+      out: The folder that receives the results.
     Raises:
       UserError: if a path does not exist, a folder holds no picture, two pictures would go to one
         file, or one would be written over a picture that is read.
@@ -127,10 +200,12 @@ def plan_jobs(pictures: Sequence[str], out: pathlib.Path) -> list[Job]:
             if not found:
                 raise UserError(f"folder {str(path)!r} holds no picture outside --out {str(out)!r}")
             sources += found
-        elif path.exists():
-            sources.append((path, pathlib.Path(path.name)))
+        elif not path.exists():
+            raise UserError(f"{str(path)!r} does not exist: {_EXPECTED}")
+        elif path.suffix.lower() == LIST_SUFFIX:
+            sources += _read_list(path)
         else:
-            raise UserError(f"{str(path)!r} does not exist: expected pictures, or folders of them")
+            sources.append((path, pathlib.Path(path.name)))
     names = {relative for _, relative in sources}
     inputs = {_identity(path) for path, _ in sources}
     jobs: dict[pathlib.Path, Job] = {}
@@ -150,6 +225,31 @@ def plan_jobs(pictures: Sequence[str], out: pathlib.Path) -> list[Job]:
     return list(jobs.values())
 
 
+def _read_list(path: pathlib.Path) -> list[tuple[pathlib.Path, pathlib.Path]]:
+    """Reads a list: each picture, and its name below --out.
+
+    A picture below the list's folder keeps its place there, so that a line more or less moves no
+    other picture; one from elsewhere keeps its name alone. That a picture is missing is found out
+    when its turn comes: it fails, and the others do not.
+    """
+    try:
+        # As the system decodes names of files, which need not be UTF-8.
+        lines = [line.rstrip("\r") for line in os.fsdecode(path.read_bytes()).split("\n")]
+    except OSError as error:
+        raise UserError(f"list {str(path)!r} cannot be read: {reason(error)}") from error
+    if any("\0" in line for line in lines) or not any(line.strip() for line in lines):
+        raise UserError(f"list {str(path)!r} names no picture: expected a path on each line")
+    folder = pathlib.Path(os.path.abspath(path.parent))
+    found = []
+    for line in filter(str.strip, lines):
+        picture = pathlib.Path(os.path.normpath(folder / line))
+        inside = picture.is_relative_to(folder)
+        found.append(
+            (picture, picture.relative_to(folder) if inside else pathlib.Path(picture.name))
+        )
+    return found
+
+
 def _output_name(relative: pathlib.Path, names: set[pathlib.Path]) -> pathlib.Path:
     """GIF becomes PNG; "x.gif" beside "x.png" becomes "x.gif.png"."""
     if relative.suffix.lower() != ".gif":
@@ -158,9 +258,12 @@ def _output_name(relative: pathlib.Path, names: set[pathlib.Path]) -> pathlib.Pa
     return relative.with_name(relative.name + ".png") if renamed in names else renamed
 
 
-def _identity(path: pathlib.Path) -> tuple[int, int]:
-    """Names a file whatever link leads to it."""
-    status = path.stat()
+def _identity(path: pathlib.Path) -> tuple[int, int] | str:
+    """Names a file whatever link leads to it; one that a list names may not exist."""
+    try:
+        status = path.stat()
+    except OSError:
+        return str(path)
     return status.st_dev, status.st_ino
 
 

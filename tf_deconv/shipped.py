@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import re
+from collections.abc import Mapping
 
 from tf_deconv.options import UserError, nearest
 
@@ -125,6 +126,15 @@ def available() -> dict[str, pathlib.Path]:
                 found[name] = place / name
                 break
     return found
+
+
+def lines(found: Mapping[str, pathlib.Path]) -> list[str]:
+    """Returns what people read of the shipped models; `found` is what `available` returned."""
+    width, told = max(map(len, MODELS)), []
+    for name, model in MODELS.items():
+        where = found.get(name, f"not on this machine; {VARIABLE} names folders to look in")
+        told += [f"{name:{width}}  {model.summary}", f"{'':{width}}  {where}"]
+    return told
 
 
 def is_name(text: str | os.PathLike[str]) -> bool:

@@ -33,6 +33,24 @@ class RestoreConfig:
         False, "mean over the 8 flips and turns of each picture: 8 times slower, a little better"
     )
     skip_existing: bool = option(False, "leave out pictures that are in --out already")
+    engine: str = option(
+        "local",
+        "what does the work; beam: worker processes of Apache Beam, here or on a cluster, and a"
+        " run that was stopped goes on (pip install 'tf-deconv[beam]')",
+        choices=("beam", "local"),
+    )
+    workers: int = option(
+        0,
+        "with --engine beam: worker processes on a machine, which share its cores; 0: one for each",
+        minimum=0,
+        maximum=1024,
+    )
+    beam_args: str | None = option(
+        None,
+        "with --engine beam: options of Beam's own, as one text: --beam-args='--runner=FlinkRunner"
+        " --flink_master=HOST:8081'; worker processes on this machine when left out",
+        type=str,
+    )
     max_pixels: int = option(
         2**28, "largest picture that is read or written, in pixels", minimum=1, maximum=2**34
     )
