@@ -1,7 +1,8 @@
 """Makes pictures with an exported generator: python sample_tflite.py MODEL.tflite SEED OUT.png
 
 Nothing but ai-edge-litert, numpy and Pillow; the noise is docs/noise.md's, the loop a flow's with
-Heun steps. The pictures are those of `tf-deconv sample MODEL --seed SEED --count 16`.
+Heun steps. The pictures are those of `tf-deconv sample MODEL --seed SEED --count 16`; of a flow
+with labels, those with `--guidance 1`.
 """
 
 import sys

@@ -61,7 +61,7 @@ def judge(tmp_path_factory):
 
 
 OF_A_FLOW = ("--count", 24, "--steps", 2)
-OF_A_VAE = ("--count", 24, "--importance-samples", 20, "--importance-pictures", 10)
+OF_A_VAE = ("--count", 24, "--importance-samples", 20, "--importance-pictures", 90)
 
 
 @pytest.mark.parametrize(("kind", "options"), [("vae", OF_A_VAE), ("flow", OF_A_FLOW)])
@@ -82,7 +82,8 @@ def test_a_generator_is_measured_beside_real_pictures(
     assert "frechet distance" in out
     if kind == "vae":
         found = scores["likelihood"]
-        assert found["importance_weighted_nats"] > found["elbo_nats"] - 5
+        # Of the same pictures: the bound of more latents is the tighter one.
+        assert found["importance_weighted_nats"] > found["elbo_nats"]
         assert found["elbo_pictures"] == 90
         assert "importance-weighted (k = 20)" in out
 
