@@ -232,7 +232,7 @@ def probe(config: Any, report: Report) -> Pace:
     objective = make_objective(config, device)
     objective.load(lambda line: None)
     recipe.set_seed(config.seed, device)
-    model, saved = objective.build()
+    model, saved = objective.build(), objective.build_saved()
     objective.compile(model)
     batches, validation = objective.training_batches(0), objective.validation_batches()
 

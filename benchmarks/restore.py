@@ -38,16 +38,23 @@ MEMORY_WORDS = ("MemoryError", "bad_alloc", "OOM", "exception:Status: 1, message
 
 
 def make_folder(folder, sizes_px):
-    """Writes the model, and a JPEG of each size made of scikit-image's photographs."""
-    import numpy as np
-    from PIL import Image
-
-    from tf_deconv import recipe, runs, sources
+    """Writes the model and the pictures."""
+    from tf_deconv import recipe, runs
     from tf_deconv.config import TrainConfig
     from tf_deconv.tasks import TASKS
 
     model = recipe.build_in("float32", TASKS["old-photo"], TrainConfig(network="article"))
     runs.save_model(model, pathlib.Path(folder, MODEL), {"divisor": 2, "scale": 1})
+    make_pictures(folder, sizes_px)
+
+
+def make_pictures(folder, sizes_px):
+    """Writes a JPEG of each size made of scikit-image's photographs: SIDE.jpg."""
+    import numpy as np
+    from PIL import Image
+
+    from tf_deconv import sources
+
     store = sources.load_source("bundled", 28, 0.1).training
     tile = np.asarray(Image.fromarray(store.picture(0)).resize((512, 512)))
     for side in sizes_px:
@@ -138,7 +145,6 @@ def draw(path, best):
     """Draws time and memory against megapixels, both on logarithmic axes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, StrMethodFormatter
 
     figure = Figure((9, 4), 80, layout="constrained")
     canvas = FigureCanvasAgg(figure)
@@ -153,16 +159,23 @@ def draw(path, best):
             ]
             panel.loglog(*zip(*points), "o-", color=color, label=name)
         sizes = sorted({round(side**2 / 1e6, 2) for _, side in best})
-        panel.xaxis.set_major_locator(FixedLocator(sizes))
-        panel.yaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
-        for axis in (panel.xaxis, panel.yaxis):
-            axis.set_major_formatter(StrMethodFormatter("{x:g}"))
-            axis.set_minor_formatter(NullFormatter())
-        panel.set_xlabel("megapixels")
-        panel.set_ylabel(f"{what}, {unit}")
-        panel.grid(alpha=0.3)
+        label_axes(panel, sizes, "megapixels", f"{what}, {unit}")
     panels[0].legend(frameon=False)
     canvas.print_png(path)
+
+
+def label_axes(panel, ticks, x_label, y_label):
+    """Gives a panel with logarithmic axes plain numbers; `ticks` are those of its x axis."""
+    from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, StrMethodFormatter
+
+    panel.xaxis.set_major_locator(FixedLocator(ticks))
+    panel.yaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
+    for axis in (panel.xaxis, panel.yaxis):
+        axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+        axis.set_minor_formatter(NullFormatter())
+    panel.set_xlabel(x_label)
+    panel.set_ylabel(y_label)
+    panel.grid(alpha=0.3)
 
 
 def main():

@@ -64,7 +64,7 @@ def _train(options: dict[str, Any]) -> int:
     values = _gather(options, TrainConfig)
     config = checks.check_train_config(TrainConfig(**values))
     if config.resume:
-        given = sorted(set(values) - {"run_dir", "resume"})
+        given = sorted(set(values) - {"run_dir", "resume", "strategy"})
         if given:
             raise UserError(
                 f"--resume takes every option from the run's config.json: leave out {_flags(given)}"

@@ -1,7 +1,8 @@
 """Which device trains, in which number format, and whether XLA compiles the step.
 
-Measured in benchmarks/README.md: on a CPU, XLA makes these networks 2 to 4 times slower, and
-bfloat16 pays only where the processor multiplies it (elsewhere it is 10 times slower).
+Measured in benchmarks/README.md: on a CPU, XLA makes these networks 2 to 5 times slower, and
+bfloat16 pays only where the processor multiplies it (elsewhere it is 10 times slower). What is
+faster on a GPU, `benchmarks/training.py --device gpu` tells: docs/decisions/0006.
 """
 
 from __future__ import annotations
@@ -12,6 +13,10 @@ import os
 import pathlib
 
 from tf_deconv.options import UserError
+
+# Networks whose step a GPU runs faster one way, where that was measured: what `xla="auto"` gives
+# them. Any other gets Keras's own choice, which is XLA wherever every layer supports it.
+XLA_ON_GPU: dict[str, bool] = {}
 
 # Threads that a TFLite interpreter of this process may use; None: one for each core.
 _limit: int | None = None
@@ -26,23 +31,33 @@ class Device:
       name: For people, such as "CPU (2 threads, AVX512_BF16)".
       precision: Keras dtype policy of the hidden layers.
       jit_compile: What `compile` receives: False, True or "auto".
+      place: Where batches wait for the step, as TensorFlow calls it, such as "/GPU:0"; "": in the
+        CPU's memory. See `data.on_device`.
     """
 
     kind: str
     name: str
     precision: str
     jit_compile: bool | str
+    place: str = ""
 
     def __str__(self) -> str:
         return f"{self.name}, {self.precision}, XLA {'off' if not self.jit_compile else 'on'}"
 
 
-def choose_device(device: str = "auto", precision: str = "auto") -> Device:
+def choose_device(
+    device: str = "auto",
+    precision: str = "auto",
+    xla: str = "auto",
+    network: str | None = None,
+) -> Device:
     """Chooses and prepares the device; call it before any TensorFlow operation.
 
     Args:
       device: "auto", "cpu" or "gpu".
       precision: "auto" or a Keras dtype policy.
+      xla: "on", "off", or "auto": off on a CPU; on a GPU what `XLA_ON_GPU` says, else Keras.
+      network: Name of the network that is to be trained.
     Returns:
       The device. GPUs are set to grow their memory; with "cpu" they are hidden.
     Raises:
@@ -50,8 +65,13 @@ def choose_device(device: str = "auto", precision: str = "auto") -> Device:
     """
     import keras
 
-    chosen = _choose_jax if keras.backend.backend() == "jax" else _choose_tensorflow
-    return chosen(device, precision)
+    choose = _choose_jax if keras.backend.backend() == "jax" else _choose_tensorflow
+    chosen = choose(device, precision)
+    if xla != "auto":
+        return dataclasses.replace(chosen, jit_compile=xla == "on")
+    if chosen.jit_compile == "auto" and network in XLA_ON_GPU:
+        return dataclasses.replace(chosen, jit_compile=XLA_ON_GPU[network])
+    return chosen
 
 
 def _choose_tensorflow(device: str, precision: str) -> Device:
@@ -84,7 +104,7 @@ def _choose_tensorflow(device: str, precision: str) -> Device:
             if capability >= (7, 0)
             else "float32"
         )
-    return Device("gpu", details.get("device_name", "GPU"), precision, "auto")
+    return Device("gpu", details.get("device_name", "GPU"), precision, "auto", place="/GPU:0")
 
 
 def _choose_jax(device: str, precision: str) -> Device:

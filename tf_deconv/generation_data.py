@@ -69,6 +69,8 @@ def training_batches(
     steps_per_epoch: int,
     seed: int,
     first_epoch: int = 0,
+    part: int = 0,
+    parts: int = 1,
 ) -> tf.data.Dataset:
     """Endless batches, epoch after epoch; every picture comes once before any comes twice.
 
@@ -79,6 +81,8 @@ def training_batches(
       steps_per_epoch: Batches in an epoch.
       seed: The run's seed.
       first_epoch: Epoch to begin with; resuming begins where the run stopped.
+      part: Which of the shares of each batch, from 0; its rows are those that the whole would have.
+      parts: Number of shares, which divides the batch.
     """
 
     def batches() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -98,7 +102,13 @@ def training_batches(
             tf.TensorSpec((2,), tf.int32),
         ),
     )
-    return dataset.map(_of_pixels(make_batch), num_parallel_calls=2).prefetch(8)
+    dataset = dataset.map(_of_pixels(make_batch), num_parallel_calls=2)
+    if parts > 1:
+        # After the noise, which is drawn for a whole batch.
+        own = batch_size // parts
+        rows = slice(part * own, (part + 1) * own)
+        dataset = dataset.map(lambda *batch: tf.nest.map_structure(lambda t: t[rows], batch))
+    return dataset.prefetch(8)
 
 
 def validation_batches(

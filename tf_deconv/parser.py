@@ -70,7 +70,7 @@ def make_parser() -> argparse.ArgumentParser:
         "pictures",
         nargs="+",
         metavar="PICTURE",
-        help="picture files, folders whose tree is kept, .txt files of paths",
+        help="picture files, folders whose tree is kept, .txt files of paths, folders of shards",
     )
     _add_options(restore, RestoreConfig, {}, leave_out=("model",))
 

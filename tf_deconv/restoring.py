@@ -1,18 +1,19 @@
 """`restore`: picture files through a model, each to a file of the same name in another folder.
 
-Here for every engine: what is restored and where it goes (`plan_jobs`), the model (`open_model`),
-one picture (`restore_file`) and the lines that the user sees (`Lines`). `restore` is the engine
-`local`; `archiving` is the engine `beam`.
+Here for every engine: the model (`open_model`), one picture (`restore_file`) and the lines that the
+user sees (`Lines`); `restore_jobs` finds the pictures. `restore` is the engine `local`; `archiving`
+is the engine `beam`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-import os
 import pathlib
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from PIL import Image
@@ -26,11 +27,9 @@ from tf_deconv.options import UserError, reason, validate
 from tf_deconv.picture_files import printable
 from tf_deconv.picture_io import Job
 from tf_deconv.progress import Bar
+from tf_deconv.restore_jobs import plan_jobs
+from tf_deconv.shard_places import Place
 from tf_deconv.tasks import TASKS
-
-# What a file of names ends in, one path on a line.
-LIST_SUFFIX = ".txt"
-_EXPECTED = f"expected pictures, folders of them, or a {LIST_SUFFIX} file of their paths"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +54,7 @@ def restore(
 
     Args:
       config: All options.
-      pictures: Picture files, folders whose tree is kept, and lists (`plan_jobs`).
+      pictures: Picture files, folders whose tree is kept, lists and shards (`plan_jobs`).
       report: Receives lines for the user.
     Returns:
       What was written, what was there already, and what failed and why.
@@ -177,106 +176,13 @@ class Lines:
         self._report(f"{self.head(number, job)}: FAILED")
 
 
-def plan_jobs(pictures: Sequence[str], out: pathlib.Path) -> list[Job]:
-    """Finds the pictures and where each one goes.
-
-    Args:
-      pictures: Picture files; folders, whose tree is kept; and `.txt` files with a path on each
-        line, from the list's folder on, below which the tree is kept too.
-      out: The folder that receives the results.
-    Raises:
-      UserError: if a path does not exist, a folder holds no picture, two pictures would go to one
-        file, or one would be written over a picture that is read.
-    """
-    sources: list[tuple[pathlib.Path, pathlib.Path]] = []
-    for path in map(pathlib.Path, pictures):
-        if path.is_dir():
-            # Restored pictures inside the folder are no input of a second run.
-            found = [
-                (file, file.relative_to(path))
-                for file in images.list_pictures(path)
-                if not _is_below(file, out) or _is_below(path, out)
-            ]
-            if not found:
-                raise UserError(f"folder {str(path)!r} holds no picture outside --out {str(out)!r}")
-            sources += found
-        elif not path.exists():
-            raise UserError(f"{str(path)!r} does not exist: {_EXPECTED}")
-        elif path.suffix.lower() == LIST_SUFFIX:
-            sources += _read_list(path)
-        else:
-            sources.append((path, pathlib.Path(path.name)))
-    names = {relative for _, relative in sources}
-    inputs = {_identity(path) for path, _ in sources}
-    jobs: dict[pathlib.Path, Job] = {}
-    for path, relative in sources:
-        target = out / _output_name(relative, names)
-        if target in jobs and _identity(jobs[target].source) != _identity(path):
-            raise UserError(
-                f"{str(jobs[target].source)!r} and {str(path)!r} would both be written to"
-                f" {str(target)!r}: restore them one after the other, each to its own --out"
-            )
-        if target.exists() and _identity(target) in inputs:
-            raise UserError(
-                f"{str(path)!r} would be written over {str(target)!r}, which is an input: choose"
-                " another --out"
-            )
-        jobs[target] = Job(path, target)
-    return list(jobs.values())
-
-
-def _read_list(path: pathlib.Path) -> list[tuple[pathlib.Path, pathlib.Path]]:
-    """Reads a list: each picture, and its name below --out.
-
-    A picture below the list's folder keeps its place there, so that a line more or less moves no
-    other picture; one from elsewhere keeps its name alone. That a picture is missing is found out
-    when its turn comes: it fails, and the others do not.
-    """
-    try:
-        # As the system decodes names of files, which need not be UTF-8.
-        lines = [line.rstrip("\r") for line in os.fsdecode(path.read_bytes()).split("\n")]
-    except OSError as error:
-        raise UserError(f"list {str(path)!r} cannot be read: {reason(error)}") from error
-    if any("\0" in line for line in lines) or not any(line.strip() for line in lines):
-        raise UserError(f"list {str(path)!r} names no picture: expected a path on each line")
-    folder = pathlib.Path(os.path.abspath(path.parent))
-    found = []
-    for line in filter(str.strip, lines):
-        picture = pathlib.Path(os.path.normpath(folder / line))
-        inside = picture.is_relative_to(folder)
-        found.append(
-            (picture, picture.relative_to(folder) if inside else pathlib.Path(picture.name))
-        )
-    return found
-
-
-def _output_name(relative: pathlib.Path, names: set[pathlib.Path]) -> pathlib.Path:
-    """GIF becomes PNG; "x.gif" beside "x.png" becomes "x.gif.png"."""
-    if relative.suffix.lower() != ".gif":
-        return relative
-    renamed = relative.with_suffix(".png")
-    return relative.with_name(relative.name + ".png") if renamed in names else renamed
-
-
-def _identity(path: pathlib.Path) -> tuple[int, int] | str:
-    """Names a file whatever link leads to it; one that a list names may not exist."""
-    try:
-        status = path.stat()
-    except OSError:
-        return str(path)
-    return status.st_dev, status.st_ino
-
-
-def _is_below(path: pathlib.Path, folder: pathlib.Path) -> bool:
-    return pathlib.Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
-
-
 def restore_file(
     restorer: Restorer,
     job: Job,
     max_pixels: int,
     progress: Callable[[float], None] | None = None,
     task: str | None = None,
+    scratch: pathlib.Path | None = None,
 ) -> tuple[tuple[str, ...], str]:
     """Restores one file.
 
@@ -286,13 +192,15 @@ def restore_file(
       max_pixels: Larger pictures are refused.
       progress: Receives the part that is done, in [0, 1].
       task: What the model was trained for, where that is recorded.
+      scratch: A folder for the file of a picture in a shard; the system's own when left out.
     Returns:
       What could not be kept, one line each; and what happens to such pictures where one is grey
       and the model colour, or the other way round, else "".
     Raises:
       ValueError, OSError, MemoryError, UserError: if it cannot be read, restored or written.
     """
-    picture = picture_io.read_picture(job.source, max_pixels)
+    with _file_of(job.source, scratch) as path:
+        picture = picture_io.read_picture(path, max_pixels)
     pixels, alpha, scale = picture.pixels, picture.alpha, restorer.artifact.scale
     height, width = pixels.shape[:2]
     as_grey, conversion = choose_conversion(pixels.shape[-1], restorer.artifact, task)
@@ -314,6 +222,18 @@ def restore_file(
     job.target.parent.mkdir(parents=True, exist_ok=True)
     result = dataclasses.replace(picture, pixels=pixels, alpha=alpha)
     return picture.notes + picture_io.write_picture(result, job.target), conversion
+
+
+@contextlib.contextmanager
+def _file_of(source: pathlib.Path | Place, scratch: pathlib.Path | None) -> Iterator[pathlib.Path]:
+    """Yields the picture's file; one in a shard becomes one, so that all are read alike."""
+    if not isinstance(source, Place):
+        yield source
+        return
+    with tempfile.NamedTemporaryFile(suffix=source.suffix, dir=scratch) as file:
+        file.write(source.read())
+        file.flush()
+        yield pathlib.Path(file.name)
 
 
 def choose_conversion(channels: int, artifact: Artifact, task: str | None) -> tuple[bool, str]:

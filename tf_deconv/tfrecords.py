@@ -32,14 +32,14 @@ from tf_deconv.options import UserError, reason
 from tf_deconv.picture_files import printable
 from tf_deconv.picture_store import CHANNELS, StoreWriter, content_hash
 
-INDEX_FILE = "shards.json"
+INDEX_FILE, SUFFIX = "shards.json", ".tfrecord"
 FORMAT, VERSION = "tf_deconv shards", 1
 PARTS = (None, "train", "test", "validation")
 ENCODED, FILE_FORMAT, NAME = "image/encoded", "image/format", "image/filename"
 HEIGHT, WIDTH, LABEL = "image/height", "image/width", "image/class/label"
 CONTENT_SHA256 = "image/content/sha256"
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.tfrecord")
-_REMEDY = "copy the shards anew, or run tf-deconv shard again"
+REMEDY = "copy the shards anew, or run tf-deconv shard again"
 # Large, because each read of remote storage waits for its answer.
 _READ_BYTES = 2**23
 # What tf.data hands over together, and what is decoded together.
@@ -296,22 +296,36 @@ def _read_shard(runs: list[Run]) -> Iterator[Record]:
             yield _parse_record(run, count, content)
         count += 1
     if count != shard.count or digest.hexdigest() != shard.sha256:
+        raise is_another(shard, path, digest)
+
+
+def is_another(shard: Shard, path: str, digest: RecordDigest) -> UserError:
+    """Returns the error for a shard whose records are not those that the index tells of."""
+    return UserError(
+        f"shard {path!r} is not the one that {INDEX_FILE} tells of: its checksum is"
+        f" {digest.hexdigest()[:12]}, expected {shard.sha256[:12]}; {REMEDY}"
+    )
+
+
+def check_size(shard: Shard, path: str) -> None:
+    """Compares a shard's size with the index.
+
+    Raises:
+      UserError: if it is another one, or the shard is missing.
+    """
+    with remote.one_line(path, REMEDY):
+        size_bytes = remote.tensorflow_for(path).io.gfile.stat(path).length
+    if size_bytes != shard.bytes:
+        state = "cut short" if size_bytes < shard.bytes else "too long"
         raise UserError(
-            f"shard {path!r} is not the one that {INDEX_FILE} tells of: its checksum is"
-            f" {digest.hexdigest()[:12]}, expected {shard.sha256[:12]}; {_REMEDY}"
+            f"shard {path!r} is {state}: has {size_bytes} bytes, expected {shard.bytes}; {REMEDY}"
         )
 
 
 def _read_contents(shard: Shard, path: str) -> Iterator[bytes]:
+    check_size(shard, path)
     tf = remote.tensorflow_for(path)
-    with remote.one_line(path, _REMEDY):
-        size_bytes = tf.io.gfile.stat(path).length
-        if size_bytes != shard.bytes:
-            state = "cut short" if size_bytes < shard.bytes else "too long"
-            raise UserError(
-                f"shard {path!r} is {state}: has {size_bytes} bytes, expected {shard.bytes};"
-                f" {_REMEDY}"
-            )
+    with remote.one_line(path, REMEDY):
         batch = max(1, min(_BATCH_RECORDS, _BATCH_BYTES * shard.count // shard.bytes))
         # Checks the checksum of each record, and reads ahead while pictures are decoded.
         dataset = tf.data.TFRecordDataset(path, buffer_size=_READ_BYTES).batch(batch).prefetch(2)
@@ -319,26 +333,54 @@ def _read_contents(shard: Shard, path: str) -> Iterator[bytes]:
             yield from contents.tolist()
 
 
-def _parse_record(run: Run, place: int, content: bytes) -> Record:
+@dataclasses.dataclass(frozen=True)
+class Parsed:
+    """What a record holds of a picture.
+
+    Attributes:
+      name: Its name, as it was recorded.
+      encoded: The bytes of a picture file.
+      labels: Numbers of classes; one, or none.
+    """
+
+    name: str
+    encoded: bytes
+    labels: tuple[int, ...]
+
+
+def parse(content: bytes) -> Parsed:
+    """Parses a record.
+
+    Raises:
+      ValueError: if it is no tf.train.Example of a picture.
+    """
     import tensorflow as tf
     from google.protobuf.message import DecodeError
 
-    where = f"record {place} of shard {run.path!r}"
     try:
         features = tf.train.Example.FromString(content).features.feature
     except DecodeError as error:
-        raise UserError(f"{where} is no tf.train.Example: {_REMEDY}") from error
+        raise ValueError("is no tf.train.Example") from error
     encoded, name = features[ENCODED].bytes_list.value, features[NAME].bytes_list.value
     if len(encoded) != 1 or len(name) != 1:
-        raise UserError(f"{where} holds no {ENCODED} or no {NAME}: {_REMEDY}")
-    label = None
+        raise ValueError(f"holds no {ENCODED} or no {NAME}")
+    labels = tuple(features[LABEL].int64_list.value)
+    return Parsed(name[0].decode("utf-8", "replace"), encoded[0], labels)
+
+
+def _parse_record(run: Run, place: int, content: bytes) -> Record:
+    where = f"record {place} of shard {run.path!r}"
+    try:
+        parsed = parse(content)
+    except ValueError as error:
+        raise UserError(f"{where} {error}: {REMEDY}") from error
+    label, numbers = None, parsed.labels
     if run.labelled:
-        numbers = list(features[LABEL].int64_list.value)
         if len(numbers) != 1 or not 0 <= numbers[0] < MAX_CLASSES:
             raise UserError(
-                f"{where} has the labels {numbers}: expected one from 0 to {MAX_CLASSES - 1};"
-                f" {_REMEDY}"
+                f"{where} has the labels {list(numbers)}: expected one from 0 to"
+                f" {MAX_CLASSES - 1}; {REMEDY}"
             )
         label = numbers[0]
-    name = printable(name[0].decode("utf-8", "replace"))
-    return Record(name, encoded[0], run.height, run.width, run.part, label)
+    name = printable(parsed.name)
+    return Record(name, parsed.encoded, run.height, run.width, run.part, label)

@@ -6,18 +6,23 @@ The flow: device -> objective: pictures, network, tf.data -> fit, with the run f
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
+import json
 import pathlib
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv import __version__, callbacks, files, images, recipe, runs
+from tf_deconv import __version__, callbacks, data, distribution, files, images, recipe, runs
 from tf_deconv.checks import check_train_config
+from tf_deconv.cluster import Cluster, read_cluster
 from tf_deconv.config import TrainConfig
 from tf_deconv.devices import Device, choose_device
 from tf_deconv.objectives import make_objective
@@ -32,7 +37,7 @@ class TrainResult:
 
     Attributes:
       run_dir: The run folder.
-      metrics: The content of its `metrics.json`.
+      metrics: The content of its `metrics.json`; of several workers, only the chief has it.
     """
 
     run_dir: pathlib.Path
@@ -41,6 +46,8 @@ class TrainResult:
 
 def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainResult:
     """Trains a network and writes its run folder.
+
+    Of several workers, which TF_CONFIG names, only the chief writes.
 
     Sets Keras's global seed, and with TensorFlow on a CPU makes every operation deterministic: two
     runs of one config on one machine are equal bit by bit.
@@ -55,11 +62,28 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
       callbacks.Interrupted: after Ctrl-C or SIGTERM, with the best model so far in the run folder.
     """
     config = check_train_config(config)
-    folder, config = _claim_folder(config)
-    device = choose_device(config.device, config.precision)
+    cluster = read_cluster() if config.strategy in ("auto", "multiworker") else None
+    is_chief = cluster is None or cluster.is_chief
+    folder, config = _claim_folder(config, is_chief)
+    with contextlib.nullcontext(folder) if is_chief else _nowhere() as out:
+        return TrainResult(folder, _train(config, cluster, folder, out, report))
+
+
+def _train(
+    config: TrainConfig,
+    cluster: Cluster | None,
+    folder: pathlib.Path,
+    out: pathlib.Path,
+    report: Callable[[str], None],
+) -> dict[str, Any]:
+    """Trains; reads what there is to resume in `folder` and writes to `out`; returns metrics."""
+    device = choose_device(config.device, config.precision, config.xla, config.network)
+    report(f"device: {device}")
+    placement = distribution.place(config.strategy, device, cluster, report)
+    for line in placement.check_batch_size(config.batch_size):
+        report(line)
     # Before minutes of reading pictures.
     start = recipe.open_start(config.init) if config.init is not None else None
-    report(f"device: {device}")
 
     objective = make_objective(config, device)
     samples = objective.load(report)
@@ -68,19 +92,23 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
         report(line)
 
     recipe.set_seed(config.seed, device)
-    # The second is float32 whatever trained: this copy is saved, scored and exported.
-    model, saved = objective.build()
-    if start is not None and not config.resume:
-        for line in recipe.begin_with(model, start):
-            report(line)
-    objective.compile(model)
+    with placement.scope():
+        model = objective.build()
+        if start is not None and not config.resume:
+            for line in recipe.begin_with(model, start):
+                report(line)
+        objective.compile(model)
+    placement.prepare(model)
+    # Float32 whatever trained: this copy is saved, scored and exported.
+    saved = objective.build_saved()
     report(f"network: {config.network}, {saved.count_params():,} parameters; task: {config.task}")
 
-    files.make_folder(folder / "checkpoints")
     state = _resume(model, folder, source, report) if config.resume else {}
     description = _describe(config, source, device, start) | objective.description()
-    files.write_json(folder / "config.json", to_json(dataclasses.replace(config, resume=False)))
-    runs.save_samples(samples, folder / runs.SAMPLES_FILE)
+    placement.check_alike(_common(description, device, state))
+    files.make_folder(out / "checkpoints")
+    files.write_json(out / "config.json", to_json(dataclasses.replace(config, resume=False)))
+    runs.save_samples(samples, out / runs.SAMPLES_FILE)
 
     averaged = callbacks.AveragedWeights()
 
@@ -90,7 +118,7 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
 
     def save_model() -> None:
         take_weights()
-        runs.save_model(saved, folder / runs.MODEL_FILE, description)
+        runs.save_model(saved, out / runs.MODEL_FILE, description)
 
     def draw_preview() -> np.ndarray:
         take_weights()
@@ -98,10 +126,11 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
 
     def finish() -> None:
         """Leaves the curve of all epochs, and the preview of the model that was kept."""
-        pictures.write_curve()
-        saved.load_weights(folder / runs.MODEL_FILE)
-        sheet = objective.preview(saved, final=True)
-        files.write_bytes(folder / "preview.png", images.encode_png(sheet))
+        if placement.is_chief:
+            pictures.write_curve()
+            saved.load_weights(out / runs.MODEL_FILE)
+            sheet = objective.preview(saved, final=True)
+            files.write_bytes(out / "preview.png", images.encode_png(sheet))
 
     validation = objective.validation_batches()
     baseline = objective.baseline(validation)
@@ -115,7 +144,7 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
     with callbacks.StopSignals() as stop_signals:
         monitor = objective.monitor
         writer = callbacks.RunWriter(
-            folder,
+            out,
             save_model,
             state.get("history", []),
             state.get("best", state.get("best_psnr_db", monitor.worst)),
@@ -123,29 +152,36 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
             state.get("spent_s", 0.0),
             monitor,
         )
-        pictures = callbacks.Pictures(
-            folder, draw_preview, writer.history, baseline, report, monitor
-        )
+        pictures = callbacks.Pictures(out, draw_preview, writer.history, baseline, report, monitor)
         progress = callbacks.Progress(
             config.epochs, config.steps_per_epoch, writer.history, report, monitor
         )
         # In this order: a signal stops training when all the others are done.
-        run_callbacks = [averaged, writer, pictures, progress, stop_signals]
+        drawn = [keras.callbacks.TensorBoard(out / "logs", write_graph=False), pictures]
+        run_callbacks = [averaged, writer, *drawn * placement.is_chief, progress, stop_signals]
         try:
-            _fit(model, objective, folder, first_epoch, validation, run_callbacks)
+            with placement.watch(
+                f"start all workers again, with --resume --run-dir {str(folder)!r} to go on after"
+                " the last epoch"
+            ):
+                _fit(model, objective, placement, first_epoch, validation, run_callbacks)
         except callbacks.Interrupted:
-            if not (folder / runs.MODEL_FILE).exists():
+            if not (out / runs.MODEL_FILE).exists():
                 save_model()  # Stopped within the first epoch: what there is beats nothing.
             finish()
             raise
         except UserError:
-            if (folder / runs.MODEL_FILE).exists():
+            if (out / runs.MODEL_FILE).exists():
                 finish()
             raise
         finally:
             progress.bar.clear()
     duration_s, spent_s = time.monotonic() - started, writer.spent_s
 
+    if not placement.is_chief:
+        placement.wait_for_all()
+        report(f"trained; the chief has written {str(folder)!r}")
+        return {}
     finish()
     trained = (config.epochs - first_epoch) * config.steps_per_epoch * config.batch_size
     best = f"best_{monitor.name}" + "_db" * (monitor.unit == "dB")
@@ -160,10 +196,29 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
         "duration_s": round(spent_s, 1),
         f"{objective.examples}_per_s": round(trained / duration_s, 1),
     }
-    files.write_json(folder / "metrics.json", result)
+    files.write_json(out / "metrics.json", result)
     for line in _result_lines(folder, result, source.skipped, objective):
         report(line)
-    return TrainResult(folder, result)
+    placement.wait_for_all()
+    return result
+
+
+@contextlib.contextmanager
+def _nowhere() -> Iterator[pathlib.Path]:
+    """A run folder that nobody sees, of a worker that is not the chief."""
+    with tempfile.TemporaryDirectory(prefix="tf-deconv-worker-") as folder:
+        yield pathlib.Path(folder)
+
+
+def _common(description: dict[str, Any], device: Device, state: dict[str, Any]) -> dict[str, str]:
+    """Returns what all workers must have in common, and what to call it."""
+    return {
+        "options": json.dumps([description["training"], description["began_with"]]),
+        "pictures": description["data_sha256"],
+        "versions": json.dumps(description["versions"]),
+        "number format": device.precision,
+        "checkpoint": str(state.get("epoch", 0)),
+    }
 
 
 def _resume(
@@ -192,49 +247,61 @@ def _resume(
 def _fit(
     model: keras.Model,
     objective: Objective,
-    folder: pathlib.Path,
+    placement: distribution.Placement,
     first_epoch: int,
     validation: tf.data.Dataset,
     run_callbacks: list[keras.callbacks.Callback],
 ) -> None:
     config = objective.config
+    batches = placement.training_batches(
+        functools.partial(objective.training_batches, first_epoch), config.batch_size
+    )
+    if placement.strategy is None:  # It copies batches to its devices by itself.
+        batches = data.on_device(batches, objective.device.place)
     model.fit(
-        objective.training_batches(first_epoch),
+        batches,
         epochs=config.epochs,
         initial_epoch=first_epoch,
         steps_per_epoch=config.steps_per_epoch,
-        validation_data=validation,
-        callbacks=[
-            keras.callbacks.TensorBoard(folder / "logs", write_graph=False),
-            *run_callbacks,
-        ],
+        validation_data=placement.validation_batches(validation),
+        callbacks=run_callbacks,
         shuffle=False,  # The plan is random already.
         verbose=0,  # `callbacks.Progress` tells more: the time left for all epochs.
     )
 
 
-def _claim_folder(config: TrainConfig) -> tuple[pathlib.Path, TrainConfig]:
-    """Decides the run folder; with --resume, the run's own config takes over."""
+def _claim_folder(config: TrainConfig, is_chief: bool) -> tuple[pathlib.Path, TrainConfig]:
+    """Decides the run folder; with --resume, the run's own config takes over.
+
+    But for the strategy: a run goes on with the devices that there are.
+    """
     if config.resume:
         if config.run_dir is None:
             raise UserError("resume=True: expected --run-dir, the folder of the run to go on with")
         folder = pathlib.Path(config.run_dir)
         if not (folder / "config.json").is_file():
-            raise UserError(f"{str(folder)!r} has no config.json: expected a run to resume")
+            several = "" if is_chief else ", on storage that all workers share"
+            raise UserError(
+                f"{str(folder)!r} has no config.json: expected a run to resume{several}"
+            )
         stored = TrainConfig(**read_config(folder / "config.json", TrainConfig))
-        stored = dataclasses.replace(stored, run_dir=config.run_dir, resume=True)
+        stored = dataclasses.replace(
+            stored, run_dir=config.run_dir, resume=True, strategy=config.strategy
+        )
         return folder, check_train_config(stored)
     if config.run_dir is None:
         folder = runs.default_run_dir(config.task, config.network)
     else:
         folder = pathlib.Path(config.run_dir)
-        if folder.is_dir() and any(folder.iterdir()):
+        if is_chief and folder.is_dir() and any(folder.iterdir()):
             raise UserError(
                 f"run folder {str(folder)!r} is not empty: choose another --run-dir, or add"
                 " --resume to go on with it"
             )
-    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    files.make_folder(existing)  # Proves that it can be written, before minutes of work.
+    if is_chief:
+        parents = (folder, *folder.absolute().parents)
+        existing = next(parent for parent in parents if parent.exists())
+        files.make_folder(existing)  # Proves that it can be written, before minutes of work.
     return folder, dataclasses.replace(config, run_dir=str(folder))
 
 
@@ -248,7 +315,7 @@ def _describe(
     # The name of the folder, not its path: this is published.
     targets = config.targets and pathlib.Path(config.targets).name
     public = dict(data=pathlib.Path(config.data).name, targets=targets, init=start and start.name)
-    public |= dict(run_dir=None, resume=False)
+    public |= dict(run_dir=None, resume=False, strategy="auto")
     options = to_json(dataclasses.replace(config, **public))
     return {
         "task": config.task,

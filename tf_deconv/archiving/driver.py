@@ -51,7 +51,7 @@ def restore_archive(
 
     Args:
       config: All options.
-      pictures: Picture files, folders whose tree is kept, and lists of pictures.
+      pictures: Picture files, folders whose tree is kept, lists of pictures, and shards.
       report: Receives lines for the user.
     Returns:
       What was written, what was there already, and what failed and why. Failures are also in
@@ -172,8 +172,8 @@ class Outcomes:
             self._lines.restored(done, job, record["duration_s"], notes, conversion)
         elif kind == worker.FAILED:
             why = record["reason"]
-            paths = {"source": os.path.abspath(job.source), "target": os.path.abspath(job.target)}
-            self._letters.add({**paths, "reason": why})
+            source, target = str(records.absolute(job.source)), os.path.abspath(job.target)
+            self._letters.add({"source": source, "target": target, "reason": why})
             self._lines.failed(done, job, why)
 
     def add_death(self, number: int) -> None:

@@ -25,9 +25,10 @@ import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tf_deconv import files
+from tf_deconv import files, remote
 from tf_deconv.options import UserError
 from tf_deconv.picture_io import Job
+from tf_deconv.shard_places import Place
 
 STATE_FOLDER = ".archive"
 ASKED_FILE, LOCK_FILE, BEAM_LOG = "asked.json", "lock", "beam.log"
@@ -87,7 +88,17 @@ def write_jobs(folder: pathlib.Path, jobs: Sequence[tuple[int, Job]]) -> None:
     """
     with files.replacing(folder / JOBS_FILE) as temporary, open(temporary, "wb") as stream:
         for number, job in jobs:
-            stream.write(_line([number, *map(os.path.abspath, (job.source, job.target))]))
+            source = absolute(job.source)
+            packed = dataclasses.asdict(source) if isinstance(source, Place) else str(source)
+            stream.write(_line([number, packed, os.path.abspath(job.target)]))
+
+
+def absolute(source: pathlib.Path | Place) -> pathlib.Path | Place:
+    """Returns where a picture is, for who has another current folder; a URL stays as it is."""
+    if not isinstance(source, Place):
+        return pathlib.Path(os.path.abspath(source))
+    path = source.path if remote.is_url(source.path) else os.path.abspath(source.path)
+    return dataclasses.replace(source, path=path)
 
 
 def read_slices(folder: pathlib.Path) -> list[Slice]:
@@ -111,7 +122,8 @@ def read_jobs(folder: pathlib.Path, part: Slice) -> Iterator[tuple[int, Job]]:
         lines = [stream.readline() for _ in range(part.count)]
     for line in lines:
         number, source, target = json.loads(line)
-        yield number, Job(pathlib.Path(source), pathlib.Path(target))
+        place = Place(**source) if isinstance(source, dict) else pathlib.Path(source)
+        yield number, Job(place, pathlib.Path(target))
 
 
 class Log:

@@ -87,7 +87,9 @@ class Worker:
             return record["kind"]
 
     def _restore(self, number: int, job: Job) -> dict:
-        staged = self._folder / records.STAGING_FOLDER / f"{uuid.uuid4().hex}{job.target.suffix}"
+        # Here too what is taken out of a shard: it goes with the run, however a worker ends.
+        staging = self._folder / records.STAGING_FOLDER
+        staged = staging / f"{uuid.uuid4().hex}{job.target.suffix}"
         try:
             if is_whole(job.target, self._config.max_pixels):
                 return {"kind": SKIPPED}
@@ -97,6 +99,7 @@ class Worker:
                 Job(job.source, staged),
                 self._config.max_pixels,
                 task=self._model.task,
+                scratch=staging,
             )
             os.replace(staged, job.target)
         except Exception as error:  # Runtimes raise what they like; the other pictures go on.

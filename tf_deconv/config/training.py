@@ -162,5 +162,17 @@ class TrainConfig:
         choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
     )
     device: str = option("auto", "where to train", choices=("auto", "cpu", "gpu"))
+    xla: str = option(
+        "auto",
+        "whether XLA compiles the training step; auto: off on a CPU, on a GPU what is known to be"
+        " faster for the network, else Keras's own choice",
+        choices=("auto", "on", "off"),
+    )
+    strategy: str = option(
+        "auto",
+        "how several devices train together: mirrored: the GPUs of this machine; multiworker: the"
+        " machines that TF_CONFIG names; auto: what there is; a batch is that of all together",
+        choices=("auto", "mirrored", "multiworker", "none"),
+    )
     seed: int = option(0, "integer from which all randomness comes", minimum=0, maximum=2**31 - 1)
     resume: bool = option(False, "go on from the last checkpoint in --run-dir")

@@ -42,8 +42,12 @@ class Objective(abc.ABC):
         """Reads the pictures; returns what the run keeps for its export."""
 
     @abc.abstractmethod
-    def build(self) -> tuple[keras.Model, keras.Model]:
-        """Returns the model to train, and a float32 one that its weights are saved with."""
+    def build(self) -> keras.Model:
+        """Returns the model to train; called where its variables are to lie."""
+
+    @abc.abstractmethod
+    def build_saved(self) -> keras.Model:
+        """Returns the float32 model that is saved, scored and exported."""
 
     @abc.abstractmethod
     def compile(self, model: keras.Model) -> None:
@@ -60,8 +64,8 @@ class Objective(abc.ABC):
         """Turns weights of the trained model, or averages of them, into those of the saved one."""
 
     @abc.abstractmethod
-    def training_batches(self, first_epoch: int) -> tf.data.Dataset:
-        """Endless batches, as a function of (seed, epoch, step)."""
+    def training_batches(self, first_epoch: int, part: int = 0, parts: int = 1) -> tf.data.Dataset:
+        """Endless batches, as a function of (seed, epoch, step); of each the rows of one part."""
 
     @abc.abstractmethod
     def validation_batches(self) -> tf.data.Dataset:

@@ -106,8 +106,11 @@ class Generation(Objective):
         with recipe.dtype_policy(precision):
             return network.build(height=facts.height, width=facts.width, **options)
 
-    def build(self) -> tuple[keras.Model, keras.Model]:
-        return self.build_network(self.device.precision), self.build_network("float32")
+    def build(self) -> keras.Model:
+        return self.build_network(self.device.precision)
+
+    def build_saved(self) -> keras.Model:
+        return self.build_network("float32")
 
     def compile(self, model: keras.Model) -> None:
         recipe.compile_model(model, self.config, self.device, metrics=[])
@@ -122,7 +125,7 @@ class Generation(Objective):
     def saved_weights(self, model, weights, saved):
         return weights
 
-    def training_batches(self, first_epoch: int) -> tf.data.Dataset:
+    def training_batches(self, first_epoch: int, part: int = 0, parts: int = 1) -> tf.data.Dataset:
         config = self.config
         return generation_data.training_batches(
             self._pictures(self.source.training),
@@ -131,6 +134,8 @@ class Generation(Objective):
             steps_per_epoch=config.steps_per_epoch,
             seed=config.seed,
             first_epoch=first_epoch,
+            part=part,
+            parts=parts,
         )
 
     def validation_batches(self) -> tf.data.Dataset:
@@ -197,12 +202,12 @@ class VaeGeneration(Generation):
     def make_batch(self) -> generation_data.MakeBatch:
         return generation_data.vae_batch(self.facts.latent, bool(self.facts.classes))
 
-    def build(self) -> tuple[keras.Model, keras.Model]:
-        model, saved = super().build()
+    def build(self) -> keras.Model:
         config = self.config
         warmup = math.ceil(config.kl_warmup * config.epochs * config.steps_per_epoch)
         likelihood = make_likelihood(self.facts.likelihood)
-        return VaeTrainer(model, likelihood, config.free_bits, warmup), saved
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        return VaeTrainer(super().build(), likelihood, config.free_bits, warmup, replicas)
 
     def preview(self, saved: keras.Model, *, final: bool) -> np.ndarray:
         """Shows held-out pictures, under each what comes back of it, and new pictures."""

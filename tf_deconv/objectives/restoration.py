@@ -51,9 +51,11 @@ class Restoration(Objective):
         self.samples = _make_samples(self.source, self.task, config)
         return self.samples
 
-    def build(self) -> tuple[keras.Model, keras.Model]:
-        model = recipe.build_in(self.device.precision, self.task, self.config, trained=True)
-        return model, recipe.build_in("float32", self.task, self.config)
+    def build(self) -> keras.Model:
+        return recipe.build_in(self.device.precision, self.task, self.config, trained=True)
+
+    def build_saved(self) -> keras.Model:
+        return recipe.build_in("float32", self.task, self.config)
 
     def compile(self, model: keras.Model) -> None:
         recipe.compile_model(model, self.config, self.device)
@@ -65,7 +67,7 @@ class Restoration(Objective):
         trained = dict(zip([weight.path for weight in model.weights], weights))
         return reparameterized.fuse(trained, [weight.path for weight in saved.weights])
 
-    def training_batches(self, first_epoch: int) -> tf.data.Dataset:
+    def training_batches(self, first_epoch: int, part: int = 0, parts: int = 1) -> tf.data.Dataset:
         config = self.config
         return data.training_data(
             self.source.training,
@@ -77,6 +79,8 @@ class Restoration(Objective):
             first_epoch=first_epoch,
             candidates=config.candidates,
             brightness=config.brightness,
+            part=part,
+            parts=parts,
         )
 
     def validation_batches(self) -> tf.data.Dataset:

@@ -17,14 +17,22 @@ class VaeTrainer(keras.Model):
       free_bits: Nats of KL that each latent number may cost for nothing, on the batch's average
         (Kingma et al. 2016): it keeps numbers in use that the decoder has not learned to read yet.
       warmup_steps: Steps in which the KL's weight rises from 0 to 1 (Bowman et al. 2016).
+      replicas: Number of copies that train together, each on its share of a batch: their gradients
+        are summed. (With free bits the average is that of a share.)
     """
 
     def __init__(
-        self, vae: keras.Model, likelihood: Likelihood, free_bits: float, warmup_steps: int
+        self,
+        vae: keras.Model,
+        likelihood: Likelihood,
+        free_bits: float,
+        warmup_steps: int,
+        replicas: int = 1,
     ):
         super().__init__(name="vae_trainer")
         self.vae, self.likelihood = vae, likelihood
         self.free_bits, self.warmup_steps = free_bits, warmup_steps
+        self.replicas = replicas
         self.trackers = [
             keras.metrics.Mean(name=name) for name in ("elbo", "reconstruction", "kl", "bits")
         ]
@@ -47,10 +55,10 @@ class VaeTrainer(keras.Model):
         for tracker, value in zip(self.trackers, values):
             tracker.update_state(value)
         if not training:
-            return -ops.mean(elbo)
+            return -ops.mean(elbo) / self.replicas
         counted = ops.mean(divergence, axis=0)  # (L,)
         counted = ops.sum(ops.maximum(counted, self.free_bits) if self.free_bits else counted)
-        return self._kl_weight() * counted - ops.mean(reconstruction)
+        return (self._kl_weight() * counted - ops.mean(reconstruction)) / self.replicas
 
     def _kl_weight(self):
         if not self.warmup_steps:

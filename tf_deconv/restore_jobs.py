@@ -1,0 +1,202 @@
+"""What `restore` restores and where each picture goes: files, folders, lists, shards.
+
+`plan_jobs` finds out all of it before any model is opened, for every engine.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import functools
+import os
+import pathlib
+from collections.abc import Sequence
+
+from tf_deconv import images, remote, tfrecords
+from tf_deconv.options import UserError, reason
+from tf_deconv.picture_io import Job
+from tf_deconv.progress import Bar
+from tf_deconv.shard_places import Place, find_places
+
+# What a file of names ends in, one path on a line.
+LIST_SUFFIX = ".txt"
+_EXPECTED = (
+    f"expected pictures, folders of them, a {LIST_SUFFIX} file of their paths, or folders of shards"
+)
+# What a record holds; a picture of another type was packed as PNG.
+_RECORD_SUFFIXES = (".png", ".jpg", ".jpeg")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Source:
+    """A picture to restore.
+
+    Attributes:
+      place: Where it is.
+      relative: Its name below --out.
+      becomes: That name where its type changes; taken if no other picture has it.
+    """
+
+    place: pathlib.Path | Place
+    relative: pathlib.Path
+    becomes: pathlib.Path
+
+
+def plan_jobs(pictures: Sequence[str], out: pathlib.Path) -> list[Job]:
+    """Finds the pictures and where each one goes.
+
+    Args:
+      pictures: Picture files; folders, whose tree is kept; `.txt` files with a path on each line,
+        from the list's folder on, below which the tree is kept too; and folders of shards or their
+        URLs, whose pictures go under their names in the source that was sharded.
+      out: The folder that receives the results.
+    Returns:
+      The jobs; `Job.source` is a `Place` where the picture is in a shard.
+    Raises:
+      UserError: if a path does not exist, a folder holds no picture, two pictures would go to one
+        file, one would be written over a picture that is read, or shards are not whole.
+    """
+    sources: list[_Source] = []
+    for text in map(str, pictures):
+        path = pathlib.Path(text)
+        if tfrecords.is_sharded(text):
+            sources += _list_shards(text, out)
+        elif path.is_dir():
+            # Restored pictures inside the folder are no input of a second run.
+            found = [
+                _source_of(file, file.relative_to(path))
+                for file in images.list_pictures(path)
+                if not _is_below(file, out) or _is_below(path, out)
+            ]
+            if not found:
+                raise UserError(f"folder {text!r} holds no picture outside --out {str(out)!r}")
+            sources += found
+        elif not path.exists():
+            raise UserError(f"{text!r} does not exist: {_EXPECTED}")
+        elif path.suffix.lower() == LIST_SUFFIX:
+            sources += _read_list(path)
+        elif path.suffix.lower() == tfrecords.SUFFIX:
+            raise UserError(
+                f"{text!r} is one shard: expected its folder, with the index {tfrecords.INDEX_FILE}"
+            )
+        else:
+            sources.append(_source_of(path, pathlib.Path(path.name)))
+    wished = {source.relative: source.becomes for source in sources}
+    claims = collections.Counter(wished.values())
+    inputs = {_identity(source.place) for source in sources}
+    jobs: dict[pathlib.Path, Job] = {}
+    for source in sources:
+        target = out / _output_name(source, claims)
+        name = str(source.place)
+        if target in jobs and _identity(jobs[target].source) != _identity(source.place):
+            raise UserError(
+                f"{str(jobs[target].source)!r} and {name!r} would both be written to"
+                f" {str(target)!r}: restore them one after the other, each to its own --out"
+            )
+        if target.exists() and _identity(target) in inputs:
+            raise UserError(
+                f"{name!r} would be written over {str(target)!r}, which is an input: choose"
+                " another --out"
+            )
+        jobs[target] = Job(source.place, target)
+    return list(jobs.values())
+
+
+def _source_of(path: pathlib.Path, relative: pathlib.Path) -> _Source:
+    """Returns a file; what is read from GIF is written as PNG."""
+    becomes = relative.with_suffix(".png") if relative.suffix.lower() == ".gif" else relative
+    return _Source(path, relative, becomes)
+
+
+def _list_shards(data: str, out: pathlib.Path) -> list[_Source]:
+    """Lists the pictures of a folder of shards, or of its URL."""
+    if not remote.is_url(data):
+        if os.path.realpath(data) == os.path.realpath(out):
+            raise UserError(f"out={str(out)!r} holds the shards to read: choose another --out")
+        try:
+            beside = [name for name in os.listdir(data) if name.lower().endswith(images.SUFFIXES)]
+        except OSError as error:
+            raise UserError(f"folder {data!r} cannot be read: {reason(error)}") from error
+        if beside:
+            raise UserError(
+                f"folder {data!r} holds shards and pictures, such as {min(beside)!r}: expected one"
+                " of them; move the pictures to a folder of their own"
+            )
+    bar = Bar()
+    places = find_places(data, functools.partial(bar.draw, f"list {data}"))
+    bar.clear()
+    counts = collections.Counter(place.name for place in places)
+    return [_source_in_shard(place, counts[place.name] == 1) for place in places]
+
+
+def _source_in_shard(place: Place, unique: bool) -> _Source:
+    """Returns a picture in a shard under its recorded name, where that stays within --out.
+
+    Args:
+      place: Where it is.
+      unique: Whether no other record has its name; one that is damaged takes nobody's place.
+    """
+    relative = pathlib.PurePosixPath(place.name)
+    named = relative.parts and not relative.is_absolute()
+    if not named or any(part.startswith(".") for part in relative.parts):
+        fault = f"its name {place.name!r} is none of a file below --out, or of a hidden one"
+        place = dataclasses.replace(place, fault=place.fault or fault)
+    elif unique or not place.fault:
+        relative = pathlib.Path(relative)
+        suffix = relative.suffix.lower()
+        if suffix in _RECORD_SUFFIXES:
+            return _Source(place, relative, relative)
+        if suffix in images.SUFFIXES:
+            return _Source(place, relative, relative.with_suffix(place.suffix))
+        relative = relative.with_name(relative.name + place.suffix)
+        return _Source(place, relative, relative)
+    # Never written.
+    nowhere = pathlib.Path(f"{place.path.rpartition('/')[2]}[{place.number}]")
+    return _Source(place, nowhere, nowhere)
+
+
+def _read_list(path: pathlib.Path) -> list[_Source]:
+    """Reads a list: each picture, and its name below --out.
+
+    A picture below the list's folder keeps its place there, so that a line more or less moves no
+    other picture; one from elsewhere keeps its name alone. That a picture is missing is found out
+    when its turn comes: it fails, and the others do not.
+    """
+    try:
+        # As the system decodes names of files, which need not be UTF-8.
+        lines = [line.rstrip("\r") for line in os.fsdecode(path.read_bytes()).split("\n")]
+    except OSError as error:
+        raise UserError(f"list {str(path)!r} cannot be read: {reason(error)}") from error
+    if any("\0" in line for line in lines) or not any(line.strip() for line in lines):
+        raise UserError(f"list {str(path)!r} names no picture: expected a path on each line")
+    folder = pathlib.Path(os.path.abspath(path.parent))
+    found = []
+    for line in filter(str.strip, lines):
+        picture = pathlib.Path(os.path.normpath(folder / line))
+        inside = picture.is_relative_to(folder)
+        relative = picture.relative_to(folder) if inside else pathlib.Path(picture.name)
+        found.append(_source_of(picture, relative))
+    return found
+
+
+def _output_name(source: _Source, claims: collections.Counter[pathlib.Path]) -> pathlib.Path:
+    """GIF becomes PNG; "x.gif" beside "x.png" becomes "x.gif.png"."""
+    relative, becomes = source.relative, source.becomes
+    if relative == becomes or claims[becomes] == 1:
+        return becomes
+    return relative.with_name(relative.name + becomes.suffix)
+
+
+def _identity(place: pathlib.Path | Place) -> tuple[object, object] | str:
+    """Names a file whatever link leads to it; one that a list names may not exist."""
+    if isinstance(place, Place):
+        return place.path, place.number
+    try:
+        status = place.stat()
+    except OSError:
+        return str(place)
+    return status.st_dev, status.st_ino
+
+
+def _is_below(path: pathlib.Path, folder: pathlib.Path) -> bool:
+    return pathlib.Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
