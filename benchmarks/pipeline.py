@@ -18,8 +18,10 @@ import tempfile
 import time
 
 import training
+import training_work
 
 FOLDER_VARIABLE = "BENCHMARK_FOLDER"
+BATCH = 64
 PICTURES, SIDE_PX = 200, 512
 BATCHES, WARM_UP = 150, 20
 
@@ -49,7 +51,7 @@ def batches_per_second(dataset):
     started = time.perf_counter()
     for _ in range(BATCHES):
         next(batches)
-    return training.BATCH * BATCHES / (time.perf_counter() - started)
+    return BATCH * BATCHES / (time.perf_counter() - started)
 
 
 def this_project():
@@ -62,7 +64,7 @@ def this_project():
             source.training,
             TASKS["old-photo"],
             patch_size=28,
-            batch_size=training.BATCH,
+            batch_size=BATCH,
             steps_per_epoch=WARM_UP + BATCHES,
             seed=0,
         )
@@ -85,7 +87,7 @@ def plain_way():
     return batches_per_second(
         files.repeat()
         .map(pair, num_parallel_calls=tf.data.AUTOTUNE)
-        .batch(training.BATCH)
+        .batch(BATCH)
         .prefetch(tf.data.AUTOTUNE)
     )
 
@@ -100,7 +102,8 @@ STEP = "train.py's step, for comparison"
 def measure(name):
     """Runs one contender in a fresh process."""
     if name == STEP:
-        return training.measure(training.BASE)
+        step = training.measure(training_work.make_work("cpu", "article"), training.BASE)
+        return step["rate"] if step else 0.0
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, __file__, "--contender", name]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
@@ -119,12 +122,13 @@ def main():
     best = dict.fromkeys([*CONTENDERS, STEP], 0.0)
     with tempfile.TemporaryDirectory() as folder:
         os.environ[FOLDER_VARIABLE] = folder
-        os.environ[training.PAIRS_VARIABLE] = os.path.join(folder, "pairs.npz")
         make_folder(folder)
-        training.make_pairs(os.environ[training.PAIRS_VARIABLE])
-        for _ in range(options.rounds):
-            for name in best:
-                best[name] = max(best[name], measure(name))
+        with tempfile.TemporaryDirectory() as work_folder:
+            os.environ[training_work.FOLDER_VARIABLE] = work_folder
+            training.prepare(training_work.make_work("cpu", "article"))
+            for _ in range(options.rounds):
+                for name in best:
+                    best[name] = max(best[name], measure(name))
     print(f"{training.describe_machine()}; best of {options.rounds} rounds\n")
     print("| contender | patches/s | times the step |")
     print("|---|---:|---:|")

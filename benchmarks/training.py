@@ -1,18 +1,24 @@
-"""Training speed of the article's network: this project, Keras's defaults, PyTorch.
+"""Training speed of a network: this project, Keras's defaults, PyTorch; on a CPU or a GPU.
 
-    python benchmarks/training.py [--rounds 3] [--json FILE]
+    python benchmarks/training.py [--device cpu|gpu|auto] [--network article|unet] [--size SIZE]
+        [--batch-size N] [--patch-size PX] [--rounds 3] [--json FILE]
 
-Every contender trains the same network (73,167 weights, Adam, mean squared error) on the same
-shapes (28x28x1 to 28x28x3, batch 64) in a process of its own. They take turns, round after round,
-so that a noisy machine is noisy for all of them. Reported is the best of each one's rounds,
-for noise only ever slows, and its ratio to this project's. The machine's own matrix product,
+Every contender trains the same layers on patches of the same shapes in a process of its own, by
+default the network's own batches on a CPU and larger ones on a GPU. They take turns, round after
+round, so that a noisy machine is noisy for all of them. Reported is the best of each one's rounds,
+for noise only ever slows, and its ratio to this project's. The device's own matrix product,
 measured in the same run, tells what share of it a step reaches. PyTorch's contenders are left out
 where torch is not installed.
+
+The article's network (73,167 weights) is trained with Adam and the mean squared error by all of
+them. `train.py` trains the U-Net with Muon, the others with Adam: "step alone, Adam" compares.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import functools
 import importlib.util
 import json
 import os
@@ -20,180 +26,160 @@ import platform
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Callable, Mapping
 
-BATCH = 64
-STEPS, REPEATS = 50, 3
-PAIRS_VARIABLE = "BENCHMARK_PAIRS"
-# Multiply-adds of one forward pass per picture, layer by layer; a training step is three of them
-# (forward, gradient by input, gradient by weights).
-FORWARD_MACS = (
-    28 * 28 * 9 * 1 * 32
-    + 14 * 14 * 16 * 32 * 64
-    + 28 * 28 * 9 * 64 * 64
-    + 28 * 28 * 16 * 64 * 3
-    + 28 * 28 * 3 * 3
-)
-STEP_FLOPS = 3 * 2 * FORWARD_MACS
+import training_work
+from training_work import FOLDER_VARIABLE, Work
+
+from tf_deconv.networks import NETWORKS
+from tf_deconv.options import UserError
+
+PIPELINE, BASE = "train.py, whole pipeline", "train.py, step alone"
+XLA = {"on": f"{BASE}, XLA on", "off": f"{BASE}, XLA off"}
+PRODUCT = "matrix product "
+# Key of PRODUCT that a step in this number format is compared with.
+PRECISIONS = {"mixed_bfloat16": "bfloat16", "mixed_float16": "float16", "float32": "float32"}
 
 
-def make_pairs(path):
-    """Writes (degraded, clean) patches of the bundled photographs: every contender trains on them.
+@dataclasses.dataclass(frozen=True)
+class Contender:
+    """Something to measure.
 
-    On white noise units die and numbers turn denormal, which is slow and not what training is like.
+    Attributes:
+      run: Returns {"rate", "precision", "device"} of a work.
+      environment: Variables of its process.
     """
-    import numpy as np
 
-    from tf_deconv import data, sources
-    from tf_deconv.tasks import TASKS
+    run: Callable[[Work], dict]
+    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
-    source = sources.load_source("bundled", 28, 0.1)
-    x, y = data.fixed_patches(
-        source.training, TASKS["old-photo"], patch_size=28, count=BATCH * STEPS, seed=0
+
+def make_contenders(work):
+    """Returns what is measured for a work, by name, in the order of the table."""
+    on_gpu = work.device == "gpu"
+    found = {PIPELINE: _keras("train_py", pipeline=True)}
+    if on_gpu:
+        # TensorFlow's guide to GPUs recommends it where tf.data keeps the CPU busy.
+        found[f"{PIPELINE}, TF_GPU_THREAD_MODE"] = dataclasses.replace(
+            found[PIPELINE], environment={"TF_GPU_THREAD_MODE": "gpu_private"}
+        )
+    found[BASE] = _keras("train_py")
+    if on_gpu:
+        found |= {name: _keras("train_py", xla=xla) for xla, name in XLA.items()}
+    if NETWORKS[work.network].optimizer != "adam":
+        found[f"{BASE}, Adam"] = _keras("train_py", optimizer="adam")
+    found["Keras fit, its defaults (batch 32)"] = _keras("keras_fit")
+    found[f"Keras fit, its defaults but batch {work.batch_size}"] = _keras(
+        "keras_fit", batch_size=work.batch_size
     )
-    np.savez(path, x=x, y=y)
+    # Keras's default is XLA on a GPU and none on a CPU: the other way.
+    found[f"Keras fit, jit_compile={not on_gpu}"] = _keras(
+        "keras_fit", batch_size=work.batch_size, jit_compile=not on_gpu
+    )
+    found["PyTorch float32 channels-last"] = _torch(bfloat16=False)
+    found["PyTorch bfloat16 channels-last"] = _torch(bfloat16=True)
+    compiled = "PyTorch bfloat16 channels-last, torch.compile"
+    found[compiled] = _torch(bfloat16=True, compiled="default")
+    if on_gpu:
+        found[f"{compiled}, CUDA graphs"] = _torch(bfloat16=True, compiled="reduce-overhead")
+    for dtype in ("float32", "bfloat16", "float16") if on_gpu else ("float32", "bfloat16"):
+        found[PRODUCT + dtype] = _keras("matrix_product", dtype=dtype)
+    return found
 
 
-def load_pairs():
-    import numpy as np
+def _keras(function, **options):
+    def run(work):
+        import training_keras
 
-    with np.load(os.environ[PAIRS_VARIABLE]) as pairs:
-        return pairs["x"], pairs["y"]
+        return getattr(training_keras, function)(work, **options)
 
-
-def best_rate(run, work):
-    """Returns work per second of the fastest of several runs."""
-    run()
-    times = []
-    for _ in range(REPEATS):
-        started = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - started)
-    return work / min(times)
+    return Contender(run)
 
 
-def train_py_step(pipeline):
-    """`train.py`'s own compile and precision; data from memory, or from its own pipeline."""
+def _torch(**options):
+    def run(work):
+        import training_torch
+
+        return training_torch.train(work, **options)
+
+    return Contender(run)
+
+
+def find_device(device):
+    """Returns {"kind", "name"} of the device that `train.py` would take.
+
+    Asked in a process of its own: one that has opened a GPU keeps its memory.
+
+    Raises:
+      UserError: if it is a GPU and there is none.
+    """
+    if device == "cpu":
+        return {"kind": "cpu", "name": describe_machine()}
+    done = _run_self(["--find", device])
+    if done.returncode:
+        raise UserError(_last_line(done))
+    found = json.loads(done.stdout.splitlines()[-1])
+    return found | ({"name": describe_machine()} if found["kind"] == "cpu" else {})
+
+
+def _find(device):
+    """What `find_device` runs."""
     from tf_deconv import cli
 
     cli.quiet_libraries()
-    import tensorflow as tf
+    from tf_deconv import devices
 
-    from tf_deconv import data, devices, recipe, sources
-    from tf_deconv.checks import check_train_config
-    from tf_deconv.config import TrainConfig
-    from tf_deconv.tasks import TASKS
-
-    device = devices.choose_device()
-    recipe.set_seed(0, device)
-    config = check_train_config(TrainConfig(batch_size=BATCH, steps_per_epoch=STEPS))
-    task = TASKS[config.task]
-    model = recipe.build_in(device.precision, task, config)
-    recipe.compile_model(model, config, device)
-    if pipeline:
-        source = sources.load_source(config.data, config.patch_size, config.validation_fraction)
-        batches = data.training_data(
-            source.training, task, patch_size=28, batch_size=BATCH, steps_per_epoch=STEPS, seed=0
-        )
-    else:
-        x, y = load_pairs()
-        batches = tf.data.Dataset.from_tensors((x[:BATCH], y[:BATCH])).repeat()
-    return best_rate(
-        lambda: model.fit(batches, steps_per_epoch=STEPS, verbose=0, shuffle=False), BATCH * STEPS
-    )
+    try:
+        chosen = devices.choose_device(device)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    name = f"{chosen.name}, {os.cpu_count()} CPU threads, Python {platform.python_version()}"
+    print(json.dumps({"kind": chosen.kind, "name": name}))
+    return 0
 
 
-def keras_fit(batch_size=BATCH, **arguments):
-    """The same layers, `compile(optimizer, loss)` and `fit(arrays)`, nothing else said."""
-    from tf_deconv.networks.article import build_article
-
-    model = build_article()
-    model.compile("adam", "mse", **arguments)
-    x, y = load_pairs()
-    return best_rate(lambda: model.fit(x, y, batch_size=batch_size, verbose=0), BATCH * STEPS)
-
-
-def pytorch(bfloat16, compiled):
-    """The same network in PyTorch, channels-last."""
-    import torch
-    from torch import nn
-
-    class Article(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.encoder = nn.Conv2d(1, 32, 3, padding=1)
-            self.deconv_1 = nn.ConvTranspose2d(32, 64, 4, stride=2, padding=1)
-            self.conv = nn.Conv2d(64, 64, 3, padding=1)
-            self.deconv_2 = nn.ConvTranspose2d(64, 3, 4)
-            self.dense = nn.Conv2d(3, 3, 1)
-
-        def forward(self, x):
-            x = nn.functional.max_pool2d(torch.relu(self.encoder(x)), 2)
-            x = torch.relu(self.conv(torch.relu(self.deconv_1(x))))
-            x = torch.relu(self.deconv_2(x)[:, :, 1:-2, 1:-2])
-            return torch.sigmoid(self.dense(x))
-
-    layout = torch.channels_last
-    model = Article().to(memory_format=layout)
-    optimizer = torch.optim.Adam(model.parameters())
-    x, y = (
-        torch.from_numpy(array[:BATCH]).permute(0, 3, 1, 2).contiguous(memory_format=layout)
-        for array in load_pairs()
-    )
-    call = torch.compile(model) if compiled else model
-
-    def run():
-        for _ in range(STEPS):
-            optimizer.zero_grad()
-            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-                output = call(x)
-            nn.functional.mse_loss(output.float(), y).backward()
-            optimizer.step()
-
-    return best_rate(run, BATCH * STEPS)
-
-
-def matrix_product(dtype):
-    """The machine's matrix product in GFLOP/s."""
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    import tensorflow as tf
-
-    size, count = 2048, 4
-    a = tf.cast(tf.random.normal((size, size)), dtype)
-    product = tf.function(lambda a: tf.matmul(a, a), jit_compile=False)
-
-    def run():
-        for _ in range(count):
-            product(a).numpy()
-
-    return best_rate(run, count * 2 * size**3) / 1e9
-
-
-CONTENDERS = {
-    "train.py, whole pipeline": lambda: train_py_step(pipeline=True),
-    "train.py, step alone": lambda: train_py_step(pipeline=False),
-    "Keras fit, its defaults (batch 32)": lambda: keras_fit(batch_size=None),
-    "Keras fit, its defaults but batch 64": keras_fit,
-    "Keras fit, jit_compile=True": lambda: keras_fit(jit_compile=True),
-    "PyTorch float32 channels-last": lambda: pytorch(bfloat16=False, compiled=False),
-    "PyTorch bfloat16 channels-last": lambda: pytorch(bfloat16=True, compiled=False),
-    "PyTorch bfloat16 channels-last, torch.compile": lambda: pytorch(bfloat16=True, compiled=True),
-    "matrix product float32, GFLOP/s": lambda: matrix_product("float32"),
-    "matrix product bfloat16, GFLOP/s": lambda: matrix_product("bfloat16"),
-}
-BASE = "train.py, step alone"
-
-
-def measure(name):
-    """Runs one contender in a fresh process; None when it fails."""
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    command = [sys.executable, __file__, "--contender", name]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+def prepare(work):
+    """Writes what the contenders share, in a process that sees no GPU."""
+    done = _run_self(["--prepare", *_arguments(work)], CUDA_VISIBLE_DEVICES="")
     if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["no message"]
-        print(f"{name}: failed: {lines[-1]}", file=sys.stderr)
+        sys.exit(f"training.py: the patches could not be prepared: {_last_line(done)}")
+
+
+def measure(work, name):
+    """Runs one contender in a fresh process; returns what it measured, None when it fails."""
+    environment = dict(make_contenders(work)[name].environment)
+    if work.device == "cpu":
+        environment["CUDA_VISIBLE_DEVICES"] = ""
+    done = _run_self(["--contender", name, *_arguments(work)], **environment)
+    if done.returncode:
+        print(f"{name}: failed: {_last_line(done)}", file=sys.stderr)
         return None
-    return float(done.stdout.split()[-1])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _arguments(work):
+    options = dataclasses.asdict(work)
+    return [
+        word
+        for name, value in options.items()
+        if value is not None
+        for word in (f"--{name.replace('_', '-')}", str(value))
+    ]
+
+
+def _run_self(arguments, **variables):
+    return subprocess.run(
+        [sys.executable, __file__, *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **variables},
+        check=False,
+    )
+
+
+def _last_line(done):
+    return (done.stderr.strip().splitlines() or ["no message"])[-1]
 
 
 def describe_machine():
@@ -205,41 +191,122 @@ def describe_machine():
     return f"{os.cpu_count()} CPU threads ({', '.join(flags)}), Python {platform.python_version()}"
 
 
-def main():
+def make_table(work, best, step_flops):
+    """Returns the table's lines.
+
+    Args:
+      work: What was trained.
+      best: Name to the result of its fastest round.
+      step_flops: Floating-point operations of a training step, per patch.
+    """
+    # A share is told of a GPU's number formats, which are those of its matrix units.
+    unit, scale, digits = ("TFLOP/s", 1e12, 1) if work.device == "gpu" else ("GFLOP/s", 1e9, 0)
+    shares = work.device == "gpu"
+    heading = f"| contender | images/s | train.py's step is ... times as fast | {unit} |"
+    lines = [heading, "|---|---:|---:|---:|"]
+    if shares:
+        lines = [f"{lines[0]} share of its matrix product |", f"{lines[1]}---:|"]
+    for name, result in best.items():
+        rate, share = result["rate"], ""
+        if name.startswith(PRODUCT):
+            cells = [name, "", "", f"{rate / scale:.{digits}f}"]
+        else:
+            ratio = f"{best[BASE]['rate'] / rate:.2f}" if BASE in best else ""
+            flops = rate * step_flops
+            cells = [name, f"{rate:.0f}", ratio, f"{flops / scale:.{digits}f}"]
+            product = best.get(PRODUCT + PRECISIONS[result["precision"]])
+            share = f"{flops / product['rate']:.0%}".replace("%", " %") if product else ""
+        cells += [share] * shares
+        lines.append(f"|{'|'.join(f' {cell} ' if cell else ' ' for cell in cells)}|")
+    return lines
+
+
+def make_notes(best):
+    """Returns what the table says, in lines: the choice, the input stall, XLA, PyTorch."""
+    lines = []
+    if BASE in best:
+        lines.append(f"train.py chose: {best[BASE]['device']}")
+    if BASE in best and PIPELINE in best:
+        stall = best[BASE]["rate"] / best[PIPELINE]["rate"] - 1
+        lines.append(f"input stall: the whole pipeline adds {stall:.0%} to the step's time")
+    if all(name in best for name in XLA.values()):
+        ratio = best[XLA["on"]]["rate"] / best[XLA["off"]]["rate"]
+        faster = "on" if ratio >= 1 else "off"
+        lines.append(f"XLA: on is {ratio:.2f} times as fast as off; train with --xla {faster}")
+    modes = {name: result["rate"] for name, result in best.items() if name.startswith("PyTorch")}
+    if modes and BASE in best:
+        name = max(modes, key=modes.get)
+        lines.append(f"step alone: {best[BASE]['rate'] / modes[name]:.2f} times {name}")
+    return [line.replace("%", " %") for line in lines]
+
+
+def _parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
+    parser.add_argument("--network", choices=tuple(training_work.TASKS), default="article")
+    parser.add_argument("--size", help="of the network; its first one when left out")
+    parser.add_argument("--batch-size", type=int, help="patches in a batch")
+    parser.add_argument("--patch-size", type=int, help="side of a patch in pixels")
     parser.add_argument("--rounds", type=int, default=3, help="rounds (default: 3)")
     parser.add_argument("--json", metavar="FILE", help="also write the figures there")
-    parser.add_argument("--contender", choices=CONTENDERS, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.contender:
-        print(CONTENDERS[options.contender]())
-        return
+    for name in ("--contender", "--find"):
+        parser.add_argument(name, help=argparse.SUPPRESS)
+    parser.add_argument("--prepare", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main():
+    options = _parse()
+    if options.find:
+        return _find(options.find)
+    asked = (options.network, options.size, options.batch_size, options.patch_size)
+    try:
+        if options.rounds < 1:
+            raise UserError(f"--rounds {options.rounds}: expected at least 1")
+        training_work.make_work("cpu", *asked)  # Mistakes are told before a device is looked for.
+        device = find_device(options.device) if not (options.contender or options.prepare) else None
+        work = training_work.make_work(device["kind"] if device else options.device, *asked)
+    except UserError as error:
+        print(f"training.py: {error}", file=sys.stderr)
+        return 2
+    if options.prepare:
+        training_work.prepare(work)
+    elif options.contender:
+        print(json.dumps(make_contenders(work)[options.contender].run(work)), flush=True)
+    else:
+        compare(work, device["name"], options)
+    return 0
+
+
+def compare(work, machine, options):
+    """Measures every contender and prints the table."""
     has_torch = importlib.util.find_spec("torch") is not None
-    names = [name for name in CONTENDERS if has_torch or "PyTorch" not in name]
-    figures = {name: [] for name in names}
+    names = [name for name in make_contenders(work) if has_torch or "PyTorch" not in name]
+    results = {name: [] for name in names}
     with tempfile.TemporaryDirectory() as folder:
-        os.environ[PAIRS_VARIABLE] = os.path.join(folder, "pairs.npz")
-        make_pairs(os.environ[PAIRS_VARIABLE])
+        os.environ[FOLDER_VARIABLE] = folder
+        prepare(work)
+        facts = training_work.load_facts()
         for turn in range(options.rounds):
             for name in names:
-                if (value := measure(name)) is not None:
-                    figures[name].append(value)
-                shown = value and round(value)
+                if (result := measure(work, name)) is not None:
+                    results[name].append(result)
+                shown = result and f"{result['rate']:.4g}"
                 print(f"round {turn + 1}: {name}: {shown}", file=sys.stderr, flush=True)
-    best = {name: max(values) for name, values in figures.items() if values}
-    print(f"{describe_machine()}; batch {BATCH}, best of {options.rounds} rounds\n")
-    print("| contender | images/s | train.py's step is ... times as fast | GFLOP/s |")
-    print("|---|---:|---:|---:|")
-    for name, value in best.items():
-        if "GFLOP/s" in name:
-            print(f"| {name.replace(', GFLOP/s', '')} | | | {value:.0f} |")
-        else:
-            ratio, speed = best[BASE] / value, value * STEP_FLOPS / 1e9
-            print(f"| {name} | {value:.0f} | {ratio:.2f} | {speed:.0f} |")
+    rate = functools.partial(max, key=lambda result: result["rate"])
+    best = {name: rate(found) for name, found in results.items() if found}
+    size = f" {work.size}" if work.size else ""
+    print(
+        f"{machine}, {facts['versions']}; {work.network}{size}, {facts['parameters']:,} weights;"
+        f" batch {work.batch_size} of {work.patch_size}x{work.patch_size}, best of"
+        f" {options.rounds} rounds\n"
+    )
+    print("\n".join([*make_table(work, best, facts["step_flops"]), "", *make_notes(best)]))
     if options.json:
+        figures = {"machine": machine, "work": dataclasses.asdict(work), "facts": facts}
         with open(options.json, "w", encoding="utf-8") as stream:
-            json.dump({"machine": describe_machine(), "rounds": figures}, stream, indent=2)
+            json.dump({**figures, "rounds": results}, stream, indent=2)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

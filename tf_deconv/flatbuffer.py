@@ -325,15 +325,24 @@ def picture_operators(content: bytes, largest_share: float = 1.0) -> list[str]:
             shape = [*filters, *subgraph.tensors[positions].shape[:3]]
             count = math.prod(map(int, shape))
             work += count
-            if _touches_the_picture(subgraph, operator):
+            if _touches_the_picture(model, subgraph, operator):
                 touching.append((subgraph.tensors[operator.outputs[0]].name.decode(), count))
         names += [name for name, count in touching if count <= largest_share * work]
     return names
 
 
-def _touches_the_picture(subgraph: schema.SubGraphT, operator: schema.OperatorT) -> bool:
+def _touches_the_picture(
+    model: schema.ModelT, subgraph: schema.SubGraphT, operator: schema.OperatorT
+) -> bool:
     filters = subgraph.tensors[operator.inputs[1]].shape  # (out, height, width, in)
-    return min(filters[0], filters[3]) <= PICTURE_CHANNELS
+    channels, given = int(filters[0]), int(filters[3])
+    # By phases (`exporting.phases`) each channel of the picture is as many as a square has pixels.
+    kind = schema.BuiltinOperator.DEPTH_TO_SPACE
+    for other in subgraph.operators:
+        is_kind = _builtin_code(model.operatorCodes[other.opcodeIndex]) == kind
+        if is_kind and other.inputs[0] == operator.outputs[0]:
+            channels //= other.builtinOptions.blockSize**2
+    return min(channels, given) <= PICTURE_CHANNELS
 
 
 def find_faults(content: bytes, parameters: int, variant: Variant) -> list[str]:
@@ -363,7 +372,7 @@ def find_faults(content: bytes, parameters: int, variant: Variant) -> list[str]:
     fixed = variant.has_fixed_ranges(has_sums(content))
     if variant.int8 == STATIC and any(
         subgraph.tensors[operator.outputs[0] if fixed else operator.inputs[1]].type != integer
-        and (variant.int8_pictures or not _touches_the_picture(subgraph, operator))
+        and (variant.int8_pictures or not _touches_the_picture(model, subgraph, operator))
         for subgraph in model.subgraphs
         for operator in subgraph.operators
         if _builtin_code(model.operatorCodes[operator.opcodeIndex]) in _CONVOLUTIONS

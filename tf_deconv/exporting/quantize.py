@@ -23,6 +23,9 @@ from tf_deconv.variants import DYNAMIC, STATIC, WEIGHTS, Variant
 # In int8 files with float pictures, convolutions that touch the picture stay in float where a
 # network has sums and each is at most this share of its work.
 PICTURE_SHARE = 0.05
+# So do those that `phases` computes, whatever their share: it names what has a picture's channels
+# four times and more. Few channels are fast in float then.
+PICTURE_LAYER = "_picture"
 # What is looked at of each tensor of each calibration picture.
 VALUES_PER_CASE = 4096
 
@@ -123,20 +126,22 @@ def quantize(content: bytes, variant: Variant, ranges: dict[str, Any] | None = N
         if kind == STATIC and not variant.int8_pictures:
             for side in (operation.INPUT, operation.OUTPUT):
                 work.update_quantization_recipe(".*", side, algorithm_key=none)
-        for name in _float_operators(content, variant, has_sums):
+        for pattern in _float_operators(content, variant, has_sums):
             for convolution in (operation.CONV_2D, operation.CONV_2D_TRANSPOSE):
-                work.update_quantization_recipe(re.escape(name), convolution, algorithm_key=none)
+                work.update_quantization_recipe(pattern, convolution, algorithm_key=none)
         result = work.quantize(ranges, enable_progress_report=False)
     return bytes(result.quantized_model)
 
 
 def _float_operators(content: bytes, variant: Variant, has_sums: bool) -> list[str]:
-    """Returns the names of convolutions that stay in float."""
+    """Returns patterns of the names of convolutions that stay in float."""
     if variant.int8 == WEIGHTS:
-        return flatbuffer.picture_operators(content)
-    if has_sums and not variant.int8_pictures:
-        return flatbuffer.picture_operators(content, PICTURE_SHARE)
-    return []
+        names = flatbuffer.picture_operators(content)
+    elif has_sums and not variant.int8_pictures:
+        names = flatbuffer.picture_operators(content, PICTURE_SHARE)
+    else:
+        return []
+    return [f".*{PICTURE_LAYER}_phased.*", *map(re.escape, names)]
 
 
 _CPUS = os.cpu_count() or 1

@@ -97,24 +97,38 @@ def convert_graphs(
     Returns:
       Name of the variant to the bytes of its file.
     """
-    in_phases = {name for name in variants if phased and VARIANTS[name].phased}
-    contents = {}
-    for names, by_phases in ((in_phases, True), (set(variants) - in_phases, False)):
-        if names:
+    contents: dict[str, bytes] = {}
+    for in_phases in (True, False) if phased else (False,):
+        left = [name for name in variants if name not in contents]
+        if left:
             with tempfile.TemporaryDirectory() as folder, files.silent_stderr():
-                write(pathlib.Path(folder), by_phases)
-                contents |= _convert_group(folder, names, signatures, calibration_cases)
+                write(pathlib.Path(folder), in_phases)
+                float32 = _convert_float(folder, "float32", signatures)
+                has_sums = flatbuffer.has_sums(float32)
+                chosen = [n for n in left if not in_phases or _gains_from_phases(n, has_sums)]
+                contents |= _convert_group(folder, float32, chosen, signatures, calibration_cases)
     return {name: flatbuffer.make_portable(contents[name], keep_relu) for name in variants}
+
+
+def _gains_from_phases(name: str, has_sums: bool) -> bool:
+    """Whether a variant is faster by `phases`.
+
+    int8 of a network with sums finds its ranges while it runs and has float results, which
+    DEPTH_TO_SPACE lays out as they are. With fixed ranges they would be converted to and fro.
+    """
+    variant = VARIANTS[name]
+    return variant.phased or (has_sums and not variant.has_fixed_ranges(has_sums))
 
 
 def _convert_group(
     folder: str,
-    names: set[str],
+    float32: bytes,
+    names: Sequence[str],
     signatures: Sequence[str],
     calibration_cases: Callable[[], Cases] | None,
 ) -> dict[str, bytes]:
     """Converts one network to several variants."""
-    float32, contents, ranges = _convert_float(folder, "float32", signatures), {}, None
+    contents, ranges = {}, None
     has_sums = flatbuffer.has_sums(float32)
     for name in names:
         variant = VARIANTS[name]
