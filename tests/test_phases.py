@@ -52,33 +52,6 @@ def test_a_kernel_as_large_as_its_stride_is_the_same(rng, size, padding, filters
     np.testing.assert_allclose(phased.predict(image, verbose=0), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("size", [(8, 12), (None, None)])
-def test_an_enlarged_picture_is_the_same_up_to_its_border(rng, scale, channels, size):
-    # Of a new network the enlarged input is all: its tail is zeros.
-    model = build_unet(*size, channels, channels, scale=scale, size="tiny")
-    phased = phases.by_phases(model)
-    assert not {"enlarged", "repeated"} & {layer.name for layer in phased.layers}
-    image = rng.random((2, 8, 12, channels), np.float32)
-    expected = model.predict(image, verbose=0)
-    assert np.ptp(expected) > 0.5
-    np.testing.assert_allclose(phased.predict(image, verbose=0), expected, atol=1e-6)
-
-
-def test_only_what_repeats_pixels_is_taken_for_enlarging(rng):
-    image = keras.Input((8, 12, 3))
-    repeated = layers.Conv2DTranspose(3, 2, strides=2, use_bias=False, name="repeat")
-    model = keras.Model(image, layers.AveragePooling2D(3, 1, padding="same")(repeated(image)))
-    pixels = rng.random((1, 8, 12, 3), np.float32)
-    for kernel in (repeated.kernel.numpy(), np.broadcast_to(np.eye(3, dtype="f"), (2, 2, 3, 3))):
-        repeated.set_weights([kernel])
-        phased = phases.by_phases(model)
-        assert (phased.layers[-1].name == "repeat_picture_phased") == (kernel.max() == 1)
-        expected = model.predict(pixels, verbose=0)
-        np.testing.assert_allclose(phased.predict(pixels, verbose=0), expected, atol=1e-6)
-
-
 def test_weights_of_a_network_are_those_of_its_layers(rng):
     model = build_unet(size="tiny", use_bias=True)
     model.set_weights([rng.normal(size=w.shape) / 8 for w in model.get_weights()])
@@ -125,8 +98,13 @@ def test_other_strides_are_left_alone(layer):
         (lambda: build_article(None, None), 2, 1, {"TRANSPOSE_CONV": 1, "DEPTH_TO_SPACE": 1}),
         # Two that enlarge, and the tail.
         (lambda: build_unet(size="tiny"), 4, 1, {"DEPTH_TO_SPACE": 3}),
-        # Two that enlarge, the tail, and what the picture itself becomes.
-        (lambda: build_unet(size="tiny", scale=2), 4, 2, {"DEPTH_TO_SPACE": 4}),
+        # Two that enlarge, the tail, and what repeats the picture's pixels.
+        (
+            lambda: build_unet(size="tiny", scale=2),
+            4,
+            2,
+            {"DEPTH_TO_SPACE": 4, "AVERAGE_POOL_2D": 1},
+        ),
     ],
     ids=["article", "unet", "unet-x2"],
 )

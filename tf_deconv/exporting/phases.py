@@ -6,8 +6,10 @@ channels fills those lanes: a kernel of k x k becomes one of (k + 1) x (k + 1) w
 DEPTH_TO_SPACE lays the squares out. This is the polyphase form of a convolution, in both directions
 of a transposed one of stride 1. Of a transposed one whose kernel is its stride it is a 1x1
 convolution, and XNNPACK computes that in a tenth to two thirds of the time: its own way runs one
-small product for each pixel of a square. So is a picture that is enlarged by repeating and
-averaging: each square comes from 3x3 pixels. Times are in benchmarks/README.md.
+small product for each pixel of a square. Times are in benchmarks/README.md.
+
+What enlarges a picture by repeating and averaging could be one convolution too. It is not: float16
+holds no ninths, and that file would be 77 dB from Keras.
 """
 
 from __future__ import annotations
@@ -15,7 +17,6 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 from keras import layers
 
@@ -28,8 +29,8 @@ FEW_CHANNELS = 4
 def by_phases(model: keras.Model) -> keras.Model:
     """Copies a model; what has a faster form by phases is computed in it.
 
-    That is convolutions of stride 1 to few channels, transposed ones whose kernel is their stride,
-    and repeating with averaging after it.
+    That is convolutions of stride 1 to few channels, and transposed ones whose kernel is their
+    stride.
 
     Args:
       model: A float32 functional model.
@@ -37,15 +38,8 @@ def by_phases(model: keras.Model) -> keras.Model:
       A model of the same function, for conversion only: where a map has odd or unknown sides,
       convolutions to few channels are computed as before.
     """
-    enlarging = _find_enlarging(model)
-    averaged = {repeating.name for repeating in enlarging.values()}
 
     def clone(layer: Any) -> Any:
-        if layer.name in averaged:  # What averages does both.
-            return layers.Activation("linear", name=f"{layer.name}_later")
-        if layer.name in enlarging:
-            repeating = enlarging[layer.name]
-            return _Enlarged(repeating.strides[0], layer.pool_size[0], name=_phased_name(repeating))
         own = layer.__class__.from_config(layer.get_config())
         if _has_few_channels(layer):
             return _Phased(own, name=_phased_name(layer))
@@ -54,7 +48,7 @@ def by_phases(model: keras.Model) -> keras.Model:
     copy = keras.models.clone_model(model, clone_function=clone)
     copies = {layer.name: layer for layer in copy.layers}
     for layer in model.layers:
-        if layer.weights and layer.name not in averaged:
+        if layer.weights:
             own = copies.get(layer.name) or copies[_phased_name(layer)]
             own.set_weights(layer.get_weights())
     return copy
@@ -89,35 +83,6 @@ def _makes_squares(layer: Any) -> bool:
         and layer.output_padding is None
         and layer.data_format == "channels_last"
     )
-
-
-def _find_enlarging(model: keras.Model) -> dict[str, Any]:
-    """Returns averaging layers, by name, with the layer before them that repeats each pixel."""
-    found = {}
-    for layer in model.layers:
-        if type(layer) is not layers.AveragePooling2D or len(layer._inbound_nodes) != 1:
-            continue
-        before = layer.input._keras_history.operation
-        if (
-            set(layer.strides) == {1}
-            and layer.padding == "same"
-            and _makes_squares(before)
-            and len(before._outbound_nodes) == 1
-            and set(layer.pool_size) == {layer.pool_size[0]}
-            # Odd, so that it looks as far to either side, and no farther than one pixel.
-            and layer.pool_size[0] % 2 == 1
-            and layer.pool_size[0] <= before.strides[0] + 1
-            and _repeats(before)
-        ):
-            found[layer.name] = before
-    return found
-
-
-def _repeats(layer: Any) -> bool:
-    kernel = keras.ops.convert_to_numpy(layer.kernel)
-    if layer.use_bias or layer.activation is not keras.activations.linear:
-        return False
-    return kernel.shape[2] == kernel.shape[3] and bool((kernel == np.eye(kernel.shape[3])).all())
 
 
 class _Phased(layers.Layer):
@@ -172,32 +137,6 @@ class _Squares(layers.Layer):
         kernel = tf.transpose(tf.convert_to_tensor(self.plain.kernel), (3, 0, 1, 2))
         kernel = tf.reshape(kernel, (1, 1, x.shape[-1], factor**2 * self.plain.filters))
         return _laid_out(tf.nn.conv2d(x, kernel, 1, "VALID"), self.plain, factor)
-
-
-class _Enlarged(layers.Layer):
-    """Each pixel repeated `factor` times both ways, then averaged over `side` x `side`."""
-
-    def __init__(self, factor: int, side: int, **kwargs):
-        super().__init__(**kwargs)
-        self.factor, self.side = factor, side
-
-    def compute_output_shape(self, shape):
-        count, height, width, channels = shape
-        sides = (None if side is None else side * self.factor for side in (height, width))
-        return count, *sides, channels
-
-    def call(self, x):
-        channels, factor = x.shape[-1], self.factor
-        # Along one axis: how much of each of 3 neighbours is in each of a square's pixels.
-        weights = np.zeros((3, factor))
-        for pixel in range(factor):
-            for seen in range(pixel - self.side // 2, pixel + self.side // 2 + 1):
-                weights[1 + seen // factor, pixel] += 1 / self.side
-        kernel = np.einsum("ap,bq,io->abipqo", weights, weights, np.eye(channels))
-        kernel = kernel.reshape(3, 3, channels, factor**2 * channels).astype(np.float32)
-        # At a border pooling averages what there is: the last pixel, and its neighbour beyond.
-        padded = tf.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="SYMMETRIC")
-        return tf.nn.depth_to_space(tf.nn.conv2d(padded, kernel, 1, "VALID"), factor)
 
 
 def _laid_out(y: tf.Tensor, plain: Any, factor: int) -> tf.Tensor:
