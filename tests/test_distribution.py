@@ -11,8 +11,10 @@ import pytest
 
 from tests import workers
 from tests.commands import fails, refuses
-from tf_deconv import data, generation_data, runs
+from tf_deconv import data, distribution, generation_data, runs
 from tf_deconv.cluster import read_cluster
+from tf_deconv.devices import Device
+from tf_deconv.options import UserError
 from tf_deconv.parser import make_parser
 from tf_deconv.picture_store import PictureStore
 from tf_deconv.tasks import TASKS
@@ -254,6 +256,16 @@ def test_a_strategy_that_this_machine_has_not_is_refused(strategy, says, capsys,
     line = fails(capsys, "train", "--strategy", strategy, *options)
     assert says in line
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("strategy", ["auto", "multiworker", "mirrored"])
+def test_other_backends_do_not_train_apart_what_belongs_together(strategy, monkeypatch):
+    cluster = read_cluster(workers.tf_config(["a:1", "b:2"], 1))
+    device = Device("cpu", "CPU", "float32", True)
+    monkeypatch.setattr(distribution.keras.backend, "backend", lambda: "jax")
+    with pytest.raises(UserError, match=r"with Keras's jax backend: expected KERAS_BACKEND"):
+        distribution.place(strategy, device, cluster, print)
+    assert distribution.place("none", device, None, print).strategy is None
 
 
 def test_a_broken_tf_config_is_refused_before_anything_is_printed(capsys, monkeypatch, tmp_path):
