@@ -191,9 +191,9 @@ def training_data(
       part: Which of the shares of each batch, from 0; its rows are those that the whole would have.
       parts: Number of shares, which divides the batch.
     Returns:
-      Batches ((B, P / scale, P / scale, C) float32, (B, P, P, C') float32), prefetched; of a share
-      B is the batch size over `parts`. Without
-      clean pictures there is a third part, the weights of the loss, (B, P, P, 1) float32.
+      Batches ((B, P / scale, P / scale, C) float32, (B, P, P, C') float32), prefetched; B is the
+      batch size over `parts`. Without clean pictures there is a third part, the weights of the
+      loss, (B, P, P, 1) float32.
     """
 
     own = batch_size // parts

@@ -24,7 +24,7 @@ from tf_deconv.cluster import VARIABLE, Cluster
 from tf_deconv.devices import Device
 from tf_deconv.options import UserError, reason
 
-# What TensorFlow raises in a worker when another one has gone; the last two in a step under way.
+# What TensorFlow raises in a worker when another one has gone.
 _LOST = (
     tf.errors.UnavailableError,
     tf.errors.AbortedError,
@@ -32,7 +32,7 @@ _LOST = (
     tf.errors.CancelledError,
     tf.errors.InternalError,
 )
-# Bits of a hash that a float32 holds, the only number that every collective carries.
+# Hexadecimal digits of a hash that a float32 holds exactly: 24 bits.
 _HASH_DIGITS = 6
 
 # (part, parts) to the batches of this part: rows [part / parts, (part + 1) / parts) of each.
@@ -176,7 +176,9 @@ class Placement:
             raise UserError(f"{_lost(self.cluster, str(error))}: {advice}") from None
 
 
-def place(strategy: str, device: Device, cluster: Cluster | None, report) -> Placement:
+def place(
+    strategy: str, device: Device, cluster: Cluster | None, report: Callable[[str], None]
+) -> Placement:
     """Decides where the copies of a network train; connects the machines, and waits for them.
 
     Args:
@@ -217,7 +219,7 @@ def place(strategy: str, device: Device, cluster: Cluster | None, report) -> Pla
     return Placement()
 
 
-def _multiworker(cluster: Cluster, report) -> Placement:
+def _multiworker(cluster: Cluster, report: Callable[[str], None]) -> Placement:
     _check_port(cluster)
     role = "the chief" if cluster.is_chief else f"its chief is {cluster.addresses[0]}"
     report(

@@ -85,7 +85,9 @@ def _makes_squares(layer: Any) -> bool:
     )
 
 
-class _Phased(layers.Layer):
+class _Rewritten(layers.Layer):
+    """A layer that computes what `plain` does in another way."""
+
     def __init__(self, plain: Any, **kwargs):
         super().__init__(**kwargs)
         self.plain = plain
@@ -95,6 +97,10 @@ class _Phased(layers.Layer):
 
     def compute_output_shape(self, shape):
         return self.plain.compute_output_shape(shape)
+
+
+class _Phased(_Rewritten):
+    """A convolution to few channels, a square of 2x2 pixels at a time."""
 
     def call(self, x):
         if None in x.shape[1:3] or x.shape[1] % 2 or x.shape[2] % 2:
@@ -118,18 +124,8 @@ class _Phased(layers.Layer):
         return _laid_out(y, self.plain, 2)
 
 
-class _Squares(layers.Layer):
+class _Squares(_Rewritten):
     """A transposed convolution whose kernel is its stride, as a 1x1 convolution."""
-
-    def __init__(self, plain: Any, **kwargs):
-        super().__init__(**kwargs)
-        self.plain = plain
-
-    def build(self, shape):
-        self.plain.build(shape)
-
-    def compute_output_shape(self, shape):
-        return self.plain.compute_output_shape(shape)
 
     def call(self, x):
         factor = self.plain.strides[0]
