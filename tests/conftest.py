@@ -1,5 +1,7 @@
 """Shared by all tests; the environment is set before any of them imports TensorFlow."""
 
+import collections
+import fcntl
 import os
 import pathlib
 import subprocess
@@ -13,6 +15,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 # An assertion that fails there shows what it compared, as one in a test does.
 pytest.register_assert_rewrite("tests.commands")
+
+
+def pytest_collection_modifyitems(items):
+    """Puts files of many slow tests first: the last one must not keep one process waiting."""
+    slow = collections.Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture
@@ -65,20 +73,44 @@ def train(script):
 
 
 @pytest.fixture(scope="session")
-def run(train, tmp_path_factory):
-    """A short run on the bundled photographs: its folder and what was printed."""
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    output = train("--run-dir", folder, "--epochs", 2, "--steps-per-epoch", 40)
-    return types.SimpleNamespace(folder=folder, output=output)
+def made_once(tmp_path_factory):
+    """Makes a folder by calling `make(folder)`, in the first of the test processes that asks.
+
+    Returns the folder, and the text that `make` returned.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+
+    def get(name, make):
+        folder, said = shared / name, shared / f"{name}.txt"
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not said.exists():
+                folder.mkdir()
+                text = make(folder)
+                said.write_text(text)
+        return folder, said.read_text()
+
+    return get
 
 
 @pytest.fixture(scope="session")
-def exported(script, run, tmp_path_factory):
+def run(train, made_once):
+    """A short run on the bundled photographs: its folder and what was printed."""
+    options = ("--epochs", 2, "--steps-per-epoch", 40)
+    folder, output = made_once("runs", lambda folder: train("--run-dir", folder / "run", *options))
+    return types.SimpleNamespace(folder=folder / "run", output=output)
+
+
+@pytest.fixture(scope="session")
+def exported(script, run, made_once):
     """That run exported: folder, what was printed, the Keras model and the run's samples."""
     from tf_deconv import load_model, runs
 
-    out = tmp_path_factory.mktemp("saved_models")
-    output = script("export.py", run.folder, "--out", out)
+    out, output = made_once(
+        "saved_models", lambda folder: script("export.py", run.folder, "--out", folder)
+    )
     folder = out / "old-photo-article"
     return types.SimpleNamespace(
         folder=folder,

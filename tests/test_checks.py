@@ -53,6 +53,10 @@ def test_what_the_network_decides_is_filled_in_unless_the_user_decides(network):
             {"self_supervised": True, "task": "denoise", "loss": "ms-ssim"},
             "loss='ms-ssim' with self_supervised",
         ),
+        (
+            {"self_supervised": True, "task": "denoise", "loss": "psnr"},
+            "loss='psnr' with self_supervised",
+        ),
         ({"size": "tiny"}, "network 'article' has one size only"),
         ({"size": "smal", "network": "unet"}, "size='smal' .did you mean 'small'"),
     ],

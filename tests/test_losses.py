@@ -97,9 +97,31 @@ def test_ms_ssim_of_a_tiny_patch_says_what_to_do():
         losses.make_loss("ms-ssim")(image, image)
 
 
-def test_ms_ssim_trains():
+def test_psnr_loss_is_the_mean_of_each_images_psnr(rng):
+    target, output = rng.random((2, 3, 16, 20, 3), np.float32)
+    output = target + np.reshape([0.2, 0.02, 0.1], (3, 1, 1, 1)).astype(np.float32) * (output - 0.5)
+    expected = np.mean([metrics.psnr_db(*pair) for pair in zip(output, target)])
+    # The addend is as much as a third of the smallest error: a decibel of one image in three.
+    assert -0.5 < as_float(losses.make_loss("psnr")(target, output)) + expected < 0.5
+    twice = as_float(losses.make_loss("psnr")(2 * target, 2 * output))
+    assert twice == pytest.approx(as_float(losses.make_loss("psnr")(target, output)) + 6, abs=0.5)
+
+
+def test_psnr_loss_of_equal_images_is_50_db_and_has_a_gradient_of_zero(rng):
+    import tensorflow as tf
+
+    image = tf.constant(rng.random((2, 8, 8, 1), np.float32))
+    with tf.GradientTape() as tape:
+        tape.watch(image)
+        loss = losses.make_loss("psnr")(np.asarray(image), image)
+    assert as_float(loss) == pytest.approx(-50)
+    assert not np.any(tape.gradient(loss, image))
+
+
+@pytest.mark.parametrize("name", losses.OF_IMAGES)
+def test_losses_of_whole_images_train(name):
     model = build_article(None, None)
-    model.compile(optimizer="adam", loss=losses.make_loss("ms-ssim"), jit_compile=False)
+    model.compile(optimizer="adam", loss=losses.make_loss(name), jit_compile=False)
     random = np.random.default_rng(0)
     x, y = random.random((4, 28, 28, 1)), random.random((4, 28, 28, 3))
     history = model.fit(x, y, epochs=2, verbose=0).history["loss"]
@@ -117,7 +139,7 @@ def test_loss_names_are_the_choices_of_the_config():
     # The likelihood of a VAE is its network's own.
     field = TrainConfig.__dataclass_fields__["loss"]
     names = set(field.metadata["choices"]) - {"likelihood"}
-    assert {*losses.PIXEL_ERRORS, "ms-ssim"} == names
+    assert {*losses.PIXEL_ERRORS, *losses.OF_IMAGES} == names
     assert {losses.make_loss(name).name for name in names} == names
 
 

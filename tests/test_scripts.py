@@ -2,10 +2,8 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 import zipfile
 
 import numpy as np
@@ -211,90 +209,31 @@ def test_train_prints_scores_and_where_the_preview_is(run):
         assert text in run.output
 
 
-def test_a_corrupt_picture_is_skipped_counted_and_named(tmp_path, train):
+def test_a_corrupt_picture_is_skipped_counted_and_named(capsys, tmp_path):
     data = write_pictures(tmp_path / "data", count=12)
     (data / "broken.jpg").write_bytes(b"\xff\xd8\xff but no picture")
-    output = train("--data", data, "--run-dir", tmp_path / "run", "--task", "denoise", *TINY)
+    options = ("--data", data, "--run-dir", tmp_path / "run", "--task", "denoise", *TINY)
+    output = does(capsys, "train", *options)
     assert "1 pictures were skipped:\n  broken.jpg: " in output
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["inpaint", "super-resolve-x3", "denoise-grey"])
-def test_tasks_of_other_shapes_train_and_export(script, train, tmp_path, task):
-    train("--task", task, "--run-dir", tmp_path / "run", *TINY)
-    output = script("export.py", tmp_path / "run", "--out", tmp_path / "out", "--sizes", "28,64")
-    assert "NOT PUBLISHED" not in output
+def test_tasks_of_other_shapes_train_and_export(capsys, tmp_path, task):
+    does(capsys, "train", "--task", task, "--run-dir", tmp_path / "run", *TINY)
+    options = ("--out", tmp_path / "out", "--sizes", "28")
+    assert "NOT PUBLISHED" not in does(capsys, "export", tmp_path / "run", *options)
     assert len(list(tmp_path.glob("out/*/tflite/*.tflite"))) == 6
 
 
 @pytest.mark.slow
-def test_degrade_composes_what_happens_to_the_pictures(train, tmp_path):
+def test_degrade_composes_what_happens_to_the_pictures(capsys, tmp_path):
     chain = ("blur:1.5", "noise:0-10", "jpeg:40")
-    train("--task", "denoise", "--degrade", *chain, "--run-dir", tmp_path / "run", *TINY)
+    data = write_pictures(tmp_path / "data", count=12)
+    options = ("--task", "denoise", "--degrade", *chain, "--data", data, *TINY)
+    does(capsys, "train", "--run-dir", tmp_path / "run", *options)
     stored = json.loads((tmp_path / "run" / "config.json").read_text())
     assert stored["degrade"] == "blur:1.5 noise:0-10 jpeg:40"
-
-
-@pytest.mark.slow
-def test_two_runs_of_one_seed_are_equal_bit_by_bit(tmp_path, train):
-    for name in ("a", "b"):
-        train("--run-dir", tmp_path / name, "--seed", "7", *TINY)
-    models = [weights_of(tmp_path / name / "model.keras") for name in ("a", "b")]
-    assert all(np.array_equal(*pair) for pair in zip(*models))
-
-
-@pytest.mark.slow
-def test_another_seed_gives_another_model(tmp_path, train):
-    for seed in ("1", "2"):
-        train("--run-dir", tmp_path / seed, "--seed", seed, *TINY)
-    models = [weights_of(tmp_path / seed / "model.keras") for seed in ("1", "2")]
-    assert not any(np.array_equal(*pair) for pair in zip(*models) if pair[0].ndim > 1)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_run_keeps_its_best_model_and_can_go_on(tmp_path, repository, train, signum):
-    options = ["--epochs", "4", "--steps-per-epoch", "40", "--batch-size", "8", "--seed", "3"]
-    train("--run-dir", tmp_path / "whole", *options)
-    command = [sys.executable, "train.py", "--run-dir", str(tmp_path / "run"), *options]
-    with subprocess.Popen(command, cwd=repository, stdout=subprocess.PIPE, text=True) as process:
-        for line in process.stdout:
-            if line.startswith("epoch 2/4"):
-                break
-        time.sleep(0.1)
-        process.send_signal(signum)
-        output = process.stdout.read()
-    assert process.returncode == 128 + signum
-    assert "best model so far" in output
-    assert weights_of(tmp_path / "run" / "model.keras")
-    assert "resuming after epoch 2" in train("--resume", "--run-dir", tmp_path / "run")
-    # Equal to the run that nobody stopped, to the last bit.
-    for file in ("whole", "run"):
-        assert len((tmp_path / file / "history.csv").read_text().splitlines()) == 5
-    last = [checkpoint_of(tmp_path / name) for name in ("whole", "run")]
-    assert all(np.array_equal(*pair) for pair in zip(*last))
-
-
-@pytest.mark.slow
-def test_a_damaged_checkpoint_is_passed_over(tmp_path, train):
-    train("--run-dir", tmp_path / "run", *TINY)
-    newest = max((tmp_path / "run" / "checkpoints").iterdir())
-    newest.write_bytes(newest.read_bytes()[:1000])
-    output = train("--resume", "--run-dir", tmp_path / "run")
-    assert "epoch-000002.npz is damaged" in output
-    assert "resuming after epoch 1" in output
-
-
-def weights_of(path):
-    from tf_deconv import load_model
-
-    return load_model(path).get_weights()
-
-
-def checkpoint_of(run_dir):
-    from tf_deconv.runs import load_newest_checkpoint
-
-    return load_newest_checkpoint(run_dir / "checkpoints")[1]
 
 
 def test_the_newest_run_is_exported_by_default(tmp_path, monkeypatch):

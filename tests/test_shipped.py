@@ -242,6 +242,14 @@ def test_the_page_lists_the_shipped_models(repository):
     assert all(f"| `{name}` |" in page for name in shipped.MODELS)
 
 
+def test_what_is_shipped_is_small(repository):
+    # 40 MB in all, no file above 6: what a wheel and a clone can carry.
+    folders = [repository / "saved_models" / name for name in shipped.MODELS]
+    sizes = [p.stat().st_size for folder in folders for p in folder.rglob("*") if p.is_file()]
+    assert max(sizes) < 6e6
+    assert sum(sizes) < 40e6
+
+
 @pytest.mark.slow
 def test_the_wheel_holds_the_shipped_models_alone(repository, stand_ins, tmp_path):
     source = tmp_path / "source"

@@ -1,6 +1,7 @@
 """Whole runs of the tasks that bring their own pictures: pairs, and noisy pictures alone."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -57,7 +58,10 @@ def test_a_run_that_began_with_another_tells_both_commands_whole(tmp_path):
     copied, _, count = line.removeprefix("init: ").split()[:3]
     assert copied == count
     config = ExportConfig(
-        str(second.run_dir), str(tmp_path), "model", variants="float32", license="CC0-1.0"
+        *(str(second.run_dir), str(tmp_path), "model"),
+        variants="float32",
+        sizes="32",
+        license="CC0-1.0",
     )
     export(config, report=lines.append)
     manifest = json.loads((tmp_path / "model" / "manifest.json").read_text())
@@ -66,6 +70,8 @@ def test_a_run_that_began_with_another_tells_both_commands_whole(tmp_path):
     card = (tmp_path / "model" / "README.md").read_text()
     commands = [line for line in card.splitlines() if line.startswith("python train.py --")]
     assert len(commands) == 2
+    assert "Each run began with the one above it" in card
+    assert re.search(r"^Training took \d+ \+ \d+ (seconds|minutes) on CPU .*\.$", card, re.M)
     assert "--degrade awgn:0-55 clip:0.25 " in commands[0]
     assert "--init run " in commands[1]
     for command in commands:  # 0 equals False, and was left out.
@@ -80,7 +86,7 @@ def denoiser(tmp_path_factory):
     folder = tmp_path_factory.mktemp("denoiser")
     result, _ = train(folder / "1", network="unet", size="tiny", task="denoise")
     export(
-        ExportConfig(str(result.run_dir), str(folder), "model", variants="float32"),
+        ExportConfig(str(result.run_dir), str(folder), "model", variants="float32", sizes="32"),
         report=lambda line: None,
     )
     return result.run_dir, folder / "model"

@@ -2,6 +2,7 @@
 
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 import numpy as np
 import pytest
 
+from tests.commands import does, fails
 from tf_deconv import callbacks, runs
 from tf_deconv.options import UserError
 
@@ -27,8 +29,57 @@ def final_state(folder):
     return runs.load_newest_checkpoint(folder / "checkpoints")[1]
 
 
+def assert_same_bits(run, other):
+    """Compares all variables of the newest checkpoints, the best models and the histories."""
+    assert all(np.array_equal(*pair) for pair in zip(final_state(run), final_state(other)))
+    models = [runs.load_model(folder).get_weights() for folder in (run, other)]
+    assert all(np.array_equal(*pair) for pair in zip(*models))
+    assert (run / "history.csv").read_bytes() == (other / "history.csv").read_bytes()
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("attempt", range(3))
+def test_runs_are_equal_bit_by_bit_by_their_seed(uninterrupted, train, tmp_path):
+    for name, seed in (("same", OPTIONS[-1]), ("other", "6")):
+        train("--run-dir", tmp_path / name, *OPTIONS[:-1], seed)
+    assert_same_bits(tmp_path / "same", uninterrupted)
+    pairs = zip(final_state(tmp_path / "other"), final_state(uninterrupted))
+    assert not any(np.array_equal(*pair) for pair in pairs if pair[0].ndim > 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_keeps_its_best_model_and_can_go_on(
+    repository, train, uninterrupted, tmp_path, signum
+):
+    folder = tmp_path / "run"
+    command = [sys.executable, "train.py", "--run-dir", str(folder), *OPTIONS]
+    with subprocess.Popen(command, cwd=repository, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if line.startswith("epoch 2/5"):
+                break
+        time.sleep(0.1)
+        process.send_signal(signum)
+        output = process.stdout.read()
+    assert process.returncode == 128 + signum
+    assert "best model so far" in output
+    assert runs.load_model(folder).get_weights()
+    assert "resuming after epoch 2" in train("--resume", "--run-dir", folder)
+    assert_same_bits(folder, uninterrupted)
+
+
+@pytest.mark.slow
+def test_a_damaged_checkpoint_is_passed_over(train, uninterrupted, tmp_path):
+    folder = shutil.copytree(uninterrupted, tmp_path / "run")
+    newest = max((folder / "checkpoints").iterdir())
+    newest.write_bytes(newest.read_bytes()[:1000])
+    output = train("--resume", "--run-dir", folder)
+    assert "epoch-000005.npz is damaged" in output
+    assert "resuming after epoch 4" in output
+    assert_same_bits(folder, uninterrupted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attempt", range(2))
 def test_a_run_killed_at_any_moment_ends_at_the_same_bits(
     repository, train, uninterrupted, tmp_path, attempt
 ):
@@ -42,11 +93,7 @@ def test_a_run_killed_at_any_moment_ends_at_the_same_bits(
         time.sleep(random.Random(attempt).uniform(0.0, 6.0))
         process.send_signal(signal.SIGKILL)
     train("--resume", "--run-dir", folder)
-    state, expected = final_state(folder), final_state(uninterrupted)
-    assert all(np.array_equal(*pair) for pair in zip(state, expected))
-    models = [runs.load_model(path).get_weights() for path in (folder, uninterrupted)]
-    assert all(np.array_equal(*pair) for pair in zip(*models))
-    assert (folder / "history.csv").read_bytes() == (uninterrupted / "history.csv").read_bytes()
+    assert_same_bits(folder, uninterrupted)
 
 
 @pytest.mark.slow
@@ -71,21 +118,14 @@ def test_a_full_disk_is_one_line_and_leaves_no_damaged_file(repository, tmp_path
 
 
 @pytest.mark.slow
-def test_resuming_on_other_pictures_is_refused(train, repository, tmp_path):
+def test_resuming_on_other_pictures_is_refused(capsys, tmp_path):
     from tests.test_scripts import TINY, write_pictures
 
     data = write_pictures(tmp_path / "data", count=12)
-    train("--data", data, "--run-dir", tmp_path / "run", *TINY)
+    does(capsys, "train", "--data", data, "--run-dir", tmp_path / "run", *TINY)
     write_pictures(data, count=12, seed=9)
-    done = subprocess.run(
-        [sys.executable, "train.py", "--resume", "--run-dir", str(tmp_path / "run")],
-        cwd=repository,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert "are not those that" in done.stderr
+    message = fails(capsys, "train", "--resume", "--run-dir", tmp_path / "run")
+    assert "are not those that" in message
 
 
 @pytest.mark.slow
@@ -94,15 +134,11 @@ def test_a_run_with_averaged_weights_and_clipped_gradients_resumes_at_the_same_b
 ):
     options = [*OPTIONS, "--ema", "0.9", "--clip-norm", "0.1", "--loss", "l1"]
     train("--run-dir", tmp_path / "whole", *options)
-    train("--run-dir", tmp_path / "run", *options)
     # As if it had stopped one epoch earlier.
-    checkpoints = sorted((tmp_path / "run" / "checkpoints").iterdir())
-    checkpoints[-1].unlink()
-    train("--resume", "--run-dir", tmp_path / "run")
-    state, expected = (final_state(tmp_path / name) for name in ("run", "whole"))
-    assert all(np.array_equal(*pair) for pair in zip(state, expected))
-    models = [runs.load_model(tmp_path / name).get_weights() for name in ("run", "whole")]
-    assert all(np.array_equal(*pair) for pair in zip(*models))
+    folder = shutil.copytree(tmp_path / "whole", tmp_path / "run")
+    max((folder / "checkpoints").iterdir()).unlink()
+    train("--resume", "--run-dir", folder)
+    assert_same_bits(folder, tmp_path / "whole")
 
 
 def test_averaged_weights_are_validated_and_raw_ones_trained_on():

@@ -129,10 +129,10 @@ def _task_faults(config: TrainConfig, task: Task) -> list[str]:
             f"degrade={config.degrade!r} with self_supervised, which takes the pictures as they"
             " are: leave one of them out"
         )
-    if config.self_supervised and config.loss == "ms-ssim":
+    if config.self_supervised and config.loss in ("ms-ssim", "psnr"):
         faults.append(
-            "loss='ms-ssim' with self_supervised, which compares single pixels: expected another"
-            " loss"
+            f"loss={config.loss!r} with self_supervised, which compares single pixels: expected"
+            " another loss"
         )
     return faults
 

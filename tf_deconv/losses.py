@@ -15,11 +15,14 @@ from keras import ops
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _WINDOW_PX, _WINDOW_STDDEV = 11, 1.5
 _C1, _C2 = 0.01**2, 0.03**2
+# Added to an image's squared error: of one that is right to less than a grey level there is nothing
+# left to learn, and its logarithm would outweigh all others of a batch.
+_PSNR_FLOOR = 1e-5
 
 
 def make_loss(name: str) -> keras.losses.Loss:
     """Returns a training loss by its name in `TrainConfig.loss`."""
-    return MultiScaleSsimLoss() if name == "ms-ssim" else PixelLoss(name)
+    return OF_IMAGES[name]() if name in OF_IMAGES else PixelLoss(name)
 
 
 class ImageLoss(keras.losses.Loss):
@@ -97,6 +100,27 @@ class MultiScaleSsimLoss(ImageLoss):
                     ops.average_pool(image, 2, padding="same") for image in (y_true, y_pred)
                 )
         return 1.0 - ops.mean(product, -1)
+
+
+class PsnrLoss(ImageLoss):
+    """The negative PSNR of each image, in decibels, data range 1: -10 log10(MSE + 1e-5).
+
+    A decibel counts the same at weak and at strong noise, where a pixel's error is several times as
+    large. At most 50 dB; outputs are not clipped.
+
+    Reference: the loss of HINet (Chen et al. 2021), with a larger addend.
+    """
+
+    def __init__(self, name: str = "psnr", **kwargs):
+        super().__init__(name=name, **kwargs)
+
+    def compare(self, y_true, y_pred):
+        mse = ops.mean(ops.square(y_true - y_pred), (1, 2, 3))
+        return 10.0 * ops.log10(mse + _PSNR_FLOOR)
+
+
+# Losses that are of an image as a whole, and not a mean over its pixels.
+OF_IMAGES = {"ms-ssim": MultiScaleSsimLoss, "psnr": PsnrLoss}
 
 
 def _ssim_terms(x, y):

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
-from tf_deconv.config.choices import FLOW_GUIDANCE, FLOW_STEPS, MODEL
+from tf_deconv.config.choices import (
+    FLOW_GUIDANCE,
+    FLOW_STEPS,
+    MODEL,
+    self_ensemble_option,
+    tile_size_option,
+)
 from tf_deconv.options import option
 
 
@@ -42,15 +48,8 @@ class EvaluateConfig:
         0, "integer from which the noise of each picture comes", minimum=0, maximum=2**31 - 1
     )
     out: str = option("evaluation", "folder that receives evaluation.json and sheet.png")
-    tile_size: int = option(
-        0,
-        "side of the tiles that a picture is restored in, overlap included, in pixels; 0 chooses",
-        minimum=0,
-        maximum=2**16,
-    )
-    self_ensemble: bool = option(
-        False, "mean over the 8 flips and turns of each picture: 8 times slower, a little better"
-    )
+    tile_size: int = tile_size_option()
+    self_ensemble: bool = self_ensemble_option()
     no_classical: bool = option(
         False, "leave out scikit-image's denoiser, the slowest part on large pictures"
     )
@@ -115,16 +114,8 @@ class BenchmarkConfig:
     classical: bool = option(
         False, "with --protocol awgn-grey or -colour: also BM3D, by the package bm3d; slow"
     )
-    tile_size: int = option(
-        0,
-        "with --protocol: side of the tiles that a picture is restored in, overlap included, in"
-        " pixels; 0 chooses",
-        minimum=0,
-        maximum=2**16,
-    )
-    self_ensemble: bool = option(
-        False, "with --protocol: mean over the 8 flips and turns of each picture"
-    )
+    tile_size: int = tile_size_option("with --protocol: ")
+    self_ensemble: bool = self_ensemble_option("with --protocol: ")
     out: str = option(
         "benchmark",
         "folder that receives benchmark.json, .md and .png, or protocol.json and .md",

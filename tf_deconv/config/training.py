@@ -139,7 +139,7 @@ class TrainConfig:
     loss: str | None = option(
         None,
         "training loss; the network's own when left out",
-        choices=("charbonnier", "l1", "likelihood", "ms-ssim", "mse"),
+        choices=("charbonnier", "l1", "likelihood", "ms-ssim", "mse", "psnr"),
         type=str,
     )
     clip_norm: float = option(

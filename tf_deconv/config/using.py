@@ -13,6 +13,8 @@ from tf_deconv.config.choices import (
     LARGEST_SEED,
     MODEL,
     SOLVERS,
+    self_ensemble_option,
+    tile_size_option,
 )
 from tf_deconv.options import option
 
@@ -23,15 +25,8 @@ class RestoreConfig:
 
     model: str | None = option(None, MODEL, type=str)
     out: str = option("restored", "folder that receives the pictures, under the names they have")
-    tile_size: int = option(
-        0,
-        "side of the tiles that a picture is restored in, overlap included, in pixels; 0 chooses",
-        minimum=0,
-        maximum=2**16,
-    )
-    self_ensemble: bool = option(
-        False, "mean over the 8 flips and turns of each picture: 8 times slower, a little better"
-    )
+    tile_size: int = tile_size_option()
+    self_ensemble: bool = self_ensemble_option()
     skip_existing: bool = option(False, "leave out pictures that are in --out already")
     engine: str = option(
         "local",

@@ -5,9 +5,11 @@ The card of a generator is in `generator_card`.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import shlex
+from collections.abc import Iterable
 from typing import Any
 
 from tf_deconv.exporting.verify import Report
@@ -237,18 +239,27 @@ def _summary(manifest: dict[str, Any]) -> str:
     )
 
 
+_REPEAT = """Each run began with the one above it; `--init` tells what that one's folder was called.
+To repeat them, give each a `--run-dir`, and the next one that folder as `--init`.
+
+"""
+
+
 def origin(manifest: dict[str, Any]) -> str:
     """Writes the card's part on training: the command of each run in turn, the first one first."""
-    stages, stage = [], manifest
+    stages, stage, trained_on = [], manifest, manifest["trained_on"]
     while stage:
         stages.insert(0, stage)
         stage = stage.get("began_with")
     commands = "\n".join(f"python train.py {_command(stage['training'])}" for stage in stages)
-    times = [stage.get("training_s") for stage in stages]
-    duration = ""
-    if all(times):
-        shown = " + ".join(f"{seconds / 60:.0f}" for seconds in times)
-        duration = f"It took {shown} minutes on {manifest['trained_on']}.\n"
+    repeat = duration = ""
+    digest = manifest["data_sha256"]
+    if len(stages) > 1:
+        repeat = _REPEAT
+    if all(stage.get("training_s") for stage in stages):
+        by_device = itertools.groupby(stages, lambda stage: stage.get("device", trained_on))
+        shown = (f"{_durations(some)} on {device}" for device, some in by_device)
+        duration = f"Training took {'; '.join(shown)}.\n"
     return f"""
 ## Training
 
@@ -258,8 +269,15 @@ Network `{manifest["network"]}`, task `{manifest["task"]}`:
 {commands}
 ```
 
-{duration}Training data SHA-256 (sizes and pixels): `{manifest["data_sha256"]}`.
+{repeat}{duration}SHA-256 of the pictures that patches were cut from (sizes and pixels): `{digest}`.
 """
+
+
+def _durations(stages: Iterable[dict[str, Any]]) -> str:
+    times = [stage["training_s"] for stage in stages]
+    if max(times) < 90:
+        return " + ".join(f"{seconds:.0f}" for seconds in times) + " seconds"
+    return " + ".join(f"{seconds / 60:.0f}" for seconds in times) + " minutes"
 
 
 def _command(training: dict[str, Any]) -> str:
