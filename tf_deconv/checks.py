@@ -164,7 +164,8 @@ def _network_faults(config: TrainConfig, network: Network) -> list[str]:
     if config.size is not None and config.size not in network.sizes:
         hint = nearest(config.size, network.sizes)
         return [f"size={config.size!r}{hint}: expected one of {', '.join(network.sizes)}"]
-    levels = network.levels[config.size or network.sizes[0]]
+    scale = TASKS[config.task].scale if config.task in TASKS else 1
+    levels = network.levels_of(config.size or network.sizes[0], scale)
     faults = []
     for name in ("filters", "blocks"):
         try:

@@ -59,7 +59,7 @@ def build_in(
         )
         for name in ("filters", "blocks"):
             if getattr(config, name) is not None:
-                levels = network.levels[config.size]
+                levels = network.levels_of(config.size, task.scale)
                 options[name] = parse_levels(name, getattr(config, name), levels)
     with dtype_policy(precision):
         model = network.build(

@@ -29,6 +29,7 @@ class Network:
       sizes: Names of its sizes, the default one first; empty where there is only one. With sizes
         its builder also takes `filters`, `blocks` and `reparameterize`.
       levels: Levels of each size, all with the same divisor.
+      levels_enlarging: The same of networks that enlarge, where those differ.
       optimizer: Name in `tf_deconv.recipe` unless the user asks for another.
       ema: Momentum of the average of weights unless the user asks for another; 0: none.
       generates: Whether it makes pictures from noise; its builder then takes sizes, `channels`,
@@ -44,9 +45,15 @@ class Network:
     loss: str
     sizes: tuple[str, ...] = ()
     levels: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    levels_enlarging: Mapping[str, int] = dataclasses.field(default_factory=dict)
     optimizer: str = "adam"
     ema: float = 0.0
     generates: bool = False
+
+    def levels_of(self, size: str, scale: int) -> int:
+        """Returns how many levels a size has where pictures are enlarged by `scale`."""
+        levels = self.levels_enlarging if scale > 1 and self.levels_enlarging else self.levels
+        return levels[size]
 
     def build(self, **arguments: Any):
         """Builds the model; see the builder's docstring."""
@@ -67,9 +74,11 @@ def parse_levels(name: str, text: str, levels: int) -> tuple[int, ...]:
     except ValueError:
         numbers = ()
     if len(numbers) != levels or not all(1 <= number <= 1024 for number in numbers):
+        count = "one number" if levels == 1 else f"{levels} numbers"
+        between = "" if levels == 1 else " with commas between"
         raise UserError(
-            f"{name}={text!r}: expected {levels} numbers from 1 to 1024 with commas between, one"
-            " for each level of the size"
+            f"{name}={text!r}: expected {count} from 1 to 1024{between}, one for each level of the"
+            " size"
         )
     return numbers
 
@@ -97,6 +106,7 @@ NETWORKS = {
         loss="l1",
         sizes=("small", "tiny", "base"),
         levels={"small": 3, "tiny": 3, "base": 2},
+        levels_enlarging={"small": 1, "tiny": 1, "base": 2},
     ),
     "vae": Network(
         summary="variational autoencoder of transposed convolutions; generates in one step",

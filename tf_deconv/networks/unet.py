@@ -43,6 +43,14 @@ SIZES = {
     # Of what learns most in a given time: docs/decisions/0011-base-size.md.
     "base": Size((48, 96), (2, 3), space_to_depth=True),
 }
+# Of pictures that are enlarged (docs/decisions/0017-enlarging.md). They are small already, and half
+# as large there is little to see; and each pixel becomes `scale`² of a few channels, so it needs as
+# many filters.
+ENLARGING = {
+    "tiny": Size((16,), (2,)),
+    "small": Size((40,), (3,)),
+    "base": Size((48, 96), (2, 3)),
+}
 
 
 def build_unet(
@@ -73,7 +81,8 @@ def build_unet(
       channels_out: Channels of the output.
       scale: Output pixels per input pixel along each axis; the tail is then a transposed
         convolution.
-      size: Key of `SIZES`: about 11 thousand, 100 thousand and 700 thousand weights.
+      size: Key of `SIZES`, or of `ENLARGING` where `scale` is more than 1: about 11 thousand, 100
+        thousand and 700 thousand weights.
       filters: Replaces the size's filters; as many numbers as there shall be levels.
       blocks: Replaces the size's numbers of blocks; as many numbers as levels.
       space_to_depth: Replaces the size's, which is for `scale` 1 only.
@@ -92,12 +101,11 @@ def build_unet(
     """
     if size not in SIZES:
         raise ValueError(f"size={size!r}: expected one of {', '.join(SIZES)}")
-    preset = SIZES[size]
+    preset = (SIZES if scale == 1 else ENLARGING)[size]
     chosen = Size(
         preset.filters if filters is None else tuple(filters),
         preset.blocks if blocks is None else tuple(blocks),
-        # A picture that is to be enlarged is small already, and each of its pixels counts.
-        preset.space_to_depth and scale == 1 if space_to_depth is None else space_to_depth,
+        preset.space_to_depth if space_to_depth is None else space_to_depth,
     )
     if not chosen.filters or len(chosen.filters) != len(chosen.blocks):
         raise ValueError(
