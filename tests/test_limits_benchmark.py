@@ -73,8 +73,8 @@ def test_a_step_is_of_the_size_that_a_shipped_network_was_trained_with():
 
 def test_operations_are_two_for_a_multiply_add_and_three_times_that_in_training(tmp_path):
     network = limits.Network(shipped.find(SMALLEST), tmp_path)
-    # For each pixel that comes out, four times as many both ways: the head, six convolutions within,
-    # and the transposed one, of which each of 16 pixels gets 40 weights for each of its 3 channels.
+    # For each pixel that comes out, four times as many both ways: the head, six convolutions, and
+    # the transposed one, of which each of 16 pixels gets 40 weights for each of its 3 channels.
     work = (27 * 40 + 6 * 9 * 40**2 + 16 * 40 * 3) / 16
     enlarging = network.operations() / (2 * 256 * 256) - work
     assert 0 <= enlarging < 30
