@@ -100,7 +100,7 @@ def test_other_strides_are_left_alone(layer):
         (lambda: build_unet(size="tiny"), 4, 1, {"DEPTH_TO_SPACE": 3}),
         # Two that enlarge, the tail, and what repeats the picture's pixels.
         (
-            lambda: build_unet(size="tiny", scale=2),
+            lambda: build_unet(filters=(8, 8, 16), blocks=(1, 1, 1), scale=2),
             4,
             2,
             {"DEPTH_TO_SPACE": 4, "AVERAGE_POOL_2D": 1},
@@ -128,7 +128,7 @@ def test_networks_are_converted_so(model, divisor, scale, operators, rng):
 
 @pytest.mark.parametrize("scale", [1, 4])
 def test_int8_of_a_network_with_sums_keeps_its_pictures_in_float(scale, rng):
-    model = build_unet(size="small", scale=scale)
+    model = build_unet(filters=(16, 32, 48), blocks=(1, 1, 1), scale=scale)
     model.set_weights([w + 0.02 * rng.normal(size=w.shape) for w in model.get_weights()])
     image = rng.random((1, 32, 32, 3), np.float32)
     how = dict(divisor=4, scale=scale)
