@@ -36,10 +36,10 @@ def make_pairs(folder):
     from PIL import Image
 
     from tf_deconv import data, images, sources
-    from tf_deconv.tasks import TASKS
+    from tf_deconv.tasks import RESTORATIONS
 
     source = sources.load_source("bundled", 28, 0.1)
-    task = dataclasses.replace(TASKS["reconstruct"], degrade=PHOTOGRAPHED)
+    task = dataclasses.replace(RESTORATIONS["reconstruct"], degrade=PHOTOGRAPHED)
     for name in ("inputs", "targets"):
         (folder / name).mkdir()
     for store in (source.training, source.validation):
@@ -140,10 +140,11 @@ at doing nothing. Nothing can beat doing nothing at `reconstruct`: input and tar
 
 def main():
     sys.path.insert(0, str(ROOT))
-    from tf_deconv.tasks import TASKS
+    from tf_deconv.tasks import RESTORATIONS
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS), metavar="NAME")
+    names = list(RESTORATIONS)
+    parser.add_argument("--tasks", nargs="+", choices=names, default=names, metavar="NAME")
     parser.add_argument("--networks", nargs="+", choices=OPTIONS, default=list(OPTIONS))
     parser.add_argument("--write", action="store_true", help="write docs/tasks.md and .jpg")
     parser.add_argument("--keep", metavar="DIR", help="folder for the runs; those in it are kept")
@@ -156,7 +157,7 @@ def main():
         folder.mkdir(parents=True, exist_ok=True)
         for task in options.tasks:
             extra = []
-            if TASKS[task].paired:
+            if RESTORATIONS[task].paired:
                 extra = make_pairs(pathlib.Path(tempfile.mkdtemp(dir=temporary)))
             runs = []
             for network in options.networks:

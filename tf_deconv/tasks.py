@@ -158,9 +158,14 @@ class Task:
         return 1 if self.grey_output else 3
 
 
+# What is to be made sharper was read from a file of 8 bits: sharpening amplifies the rounding, unless
+# the network has learned that it is there (docs/decisions/0002-degradations.md).
+_STORED = "clip:1"
+
 _SUPER_RESOLVE = {
     f"super-resolve-x{scale}": Task(
         f"a picture made {scale} times smaller (antialiased bicubic) in, the large one out",
+        _STORED,
         scale=scale,
     )
     for scale in (2, 3, 4)
@@ -194,9 +199,12 @@ TASKS = {
         levels_matter=True,
     ),
     "deblock": Task("a JPEG (quality 10 to 40) in, the picture before it out", "jpeg:10-40"),
-    "deblur": Task("a blurred picture (Gaussian, 1 to 2 pixels) in, a sharp one out", "blur:1-2"),
+    "deblur": Task(
+        "a blurred picture (Gaussian, 1 to 2 pixels) in, a sharp one out", f"blur:1-2 {_STORED}"
+    ),
     "deblur-motion": Task(
-        "a picture blurred along a line of 3 to 9 pixels in, a sharp one out", "motion:3-9"
+        "a picture blurred along a line of 3 to 9 pixels in, a sharp one out",
+        f"motion:3-9 {_STORED}",
     ),
     "paired": Task(
         "a picture of --data in, the one of the same name in --targets out",
