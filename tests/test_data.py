@@ -330,6 +330,15 @@ def test_another_seed_degrades_a_whole_picture_otherwise(rng):
     assert np.mean(one != other) > 0.5
 
 
+@pytest.mark.parametrize(
+    "name", [name for name in RESTORATIONS if name.startswith(("super-resolve", "deblur"))]
+)
+def test_what_is_to_be_made_sharper_has_the_8_bits_of_a_file(rng, name):
+    picture = rng.integers(0, 256, (24, 24, 3), np.uint8)
+    levels = data.degrade_picture(picture, TASKS[name], seed=4)[0] * 255.0
+    np.testing.assert_allclose(levels, np.rint(levels), atol=1e-4)
+
+
 # --- What the data layer stands on loads without TensorFlow.
 
 
