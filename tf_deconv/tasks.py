@@ -158,8 +158,8 @@ class Task:
         return 1 if self.grey_output else 3
 
 
-# What is to be made sharper was read from a file of 8 bits: sharpening amplifies the rounding, unless
-# the network has learned that it is there (docs/decisions/0002-degradations.md).
+# What is to be made sharper was read from a file of 8 bits, and sharpening amplifies the rounding
+# (docs/decisions/0002-degradations.md).
 _STORED = "clip:1"
 
 _SUPER_RESOLVE = {
