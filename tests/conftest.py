@@ -15,6 +15,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 # An assertion that fails there shows what it compared, as one in a test does.
 pytest.register_assert_rewrite("tests.commands")
+# Fixtures of more than one file that are of no use to all.
+pytest_plugins = ["tests.archive_runs"]
 
 
 def pytest_collection_modifyitems(items):

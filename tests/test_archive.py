@@ -1,39 +1,19 @@
 """`tf-deconv restore --engine beam`: archives, by workers that may die at any moment."""
 
-import json
 import os
 import pathlib
 import shutil
 import signal
-import subprocess
-import sys
-import time
 
 import pytest
 
+from tests.archive_runs import dead_letters, end, finish, start, tree, wait_for, workers_of
 from tests.commands import call, does, refuses
 from tests.picture_folders import make_pictures, write, write_noise
-from tf_deconv import devices, files, restoring
+from tf_deconv import files, restoring
 from tf_deconv.archiving import driver, records, worker
-from tf_deconv.config import RestoreConfig
-from tf_deconv.options import UserError, to_json
+from tf_deconv.options import UserError
 from tf_deconv.restoring import Job
-
-
-def tree(folder):
-    """Returns every file below a folder with its bytes; state and dead letters left out."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-        and path.name != records.DEAD_LETTERS_FILE
-        and records.STATE_FOLDER not in path.parts
-    }
-
-
-def dead_letters(folder):
-    lines = (folder / records.DEAD_LETTERS_FILE).read_text().splitlines()
-    return [json.loads(line) for line in lines]
 
 
 @pytest.fixture
@@ -55,21 +35,6 @@ def local(capsys, tmp_path, run, archive):
     code, out, _ = call(capsys, "restore", run.folder, archive, "--out", tmp_path / "local")
     assert code == 1, out
     return tree(tmp_path / "local")
-
-
-@pytest.fixture
-def open_worker(tmp_path, monkeypatch, run):
-    """Opens workers in this process; each has a run of its own."""
-    monkeypatch.setattr(devices, "_limit", None)
-
-    def open_one(name="run", **changes):
-        config = RestoreConfig(model=str(run.folder), engine="beam", workers=1)
-        order = records.Order(to_json(config), driver.digest_of(config.model))
-        folder = tmp_path / name
-        records.write_run(folder, records.Order(**{**vars(order), **changes}))
-        return folder, worker.Worker(folder)
-
-    return open_one
 
 
 # --- A worker.
@@ -206,31 +171,6 @@ def test_a_list_of_nothing_is_refused(capsys, tmp_path, run, content):
 # --- The driver, with a program in Beam's place.
 
 
-@pytest.fixture
-def without_beam(monkeypatch, tmp_path):
-    """Replaces the pipeline by a program of a test, and says that Beam is there."""
-
-    def replace(body):
-        program = tmp_path / "program.py"
-        program.write_text(
-            "import json, os, pathlib, sys, time\n"
-            "folder = pathlib.Path(sys.argv[1])\n"
-            "log = open(folder / 'logs' / f'host-{os.getpid()}-x.jsonl', 'a', buffering=1)\n"
-            "jobs = [json.loads(line) for line in open(folder / 'jobs.jsonl')]\n"
-            "def tell(kind, number, **more):\n"
-            "    record = dict(kind=kind, number=number, duration_s=0.1, **more)\n"
-            "    log.write(json.dumps(record) + '\\n')\n"
-            "def restore(number, target):\n"
-            "    pathlib.Path(target).write_bytes(b'restored')\n"
-            "    tell('restored', number, notes=[], conversion='')\n" + body
-        )
-        command = [sys.executable, str(program)]
-        monkeypatch.setattr(driver, "_command", lambda folder: [*command, str(folder)])
-        monkeypatch.setattr(driver, "_has_beam", lambda: True)
-
-    return replace
-
-
 def archive_of(tmp_path, count=6):
     return write(tmp_path / "in", make_pictures(count))
 
@@ -354,53 +294,6 @@ def test_bad_options_are_refused_in_one_line(capsys, tmp_path, monkeypatch, run,
 
 
 # --- Beam itself.
-
-
-@pytest.fixture(scope="session")
-def beam():
-    if not driver._has_beam():
-        if os.environ.get("TF_DECONV_REQUIRE_CLIENTS"):
-            pytest.fail("apache_beam is not installed")
-        pytest.skip("pip install 'tf-deconv[beam]'")
-
-
-def start(model, source, out, *options):
-    command = ["restore", model, source, "--out", out, "--engine", "beam", *options]
-    code = "import sys; from tf_deconv import cli; sys.exit(cli.main(sys.argv[1:]))"
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, command)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def finish(process, expected=0):
-    out, _ = process.communicate(timeout=300)
-    assert process.returncode == expected, out
-    return out
-
-
-def wait_for(process, out, count):
-    """Returns once so many pictures are there."""
-    deadline = time.monotonic() + 120
-    while len(list(out.glob("*.png"))) < count:
-        assert process.poll() is None, process.stdout.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def workers_of(out):
-    """Returns the processes that restore into a folder now."""
-    logs = (out / records.STATE_FOLDER).glob(f"{records.RUN_PREFIX}*/{records.LOGS_FOLDER}/*")
-    return [driver._process_of(path.stem) for path in logs]
-
-
-def end(processes):
-    deadline = time.monotonic() + 30
-    while any(driver._is_alive(process) for process in processes):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 @pytest.mark.clients

@@ -11,21 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.archive_runs import dead_letters, end, finish, start, tree, wait_for, workers_of
 from tests.commands import call, does, refuses
 from tests.picture_folders import make_pictures, write, write_noise
 from tests.shard_folders import shard
-from tests.test_archive import (  # noqa: F401 (fixtures)
-    beam,
-    dead_letters,
-    end,
-    finish,
-    open_worker,
-    start,
-    tree,
-    wait_for,
-    without_beam,
-    workers_of,
-)
 from tf_deconv import restore_jobs, shard_places, shard_writer
 from tf_deconv.archiving import records, worker
 from tf_deconv.restoring import Job
@@ -291,7 +280,7 @@ def test_a_worker_writes_from_shards_what_the_command_writes(
     tmp_path,
     local,
     sharded,
-    open_worker,  # noqa: F811
+    open_worker,
 ):
     run_folder, one = open_worker()
     jobs = restore_jobs.plan_jobs([str(sharded)], tmp_path / "out")
@@ -324,7 +313,7 @@ def test_dead_letters_name_shard_and_picture(
     tmp_path,
     run,
     sharded,
-    without_beam,  # noqa: F811
+    without_beam,
 ):
     without_beam(
         "for number, source, target in jobs:\n"
