@@ -36,9 +36,10 @@ import generation_table
 import numpy as np
 from generation_contenders import CONTENDERS, Opened
 
-from tf_deconv import cli, files, images
-from tf_deconv.config import FLOW_GUIDANCE, FLOW_STEPS
-from tf_deconv.options import UserError, option, reason, validate
+from tf_deconv import cli, images
+from tf_deconv.config.choices import FLOW_GUIDANCE, FLOW_STEPS
+from tf_deconv.utils import files
+from tf_deconv.utils.options import UserError, option, reason, validate
 
 STAGES = ("train", "measure", "all")
 SIDE_PX = 28

@@ -81,7 +81,7 @@ class Ours:
         """
         from tf_deconv import runs
         from tf_deconv.callbacks import Interrupted
-        from tf_deconv.config import TrainConfig
+        from tf_deconv.config.training import TrainConfig
         from tf_deconv.training import train
 
         run = folder / "run"
@@ -223,8 +223,8 @@ def probe(config: Any, report: Report) -> Pace:
     """Trains for a few steps as `training.train` does with a `TrainConfig`; leaves no files."""
     from tf_deconv import recipe, runs
     from tf_deconv.checks import check_train_config
-    from tf_deconv.devices import choose_device
     from tf_deconv.objectives import make_objective
+    from tf_deconv.utils.devices import choose_device
 
     # In epochs of 10 steps one call of the compiled function runs them all, as in training.
     config = check_train_config(dataclasses.replace(config, epochs=100, steps_per_epoch=10))

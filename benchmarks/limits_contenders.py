@@ -167,7 +167,7 @@ def layers(folder, file, picture, threads, runs):
 
 def training_of(manifest):
     """Returns the options that a shipped network was trained with, and its task."""
-    from tf_deconv.config import TrainConfig
+    from tf_deconv.config.training import TrainConfig
     from tf_deconv.tasks import find_task
 
     names = {field.name for field in dataclasses.fields(TrainConfig)}
@@ -185,7 +185,8 @@ def training_step(folder, precision, threads, steps):
     cli.quiet_libraries()
     tf = _tensorflow(threads)
 
-    from tf_deconv import devices, recipe
+    from tf_deconv import recipe
+    from tf_deconv.utils import devices
 
     manifest = json.loads(pathlib.Path(folder, "manifest.json").read_text())
     config, task = training_of(manifest)

@@ -40,7 +40,7 @@ MEMORY_WORDS = ("MemoryError", "bad_alloc", "OOM", "exception:Status: 1, message
 def make_folder(folder, sizes_px):
     """Writes the model and the pictures."""
     from tf_deconv import recipe, runs
-    from tf_deconv.config import TrainConfig
+    from tf_deconv.config.training import TrainConfig
     from tf_deconv.tasks import TASKS
 
     model = recipe.build_in("float32", TASKS["old-photo"], TrainConfig(network="article"))
@@ -65,12 +65,12 @@ def make_pictures(folder, sizes_px):
 
 def this_project(folder):
     """Returns a function of a source and a target, as `tf-deconv restore` works on one picture."""
-    from tf_deconv import artifacts, inference, restoring
+    from tf_deconv import artifacts, inference, picture_io, restoring
 
     restorer = inference.Restorer(artifacts.open_artifact(os.path.join(folder, MODEL)))
 
     def restore(source, target):
-        job = restoring.Job(pathlib.Path(source), pathlib.Path(target))
+        job = picture_io.Job(pathlib.Path(source), pathlib.Path(target))
         restoring.restore_file(restorer, job, max_pixels=2**28)
 
     return restore

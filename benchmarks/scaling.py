@@ -143,7 +143,7 @@ def tflite_of(model: str) -> str:
 def make_inputs(folder: str, counts: Sequence[int], megapixels: Sequence[float], shards: bool):
     """Writes what all series read."""
     from tf_deconv import cli, shard_command
-    from tf_deconv.config import ShardConfig
+    from tf_deconv.config.sharding import ShardConfig
 
     cli.quiet_libraries()
     work = pathlib.Path(folder)
@@ -159,7 +159,8 @@ def make_inputs(folder: str, counts: Sequence[int], megapixels: Sequence[float],
 
 def open_source(data: str) -> None:
     """Opens a source as training does; prints the seconds it took and those of CPU."""
-    from tf_deconv import cli, remote, sources, tfrecords
+    from tf_deconv import cli, sources, tfrecords
+    from tf_deconv.utils import remote
 
     cli.quiet_libraries()
     if tfrecords.is_sharded(data):

@@ -99,7 +99,8 @@ def write_docs(table, sheet_rows, networks):
 
     from PIL import Image
 
-    from tf_deconv import files, images
+    from tf_deconv import images
+    from tf_deconv.utils import files
 
     names = [name for name, _ in sheet_rows]
     columns = [crops for _, crops in sheet_rows]

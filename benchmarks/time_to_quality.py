@@ -95,10 +95,11 @@ def this_project(data, minutes, plain=False):
     import numpy as np
 
     from tf_deconv import data as pipeline
-    from tf_deconv import devices, recipe
+    from tf_deconv import recipe
     from tf_deconv.checks import check_train_config
-    from tf_deconv.config import TrainConfig
+    from tf_deconv.config.training import TrainConfig
     from tf_deconv.tasks import find_task
+    from tf_deconv.utils import devices
 
     options = dict(optimizer="adam", learning_rate=1e-3, loss="mse") if plain else {}
     candidates = 1 if plain else 2

@@ -32,7 +32,7 @@ import training_work
 from training_work import FOLDER_VARIABLE, Work
 
 from tf_deconv.networks import NETWORKS
-from tf_deconv.options import UserError
+from tf_deconv.utils.options import UserError
 
 PIPELINE, BASE = "train.py, whole pipeline", "train.py, step alone"
 XLA = {"on": f"{BASE}, XLA on", "off": f"{BASE}, XLA off"}
@@ -127,7 +127,7 @@ def _find(device):
     from tf_deconv import cli
 
     cli.quiet_libraries()
-    from tf_deconv import devices
+    from tf_deconv.utils import devices
 
     try:
         chosen = devices.choose_device(device)
@@ -183,7 +183,7 @@ def _last_line(done):
 
 
 def describe_machine():
-    from tf_deconv import devices
+    from tf_deconv.utils import devices
 
     flags = sorted(
         {"avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16"} & devices.cpu_flags()

@@ -19,7 +19,8 @@ def train_py(work, pipeline=False, xla="auto", **options):
     cli.quiet_libraries()
     import tensorflow as tf
 
-    from tf_deconv import data, devices, recipe, sources
+    from tf_deconv import data, recipe, sources
+    from tf_deconv.utils import devices
 
     device = devices.choose_device(work.device, xla=xla, network=work.network)
     recipe.set_seed(0, device)

@@ -55,7 +55,7 @@ class Work:
     def config(self, **options):
         """Returns the checked options of `train.py` for it."""
         from tf_deconv.checks import check_train_config
-        from tf_deconv.config import TrainConfig
+        from tf_deconv.config.training import TrainConfig
 
         own = dict(
             network=self.network,

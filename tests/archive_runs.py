@@ -8,10 +8,11 @@ import time
 
 import pytest
 
-from tf_deconv import devices
+from tf_deconv import artifacts
 from tf_deconv.archiving import driver, records, worker
-from tf_deconv.config import RestoreConfig
-from tf_deconv.options import to_json
+from tf_deconv.config.using import RestoreConfig
+from tf_deconv.utils import devices
+from tf_deconv.utils.options import to_json
 
 
 def tree(folder):
@@ -37,7 +38,7 @@ def open_worker(tmp_path, monkeypatch, run):
 
     def open_one(name="run", **changes):
         config = RestoreConfig(model=str(run.folder), engine="beam", workers=1)
-        order = records.Order(to_json(config), driver.digest_of(config.model))
+        order = records.Order(to_json(config), artifacts.digest_of(config.model))
         folder = tmp_path / name
         records.write_run(folder, records.Order(**{**vars(order), **changes}))
         return folder, worker.Worker(folder)

@@ -14,9 +14,9 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 # An assertion that fails there shows what it compared, as one in a test does.
-pytest.register_assert_rewrite("tests.commands")
+pytest.register_assert_rewrite("tests.fixtures.commands")
 # Fixtures of more than one file that are of no use to all.
-pytest_plugins = ["tests.archive_runs"]
+pytest_plugins = ["tests.fixtures.archive_runs"]
 
 
 def pytest_collection_modifyitems(items):
@@ -130,7 +130,7 @@ def stand_ins(tmp_path_factory):
 
     import tf_deconv
     from tf_deconv import runs
-    from tf_deconv.config import ExportConfig
+    from tf_deconv.config.exporting import ExportConfig
     from tf_deconv.networks.article import build_article
     from tf_deconv.tasks import TASKS
 

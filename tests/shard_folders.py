@@ -1,7 +1,7 @@
 """Folders of shards, for the tests of what writes and reads them."""
 
 from tf_deconv import shard_command, tfrecords
-from tf_deconv.config import ShardConfig
+from tf_deconv.config.sharding import ShardConfig
 
 
 def shard(data, out, **options):

@@ -10,10 +10,11 @@ import pytest
 from tests.archive_runs import dead_letters, end, finish, start, tree, wait_for, workers_of
 from tests.commands import call, does, refuses
 from tests.picture_folders import make_pictures, write, write_noise
-from tf_deconv import files, restoring
+from tf_deconv import restore_jobs
 from tf_deconv.archiving import driver, records, worker
-from tf_deconv.options import UserError
-from tf_deconv.restoring import Job
+from tf_deconv.picture_io import Job
+from tf_deconv.utils import files
+from tf_deconv.utils.options import UserError
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def local(capsys, tmp_path, run, archive):
 
 def test_a_worker_writes_what_the_command_writes(tmp_path, archive, local, open_worker):
     folder, one = open_worker()
-    jobs = restoring.plan_jobs([str(archive)], tmp_path / "out")
+    jobs = restore_jobs.plan_jobs([str(archive)], tmp_path / "out")
     kinds = [one.restore(number, job) for number, job in enumerate(jobs)]
     assert kinds.count(worker.FAILED) == 1
     assert tree(tmp_path / "out") == local

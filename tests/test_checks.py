@@ -3,10 +3,10 @@
 import pytest
 
 from tf_deconv.checks import check_train_config
-from tf_deconv.config import TrainConfig
+from tf_deconv.config.training import TrainConfig
 from tf_deconv.networks import NETWORKS
-from tf_deconv.options import UserError
 from tf_deconv.tasks import RESTORATIONS, TASKS
+from tf_deconv.utils.options import UserError
 
 RESTORING = [name for name, network in NETWORKS.items() if not network.generates]
 

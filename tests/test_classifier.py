@@ -8,7 +8,7 @@ import pytest
 from tf_deconv import runs
 from tf_deconv.generating import classifier
 from tf_deconv.generating.classifier import load, train_classifier
-from tf_deconv.options import UserError
+from tf_deconv.utils.options import UserError
 
 
 def make_stripes(rng, count):

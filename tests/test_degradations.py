@@ -8,8 +8,8 @@ import tensorflow as tf
 from PIL import Image
 
 from tf_deconv import degradations, images, metrics
-from tf_deconv.options import UserError
 from tf_deconv.tasks import OPERATORS, RESTORATIONS, TASKS, Step, Task, find_task, parse_chain
+from tf_deconv.utils.options import UserError
 
 every_task = pytest.mark.parametrize("task", RESTORATIONS.values(), ids=RESTORATIONS)
 every_operator = pytest.mark.parametrize("name", OPERATORS)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tests.commands import fails
-from tf_deconv import devices
-from tf_deconv.options import UserError
+from tf_deconv.utils import devices
+from tf_deconv.utils.options import UserError
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_a_gpu_has_every_operation_of_a_step_in_its_number_format(options, preci
 
     from tf_deconv import recipe
     from tf_deconv.checks import check_train_config
-    from tf_deconv.config import TrainConfig
+    from tf_deconv.config.training import TrainConfig
     from tf_deconv.tasks import TASKS
 
     def kernels_of(operation):

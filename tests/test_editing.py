@@ -11,11 +11,11 @@ from tests import tiny_generators
 from tests.commands import does, fails, refuses
 from tests.tiny_generators import gaussian_flow
 from tf_deconv import edit_command, images
-from tf_deconv.config import EditConfig
-from tf_deconv.generating import editing
+from tf_deconv.config.using import EditConfig
+from tf_deconv.generating import editing, opening
 from tf_deconv.generating.facts import Facts
 from tf_deconv.generating.opening import open_generator
-from tf_deconv.options import UserError
+from tf_deconv.utils.options import UserError
 
 SHAPE = (8, 8, 1)
 
@@ -337,7 +337,7 @@ def test_an_input_is_not_written_over(capsys, tmp_path, models):
 
 def test_a_vae_without_its_encoder_is_refused(opened, monkeypatch, tmp_path):
     vae = dataclasses.replace(opened["vae"], encode=None)
-    monkeypatch.setattr(edit_command, "open_generator", lambda path: vae)
+    monkeypatch.setattr(opening, "open_generator", lambda path: vae)
     picture = write_picture(tmp_path / "a.png")
     with pytest.raises(UserError, match="has no encoder, which reconstruct needs"):
         edit_command.edit(EditConfig("vae.tflite"), [str(picture)])

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from tf_deconv import evaluating, metrics, scoreboard
-from tf_deconv.config import EvaluateConfig
+from tf_deconv.config.measuring import EvaluateConfig
 from tf_deconv.inference import Artifact, Restorer
-from tf_deconv.options import UserError
 from tf_deconv.picture_store import PictureStore
 from tf_deconv.tasks import RESTORATIONS, TASKS, find_task
+from tf_deconv.utils.options import UserError
 
 
 def artifact(run=lambda batch: batch, channels_in=3, channels_out=3, scale=1):
@@ -161,7 +161,7 @@ def test_without_any_picture_there_is_no_sheet():
 
 
 def test_infinite_decibels_read_exact_and_are_null_in_json(tmp_path):
-    from tf_deconv.files import json_text
+    from tf_deconv.utils.files import json_text
 
     name, _, clean = triple()
     triples = [(name, clean, clean), triple("noisy")]

@@ -8,9 +8,9 @@ import pytest
 from tests.commands import call
 from tf_deconv import flatbuffer, runs
 from tf_deconv.artifacts import to_float32
-from tf_deconv.config import ExportConfig
+from tf_deconv.config.exporting import ExportConfig
 from tf_deconv.exporting import pipeline, publish, quantize, tflite, verify
-from tf_deconv.options import UserError
+from tf_deconv.utils.options import UserError
 from tf_deconv.variants import VARIANTS, Variant
 
 

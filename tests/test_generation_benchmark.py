@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from tf_deconv import runs
-from tf_deconv.config import EvaluateConfig
+from tf_deconv.config.measuring import EvaluateConfig
 from tf_deconv.generating import evaluating
 from tf_deconv.generating.facts import Facts
 from tf_deconv.networks.flow import build_flow
-from tf_deconv.options import UserError
+from tf_deconv.utils.options import UserError
 
 # Scripts find each other beside themselves.
 sys.path.append(str(pathlib.Path(__file__).parent.parent / "benchmarks"))

@@ -13,7 +13,8 @@ from tensorflow.core.framework import tensor_pb2
 import tf_deconv
 from tf_deconv import flatbuffer, inspecting, runs
 from tf_deconv.benchmarking import benchmark
-from tf_deconv.config import BenchmarkConfig, ExportConfig
+from tf_deconv.config.exporting import ExportConfig
+from tf_deconv.config.measuring import BenchmarkConfig
 from tf_deconv.exporting import generators, pipeline
 from tf_deconv.exporting.generating import Generating
 from tf_deconv.exporting.warmup import WARMUP_FILE, PredictionLog
@@ -23,7 +24,7 @@ from tf_deconv.generating.of_model import of_model
 from tf_deconv.generating.opening import open_generator
 from tf_deconv.networks.flow import build_flow
 from tf_deconv.networks.vae import build_vae
-from tf_deconv.options import UserError
+from tf_deconv.utils.options import UserError
 
 FACTS = {
     "vae": Facts("vae", 8, 8, 1, 3, latent=5, likelihood="gaussian"),

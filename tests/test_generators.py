@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tf_deconv import generation_data, images, runs
 from tf_deconv.checks import check_train_config
-from tf_deconv.config import TrainConfig
+from tf_deconv.config.training import TrainConfig
 from tf_deconv.generating.facts import Facts
 from tf_deconv.generating.generator import flow_to, guided_velocity, labels_of, sample
 from tf_deconv.generating.of_model import log_probability, of_model
@@ -17,9 +17,9 @@ from tf_deconv.likelihoods import gaussian_kl, make_likelihood
 from tf_deconv.networks.flow import build_flow
 from tf_deconv.networks.vae import build_vae
 from tf_deconv.objectives.vae_trainer import VaeTrainer
-from tf_deconv.options import UserError
 from tf_deconv.picture_store import PictureStore
 from tf_deconv.training import train
+from tf_deconv.utils.options import UserError
 
 SIDE, CLASSES = 8, 3
 

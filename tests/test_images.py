@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tf_deconv import images
-from tf_deconv.options import UserError
+from tf_deconv.utils.options import UserError
 
 HEIGHT, WIDTH = 7, 10
 

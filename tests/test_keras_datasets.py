@@ -10,7 +10,7 @@ import pytest
 
 from tests.picture_folders import load
 from tf_deconv import keras_datasets
-from tf_deconv.options import UserError
+from tf_deconv.utils.options import UserError
 
 
 @pytest.fixture

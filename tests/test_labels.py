@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from tests.picture_folders import make_pictures, write
-from tf_deconv import labels, sources
-from tf_deconv.options import UserError
+from tf_deconv import labels, picture_store
 from tf_deconv.sources import has_parts, load_source, read_pictures
+from tf_deconv.utils.options import UserError
 
 COUNT = 24
 # Grey 6x5 pictures whose first pixel is their number, and labels that follow from it.
@@ -195,7 +195,7 @@ def test_an_unknown_part_is_an_error(tmp_path):
 
 
 def test_has_parts_reads_no_picture(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "StoreWriter", None)
+    monkeypatch.setattr(picture_store, "StoreWriter", None)
     monkeypatch.setattr(Image, "open", None)
     assert not has_parts(str(write_folder_without_decoding(tmp_path / "pictures")))
     with pytest.raises(UserError, match="does not exist"):

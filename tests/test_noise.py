@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from tf_deconv import noise
-from tf_deconv.options import UserError
+from tf_deconv.utils.options import UserError
 
 # Seed, first, count, size, stream: ends of the ranges, odd sizes, and words above 2**31.
 CASES = [

@@ -5,9 +5,9 @@ import os
 
 import pytest
 
-from tf_deconv.config import ExportConfig
+from tf_deconv.config.exporting import ExportConfig
 from tf_deconv.exporting import onnx, pipeline
-from tf_deconv.options import UserError
+from tf_deconv.utils.options import UserError
 
 
 def test_packages_that_are_missing_are_told_before_any_work(monkeypatch):

@@ -14,8 +14,8 @@ from PIL import Image
 
 from tests.picture_folders import SIDE_PX, contents, load, make_pictures, write
 from tf_deconv import images, picture_files
-from tf_deconv.options import UserError
 from tf_deconv.picture_store import StoreWriter
+from tf_deconv.utils.options import UserError
 
 
 def test_a_corrupt_picture_is_skipped_and_named(tmp_path):

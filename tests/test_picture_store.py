@@ -15,8 +15,8 @@ from PIL import Image
 
 from tests.picture_folders import SIDE_PX, contents, load, make_pictures, write
 from tf_deconv import images, picture_store
-from tf_deconv.options import UserError
 from tf_deconv.picture_store import PictureStore, StoreWriter
+from tf_deconv.utils.options import UserError
 
 # --- PictureStore.
 

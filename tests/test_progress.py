@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tf_deconv import progress
+from tf_deconv.utils import progress
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from tf_deconv import runs
 from tf_deconv.exporting import qat
 from tf_deconv.networks.article import build_article
 from tf_deconv.networks.unet import build_unet
-from tf_deconv.options import UserError
+from tf_deconv.utils.options import UserError
 
 
 @pytest.fixture

@@ -10,11 +10,12 @@ from tests import tiny_generators
 from tests.commands import does, refuses
 from tf_deconv import images
 from tf_deconv.checks import check_evaluate_config
-from tf_deconv.config import EvaluateConfig, SampleConfig
+from tf_deconv.config.measuring import EvaluateConfig
+from tf_deconv.config.using import SampleConfig
 from tf_deconv.generating import animation, generator
 from tf_deconv.generating.opening import open_generator
-from tf_deconv.options import UserError
 from tf_deconv.sampling import sample
+from tf_deconv.utils.options import UserError
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 from tests.picture_folders import load, make_pictures, write
 from tests.shard_folders import shard
 from tf_deconv import images, shard_writer
-from tf_deconv.options import UserError
+from tf_deconv.utils.options import UserError
 
 COUNT = 20
 

@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 from tf_deconv import sources
-from tf_deconv.options import UserError
 from tf_deconv.picture_store import PictureStore
 from tf_deconv.shrinking import COPIES, parse_shrink, shrink
+from tf_deconv.utils.options import UserError
 
 
 def make_store(*sizes, channels=3, seed=0):

@@ -8,9 +8,9 @@ from PIL import Image
 
 from tests.picture_folders import contents, load, make_pictures, write
 from tf_deconv import images, sources
-from tf_deconv.options import UserError
 from tf_deconv.picture_store import PictureStore
 from tf_deconv.sources import load_source
+from tf_deconv.utils.options import UserError
 
 # --- The bundled photographs.
 

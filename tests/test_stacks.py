@@ -13,8 +13,8 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from tf_deconv import images, stacks
-from tf_deconv.options import UserError
 from tf_deconv.sources import load_source
+from tf_deconv.utils.options import UserError
 
 COUNT, HEIGHT, WIDTH = 20, 7, 9
 

@@ -11,9 +11,10 @@ from PIL import Image
 from tests.commands import call, does, refuses
 from tests.picture_folders import load, make_pictures, write, write_noise
 from tests.shard_folders import files_of, records, shard
-from tf_deconv import images, shard_command, shard_writer, sources
-from tf_deconv.options import UserError
+from tf_deconv import images, shard_writer, sources
+from tf_deconv import shard_writer as tf_deconv_shard_writer
 from tf_deconv.picture_store import content_hash
+from tf_deconv.utils.options import UserError
 
 COUNT = 20
 
@@ -276,7 +277,7 @@ def test_nothing_is_left_of_an_interrupted_run(folder, tmp_path, monkeypatch, re
             raise error
         return shard_writer.make_record(*arguments)
 
-    monkeypatch.setattr(shard_command, "make_record", stop)
+    monkeypatch.setattr(tf_deconv_shard_writer, "make_record", stop)
     out = f"file://{tmp_path}/out" if remote else tmp_path / "out"
     with pytest.raises(type(error) if isinstance(error, Exception) else error):
         shard(folder, out, shards=4)

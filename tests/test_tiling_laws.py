@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tf_deconv import images
 from tf_deconv.inference import Artifact, Restorer
-from tf_deconv.options import UserError
 from tf_deconv.padding import mirrored, pad_array, pad_tensor
+from tf_deconv.utils.options import UserError
 
 SIDES = st.integers(1, 33)
 DIVISORS = st.integers(1, 8)

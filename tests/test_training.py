@@ -9,10 +9,11 @@ import pytest
 from PIL import Image
 
 from tf_deconv import recipe, runs, training
-from tf_deconv.config import ExportConfig, TrainConfig
+from tf_deconv.config.exporting import ExportConfig
+from tf_deconv.config.training import TrainConfig
 from tf_deconv.exporting.pipeline import export
-from tf_deconv.options import UserError
 from tf_deconv.parser import make_parser
+from tf_deconv.utils.options import UserError
 
 TINY = dict(epochs=1, steps_per_epoch=2, batch_size=4)
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.commands import does, fails
 from tf_deconv import callbacks, runs
-from tf_deconv.options import UserError
+from tf_deconv.utils.options import UserError
 
 OPTIONS = ["--epochs", "5", "--steps-per-epoch", "20", "--batch-size", "8", "--seed", "5"]
 

@@ -10,12 +10,12 @@ import tensorflow as tf
 
 from tf_deconv import flatbuffer, inference, receptive_field, recipe
 from tf_deconv.checks import check_train_config
-from tf_deconv.config import TrainConfig
-from tf_deconv.devices import Device
+from tf_deconv.config.training import TrainConfig
 from tf_deconv.exporting import saved_model, tflite
 from tf_deconv.networks import NETWORKS, reparameterized
 from tf_deconv.networks.unet import DIVISOR, ENLARGING, SIZES, build_unet
 from tf_deconv.tasks import TASKS, find_task
+from tf_deconv.utils.devices import Device
 
 
 def randomise(model, seed=0):

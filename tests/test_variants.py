@@ -3,8 +3,8 @@
 import pytest
 
 from tf_deconv import checks
-from tf_deconv.config import ExportConfig
-from tf_deconv.options import UserError
+from tf_deconv.config.exporting import ExportConfig
+from tf_deconv.utils.options import UserError
 from tf_deconv.variants import PROFILES, VARIANTS, parse_sizes, parse_variants
 
 

@@ -24,7 +24,7 @@ from tests.browsers import (
 )
 from tf_deconv import artifacts, images, inference
 from tf_deconv.exporting import web
-from tf_deconv.options import UserError
+from tf_deconv.utils.options import UserError
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 

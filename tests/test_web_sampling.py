@@ -21,7 +21,7 @@ from tests.browsers import (
     wait_until_ready,
 )
 from tf_deconv import images, runs
-from tf_deconv.config import ExportConfig
+from tf_deconv.config.exporting import ExportConfig
 from tf_deconv.exporting import web
 from tf_deconv.generating.facts import Facts
 from tf_deconv.generating.generator import Generator, labels_of, sample

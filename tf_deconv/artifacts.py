@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv import files, flatbuffer, inference, receptive_field, runs, shipped
-from tf_deconv.config import RestoreConfig
-from tf_deconv.devices import choose_device, thread_count
-from tf_deconv.files import silent_stderr
+from tf_deconv import flatbuffer, inference, receptive_field, runs, shipped
+from tf_deconv.config.using import RestoreConfig
 from tf_deconv.inference import Artifact, Restorer
-from tf_deconv.options import UserError, reason, validate
+from tf_deconv.utils import files
+from tf_deconv.utils.devices import choose_device, thread_count
+from tf_deconv.utils.files import silent_stderr
+from tf_deconv.utils.options import UserError, reason, validate
 
 # In a SavedModel of a generator: its facts, where no manifest lies beside it.
 FACTS_FILE = "assets.extra/tf_deconv.json"

@@ -19,12 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from tf_deconv import data, files, metrics, plots, runs, sources
-from tf_deconv.config import BUNDLED, BenchmarkConfig
+from tf_deconv import data, metrics, plots, runs, sources
+from tf_deconv.config.choices import BUNDLED
+from tf_deconv.config.measuring import BenchmarkConfig
 from tf_deconv.exporting import publish, tflite, verify
 from tf_deconv.inference import fit_channels
-from tf_deconv.options import UserError, reason, validate
 from tf_deconv.tasks import TASKS, find_task
+from tf_deconv.utils import files
+from tf_deconv.utils.options import UserError, reason, validate
 
 # What each runtime is imported as; those that are missing are left out and named.
 PACKAGES = {

@@ -18,9 +18,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv import files, images, plots, progress, runs
+from tf_deconv import images, plots, runs
 from tf_deconv.monitor import PSNR, Monitor
-from tf_deconv.options import UserError, reason
+from tf_deconv.utils import files, progress
+from tf_deconv.utils.options import UserError, reason
 
 CHECKPOINTS_KEPT = 2
 # Where epochs are shorter than this many drawings of the learning curve, some go without one.

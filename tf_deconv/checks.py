@@ -6,21 +6,17 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from tf_deconv.config import (
-    BUNDLED,
-    BenchmarkConfig,
-    EditConfig,
-    EvaluateConfig,
-    ExportConfig,
-    SampleConfig,
-    ShardConfig,
-    TrainConfig,
-)
+from tf_deconv.config.choices import BUNDLED
+from tf_deconv.config.exporting import ExportConfig
+from tf_deconv.config.measuring import BenchmarkConfig, EvaluateConfig
+from tf_deconv.config.sharding import ShardConfig
+from tf_deconv.config.training import TrainConfig
+from tf_deconv.config.using import EditConfig, SampleConfig
 from tf_deconv.networks import NETWORKS, Network, parse_levels
-from tf_deconv.options import Config, UserError, nearest, validate
 from tf_deconv.published import PROTOCOLS
 from tf_deconv.shrinking import parse_shrink
 from tf_deconv.tasks import TASKS, Task, parse_chain
+from tf_deconv.utils.options import UserError, given_options, nearest, refuse_options, validate
 from tf_deconv.variants import PROFILES, parse_sizes, parse_variants
 
 # What noisy pictures alone can teach: a hidden pixel is a sample of what was asked for, plus noise.
@@ -93,7 +89,7 @@ def _generation_faults(config: TrainConfig, task: Task, network: Network) -> lis
     others = _OF_RESTORATION if task.generates else _OF_GENERATION
     if config.network == "flow":
         others = (*others, *_OF_A_VAE)
-    faults = _given(config, others, f"task {config.task!r} and network {config.network!r}")
+    faults = given_options(config, others, f"task {config.task!r} and network {config.network!r}")
     only_loss = task.generates or config.loss == "likelihood"
     if config.loss is not None and only_loss and config.loss != network.loss:
         faults.append(f"loss={config.loss!r} with network {config.network!r}: leave it out")
@@ -229,7 +225,7 @@ def check_benchmark_config(config: BenchmarkConfig, models: Sequence[str]) -> Be
             f" --protocol, one of {names}"
         )
     mode, others = ("export", _OF_A_PROTOCOL) if config.export else ("protocol", _OF_AN_EXPORT)
-    faults = _given(config, others, f"--{mode}")
+    faults = given_options(config, others, f"--{mode}")
     if config.export and models:
         faults.append(f"MODEL {models[0]!r} with --export: leave it out, or choose --protocol")
     if config.protocol and not models and not config.classical:
@@ -259,7 +255,7 @@ def check_evaluate_config(config: EvaluateConfig, generates: bool) -> None:
         others, what = _OF_RESTORING, "a generator"
     else:
         others, what = _OF_GENERATING, "a model that restores"
-    _refuse(config, others, what)
+    refuse_options(config, others, what)
 
 
 def check_edit_config(config: EditConfig, count: int) -> EditConfig:
@@ -273,7 +269,7 @@ def check_edit_config(config: EditConfig, count: int) -> EditConfig:
     """
     config = validate(config)
     others = [name for name, action in _OF_AN_ACTION.items() if action != config.action]
-    _refuse(config, others, f"action {config.action!r}")
+    refuse_options(config, others, f"action {config.action!r}")
     if config.action == "interpolate" and count != 2:
         raise UserError(
             f"{count} pictures with action 'interpolate': expected 2, the first and the last"
@@ -297,28 +293,11 @@ def check_generator_options(config: SampleConfig | EditConfig, kind: str, classe
       UserError: with every fault in one line.
     """
     if kind == "vae":
-        _refuse(config, _OF_A_FLOW, "a VAE, which makes its pictures in one step")
+        refuse_options(config, _OF_A_FLOW, "a VAE, which makes its pictures in one step")
     if not classes:
-        _refuse(config, _OF_LABELS, "a generator that was trained without labels")
+        refuse_options(config, _OF_LABELS, "a generator that was trained without labels")
     if config.label is not None and config.label >= classes:
         raise UserError(f"label={config.label}: expected 0 to {classes - 1}")
-
-
-def _refuse(config: Config, names: Sequence[str], what: str) -> None:
-    """Refuses options that are not at their default."""
-    faults = _given(config, names, what)
-    if faults:
-        raise UserError("; ".join(faults))
-
-
-def _given(config: Config, names: Sequence[str], what: str) -> list[str]:
-    """Returns a fault for each option that is not at its default."""
-    defaults = {field.name: field.default for field in dataclasses.fields(config)}
-    return [
-        f"{name}={getattr(config, name)!r} with {what}: leave it out"
-        for name in names
-        if name in defaults and getattr(config, name) != defaults[name]
-    ]
 
 
 _OF_RESTORING = ("targets", "task", "degrade", "tile_size", "self_ensemble", "no_classical")

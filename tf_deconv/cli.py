@@ -13,20 +13,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from tf_deconv import checks, shipped
-from tf_deconv.config import (
-    BenchmarkConfig,
-    EditConfig,
-    EvaluateConfig,
-    ExportConfig,
-    RestoreConfig,
-    SampleConfig,
-    ShardConfig,
-    TrainConfig,
-)
-from tf_deconv.files import json_text, silent_stderr
-from tf_deconv.options import UserError, read_config, reason, validate
+from tf_deconv.config.exporting import ExportConfig
+from tf_deconv.config.measuring import BenchmarkConfig, EvaluateConfig
+from tf_deconv.config.sharding import ShardConfig
+from tf_deconv.config.training import TrainConfig
+from tf_deconv.config.using import EditConfig, RestoreConfig, SampleConfig
 from tf_deconv.parser import EXIT_USAGE, make_parser
 from tf_deconv.tasks import RESTORATIONS, parse_chain
+from tf_deconv.utils.files import json_text, silent_stderr
+from tf_deconv.utils.options import UserError, read_config, reason, validate
 
 EXIT_FAULT = 1
 
@@ -86,7 +81,7 @@ def _train(options: dict[str, Any]) -> int:
 def _export(options: dict[str, Any]) -> int:
     config = checks.check_export_config(ExportConfig(**_gather(options, ExportConfig)))
     _import_tensorflow()
-    from tf_deconv.exporting import export
+    from tf_deconv.exporting.pipeline import export
 
     result = export(config, report=_print_line)
     return EXIT_FAULT if result.failures else 0

@@ -11,7 +11,7 @@ import json
 import os
 from typing import Any
 
-from tf_deconv.options import UserError
+from tf_deconv.utils.options import UserError
 
 VARIABLE = "TF_CONFIG"
 # Jobs whose tasks train; parameter servers and evaluators belong to other strategies.

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_deconv import degradations
-from tf_deconv.sources import PictureStore
+from tf_deconv.picture_store import PictureStore
 from tf_deconv.tasks import Task
 
 # Of a patch, each of so many pixels along either axis is looked at to tell how much detail it has.

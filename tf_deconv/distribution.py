@@ -21,8 +21,8 @@ import keras
 import tensorflow as tf
 
 from tf_deconv.cluster import VARIABLE, Cluster
-from tf_deconv.devices import Device
-from tf_deconv.options import UserError, reason
+from tf_deconv.utils.devices import Device
+from tf_deconv.utils.options import UserError, reason
 
 # What TensorFlow raises in a worker when another one has gone.
 _LOST = (

@@ -15,19 +15,20 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image
 
-from tf_deconv import files, images, metrics, stacks
+from tf_deconv import images, metrics, stacks
 from tf_deconv.checks import check_edit_config, check_generator_options
-from tf_deconv.config import EditConfig
-from tf_deconv.devices import choose_device
+from tf_deconv.config.using import EditConfig
 from tf_deconv.generating import editing
 from tf_deconv.generating.animation import encode_gif, there_and_back
 from tf_deconv.generating.facts import Facts
 from tf_deconv.generating.generator import Generator
 from tf_deconv.generating.opening import open_generator
-from tf_deconv.options import UserError, reason
 from tf_deconv.picture_files import printable
 from tf_deconv.picture_store import is_grey
-from tf_deconv.progress import Bar
+from tf_deconv.utils import files
+from tf_deconv.utils.devices import choose_device
+from tf_deconv.utils.options import UserError, reason
+from tf_deconv.utils.progress import Bar
 
 GRID_FILE, GIF_FILE = "grid.png", "interpolation.gif"
 # A frame of interpolation.gif is enlarged by whole numbers up to this side, in pixels.

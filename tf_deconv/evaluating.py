@@ -23,21 +23,22 @@ from tf_deconv import (
     data,
     degradations,
     evaluation,
-    files,
     images,
     metrics,
     shipped,
     sources,
 )
 from tf_deconv.artifacts import describe, find_artifact, open_artifact
-from tf_deconv.config import BUNDLED, EvaluateConfig
-from tf_deconv.devices import choose_device
+from tf_deconv.config.choices import BUNDLED
+from tf_deconv.config.measuring import EvaluateConfig
 from tf_deconv.inference import Artifact, Restorer
-from tf_deconv.options import UserError, reason, validate
 from tf_deconv.picture_store import PictureStore
-from tf_deconv.progress import Bar
 from tf_deconv.scoreboard import Extremes, Table
 from tf_deconv.tasks import RESTORATIONS, Task, find_task, parse_chain
+from tf_deconv.utils import files
+from tf_deconv.utils.devices import choose_device
+from tf_deconv.utils.options import UserError, reason, validate
+from tf_deconv.utils.progress import Bar
 
 SCORES_FILE, SHEET_FILE = "evaluation.json", "sheet.png"
 SCORES = {"psnr_db": metrics.psnr_db, "ssim": metrics.ssim, "y_psnr_db": metrics.y_psnr_db}

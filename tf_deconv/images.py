@@ -13,7 +13,7 @@ import pathlib
 import numpy as np
 from PIL import ExifTags, Image, ImageDraw, UnidentifiedImageError
 
-from tf_deconv.options import UserError, reason
+from tf_deconv.utils.options import UserError, reason
 
 # ITU-R BT.601-7, section 2.5.1: the weights that JPEG and television give to red, green and blue.
 LUMINANCE_WEIGHTS = (0.299, 0.587, 0.114)

@@ -17,9 +17,9 @@ import numpy as np
 import tensorflow as tf
 
 from tf_deconv import images, tiling
-from tf_deconv.options import UserError
 from tf_deconv.padding import pad_array
 from tf_deconv.tiling import Box
+from tf_deconv.utils.options import UserError
 
 # Side of a tile of the result unless asked for otherwise: the article's network takes 700 bytes for
 # each of its pixels.

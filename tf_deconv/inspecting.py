@@ -15,11 +15,11 @@ import pathlib
 from typing import Any
 
 from tf_deconv import artifacts, complexity, flatbuffer, runs, shipped
-from tf_deconv.devices import choose_device
-from tf_deconv.exporting import publish
 from tf_deconv.generating.opening import open_generator
-from tf_deconv.options import UserError, reason
 from tf_deconv.tasks import TASKS
+from tf_deconv.utils import files
+from tf_deconv.utils.devices import choose_device
+from tf_deconv.utils.options import UserError, reason
 
 CHANNELS = {1: "grey", 3: "colour", 4: "colour, and a mask that is 1 where a pixel is known"}
 _KINDS = {
@@ -121,7 +121,7 @@ def _restorer(found: pathlib.Path) -> dict[str, Any]:
 
 def _files(found: pathlib.Path) -> list[dict[str, Any]]:
     root = found if found.is_dir() else found.parent
-    digests = publish.checksums(found, root)
+    digests = files.checksums(found, root)
     return [
         {"file": name, "size_bytes": (root / name).stat().st_size, "sha256": digest}
         for name, digest in digests.items()

@@ -12,7 +12,7 @@ import pathlib
 import numpy as np
 
 from tf_deconv import stacks
-from tf_deconv.options import UserError, nearest, reason
+from tf_deconv.utils.options import UserError, nearest, reason
 
 PREFIX = "keras:"
 # What lies in ~/.keras/datasets once Keras has downloaded a set.

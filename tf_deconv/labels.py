@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from tf_deconv.options import UserError
+from tf_deconv.utils.options import UserError
 
 # As many as ImageNet has: larger numbers are no classes, but indices or measurements.
 MAX_CLASSES = 1000

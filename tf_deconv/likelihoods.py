@@ -11,7 +11,7 @@ import math
 
 from keras import ops
 
-from tf_deconv.options import UserError, nearest
+from tf_deconv.utils.options import UserError, nearest
 
 # Pictures in [0, 1] of 256 levels: a level is this far from the next, and its bin is this wide.
 _LEVEL = 1.0 / 255.0

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tf_deconv.options import UserError
+from tf_deconv.utils.options import UserError
 
 if TYPE_CHECKING:
     import tensorflow as tf

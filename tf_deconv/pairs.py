@@ -11,9 +11,9 @@ import pathlib
 import numpy as np
 
 from tf_deconv import images, picture_files
-from tf_deconv.options import UserError
 from tf_deconv.picture_files import PictureFile
 from tf_deconv.picture_store import CHANNELS, content_hash
+from tf_deconv.utils.options import UserError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,16 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tf_deconv import __version__, shipped
-from tf_deconv.config import (
-    BenchmarkConfig,
-    EditConfig,
-    EvaluateConfig,
-    ExportConfig,
-    RestoreConfig,
-    SampleConfig,
-    ShardConfig,
-    TrainConfig,
-)
+from tf_deconv.config.exporting import ExportConfig
+from tf_deconv.config.measuring import BenchmarkConfig, EvaluateConfig
+from tf_deconv.config.sharding import ShardConfig
+from tf_deconv.config.training import TrainConfig
+from tf_deconv.config.using import EditConfig, RestoreConfig, SampleConfig
 from tf_deconv.networks import NETWORKS
 from tf_deconv.published import PROTOCOLS
 from tf_deconv.tasks import OPERATORS, RESTORATIONS, TASKS

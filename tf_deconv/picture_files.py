@@ -20,8 +20,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from tf_deconv import images
-from tf_deconv.options import reason
 from tf_deconv.picture_store import CHANNELS, StoreWriter, content_hash, is_grey
+from tf_deconv.utils.options import reason
 
 # Small pictures go to a thread together, and tiny ones all to one: they decode faster than threads
 # take turns. 10000 PNGs of 32x32, 2 cores: 0.5 s in one thread, 0.95 s in two, 1.4 s one by one.

@@ -21,9 +21,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
-from tf_deconv import files, images
-from tf_deconv.options import reason
+from tf_deconv import images
 from tf_deconv.picture_files import without_pillow_limit
+from tf_deconv.utils import files
+from tf_deconv.utils.options import reason
 
 # What undoes each orientation of the EXIF standard, as views: see `images._TURNS`.
 _UPRIGHT = {

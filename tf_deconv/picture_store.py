@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from tf_deconv.options import UserError, reason
+from tf_deconv.utils.options import UserError, reason
 
 # Of a picture alone; a pair of input and target has twice as many.
 CHANNELS = 3

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tf_deconv.monitor import PSNR, Monitor
+from tf_deconv.utils.plotting import DOTS_PER_INCH, SIZE_INCHES, own_style
 
-# Upright, and with large type for its size: on a phone it fills the screen and can be read.
-SIZE_INCHES, DOTS_PER_INCH, FONT_POINTS = (6.0, 8.0), 125, 12
 # More epochs than this are drawn without a dot for each.
 _DOTS_UP_TO = 40
 _TRAINING, _VALIDATION, _NOTHING, _RATE = "#9aa0a6", "#1a66b3", "#b3541a", "#4d4d4d"
@@ -43,7 +41,7 @@ def draw_curve(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with _own_style():
+    with own_style():
         figure = Figure(SIZE_INCHES, DOTS_PER_INCH)
         canvas = FigureCanvasAgg(figure)
         # Fixed margins: a layout that fits itself to the labels draws everything twice.
@@ -59,19 +57,6 @@ def draw_curve(
         stream = io.BytesIO()
         canvas.print_png(stream)
     return stream.getvalue()
-
-
-@contextlib.contextmanager
-def _own_style() -> Iterator[None]:
-    """A user's own settings of matplotlib stay out of it, and are as before afterwards."""
-    import matplotlib
-
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update({"font.size": FONT_POINTS, "axes.grid": True})
-        matplotlib.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
-        matplotlib.rcParams["grid.alpha"] = 0.3
-        yield
 
 
 def draw_points(
@@ -90,7 +75,7 @@ def draw_points(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with _own_style():
+    with own_style():
         figure = Figure((9, 6), DOTS_PER_INCH)
         canvas = FigureCanvasAgg(figure)
         panel = figure.add_subplot()

@@ -18,26 +18,18 @@ from typing import Any
 
 import numpy as np
 
-from tf_deconv import (
-    __version__,
-    complexity,
-    files,
-    picture_files,
-    protocol_table,
-    runs,
-    shipped,
-    sources,
-)
+from tf_deconv import __version__, complexity, picture_files, protocol_table, runs, shipped, sources
 from tf_deconv.artifacts import describe, find_artifact, open_artifact
 from tf_deconv.checks import check_benchmark_config
-from tf_deconv.config import BenchmarkConfig
-from tf_deconv.devices import choose_device
+from tf_deconv.config.measuring import BenchmarkConfig
 from tf_deconv.inference import Artifact, Restorer
-from tf_deconv.options import UserError, reason
 from tf_deconv.picture_store import PictureStore
-from tf_deconv.progress import Bar
 from tf_deconv.protocol_cases import Case, is_grey, make_case
 from tf_deconv.published import FIGURES, PROTOCOLS, Published, known_set, set_size
+from tf_deconv.utils import files
+from tf_deconv.utils.devices import choose_device
+from tf_deconv.utils.options import UserError, reason
+from tf_deconv.utils.progress import Bar
 
 SCORES_FILE, TABLE_FILE = "protocol.json", "protocol.md"
 # Channels in and out, and scales, of the models that a protocol measures.

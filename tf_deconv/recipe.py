@@ -12,13 +12,13 @@ import keras
 import numpy as np
 
 from tf_deconv import artifacts, losses, runs, transfer
-from tf_deconv.config import TrainConfig
-from tf_deconv.devices import Device
+from tf_deconv.config.training import TrainConfig
 from tf_deconv.muon import Muon
 from tf_deconv.networks import NETWORKS, parse_levels
 from tf_deconv.networks.known import keep_known
-from tf_deconv.options import UserError, reason
 from tf_deconv.tasks import Task, find_task
+from tf_deconv.utils.devices import Device
+from tf_deconv.utils.options import UserError, reason
 
 # Share of the steps in which the rate rises from 0 to its peak, where the optimizer is Muon.
 WARMUP_SHARE, WARMUP_STEPS = 0.1, 100

@@ -12,11 +12,12 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-from tf_deconv import images, remote, tfrecords
-from tf_deconv.options import UserError, reason
+from tf_deconv import images, tfrecords
 from tf_deconv.picture_io import Job
-from tf_deconv.progress import Bar
 from tf_deconv.shard_places import Place, find_places
+from tf_deconv.utils import remote
+from tf_deconv.utils.options import UserError, reason
+from tf_deconv.utils.progress import Bar
 
 # What a file of names ends in, one path on a line.
 LIST_SUFFIX = ".txt"

@@ -18,18 +18,19 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from PIL import Image
 
-from tf_deconv import files, images, picture_io, shipped
+from tf_deconv import images, picture_io, shipped
 from tf_deconv.artifacts import describe, find_artifact, open_artifact
-from tf_deconv.config import RestoreConfig
-from tf_deconv.devices import choose_device
+from tf_deconv.config.using import RestoreConfig
 from tf_deconv.inference import Artifact, Restorer
-from tf_deconv.options import UserError, reason, validate
 from tf_deconv.picture_files import printable
 from tf_deconv.picture_io import Job
-from tf_deconv.progress import Bar
 from tf_deconv.restore_jobs import plan_jobs
 from tf_deconv.shard_places import Place
 from tf_deconv.tasks import TASKS
+from tf_deconv.utils import files
+from tf_deconv.utils.devices import choose_device
+from tf_deconv.utils.options import UserError, reason, validate
+from tf_deconv.utils.progress import Bar
 
 
 @dataclasses.dataclass(frozen=True)

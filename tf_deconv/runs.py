@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from tf_deconv import files
-from tf_deconv.options import UserError, reason
+from tf_deconv.utils import files
+from tf_deconv.utils.options import UserError, reason
 
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.json"

@@ -14,17 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from tf_deconv import __version__, artifacts, files, images, noise
+from tf_deconv import __version__, artifacts, images, noise
 from tf_deconv.checks import check_generator_options
-from tf_deconv.config import SampleConfig
-from tf_deconv.devices import choose_device
+from tf_deconv.config.using import SampleConfig
 from tf_deconv.generating import generator as generating
 from tf_deconv.generating.animation import encode_gif
 from tf_deconv.generating.facts import Facts
 from tf_deconv.generating.generator import Generator
 from tf_deconv.generating.opening import open_generator
-from tf_deconv.options import UserError, validate
-from tf_deconv.progress import Bar
+from tf_deconv.utils import files
+from tf_deconv.utils.devices import choose_device
+from tf_deconv.utils.options import UserError, validate
+from tf_deconv.utils.progress import Bar
 
 FACTS_FILE, GRID_FILE, PATH_FILE = "samples.json", "grid.png", "path.gif"
 # A sheet of more pictures than that is looked at by nobody; they are all there as files.

@@ -17,14 +17,15 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from tf_deconv import files, images, picture_files, remote, sources, stacks, tfrecords
+from tf_deconv import images, picture_files, sources, stacks, tfrecords
 from tf_deconv.checks import check_shard_config
-from tf_deconv.config import ShardConfig
-from tf_deconv.devices import choose_device
-from tf_deconv.options import UserError, reason
+from tf_deconv.config.sharding import ShardConfig
 from tf_deconv.picture_store import CHANNELS, content_hash, is_grey, memory_budget, size_text
-from tf_deconv.progress import Bar
 from tf_deconv.shard_writer import ShardWriter, make_record
+from tf_deconv.utils import files, remote
+from tf_deconv.utils.devices import choose_device
+from tf_deconv.utils.options import UserError, reason
+from tf_deconv.utils.progress import Bar
 
 DEFAULT_SHARD_MB = 64
 # Files of these formats, by Pillow's names, stay as they are: TensorFlow decodes them too.

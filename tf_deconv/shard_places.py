@@ -17,8 +17,9 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
-from tf_deconv import remote, tfrecords
+from tf_deconv import tfrecords
 from tf_deconv.picture_files import printable
+from tf_deconv.utils import remote
 
 # A record stands behind 8 bytes of length and a checksum of these, and before one of its own.
 _HEAD_BYTES, _CHECK_BYTES = 12, 4

@@ -8,7 +8,6 @@ import json
 
 import tensorflow as tf
 
-from tf_deconv import remote
 from tf_deconv.tfrecords import (
     CONTENT_SHA256,
     ENCODED,
@@ -23,6 +22,7 @@ from tf_deconv.tfrecords import (
     RecordDigest,
     Shard,
 )
+from tf_deconv.utils import remote
 
 # A record stands between 8 bytes of length, a checksum of these and one of its own, 4 bytes each.
 FRAME_BYTES = 16

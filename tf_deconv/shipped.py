@@ -13,7 +13,7 @@ import pathlib
 import re
 from collections.abc import Mapping
 
-from tf_deconv.options import UserError, nearest
+from tf_deconv.utils.options import UserError, nearest
 
 # Folders that hold NAME/, with ":" between them; they are looked in first.
 VARIABLE = "TF_DECONV_MODELS"

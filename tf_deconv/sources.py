@@ -12,9 +12,8 @@ import pathlib
 from collections.abc import Callable
 
 from tf_deconv import images, keras_datasets, pairs, picture_files, shrinking, stacks, tfrecords
-from tf_deconv.config import BUNDLED
+from tf_deconv.config.choices import BUNDLED
 from tf_deconv.labels import of_subfolders
-from tf_deconv.options import UserError, reason
 from tf_deconv.picture_store import (
     CHANNELS,
     PictureStore,
@@ -23,6 +22,7 @@ from tf_deconv.picture_store import (
     memory_budget,
     size_text,
 )
+from tf_deconv.utils.options import UserError, reason
 
 # Photographs in scikit-image's wheel whose licence is stated free (docstrings of skimage.data):
 # astronaut, Hubble (NASA) and rocket (SpaceX) are in the public domain, the others CC0. The last

@@ -27,9 +27,9 @@ from typing import BinaryIO
 import numpy as np
 
 from tf_deconv import images, labels
-from tf_deconv.options import UserError, reason
 from tf_deconv.picture_files import printable
 from tf_deconv.picture_store import CHANNELS, StoreWriter
+from tf_deconv.utils.options import UserError, reason
 
 ARRAY_SUFFIXES = (".npy", ".npz")
 # MNIST's names of picture files, also with the dot that some copies have for the second dash.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from tf_deconv.options import UserError, nearest
+from tf_deconv.utils.options import UserError, nearest
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,11 +26,12 @@ from typing import Any
 
 import numpy as np
 
-from tf_deconv import images, picture_files, remote
+from tf_deconv import images, picture_files
 from tf_deconv.labels import MAX_CLASSES
-from tf_deconv.options import UserError, reason
 from tf_deconv.picture_files import printable
 from tf_deconv.picture_store import CHANNELS, StoreWriter, content_hash
+from tf_deconv.utils import remote
+from tf_deconv.utils.options import UserError, reason
 
 INDEX_FILE, SUFFIX = "shards.json", ".tfrecord"
 FORMAT, VERSION = "tf_deconv shards", 1

@@ -20,15 +20,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv import __version__, callbacks, data, distribution, files, images, recipe, runs
+from tf_deconv import __version__, callbacks, data, distribution, images, recipe, runs
 from tf_deconv.checks import check_train_config
 from tf_deconv.cluster import Cluster, read_cluster
-from tf_deconv.config import TrainConfig
-from tf_deconv.devices import Device, choose_device
+from tf_deconv.config.training import TrainConfig
 from tf_deconv.objectives import make_objective
 from tf_deconv.objectives.base import Objective
-from tf_deconv.options import UserError, read_config, to_json
 from tf_deconv.sources import Source
+from tf_deconv.utils import files
+from tf_deconv.utils.devices import Device, choose_device
+from tf_deconv.utils.options import UserError, read_config, to_json
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from tf_deconv.options import UserError, nearest
+from tf_deconv.utils.options import UserError, nearest
 
 # Kinds of int8: "" (none), only the stored weights, weights with ranges found while running, and
 # ranges that calibration fixed.

@@ -23,14 +23,16 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from tf_deconv import files, shipped
+from tf_deconv import shipped
 from tf_deconv.archiving import records, worker
 from tf_deconv.artifacts import digest_of
-from tf_deconv.config import RestoreConfig
-from tf_deconv.options import UserError, to_json
+from tf_deconv.config.using import RestoreConfig
 from tf_deconv.picture_io import Job
-from tf_deconv.progress import duration_text
-from tf_deconv.restoring import Lines, RestoreResult, check_config, open_model, plan_jobs
+from tf_deconv.restore_jobs import plan_jobs
+from tf_deconv.restoring import Lines, RestoreResult, check_config, open_model
+from tf_deconv.utils import files
+from tf_deconv.utils.options import UserError, to_json
+from tf_deconv.utils.progress import duration_text
 
 _POLL_S = 0.1
 # Deaths at which a picture that was in hand at each of them is given up.

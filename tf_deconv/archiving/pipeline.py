@@ -22,7 +22,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from tf_deconv.archiving import records
-from tf_deconv.devices import core_count
+from tf_deconv.utils.devices import core_count
 
 _opening = threading.Lock()
 

@@ -25,10 +25,10 @@ import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tf_deconv import files, remote
-from tf_deconv.options import UserError
 from tf_deconv.picture_io import Job
 from tf_deconv.shard_places import Place
+from tf_deconv.utils import files, remote
+from tf_deconv.utils.options import UserError
 
 STATE_FOLDER = ".archive"
 ASKED_FILE, LOCK_FILE, BEAM_LOG = "asked.json", "lock", "beam.log"

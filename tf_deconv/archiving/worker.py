@@ -14,13 +14,14 @@ import threading
 import time
 import uuid
 
-from tf_deconv import devices, picture_io
+from tf_deconv import picture_io
 from tf_deconv.archiving import records
 from tf_deconv.artifacts import digest_of
-from tf_deconv.config import RestoreConfig
-from tf_deconv.options import UserError, reason
+from tf_deconv.config.using import RestoreConfig
 from tf_deconv.picture_io import Job
 from tf_deconv.restoring import Model, open_model, restore_file
+from tf_deconv.utils import devices
+from tf_deconv.utils.options import UserError, reason
 
 # Kinds of records; each but the first two ends a picture.
 BEGUN, FAULT, RESTORED, SKIPPED, FAILED = "begun", "fault", "restored", "there", "failed"

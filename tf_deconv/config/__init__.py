@@ -9,7 +9,6 @@ from tf_deconv.config.choices import (
     FLOW_GUIDANCE,
     FLOW_SOLVER,
     FLOW_STEPS,
-    LARGEST_SEED,
     LIKELIHOODS,
     SOLVERS,
 )
@@ -18,6 +17,7 @@ from tf_deconv.config.measuring import BenchmarkConfig, EvaluateConfig
 from tf_deconv.config.sharding import ShardConfig
 from tf_deconv.config.training import TrainConfig
 from tf_deconv.config.using import EditConfig, RestoreConfig, SampleConfig
+from tf_deconv.utils.options import LARGEST_SEED
 
 __all__ = [
     "BUNDLED",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from tf_deconv.options import option
+from tf_deconv.utils.options import option
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ from tf_deconv.config.choices import (
     self_ensemble_option,
     tile_size_option,
 )
-from tf_deconv.options import option
+from tf_deconv.utils.options import option
 
 
 @dataclasses.dataclass(frozen=True)

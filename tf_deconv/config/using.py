@@ -10,13 +10,12 @@ from tf_deconv.config.choices import (
     FLOW_SOLVER,
     FLOW_STEPS,
     GENERATOR,
-    LARGEST_SEED,
     MODEL,
     SOLVERS,
     self_ensemble_option,
     tile_size_option,
 )
-from tf_deconv.options import option
+from tf_deconv.utils.options import LARGEST_SEED, option
 
 
 @dataclasses.dataclass(frozen=True)

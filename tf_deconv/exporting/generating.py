@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from tf_deconv import noise, runs
-from tf_deconv.config import FLOW_GUIDANCE, FLOW_SOLVER, FLOW_STEPS, ExportConfig
+from tf_deconv.config.choices import FLOW_GUIDANCE, FLOW_SOLVER, FLOW_STEPS
+from tf_deconv.config.exporting import ExportConfig
 from tf_deconv.exporting import generators, verify
 from tf_deconv.exporting.generator_card import make_generator_card
 from tf_deconv.exporting.subject import Requests, Subject
@@ -23,7 +24,7 @@ from tf_deconv.generating import opening
 from tf_deconv.generating.facts import read_facts
 from tf_deconv.generating.generator import from_picture, labels_of, sample
 from tf_deconv.generating.of_model import of_model
-from tf_deconv.options import UserError
+from tf_deconv.utils.options import UserError
 from tf_deconv.variants import PROFILES, VARIANTS, parse_variants
 
 # Latents, or pictures and times, that signatures are compared on; pictures that are sampled.

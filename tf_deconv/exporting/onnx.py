@@ -9,9 +9,9 @@ import warnings
 import keras
 import tensorflow as tf
 
-from tf_deconv import files
 from tf_deconv.exporting.saved_model import restore_tensor
-from tf_deconv.options import UserError
+from tf_deconv.utils import files
+from tf_deconv.utils.options import UserError
 
 
 class _AnySize(keras.Model):

@@ -13,17 +13,18 @@ from typing import Any
 
 from PIL import Image
 
-from tf_deconv import files, flatbuffer, runs
+from tf_deconv import flatbuffer, runs
 from tf_deconv.checks import check_export_config
-from tf_deconv.config import ExportConfig
-from tf_deconv.devices import choose_device
+from tf_deconv.config.exporting import ExportConfig
 from tf_deconv.exporting import manifest as manifests
 from tf_deconv.exporting import publish, saved_model, serving, warmup, web
 from tf_deconv.exporting.generating import Generating
 from tf_deconv.exporting.restoring import Restoring
 from tf_deconv.exporting.subject import Subject
 from tf_deconv.exporting.verify import Report
-from tf_deconv.options import UserError
+from tf_deconv.utils import files
+from tf_deconv.utils.devices import choose_device
+from tf_deconv.utils.options import UserError
 
 # What the web page runs.
 WEB_VARIANT = "float32"
@@ -156,7 +157,7 @@ def _complete(
             facts = manifests.file_metadata(manifest, item)
             (staging / item.file).write_bytes(flatbuffer.write_metadata(content, facts))
             item.size_bytes = (staging / item.file).stat().st_size
-    checked = [(item, publish.checksums(staging / item.file, staging)) for item in good]
+    checked = [(item, files.checksums(staging / item.file, staging)) for item in good]
     manifest = describe(reports=checked)
     card = subject.make_card(manifest, manifests.table(good, timed), has_picture)
     (staging / publish.CARD_FILE).write_text(card, encoding="utf-8")

@@ -11,8 +11,7 @@ import pathlib
 import re
 import shutil
 
-from tf_deconv import files
-from tf_deconv.options import UserError
+from tf_deconv.utils.options import UserError
 
 TFLITE_FOLDER, ONNX_FOLDER, SERVING_FOLDER = "tflite", "onnx", "serving"
 FILE_FOLDERS = {TFLITE_FOLDER, ONNX_FOLDER, SERVING_FOLDER}
@@ -88,12 +87,6 @@ def _remove_others(folder: pathlib.Path, keep: set[str]) -> None:
             path.unlink()
     if not any(folder.iterdir()):
         folder.rmdir()
-
-
-def checksums(path: pathlib.Path, root: pathlib.Path) -> dict[str, str]:
-    """Returns the SHA-256 of a file, or of each file in a folder, by path relative to `root`."""
-    paths = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    return {p.relative_to(root).as_posix(): files.sha256(p) for p in paths}
 
 
 def _readable_by_all(folder: pathlib.Path) -> None:

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from tf_deconv import files, flatbuffer
+from tf_deconv import flatbuffer
+from tf_deconv.utils import files
 from tf_deconv.variants import DYNAMIC, STATIC, WEIGHTS, Variant
 
 # In int8 files with float pictures, convolutions that touch the picture stay in float where a

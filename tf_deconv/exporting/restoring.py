@@ -9,15 +9,17 @@ from typing import Any
 import keras
 import numpy as np
 
-from tf_deconv import complexity, data, files, images, inference, runs, sources
+from tf_deconv import complexity, data, images, inference, runs, sources
 from tf_deconv.artifacts import to_float32
-from tf_deconv.config import BUNDLED, ExportConfig
+from tf_deconv.config.choices import BUNDLED
+from tf_deconv.config.exporting import ExportConfig
 from tf_deconv.exporting import manifest as manifests
 from tf_deconv.exporting import onnx, publish, qat, saved_model, tflite, verify
 from tf_deconv.exporting.subject import Requests, Subject
 from tf_deconv.exporting.verify import Reference, Report
-from tf_deconv.options import UserError
 from tf_deconv.tasks import TASKS, find_task
+from tf_deconv.utils import files
+from tf_deconv.utils.options import UserError
 from tf_deconv.variants import PROFILES, VARIANTS, parse_sizes, parse_variants
 
 DEFAULT_PATCH_SIZE, DEFAULT_LARGER_SIZE = 28, (256, 256)

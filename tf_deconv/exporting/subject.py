@@ -13,7 +13,7 @@ from typing import Any
 
 import keras
 
-from tf_deconv.config import ExportConfig
+from tf_deconv.config.exporting import ExportConfig
 from tf_deconv.exporting.verify import Report
 
 # Signature to input name to tensor or array: what warms a server up.

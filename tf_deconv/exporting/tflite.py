@@ -16,10 +16,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv import files, flatbuffer
+from tf_deconv import flatbuffer
 from tf_deconv.exporting import phases, quantize
 from tf_deconv.exporting.saved_model import restore_tensor
-from tf_deconv.options import UserError
+from tf_deconv.utils import files
+from tf_deconv.utils.options import UserError
 from tf_deconv.variants import VARIANTS
 
 CALIBRATION_CASES = 64

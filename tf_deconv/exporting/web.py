@@ -15,11 +15,11 @@ import subprocess
 import tempfile
 from typing import Any
 
-from tf_deconv import files
-from tf_deconv.config import SampleConfig
+from tf_deconv.config.using import SampleConfig
 from tf_deconv.generating.facts import Facts, read_facts
-from tf_deconv.options import UserError, reason
 from tf_deconv.tasks import TASKS
+from tf_deconv.utils import files
+from tf_deconv.utils.options import UserError, reason
 
 PAGES = pathlib.Path(__file__).parent / "webpage"
 LIBRARY_VERSION = "2.5.3"

@@ -25,7 +25,7 @@ import numpy as np
 
 import tf_deconv
 from tf_deconv import runs
-from tf_deconv.options import UserError, reason
+from tf_deconv.utils.options import UserError, reason
 
 FEATURES = 128
 BATCH_SIZE = 128

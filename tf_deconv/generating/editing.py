@@ -17,7 +17,7 @@ from tf_deconv.generating.generator import (
     from_picture,
     to_picture,
 )
-from tf_deconv.options import UserError
+from tf_deconv.utils.options import UserError
 
 # The parts of a picture that a mask's name makes anew, as shares: top, bottom, left, right.
 _MASKS = {

@@ -13,18 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from tf_deconv import __version__, files, images, sources
-from tf_deconv.config import EvaluateConfig
-from tf_deconv.devices import choose_device
+from tf_deconv import __version__, images, sources
+from tf_deconv.config.measuring import EvaluateConfig
 from tf_deconv.generating import bounds, classifier, measuring
 from tf_deconv.generating.facts import Facts
 from tf_deconv.generating.generator import Generator, labels_of, sample
 from tf_deconv.generating.of_model import log_probability
 from tf_deconv.generating.opening import open_generator
 from tf_deconv.likelihoods import bits_per_dimension, make_likelihood
-from tf_deconv.options import UserError
 from tf_deconv.picture_store import PictureStore
-from tf_deconv.progress import Bar
+from tf_deconv.utils import files
+from tf_deconv.utils.devices import choose_device
+from tf_deconv.utils.options import UserError
+from tf_deconv.utils.progress import Bar
 
 SCORES_FILE, GRID_FILE, NEIGHBOURS_FILE = "evaluation.json", "grid.png", "neighbours.png"
 CLASSIFIER_FILE = "classifier.keras"

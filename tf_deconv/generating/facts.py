@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from tf_deconv.options import UserError
+from tf_deconv.utils.options import UserError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,9 +14,9 @@ from collections.abc import Callable
 import numpy as np
 
 from tf_deconv import noise
-from tf_deconv.config import FLOW_GUIDANCE, FLOW_SOLVER, FLOW_STEPS
+from tf_deconv.config.choices import FLOW_GUIDANCE, FLOW_SOLVER, FLOW_STEPS
 from tf_deconv.generating.facts import Facts
-from tf_deconv.options import UserError
+from tf_deconv.utils.options import UserError
 
 BATCH = 64
 # The first and the last time that a flow's network is asked for.

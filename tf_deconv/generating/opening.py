@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from tf_deconv import files
 from tf_deconv.generating.facts import Facts, read_facts
 from tf_deconv.generating.generator import Generator
-from tf_deconv.options import UserError, reason
+from tf_deconv.utils import files
+from tf_deconv.utils.options import UserError, reason
 
 # The signature that pictures are made with, and what it gives.
 SIGNATURES = {"vae": ("decode", "image"), "flow": ("step", "velocity")}

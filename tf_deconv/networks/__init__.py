@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from tf_deconv.options import UserError
+from tf_deconv.utils.options import UserError
 
 
 @dataclasses.dataclass(frozen=True)

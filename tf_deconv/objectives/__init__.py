@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from tf_deconv.config import TrainConfig
-from tf_deconv.devices import Device
+from tf_deconv.config.training import TrainConfig
 from tf_deconv.objectives.base import Objective
 from tf_deconv.tasks import TASKS
+from tf_deconv.utils.devices import Device
 
 
 def make_objective(config: TrainConfig, device: Device) -> Objective:

@@ -10,11 +10,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv.config import TrainConfig
-from tf_deconv.devices import Device
+from tf_deconv.config.training import TrainConfig
 from tf_deconv.monitor import Monitor
 from tf_deconv.runs import Samples
 from tf_deconv.sources import Source
+from tf_deconv.utils.devices import Device
 
 
 class Objective(abc.ABC):

@@ -13,8 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_deconv import generation_data, images, recipe, runs
-from tf_deconv.config import TrainConfig
-from tf_deconv.devices import Device
+from tf_deconv.config.training import TrainConfig
 from tf_deconv.generating.facts import Facts
 from tf_deconv.generating.generator import Generator, sample
 from tf_deconv.generating.of_model import of_model
@@ -24,9 +23,10 @@ from tf_deconv.networks import NETWORKS, parse_levels
 from tf_deconv.networks.vae import LATENT
 from tf_deconv.objectives.base import Objective
 from tf_deconv.objectives.vae_trainer import VaeTrainer
-from tf_deconv.options import UserError
 from tf_deconv.picture_store import PictureStore
 from tf_deconv.sources import Source, load_source
+from tf_deconv.utils.devices import Device
+from tf_deconv.utils.options import UserError
 
 VALIDATION_PICTURES = 2048
 SAMPLE_PICTURES = 16

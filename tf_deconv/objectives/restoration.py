@@ -10,13 +10,14 @@ import numpy as np
 import tensorflow as tf
 
 from tf_deconv import data, evaluation, inference, recipe, runs
-from tf_deconv.config import TrainConfig
-from tf_deconv.devices import Device
+from tf_deconv.config.training import TrainConfig
 from tf_deconv.monitor import PSNR
 from tf_deconv.networks import NETWORKS, reparameterized
 from tf_deconv.objectives.base import Objective
-from tf_deconv.sources import PictureStore, load_source
+from tf_deconv.picture_store import PictureStore
+from tf_deconv.sources import load_source
 from tf_deconv.tasks import Task, find_task
+from tf_deconv.utils.devices import Device
 
 VALIDATION_PATCHES = 512
 # Training patches kept to calibrate int8, large enough to be cut to any export size.

@@ -12,8 +12,11 @@ import difflib
 import json
 import math
 import pathlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar
+
+LARGEST_SEED = 2**31 - 1
+
 
 # A frozen dataclass whose fields are `option`s.
 Config = TypeVar("Config")
@@ -161,3 +164,20 @@ def reason(error: BaseException) -> str:
     """Returns an error's message on one line, without the path that OSError repeats."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join(text.split()) or type(error).__name__
+
+
+def refuse_options(config: Config, names: Sequence[str], what: str) -> None:
+    """Refuses options that are not at their default."""
+    faults = given_options(config, names, what)
+    if faults:
+        raise UserError("; ".join(faults))
+
+
+def given_options(config: Config, names: Sequence[str], what: str) -> list[str]:
+    """Returns a fault for each option that is not at its default."""
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    return [
+        f"{name}={getattr(config, name)!r} with {what}: leave it out"
+        for name in names
+        if name in defaults and getattr(config, name) != defaults[name]
+    ]

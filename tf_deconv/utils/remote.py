@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from tf_deconv.options import UserError, reason
+from tf_deconv.utils.options import UserError, reason
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 # Names of TensorFlow's own operations within its messages.

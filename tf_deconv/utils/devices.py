@@ -12,7 +12,7 @@ import dataclasses
 import os
 import pathlib
 
-from tf_deconv.options import UserError
+from tf_deconv.utils.options import UserError
 
 # Networks whose step a GPU runs faster one way, where that was measured: what `xla="auto"` gives
 # them. Any other gets Keras's own choice, which is XLA wherever every layer supports it.

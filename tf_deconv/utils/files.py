@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-from tf_deconv.options import UserError, reason
+from tf_deconv.utils.options import UserError, reason
 
 
 @contextlib.contextmanager
@@ -159,3 +159,9 @@ def _flush(path: pathlib.Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def checksums(path: pathlib.Path, root: pathlib.Path) -> dict[str, str]:
+    """Returns the SHA-256 of a file, or of each file in a folder, by path relative to `root`."""
+    paths = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    return {p.relative_to(root).as_posix(): sha256(p) for p in paths}

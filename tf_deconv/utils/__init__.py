@@ -1,0 +1,1 @@
+"""What every package needs: options, whole files, devices, progress."""
