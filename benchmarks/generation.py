@@ -36,8 +36,9 @@ import generation_table
 import numpy as np
 from generation_contenders import CONTENDERS, Opened
 
-from tf_deconv import cli, images
+from tf_deconv import cli
 from tf_deconv.config.choices import FLOW_GUIDANCE, FLOW_STEPS
+from tf_deconv.images import arrays, sheets
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError, option, reason, validate
 
@@ -260,12 +261,12 @@ def measure_one(
     started = time.perf_counter()
     pictures = opened.sample(config.count, config.seed)
     sampling_ms = 1000 * (time.perf_counter() - started) / config.count
-    grid = images.grid(pictures[:GRID_PICTURES], GRID_COLUMNS)
-    files.write_bytes(out / f"{name}.png", images.encode_png(grid))
+    grid = sheets.grid(pictures[:GRID_PICTURES], GRID_COLUMNS)
+    files.write_bytes(out / f"{name}.png", arrays.encode_png(grid))
     report(f"{name}: scoring them, made in {sampling_ms:.2f} ms each")
     scores = measuring.score_pictures(yardstick, pictures, opened.labels(config.count))
     copies, sheet = measuring.copies(pictures, training.pixels, test.pixels)
-    files.write_bytes(out / f"neighbours-{name}.png", images.encode_png(sheet))
+    files.write_bytes(out / f"neighbours-{name}.png", arrays.encode_png(sheet))
     row = {"floor": yardstick.floor, "scores": scores, "copies": copies}
     row["sampling_ms"] = sampling_ms
     if opened.encode is not None:

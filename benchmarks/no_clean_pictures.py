@@ -103,10 +103,10 @@ def classical(sigma):
 def mean_psnr_db(denoise, pairs):
     import numpy as np
 
-    from tf_deconv import images, metrics
+    from tf_deconv.images import arrays, metrics
 
     return np.mean(
-        [metrics.psnr_db(images.to_float(denoise(n)), images.to_float(c)) for n, c in pairs]
+        [metrics.psnr_db(arrays.to_float(denoise(n)), arrays.to_float(c)) for n, c in pairs]
     )
 
 
@@ -140,20 +140,20 @@ def write_sheet(pairs, denoisers):
     """Shows the middle of each unseen photograph after every denoiser."""
     from PIL import Image
 
-    from tf_deconv import evaluation, images, metrics
+    from tf_deconv.images import arrays, metrics, sheets
 
     rows, captions = [], []
     for noisy, clean in pairs:
-        reference = images.to_float(evaluation.center_crop(clean, CROP_PX))
+        reference = arrays.to_float(arrays.center_crop(clean, CROP_PX))
         shown = [
-            images.to_float(evaluation.center_crop(denoise(noisy), CROP_PX))
+            arrays.to_float(arrays.center_crop(denoise(noisy), CROP_PX))
             for denoise in denoisers.values()
         ]
         rows.append([*shown, reference])
         decibels = [metrics.psnr_db(image, reference) for image in shown]
         captions.append([f"{name} {db:.1f} dB" for name, db in zip(denoisers, decibels)])
         captions[-1].append("clean")
-    sheet = Image.fromarray(images.contact_sheet(rows, captions))
+    sheet = Image.fromarray(sheets.contact_sheet(rows, captions))
     sheet.save(ROOT / "docs" / "no-clean-pictures.jpg", quality=85)
 
 

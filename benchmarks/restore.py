@@ -65,12 +65,13 @@ def make_pictures(folder, sizes_px):
 
 def this_project(folder):
     """Returns a function of a source and a target, as `tf-deconv restore` works on one picture."""
-    from tf_deconv import artifacts, inference, picture_io, restoring
+    from tf_deconv import artifacts, inference, restoring
+    from tf_deconv.images import files
 
     restorer = inference.Restorer(artifacts.open_artifact(os.path.join(folder, MODEL)))
 
     def restore(source, target):
-        job = picture_io.Job(pathlib.Path(source), pathlib.Path(target))
+        job = files.Job(pathlib.Path(source), pathlib.Path(target))
         restoring.restore_file(restorer, job, max_pixels=2**28)
 
     return restore

@@ -35,7 +35,8 @@ def make_pairs(folder):
 
     from PIL import Image
 
-    from tf_deconv import data, images, sources
+    from tf_deconv import data, sources
+    from tf_deconv.images import arrays
     from tf_deconv.tasks import RESTORATIONS
 
     source = sources.load_source("bundled", 28, 0.1)
@@ -47,7 +48,7 @@ def make_pairs(folder):
             pair = data.degrade_picture(store.picture(index), task, seed=index)
             for side, image in zip(("inputs", "targets"), pair):
                 path = folder / side / pathlib.Path(name).with_suffix(".png").name
-                Image.fromarray(images.to_uint8(image)).save(path)
+                Image.fromarray(arrays.to_uint8(image)).save(path)
     return ["--data", str(folder / "inputs"), "--targets", str(folder / "targets")]
 
 
@@ -77,15 +78,14 @@ def row_of(task, runs):
 
 def crops_of(run):
     """Returns input, output and target of the middle of a held-out photograph."""
-    from tf_deconv import artifacts, evaluation, padding, runs
+    from tf_deconv import artifacts, evaluation, runs
+    from tf_deconv.images import arrays, padding
     from tf_deconv.tasks import find_task
 
     config = json.loads((run / "config.json").read_text())
     task = find_task(config["task"], config["degrade"])
     samples = runs.load_samples(run / runs.SAMPLES_FILE)
-    degraded, clean = evaluation.crop_pair(
-        samples.degraded[0], samples.clean[0], CROP_PX, task.scale
-    )
+    degraded, clean = arrays.crop_pair(samples.degraded[0], samples.clean[0], CROP_PX, task.scale)
     # Not through a Restorer, which takes what is transparent for the mask.
     artifact = artifacts.open_artifact(run)
     padded = padding.pad_array(degraded[None], artifact.divisor)
@@ -99,7 +99,7 @@ def write_docs(table, sheet_rows, networks):
 
     from PIL import Image
 
-    from tf_deconv import images
+    from tf_deconv.images import sheets
     from tf_deconv.utils import files
 
     names = [name for name, _ in sheet_rows]
@@ -109,7 +109,7 @@ def write_docs(table, sheet_rows, networks):
     rows = [[*chain(*columns[i : i + 2])] for i in range(0, len(columns), 2)]
     texts = [[*chain(*captions[i : i + 2])] for i in range(0, len(captions), 2)]
     stream = io.BytesIO()
-    sheet = images.contact_sheet(rows, texts)
+    sheet = sheets.contact_sheet(rows, texts)
     Image.fromarray(sheet).save(stream, "JPEG", quality=85)
     files.write_bytes(ROOT / "docs" / "tasks.jpg", stream.getvalue())
     commands = "\n".join(

@@ -39,7 +39,8 @@ def load(data):
     """Returns training pictures and held-out crops, (h, w, 1) float32 each."""
     import numpy as np
 
-    from tf_deconv import images, sources
+    from tf_deconv import sources
+    from tf_deconv.images import arrays
 
     source = sources.load_source(data, 64, 0.15, shrink=SHRINK)
     crops = []
@@ -48,7 +49,7 @@ def load(data):
         top, left = (max(0, (side - CROP_PX) // 2) for side in picture.shape[:2])
         crop = picture[top : top + CROP_PX, left : left + CROP_PX]
         crop = crop[: crop.shape[0] // 4 * 4, : crop.shape[1] // 4 * 4]
-        crops.append(images.luminance(images.to_float(crop)).astype(np.float32))
+        crops.append(arrays.luminance(arrays.to_float(crop)).astype(np.float32))
     return source.training, crops
 
 
@@ -74,7 +75,7 @@ class Clock:
         """Returns the mean PSNR over pictures and noise levels."""
         import numpy as np
 
-        from tf_deconv import metrics
+        from tf_deconv.images import metrics
 
         scores = []
         for number, clean in enumerate(self.crops):
@@ -165,7 +166,7 @@ def dncnn(data, minutes):
     import torch
     from torch import nn
 
-    from tf_deconv.images import luminance, to_float
+    from tf_deconv.images.arrays import luminance, to_float
 
     training, crops = load(data)
     torch.manual_seed(0)

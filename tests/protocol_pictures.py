@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tf_deconv import images
+from tf_deconv.images import arrays
 
 
 def cut_photograph(bundled):
@@ -12,4 +12,4 @@ def cut_photograph(bundled):
 
 def grey(picture):
     """(H, W, 1) uint8 of (H, W, 3)."""
-    return images.to_uint8(images.luminance(images.to_float(picture)))
+    return arrays.to_uint8(arrays.luminance(arrays.to_float(picture)))

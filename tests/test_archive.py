@@ -12,7 +12,7 @@ from tests.commands import call, does, refuses
 from tests.picture_folders import make_pictures, write, write_noise
 from tf_deconv import restore_jobs
 from tf_deconv.archiving import driver, records, worker
-from tf_deconv.picture_io import Job
+from tf_deconv.images.files import Job
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError
 

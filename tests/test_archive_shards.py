@@ -17,7 +17,7 @@ from tests.picture_folders import make_pictures, write, write_noise
 from tests.shard_folders import shard
 from tf_deconv import restore_jobs, shard_places, shard_writer
 from tf_deconv.archiving import records, worker
-from tf_deconv.picture_io import Job
+from tf_deconv.images.files import Job
 
 # Stands between two records: the first one's checksum, the second one's length with its own.
 FRAME_BYTES = 16

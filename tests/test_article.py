@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from tf_deconv import data, losses, padding
+from tf_deconv import data, losses
+from tf_deconv.images import padding
 from tf_deconv.networks import NETWORKS
 from tf_deconv.networks.article import DIVISOR, build_article
 from tf_deconv.tasks import TASKS

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from tf_deconv import classical, metrics
+from tf_deconv import classical
+from tf_deconv.images import metrics
 
 GAUSSIAN = classical.denoise_gaussian
 
@@ -14,10 +15,10 @@ def low_light(degraded, clean):
 
 @pytest.fixture(scope="module", params=[1, 3], ids=["grey", "colour"])
 def clean(request, bundled):
-    from tf_deconv import images
+    from tf_deconv.images import arrays
 
-    image = images.to_float(bundled.training.picture(0)[150:250, 150:250])
-    return images.luminance(image).astype(np.float32) if request.param == 1 else image
+    image = arrays.to_float(bundled.training.picture(0)[150:250, 150:250])
+    return arrays.luminance(image).astype(np.float32) if request.param == 1 else image
 
 
 @pytest.mark.parametrize(("sigma", "gain_db"), [(10, 4), (25, 5.5), (50, 6)])

@@ -8,7 +8,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tf_deconv import degradations, images
+from tf_deconv import degradations
+from tf_deconv.images import arrays
 from tf_deconv.tasks import OPERATORS, RESTORATIONS, Task
 
 SIDES = st.integers(1, 19)
@@ -34,7 +35,7 @@ def pictures(draw, channels=(1, 3), factor=1):
     pixels = rng.random((*size, draw(st.sampled_from(channels))), np.float32)
     if draw(st.booleans()):  # Black and white alone: the ends of the range.
         pixels = np.rint(pixels)
-    return images.as_unit(images.as_pixels(pixels, draw(DTYPES)))
+    return arrays.as_unit(arrays.as_pixels(pixels, draw(DTYPES)))
 
 
 def levels(name):
@@ -157,7 +158,7 @@ def test_a_task_makes_a_pair_of_every_picture(task, data):
     check_picture(degraded, (*small, task.channels_in))
     check_picture(clean, (*large, task.channels_out))
     cut = picture[: large[0], : large[1], -3:]
-    expected = images.luminance(cut) if task.grey_output else cut
+    expected = arrays.luminance(cut) if task.grey_output else cut
     np.testing.assert_allclose(clean, expected, atol=1e-6)
     again = pair(task, picture, seed)
     np.testing.assert_array_equal(again[0], degraded)

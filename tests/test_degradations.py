@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tf_deconv import degradations, images, metrics
+from tf_deconv import degradations
+from tf_deconv.images import arrays, metrics
 from tf_deconv.tasks import OPERATORS, RESTORATIONS, TASKS, Step, Task, find_task, parse_chain
 from tf_deconv.utils.options import UserError
 
@@ -61,7 +62,7 @@ def test_degraded_pictures_stay_between_0_and_1(task, grey):
 @every_task
 def test_the_clean_picture_is_left_alone(task, picture):
     clean = degrade(task, picture)[1]
-    expected = images.luminance(picture) if task.grey_output else picture
+    expected = arrays.luminance(picture) if task.grey_output else picture
     np.testing.assert_allclose(clean, expected, atol=1e-6)
 
 
@@ -277,12 +278,12 @@ def test_jpeg_gives_the_very_pixels_of_pillow(rng, quality, channels):
     sharp = np.rint(rng.random((40, 56, channels)))
     smooth = rng.random((5, 7, channels)).repeat(8, 0).repeat(8, 1)
     for picture in (sharp, smooth):
-        pixels = images.to_uint8(picture)
-        compressed = degradations.jpeg(tf.constant(images.to_float(pixels)), quality, None).numpy()
+        pixels = arrays.to_uint8(picture)
+        compressed = degradations.jpeg(tf.constant(arrays.to_float(pixels)), quality, None).numpy()
         image, stream = Image.fromarray(pixels.squeeze()), io.BytesIO()
         image.save(stream, "JPEG", quality=quality)
         expected = np.asarray(Image.open(stream)).reshape(pixels.shape)
-        np.testing.assert_array_equal(images.to_uint8(compressed), expected)
+        np.testing.assert_array_equal(arrays.to_uint8(compressed), expected)
 
 
 @pytest.mark.parametrize("factor", [2, 3, 4])
@@ -324,7 +325,7 @@ def test_no_noise_leaves_the_picture(picture):
 
 
 def test_luminance_weights_sum_to_1():
-    assert sum(images.LUMINANCE_WEIGHTS) == pytest.approx(1, abs=1e-12)
+    assert sum(arrays.LUMINANCE_WEIGHTS) == pytest.approx(1, abs=1e-12)
 
 
 @pytest.mark.parametrize("grey", [0.0, 0.25, 1.0])
@@ -346,7 +347,7 @@ def test_luminance_equals_the_number_by_hand(colour, expected):
 
 def test_luminance_of_tensors_equals_that_of_arrays(picture):
     np.testing.assert_allclose(
-        degradations.luminance(tf.constant(picture)), images.luminance(picture), atol=1e-6
+        degradations.luminance(tf.constant(picture)), arrays.luminance(picture), atol=1e-6
     )
 
 

@@ -10,11 +10,12 @@ from PIL import Image
 from tests import tiny_generators
 from tests.commands import does, fails, refuses
 from tests.tiny_generators import gaussian_flow
-from tf_deconv import edit_command, images
+from tf_deconv import edit_command
 from tf_deconv.config.using import EditConfig
 from tf_deconv.generating import editing, opening
 from tf_deconv.generating.facts import Facts
 from tf_deconv.generating.opening import open_generator
+from tf_deconv.images import arrays
 from tf_deconv.utils.options import UserError
 
 SHAPE = (8, 8, 1)
@@ -179,7 +180,7 @@ def names(folder):
 
 
 def read(path):
-    return images.read_rgb(path)[..., 0]
+    return arrays.read_rgb(path)[..., 0]
 
 
 def test_pictures_of_a_stack_are_reconstructed_with_their_labels(capsys, tmp_path, models, opened):
@@ -192,14 +193,14 @@ def test_pictures_of_a_stack_are_reconstructed_with_their_labels(capsys, tmp_pat
     assert [line.split()[1] for line in lines] == [f"{stem}-3", f"{stem}-0"]
     expected = editing.reconstruct(
         opened["flow"],
-        images.to_float(pixels[[3, 0], ..., np.newaxis]),
+        arrays.to_float(pixels[[3, 0], ..., np.newaxis]),
         np.array([1, 2], np.int32),
         steps=3,
     )
     written = [f"{stem}-{index}-reconstructed.png" for index in (3, 0)]
     assert names(tmp_path / "out") == sorted(["grid.png", *written])
     for name, picture in zip(written, expected):
-        assert np.array_equal(read(tmp_path / "out" / name), images.to_uint8(picture)[..., 0])
+        assert np.array_equal(read(tmp_path / "out" / name), arrays.to_uint8(picture)[..., 0])
 
 
 def test_inpainting_twice_writes_the_same_files_with_the_known_pixels(capsys, tmp_path, models):
@@ -260,7 +261,7 @@ def test_fitting_cuts_the_middle_and_averages(rng):
     assert picture.shape == SHAPE
     exact = rng.integers(0, 256, (8, 8, 1), np.uint8)
     same, notes = edit_command.fit(np.repeat(exact, 3, axis=-1), facts)
-    assert np.array_equal(same, images.to_float(exact))
+    assert np.array_equal(same, arrays.to_float(exact))
     assert notes == []
     picture, _ = edit_command.fit(pixels, dataclasses.replace(facts, channels=3, width=20))
     assert picture.shape == (8, 20, 3)

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from tests.commands import does, refuses
-from tf_deconv import evaluating, flatbuffer, images
+from tf_deconv import evaluating, flatbuffer
+from tf_deconv.images import arrays
 
 SIDES = ("input", "classical", "output")
 
@@ -197,7 +198,7 @@ def test_photographed_pairs_are_measured_as_they_are(capsys, tmp_path, bundled, 
     for name, noise in (("noisy", 20), ("clean", 0)):
         folder = write_folder(tmp_path / name, bundled)
         for path in folder.rglob("*.*"):
-            pixels = images.read_rgb(path).astype(float)
+            pixels = arrays.read_rgb(path).astype(float)
             pixels += noise * np.random.default_rng(0).standard_normal(pixels.shape)
             Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(path.with_suffix(".png"))
             if path.suffix != ".png":
@@ -237,7 +238,7 @@ def test_reading_to_measure_splits_nothing(tmp_path, bundled):
     store, _, _ = read_pictures("bundled")
     assert store.names == ("chelsea.png", "coffee.png")
     np.testing.assert_array_equal(store.picture(0), bundled.validation.picture(0))
-    np.testing.assert_array_equal(store.picture(1), images.read_rgb(images_folder() / "coffee.png"))
+    np.testing.assert_array_equal(store.picture(1), arrays.read_rgb(images_folder() / "coffee.png"))
 
 
 def images_folder():

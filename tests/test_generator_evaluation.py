@@ -7,8 +7,8 @@ import pytest
 
 from tests import tiny_generators
 from tests.commands import does, refuses
-from tf_deconv import images
 from tf_deconv.generating import classifier, measuring
+from tf_deconv.images import arrays
 
 SIDE, CLASSES = 8, 3
 
@@ -102,11 +102,11 @@ def test_real_pictures_pass_for_real_and_copies_are_noticed(judge):
     training, test = x_train[..., np.newaxis], x_test[..., np.newaxis]
     trained = classifier.load(judge)
     yardstick = measuring.make_yardstick(trained, training, test, 90, seed=0)
-    scores = measuring.score_pictures(yardstick, images.to_float(test), y_test)
+    scores = measuring.score_pictures(yardstick, arrays.to_float(test), y_test)
     assert scores["frechet_distance"] == pytest.approx(0.0, abs=1e-6)
     assert scores["precision"] == scores["recall"] == 1.0
     assert scores["label_accuracy"] > 0.9
-    learned, _ = measuring.copies(images.to_float(training[:20]), training, test)
+    learned, _ = measuring.copies(arrays.to_float(training[:20]), training, test)
     assert learned["generated_to_training"] == pytest.approx(0.0, abs=1e-6)
     assert learned["test_to_training"] > 0.01
 

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_deconv import generation_data, images, runs
+from tf_deconv import generation_data, runs
 from tf_deconv.checks import check_train_config
 from tf_deconv.config.training import TrainConfig
 from tf_deconv.generating.facts import Facts
 from tf_deconv.generating.generator import flow_to, guided_velocity, labels_of, sample
 from tf_deconv.generating.of_model import log_probability, of_model
+from tf_deconv.images import arrays
 from tf_deconv.likelihoods import gaussian_kl, make_likelihood
 from tf_deconv.networks.flow import build_flow
 from tf_deconv.networks.vae import build_vae
@@ -186,7 +187,7 @@ def test_heun_is_of_second_order_and_euler_of_first():
 
 def test_the_elbo_is_what_its_parts_say(vae):
     pictures, labels = shapes(6)
-    image, label = images.to_float(pictures[..., :1]), labels.astype("i")
+    image, label = arrays.to_float(pictures[..., :1]), labels.astype("i")
     noise = np.random.default_rng(1).normal(size=(6, 4)).astype("f")
     trainer = VaeTrainer(vae.model, make_likelihood("bernoulli"), 0.0, 0)
     trainer.compile(optimizer="adam")
@@ -224,7 +225,7 @@ def test_batches_of_a_flow_lie_on_the_line_from_noise_to_picture():
     time = inputs["t"].numpy()[:, None, None, None]
     picture = inputs["x"].numpy() + (1 - time) * velocity.numpy()
     found = (picture + 1) / 2
-    originals = images.to_float(pictures[..., :1])
+    originals = arrays.to_float(pictures[..., :1])
     distance = np.abs(found[:, None] - originals[None]).max(axis=(2, 3, 4)).min(axis=1)
     assert distance.max() < 1e-4
     assert 0 < time.min() < time.max() < 1
@@ -303,7 +304,7 @@ def test_a_vae_learns_rectangles(folder, tmp_path):
     )  # fmt: skip
     result = train(config, lambda line: None)
     mean = shapes(300)[0][..., 0].mean(0) / 255.0
-    image = images.to_float(shapes(360)[0][300:, ..., 0])
+    image = arrays.to_float(shapes(360)[0][300:, ..., 0])
     inside = np.clip(mean, 1e-6, 1 - 1e-6)
     flat = np.mean(np.sum(image * np.log(inside) + (1 - image) * np.log(1 - inside), (1, 2)))
     assert result.metrics["best_val_elbo"] > flat + 3

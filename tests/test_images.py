@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tf_deconv import images
+from tf_deconv.images import arrays, sheets
 from tf_deconv.utils.options import UserError
 
 HEIGHT, WIDTH = 7, 10
@@ -54,20 +54,20 @@ def flat(colour, size=(16, 16)):
     ],
 )
 def test_lossless_colour_is_read_exactly(rgb, file_format, options):
-    read = images.read_rgb(encode(rgb, file_format, **options))
+    read = arrays.read_rgb(encode(rgb, file_format, **options))
     assert read.dtype == np.uint8
     np.testing.assert_array_equal(read, rgb)
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "BMP", "TIFF", "GIF"])
 def test_grey_becomes_three_equal_channels(grey, file_format):
-    read = images.read_rgb(encode(grey, file_format))
+    read = arrays.read_rgb(encode(grey, file_format))
     np.testing.assert_array_equal(read, three_channels(grey))
 
 
 def test_black_and_white_becomes_0_and_255(grey):
     bits = grey > 127
-    read = images.read_rgb(encode(Image.fromarray(bits), "PNG"))
+    read = arrays.read_rgb(encode(Image.fromarray(bits), "PNG"))
     np.testing.assert_array_equal(read, three_channels(np.where(bits, 255, 0)))
 
 
@@ -77,7 +77,7 @@ def test_a_palette_is_looked_up(rng, file_format):
     indices = rng.integers(0, 256, (HEIGHT, WIDTH), np.uint8)
     image = Image.fromarray(indices)
     image.putpalette(palette.tobytes())
-    read = images.read_rgb(encode(image, file_format))
+    read = arrays.read_rgb(encode(image, file_format))
     np.testing.assert_array_equal(read, palette[indices])
 
 
@@ -85,7 +85,7 @@ def test_a_palette_is_looked_up(rng, file_format):
 def test_alpha_is_laid_over_white(file_format, options):
     # Opaque red; red at 20% (51 of 255); black that is not there at all.
     rgba = np.array([[[255, 0, 0, 255], [255, 0, 0, 51], [0, 0, 0, 0]]], np.uint8)
-    read = images.read_rgb(encode(rgba, file_format, **options, **_keep_hidden(file_format)))
+    read = arrays.read_rgb(encode(rgba, file_format, **options, **_keep_hidden(file_format)))
     np.testing.assert_array_equal(read, [[[255, 0, 0], [255, 204, 204], [255, 255, 255]]])
 
 
@@ -95,13 +95,13 @@ def _keep_hidden(file_format):
 
 def test_alpha_of_a_grey_picture_is_laid_over_white():
     grey_alpha = Image.merge("LA", [Image.new("L", (2, 1), 0), Image.new("L", (2, 1), 51)])
-    np.testing.assert_array_equal(images.read_rgb(encode(grey_alpha, "PNG")), [[[204] * 3] * 2])
+    np.testing.assert_array_equal(arrays.read_rgb(encode(grey_alpha, "PNG")), [[[204] * 3] * 2])
 
 
 def test_the_transparent_entry_of_a_palette_is_white():
     image = Image.fromarray(np.array([[0, 1]], np.uint8))
     image.putpalette([10, 20, 30, 40, 50, 60])
-    read = images.read_rgb(encode(image, "PNG", transparency=1))
+    read = arrays.read_rgb(encode(image, "PNG", transparency=1))
     np.testing.assert_array_equal(read, [[[10, 20, 30], [255, 255, 255]]])
 
 
@@ -111,13 +111,13 @@ def test_the_transparent_entry_of_a_palette_is_white():
 def test_16_bit_grey_is_scaled_not_clipped(file_format, dtype):
     # Pillow's own conversion clips at 255: every photograph became white.
     values = np.array([[0, 257, 128 * 257, 200 * 257 + 128, 65535, 300]], dtype)
-    read = images.read_rgb(encode(values, file_format))
+    read = arrays.read_rgb(encode(values, file_format))
     np.testing.assert_array_equal(read, three_channels(np.array([[0, 1, 128, 200, 255, 1]])))
 
 
 def test_a_float_picture_is_taken_as_0_to_1():
     values = np.array([[0.0, 0.5, 1.0, 2.0]], np.float32)
-    read = images.read_rgb(encode(values, "TIFF"))
+    read = arrays.read_rgb(encode(values, "TIFF"))
     np.testing.assert_array_equal(read, three_channels(np.array([[0, 128, 255, 255]])))
 
 
@@ -127,12 +127,12 @@ def test_a_float_picture_is_taken_as_0_to_1():
 @pytest.mark.parametrize("file_format", ["JPEG", "WEBP"])
 @pytest.mark.parametrize("colour", [(200, 60, 30), (0, 0, 0), (255, 255, 255)])
 def test_a_lossy_picture_of_one_colour_keeps_it(file_format, colour):
-    read = images.read_rgb(encode(flat(colour), file_format, quality=95))
+    read = arrays.read_rgb(encode(flat(colour), file_format, quality=95))
     np.testing.assert_allclose(read.astype(int), flat(colour), atol=3)
 
 
 def test_a_grey_jpeg_becomes_three_equal_channels():
-    read = images.read_rgb(encode(np.full((16, 16), 90, np.uint8), "JPEG"))
+    read = arrays.read_rgb(encode(np.full((16, 16), 90, np.uint8), "JPEG"))
     np.testing.assert_allclose(read.astype(int), flat(90), atol=2)
     assert np.ptp(read, axis=-1).max() == 0
 
@@ -140,20 +140,20 @@ def test_a_grey_jpeg_becomes_three_equal_channels():
 @pytest.mark.parametrize("colour", [(200, 60, 30), (255, 255, 255), (0, 0, 0)])
 def test_a_cmyk_jpeg_is_not_inverted(colour):
     cmyk = Image.fromarray(flat(colour)).convert("CMYK")
-    read = images.read_rgb(encode(cmyk, "JPEG", quality=95))
+    read = arrays.read_rgb(encode(cmyk, "JPEG", quality=95))
     np.testing.assert_allclose(read.astype(int), flat(colour), atol=4)
 
 
 def test_an_animated_gif_gives_its_first_frame():
     frames = [Image.new("RGB", (6, 5), colour) for colour in ("red", "lime", "blue")]
     encoded = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    np.testing.assert_array_equal(images.read_rgb(encoded), flat((255, 0, 0), (5, 6)))
+    np.testing.assert_array_equal(arrays.read_rgb(encoded), flat((255, 0, 0), (5, 6)))
 
 
 def test_a_tiff_of_several_pages_gives_its_first():
     pages = [Image.new("RGB", (6, 5), colour) for colour in ("red", "lime")]
     encoded = encode(pages[0], "TIFF", save_all=True, append_images=pages[1:])
-    np.testing.assert_array_equal(images.read_rgb(encoded), flat((255, 0, 0), (5, 6)))
+    np.testing.assert_array_equal(arrays.read_rgb(encoded), flat((255, 0, 0), (5, 6)))
 
 
 # --- read_rgb: EXIF.
@@ -177,7 +177,7 @@ UPRIGHT = {
 def test_exif_orientation_is_applied(rgb, orientation, file_format, options):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    read = images.read_rgb(encode(rgb, file_format, exif=exif, **options))
+    read = arrays.read_rgb(encode(rgb, file_format, exif=exif, **options))
     np.testing.assert_array_equal(read, UPRIGHT[orientation](rgb))
 
 
@@ -186,7 +186,7 @@ def test_exif_orientation_of_a_jpeg_is_applied():
     stored = np.concatenate([flat((255, 0, 0), (32, 16)), flat((0, 0, 255), (32, 16))], axis=1)
     exif = Image.Exif()
     exif[0x0112] = 8
-    read = images.read_rgb(encode(stored, "JPEG", exif=exif, quality=95))
+    read = arrays.read_rgb(encode(stored, "JPEG", exif=exif, quality=95))
     np.testing.assert_allclose(read[4, 4].astype(int), [0, 0, 255], atol=6)
     np.testing.assert_allclose(read[-4, 4].astype(int), [255, 0, 0], atol=6)
 
@@ -207,7 +207,7 @@ def test_a_damaged_exif_tag_does_not_spoil_the_picture(rgb, damaged):
     # Pillow's `exif_transpose` writes all tags anew and stumbles over one of a wrong type, with
     # struct.error or TypeError: one such photograph in a folder ended the training.
     orientation = (0x0112, 3, 1, b"\0\6\0\0")
-    read = images.read_rgb(encode(rgb, "PNG", exif=exif_with(damaged, orientation)))
+    read = arrays.read_rgb(encode(rgb, "PNG", exif=exif_with(damaged, orientation)))
     np.testing.assert_array_equal(read, UPRIGHT[6](rgb))
 
 
@@ -219,7 +219,7 @@ def test_a_damaged_exif_tag_does_not_spoil_the_picture(rgb, damaged):
 def test_a_truncated_picture_is_refused(rng, file_format, share):
     encoded = encode(rng.integers(0, 256, (40, 40, 3), np.uint8), file_format)
     with pytest.raises(ValueError, match=r"\w"):
-        images.read_rgb(encoded[: int(share * len(encoded))])
+        arrays.read_rgb(encoded[: int(share * len(encoded))])
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_a_truncated_picture_is_refused(rng, file_format, share):
 )
 def test_bytes_that_are_no_picture_are_refused(garbage):
     with pytest.raises(ValueError, match=r"\w"):
-        images.read_rgb(garbage)
+        arrays.read_rgb(garbage)
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF"])
@@ -240,25 +240,25 @@ def test_flipped_bytes_give_a_picture_or_a_value_error(rng, file_format):
         where = rng.integers(0, min(len(damaged), 300), 3)
         damaged[where] = rng.integers(0, 256, 3)
         with contextlib.suppress(ValueError):
-            assert images.read_rgb(damaged.tobytes()).shape[2:] == (3,)
+            assert arrays.read_rgb(damaged.tobytes()).shape[2:] == (3,)
 
 
 def test_a_picture_beyond_pillows_limit_is_refused(monkeypatch, rgb):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", HEIGHT * WIDTH // 3)
     with pytest.raises(ValueError, match="exceeds limit"):
-        images.read_rgb(encode(rgb, "PNG"))
+        arrays.read_rgb(encode(rgb, "PNG"))
 
 
 def test_a_path_is_read_like_its_bytes(tmp_path, rgb):
     path = tmp_path / "picture.png"
     path.write_bytes(encode(rgb, "PNG"))
-    np.testing.assert_array_equal(images.read_rgb(path), rgb)
-    np.testing.assert_array_equal(images.read_rgb(str(path)), rgb)
+    np.testing.assert_array_equal(arrays.read_rgb(path), rgb)
+    np.testing.assert_array_equal(arrays.read_rgb(str(path)), rgb)
 
 
 def test_a_path_that_does_not_exist_is_refused(tmp_path):
     with pytest.raises(ValueError, match="No such file"):
-        images.read_rgb(tmp_path / "absent.png")
+        arrays.read_rgb(tmp_path / "absent.png")
 
 
 # --- list_pictures.
@@ -269,9 +269,9 @@ def test_pictures_are_listed_from_all_folders_in_order(tmp_path):
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    listed = images.list_pictures(tmp_path)
+    listed = arrays.list_pictures(tmp_path)
     assert listed == sorted(tmp_path / name for name in names)
-    assert images.list_pictures(str(tmp_path)) == listed
+    assert arrays.list_pictures(str(tmp_path)) == listed
 
 
 def test_hidden_files_and_other_files_are_left_out(tmp_path):
@@ -279,33 +279,33 @@ def test_hidden_files_and_other_files_are_left_out(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "folder.png").mkdir()
-    assert images.list_pictures(tmp_path) == [tmp_path / "good.png"]
+    assert arrays.list_pictures(tmp_path) == [tmp_path / "good.png"]
 
 
 def test_a_hidden_folder_itself_can_be_listed(tmp_path):
     folder = tmp_path / ".cache"
     folder.mkdir()
     (folder / "a.png").touch()
-    assert images.list_pictures(folder) == [folder / "a.png"]
+    assert arrays.list_pictures(folder) == [folder / "a.png"]
 
 
 def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(
         UserError, match=r"'.*absent' does not exist: expected a folder of pictures"
     ):
-        images.list_pictures(tmp_path / "absent")
+        arrays.list_pictures(tmp_path / "absent")
 
 
 def test_a_file_instead_of_a_folder_is_refused(tmp_path):
     (tmp_path / "a.png").touch()
     with pytest.raises(UserError, match=r"'.*a\.png' is a file: expected a folder of pictures"):
-        images.list_pictures(tmp_path / "a.png")
+        arrays.list_pictures(tmp_path / "a.png")
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(UserError, match=r"holds no picture: expected files ending in \.bmp, "):
-        images.list_pictures(tmp_path)
+        arrays.list_pictures(tmp_path)
 
 
 # --- Arrays.
@@ -313,48 +313,48 @@ def test_a_folder_without_pictures_is_refused(tmp_path):
 
 def test_every_grey_level_survives_float_and_back():
     levels = np.arange(256, dtype=np.uint8)
-    as_float = images.to_float(levels)
+    as_float = arrays.to_float(levels)
     assert as_float.dtype == np.float32
     assert (as_float[0], as_float[255]) == (0.0, 1.0)
-    np.testing.assert_array_equal(images.to_uint8(as_float), levels)
+    np.testing.assert_array_equal(arrays.to_uint8(as_float), levels)
 
 
 def test_to_uint8_rounds_and_clips():
     values = np.array([-1.0, -1e-9, 0.4 / 255, 0.6 / 255, 254.6 / 255, 1.0, 7.0, np.inf, -np.inf])
-    np.testing.assert_array_equal(images.to_uint8(values), [0, 0, 0, 1, 255, 255, 255, 255, 0])
+    np.testing.assert_array_equal(arrays.to_uint8(values), [0, 0, 0, 1, 255, 255, 255, 255, 0])
 
 
 def test_luminance_leaves_grey_alone_and_weights_colour():
     grey = np.full((2, 2, 1), 0.3)
-    assert images.luminance(grey) is grey
+    assert arrays.luminance(grey) is grey
     colour = np.array([[[0.2, 0.4, 0.6]]])
-    assert images.luminance(colour) == pytest.approx(0.2 * 0.299 + 0.4 * 0.587 + 0.6 * 0.114)
-    assert images.luminance(np.zeros((5, 6, 7, 3))).shape == (5, 6, 7, 1)
+    assert arrays.luminance(colour) == pytest.approx(0.2 * 0.299 + 0.4 * 0.587 + 0.6 * 0.114)
+    assert arrays.luminance(np.zeros((5, 6, 7, 3))).shape == (5, 6, 7, 1)
 
 
 @pytest.mark.parametrize("shape", [(7, 10, 3), (7, 10, 1), (1, 1, 1), (1, 1, 3)])
 def test_encode_png_survives_read_rgb(rng, shape):
     pixels = rng.integers(0, 256, shape, np.uint8)
     expected = np.broadcast_to(pixels, (*shape[:2], 3))
-    np.testing.assert_array_equal(images.read_rgb(images.encode_png(pixels)), expected)
-    as_float = images.to_float(pixels)
-    np.testing.assert_array_equal(images.read_rgb(images.encode_png(as_float)), expected)
+    np.testing.assert_array_equal(arrays.read_rgb(arrays.encode_png(pixels)), expected)
+    as_float = arrays.to_float(pixels)
+    np.testing.assert_array_equal(arrays.read_rgb(arrays.encode_png(as_float)), expected)
 
 
 def test_a_grey_png_is_stored_in_one_channel():
-    with Image.open(io.BytesIO(images.encode_png(np.zeros((2, 3, 1))))) as image:
+    with Image.open(io.BytesIO(arrays.encode_png(np.zeros((2, 3, 1))))) as image:
         assert image.mode == "L"
 
 
 def test_contact_sheet_holds_every_picture_under_its_caption(rng):
     # Line of text 12 px, gap 6 px. Row 1: 20 and 30 wide, up to 25 high; row 2: 40 wide, 15 high.
     grey, colour, low = rng.random((25, 20, 1)), rng.random((10, 30, 3)), rng.random((15, 40, 3))
-    sheet = images.contact_sheet([[grey, colour], [low]], [["in", "out"], ["low"]], gap_px=6)
+    sheet = sheets.contact_sheet([[grey, colour], [low]], [["in", "out"], ["low"]], gap_px=6)
     assert sheet.dtype == np.uint8
     assert sheet.shape == ((25 + 12 + 12) + (15 + 12 + 12), 20 + 30 + 3 * 6, 3)
-    np.testing.assert_array_equal(sheet[18:43, 6:26], images.to_uint8(np.repeat(grey, 3, axis=-1)))
-    np.testing.assert_array_equal(sheet[18:28, 32:62], images.to_uint8(colour))
-    np.testing.assert_array_equal(sheet[67:82, 6:46], images.to_uint8(low))
+    np.testing.assert_array_equal(sheet[18:43, 6:26], arrays.to_uint8(np.repeat(grey, 3, axis=-1)))
+    np.testing.assert_array_equal(sheet[18:28, 32:62], arrays.to_uint8(colour))
+    np.testing.assert_array_equal(sheet[67:82, 6:46], arrays.to_uint8(low))
     for caption in (sheet[:18, 6:26], sheet[:18, 32:62], sheet[49:67, 6:46]):
         assert caption.min() < 128
     assert np.all(sheet[18:43, 26:32] == 255)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_deconv import UserError, artifacts, images
+from tf_deconv import UserError, artifacts
 from tf_deconv.artifacts import open_artifact
+from tf_deconv.images import arrays
 from tf_deconv.inference import Artifact, Restorer, restore_picture
 from tf_deconv.networks.article import build_article
 
@@ -247,17 +248,17 @@ def test_a_network_without_a_reach_gets_whole_pictures():
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_integers_come_out_as_they_went_in(dtype):
     model, artifact = network(3, 3)
-    image = images.as_pixels(picture(33, 45, 3), dtype)
+    image = arrays.as_pixels(picture(33, 45, 3), dtype)
     received = Restorer(artifact, tile_px=24).restore(image)
-    expected = restore_picture(model, images.as_unit(image), 2)
+    expected = restore_picture(model, arrays.as_unit(image), 2)
     assert received.dtype == dtype
-    difference = received.astype(int) - images.as_pixels(expected, dtype).astype(int)
+    difference = received.astype(int) - arrays.as_pixels(expected, dtype).astype(int)
     assert np.abs(difference).max() <= 1
 
 
 def test_channels_are_made_to_fit():
     colour = picture(20, 20, 3)
-    grey = images.luminance(colour).astype(np.float32)
+    grey = arrays.luminance(colour).astype(np.float32)
     one, three = Restorer(network(1, 3)[1]), Restorer(network(3, 3)[1])
     assert_close(one.restore(colour), one.restore(grey))
     assert_close(three.restore(grey), three.restore(np.repeat(grey, 3, axis=-1)))
@@ -289,7 +290,7 @@ def test_progress_ends_at_one():
 
 
 def test_values_that_are_no_numbers_become_black():
-    assert images.as_pixels(np.array([np.nan, -1, 0.5, 2, np.inf]), np.uint8).tolist() == [
+    assert arrays.as_pixels(np.array([np.nan, -1, 0.5, 2, np.inf]), np.uint8).tolist() == [
         *(0, 0, 128, 255, 255)
     ]
 

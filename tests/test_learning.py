@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_deconv import data, images, losses, metrics
+from tf_deconv import data, losses
+from tf_deconv.images import arrays, metrics
 from tf_deconv.networks.article import build_article
 from tf_deconv.tasks import TASKS
 
@@ -31,7 +32,7 @@ def train(model, dataset, steps):
 
 
 def mean_luminance_psnr_db(pictures, clean):
-    pairs = zip(images.luminance(pictures), images.luminance(clean))
+    pairs = zip(arrays.luminance(pictures), arrays.luminance(clean))
     return np.mean([metrics.psnr_db(picture, reference) for picture, reference in pairs])
 
 

@@ -12,7 +12,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tf_deconv import degradations, images, protocols, published
+from tf_deconv import degradations, protocols, published
+from tf_deconv.images import arrays
 from tf_deconv.protocol_cases import make_case
 
 # Bicubic on Set5, as Kim et al. 2016 (VDSR) and most papers print it. SRCNN and those after it
@@ -25,7 +26,7 @@ def read_set(variable, count):
     folder = os.environ.get(variable)
     if not folder:
         pytest.skip(f"{variable} does not name a folder with {count} pictures")
-    pictures = [images.read_rgb(path) for path in images.list_pictures(folder)]
+    pictures = [arrays.read_rgb(path) for path in arrays.list_pictures(folder)]
     assert len(pictures) == count
     return pictures
 

@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from tf_deconv import losses, metrics
+from tf_deconv import losses
 from tf_deconv.config.training import TrainConfig
+from tf_deconv.images import metrics
 from tf_deconv.networks.article import build_article
 
 # Of the errors 0.3 and -0.4: (0.09 + 0.16) / 2, (0.3 + 0.4) / 2, and the Charbonnier loss as

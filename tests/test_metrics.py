@@ -5,7 +5,7 @@ import pytest
 import skimage.color
 import skimage.metrics
 
-from tf_deconv import metrics
+from tf_deconv.images import metrics
 
 SHAPES = [(11, 11, 1), (24, 31, 3), (40, 16, 1)]
 

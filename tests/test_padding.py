@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_deconv.padding import pad_array, pad_tensor
+from tf_deconv.images.padding import pad_array, pad_tensor
 
 DIVISORS = [1, 2, 3, 8]
 

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from tests.picture_folders import SIDE_PX, contents, load, make_pictures, write
-from tf_deconv import images, picture_files
+from tf_deconv import picture_files
+from tf_deconv.images import arrays
 from tf_deconv.picture_store import StoreWriter
 from tf_deconv.utils.options import UserError
 
@@ -148,7 +149,7 @@ def test_no_more_pictures_are_in_decoding_than_the_look_ahead_allows(tmp_path, m
     files, _ = picture_files.scan(tmp_path, sorted(tmp_path.iterdir()))
     size_bytes = 60 * 60 * 3
     lock, now, most = threading.Lock(), 0, 0
-    read_rgb = images.read_rgb
+    read_rgb = arrays.read_rgb
 
     def counting(path):
         nonlocal now, most
@@ -160,7 +161,7 @@ def test_no_more_pictures_are_in_decoding_than_the_look_ahead_allows(tmp_path, m
             now -= 1
         return picture
 
-    monkeypatch.setattr(images, "read_rgb", counting)
+    monkeypatch.setattr(arrays, "read_rgb", counting)
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     monkeypatch.setattr(picture_files, "_CHUNK_BYTES", 1)
     with StoreWriter(40 * size_bytes, 40 * size_bytes) as writer:

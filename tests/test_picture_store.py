@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.picture_folders import SIDE_PX, contents, load, make_pictures, write
-from tf_deconv import images, picture_store
+from tf_deconv import picture_store
+from tf_deconv.images import arrays
 from tf_deconv.picture_store import PictureStore, StoreWriter
 from tf_deconv.utils.options import UserError
 
@@ -116,10 +117,10 @@ def test_labels_and_grey_follow_a_selection(pictures):
 def test_one_pixel_of_colour_is_seen_in_any_place():
     for place in np.ndindex(4, 5, 3):
         picture = np.full((4, 5, 3), 7, np.uint8)
-        assert picture_store.is_grey(picture)
+        assert arrays.is_grey(picture)
         picture[place] += 1
-        assert not picture_store.is_grey(picture)
-    assert not picture_store.is_grey(np.zeros((4, 5, 6), np.uint8))
+        assert not arrays.is_grey(picture)
+    assert not arrays.is_grey(np.zeros((4, 5, 6), np.uint8))
 
 
 def test_pictures_with_and_without_labels_do_not_mix():
@@ -212,7 +213,7 @@ def test_loading_large_pictures_takes_little_memory(tmp_path, run_python):
 def test_a_disk_too_small_is_refused_before_anything_is_decoded(tmp_path, own_cache, monkeypatch):
     write(tmp_path / "data", make_pictures(5))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=100))
-    monkeypatch.setattr(images, "read_rgb", None)
+    monkeypatch.setattr(arrays, "read_rgb", None)
     with pytest.raises(UserError, match=r"take 960 B.* is free in .*cache.*: set TMPDIR"):
         load(tmp_path / "data", memory_bytes=0)
 

@@ -9,7 +9,8 @@ from PIL import Image
 from skimage.color import rgb2ycbcr
 
 from tests.protocol_pictures import cut_photograph, grey
-from tf_deconv import images, protocol_cases
+from tf_deconv import protocol_cases
+from tf_deconv.images import arrays
 from tf_deconv.protocol_cases import make_case
 
 ONE_LEVEL_DB = 20 * math.log10(255)
@@ -66,7 +67,7 @@ def test_jpeg_is_what_pillow_writes_and_reads(photograph, quality, colour):
     stream = io.BytesIO()
     Image.fromarray(expected).save(stream, "JPEG", quality=quality)
     with Image.open(stream) as image:
-        np.testing.assert_array_equal(case.degraded[..., 0], images.to_float(np.asarray(image)))
+        np.testing.assert_array_equal(case.degraded[..., 0], arrays.to_float(np.asarray(image)))
 
 
 def test_y_is_that_of_scikit_image_rounded(rng):
@@ -105,7 +106,7 @@ def test_super_resolution_starts_from_an_8_bit_picture(photograph, scale, channe
 @pytest.mark.parametrize(("protocol", "channels"), [("awgn-grey", 1), ("awgn-colour", 3)])
 def test_restored_pictures_are_rounded_to_8_bits(photograph, protocol, channels):
     case = make_case(protocol, photograph, 25, channels)
-    clean = images.to_float(case.clean)
+    clean = arrays.to_float(case.clean)
     assert case.psnr_db(clean + 0.4 / 255) == math.inf
     assert case.psnr_db(clean + 0.6 / 255) == pytest.approx(ONE_LEVEL_DB)
     assert case.psnr_db(clean + 5) == case.psnr_db(np.ones_like(clean))  # And clipped.
@@ -115,7 +116,7 @@ def test_restored_pictures_are_rounded_to_8_bits(photograph, protocol, channels)
 @pytest.mark.parametrize("protocol", ["awgn-grey", "awgn-colour", "jpeg"])
 def test_every_pixel_counts_where_no_border_is_cut(photograph, protocol):
     case = make_case(protocol, photograph, 25, 3 if protocol == "awgn-colour" else 1)
-    restored = images.to_float(case.clean).copy()
+    restored = arrays.to_float(case.clean).copy()
     restored[0, -1, 0] += 0.2 * (1 if restored[0, -1, 0] < 0.5 else -1)
     assert case.psnr_db(restored) == pytest.approx(10 * math.log10(restored.size / 0.04), abs=0.01)
 
@@ -124,7 +125,7 @@ def test_every_pixel_counts_where_no_border_is_cut(photograph, protocol):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_as_many_pixels_as_the_scale_are_cut_at_each_border(photograph, scale, channels):
     case = make_case("sr", photograph, scale, channels)
-    restored = images.to_float(case.clean).copy()
+    restored = arrays.to_float(case.clean).copy()
     for border in range(scale):
         restored[border], restored[:, -1 - border] = 0, 1
     assert case.psnr_db(restored) == math.inf
@@ -134,10 +135,10 @@ def test_as_many_pixels_as_the_scale_are_cut_at_each_border(photograph, scale, c
 
 def test_super_resolution_in_colour_is_scored_on_y(photograph):
     case = make_case("sr", photograph, 2, 3)
-    restored = images.to_float(np.roll(case.clean, 1, axis=0))
+    restored = arrays.to_float(np.roll(case.clean, 1, axis=0))
     pair = (
         np.rint(rgb2ycbcr(pixels)[2:-2, 2:-2, 0])
-        for pixels in (images.to_uint8(restored), case.clean)
+        for pixels in (arrays.to_uint8(restored), case.clean)
     )
     error = np.mean(np.subtract(*pair) ** 2)
     assert case.psnr_db(restored) == pytest.approx(10 * math.log10(255**2 / error))
@@ -145,7 +146,7 @@ def test_super_resolution_in_colour_is_scored_on_y(photograph):
 
 def test_of_a_colour_model_the_luminance_is_scored_against_grey(photograph):
     case = make_case("jpeg", photograph, 10, 1)
-    clean = images.to_float(case.clean)
+    clean = arrays.to_float(case.clean)
     assert case.psnr_db(np.repeat(clean, 3, axis=-1)) == math.inf
     # Red counts 0.299: 30 levels of it are 8.97, which are 9 of 8 bits.
     reddish = np.concatenate([clean + 30 / 255, clean, clean], axis=-1)

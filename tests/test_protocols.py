@@ -14,7 +14,8 @@ from PIL import Image
 
 from tests.commands import does, fails, refuses
 from tests.protocol_pictures import cut_photograph, grey
-from tf_deconv import images, protocol_cases, protocol_table, protocols
+from tf_deconv import protocol_cases, protocol_table, protocols
+from tf_deconv.images import arrays
 from tf_deconv.inference import Artifact, Restorer
 from tf_deconv.picture_store import PictureStore
 
@@ -108,14 +109,14 @@ def test_noise_reaches_the_model_unclipped_and_unrounded(photograph):
         (np.zeros((9, 11, 1), np.uint8), seen[0]),
         (grey(photograph), seen[3]),
     ):
-        expected = protocol_cases.add_noise(images.to_float(picture), 15)
+        expected = protocol_cases.add_noise(arrays.to_float(picture), 15)
         np.testing.assert_array_equal(received, expected)
 
 
 def test_a_perfect_model_is_exact(photograph):
     store = PictureStore.of([("a", photograph), ("b", photograph[:20])])
     perfect = protocols.Method(
-        "perfect", "model", 3, (15, 25, 50), lambda case, *_: images.to_float(case.clean)
+        "perfect", "model", 3, (15, 25, 50), lambda case, *_: arrays.to_float(case.clean)
     )
     _, (scores,), failures = measure(store, "awgn-colour", perfect)
     assert failures == []

@@ -10,7 +10,8 @@ from PIL import Image
 
 from tests.commands import call, does, refuses
 from tests.picture_folders import write_noise
-from tf_deconv import cli, images, restoring
+from tf_deconv import cli, restoring
+from tf_deconv.images import arrays
 from tf_deconv.inference import restore_picture
 
 
@@ -19,12 +20,12 @@ def tree(folder):
 
 
 def expected_of(exported, path):
-    grey = images.luminance(images.to_float(images.read_rgb(path))).astype(np.float32)
-    return images.to_uint8(restore_picture(exported.model, grey, 2))
+    grey = arrays.luminance(arrays.to_float(arrays.read_rgb(path))).astype(np.float32)
+    return arrays.to_uint8(restore_picture(exported.model, grey, 2))
 
 
 def check(exported, source, target):
-    received = images.read_rgb(target).astype(int)
+    received = arrays.read_rgb(target).astype(int)
     assert np.abs(received - expected_of(exported, source)).max() <= 1
 
 
@@ -165,7 +166,7 @@ def test_depth_transparency_profile_and_exif_reach_the_output(capsys, tmp_path, 
                 alpha = np.asarray(image)[..., 3]
     with Image.open(source) as image:
         np.testing.assert_array_equal(alpha, np.rot90(np.asarray(image)[..., 3], -1))
-    from tf_deconv.picture_io import read_picture
+    from tf_deconv.images.files import read_picture
 
     assert read_picture(tmp_path / "out" / "c.png", 10**6).bit_depth == 16
 
@@ -202,7 +203,7 @@ def test_options_reach_the_restorer(capsys, tmp_path, run, exported):
     source = write_noise(tmp_path / "a.png", (70, 50))
     options = ("--tile-size", 24, "--self-ensemble")
     does(capsys, "restore", run.folder, source, "--out", tmp_path / "out", *options)
-    received = images.read_rgb(tmp_path / "out" / "a.png").astype(int)
+    received = arrays.read_rgb(tmp_path / "out" / "a.png").astype(int)
     difference = np.abs(received - expected_of(exported, source))
     assert 0 < difference.mean() < 20
 

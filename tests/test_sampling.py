@@ -8,12 +8,12 @@ from PIL import Image
 
 from tests import tiny_generators
 from tests.commands import does, refuses
-from tf_deconv import images
 from tf_deconv.checks import check_evaluate_config
 from tf_deconv.config.measuring import EvaluateConfig
 from tf_deconv.config.using import SampleConfig
-from tf_deconv.generating import animation, generator
+from tf_deconv.generating import generator
 from tf_deconv.generating.opening import open_generator
+from tf_deconv.images import arrays, sheets
 from tf_deconv.sampling import sample
 from tf_deconv.utils.options import UserError
 
@@ -50,8 +50,8 @@ def test_every_picture_is_a_file_and_stands_on_the_sheet(capsys, tmp_path, model
             pixels = np.asarray(image).reshape(picture.shape)
         assert np.abs(pixels - 255 * picture).max() <= 0.51
     columns = 3  # The classes of the one, and the root of 5 for the other.
-    sheet = images.read_rgb(tmp_path / "o" / "grid.png")
-    assert np.array_equal(sheet, images.grid(wanted, columns))
+    sheet = arrays.read_rgb(tmp_path / "o" / "grid.png")
+    assert np.array_equal(sheet, sheets.grid(wanted, columns))
 
 
 def test_the_same_seed_makes_the_same_files_and_another_one_others(tmp_path, models):
@@ -98,7 +98,7 @@ def test_the_path_begins_as_noise_and_ends_as_the_pictures(tmp_path, models, ste
         image.seek(frames - 1)
         assert image.info["duration"] == 1500
         last = np.asarray(image.convert("L"))
-    assert np.array_equal(last, images.grid(made.pictures, 3)[..., 0])
+    assert np.array_equal(last, sheets.grid(made.pictures, 3)[..., 0])
 
 
 def test_other_files_stay_and_what_is_left_over_is_named(capsys, tmp_path, models):
@@ -174,7 +174,7 @@ def test_options_of_either_kind_of_model_are_told_apart(options, generates):
 def test_a_grey_animation_keeps_every_level(tmp_path):
     frames = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
     path = tmp_path / "a.gif"
-    path.write_bytes(animation.encode_gif([frames, frames[::-1]], scale=2))
+    path.write_bytes(sheets.encode_gif([frames, frames[::-1]], scale=2))
     with Image.open(path) as image:
         assert (image.size, image.n_frames, image.info["loop"]) == ((32, 32), 2, 0)
         image.seek(1)
@@ -185,7 +185,7 @@ def test_a_grey_animation_keeps_every_level(tmp_path):
 def test_a_colour_animation_shows_each_frame_anew(tmp_path, rng):
     frames = rng.integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
     path = tmp_path / "a.gif"
-    path.write_bytes(animation.encode_gif(frames))
+    path.write_bytes(sheets.encode_gif(frames))
     with Image.open(path) as image:
         for index, frame in enumerate(frames):
             image.seek(index)
@@ -193,5 +193,5 @@ def test_a_colour_animation_shows_each_frame_anew(tmp_path, rng):
 
 
 def test_there_and_back_shows_each_end_once():
-    assert animation.there_and_back([1, 2, 3, 4]) == [1, 2, 3, 4, 3, 2]
-    assert animation.there_and_back([1, 2]) == [1, 2]
+    assert sheets.there_and_back([1, 2, 3, 4]) == [1, 2, 3, 4, 3, 2]
+    assert sheets.there_and_back([1, 2]) == [1, 2]

@@ -7,7 +7,8 @@ import pytest
 
 from tests.picture_folders import load, make_pictures, write
 from tests.shard_folders import shard
-from tf_deconv import images, shard_writer
+from tf_deconv import shard_writer
+from tf_deconv.images import arrays
 from tf_deconv.utils.options import UserError
 
 COUNT = 20
@@ -152,7 +153,7 @@ def test_records_that_hold_no_picture_are_refused(tmp_path):
 
 
 def test_labels_that_are_no_classes_are_refused(tmp_path):
-    picture = images.encode_png(make_pictures(1)[0])
+    picture = arrays.encode_png(make_pictures(1)[0])
     with shard_writer.ShardWriter(str(tmp_path), labels=True) as writer:
         record = shard_writer.make_record(picture, "png", (8, 8), "a", 1000, b"")
         writer.add(record, (8, 8), None)

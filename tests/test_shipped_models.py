@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import tf_deconv
-from tf_deconv import data, evaluation, metrics, shipped
+from tf_deconv import data, evaluation, shipped
+from tf_deconv.images import arrays, metrics
 from tf_deconv.tasks import find_task
 
 NAMES = sorted(shipped.available())
@@ -37,9 +38,7 @@ def cases(bundled):
     made = {}
     for name in NAMES:
         task = task_of(name)
-        middles = [
-            evaluation.center_crop(bundled.validation.picture(index), 256) for index in range(2)
-        ]
+        middles = [arrays.center_crop(bundled.validation.picture(index), 256) for index in range(2)]
         made[name] = [
             data.degrade_picture(np.ascontiguousarray(middle), task, seed)
             for seed, middle in enumerate(middles)

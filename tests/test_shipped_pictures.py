@@ -75,7 +75,7 @@ def test_what_is_said_where_grey_meets_colour(channels, model, task, as_grey, sa
 
 
 def test_transparency_and_16_bits_come_back_from_a_shipped_model(capsys, here):
-    from tf_deconv.picture_io import Picture, read_picture, write_picture
+    from tf_deconv.images.files import Picture, read_picture, write_picture
 
     pixels, alpha = noise(dtype=np.uint16), noise(channels=1, dtype=np.uint16)
     write_picture(Picture(pixels, alpha, "PNG"), here / "deep.png")

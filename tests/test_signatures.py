@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tf_deconv import images, inference
+from tf_deconv import inference
+from tf_deconv.images import arrays
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +83,8 @@ def test_a_wrong_dtype_is_invalid_argument(restore, dtype):
 @pytest.mark.parametrize("size", [(33, 47), (1, 1)])
 def test_encoded_pictures_equal_keras_within_a_grey_level(exported, restore_bytes, kind, size):
     data = encoded(COLOUR[: size[0], : size[1]], kind)
-    grey = images.luminance(images.to_float(images.read_rgb(data))).astype(np.float32)
-    expected = images.to_uint8(inference.restore_picture(exported.model, grey, 2)).astype(int)
+    grey = arrays.luminance(arrays.to_float(arrays.read_rgb(data))).astype(np.float32)
+    expected = arrays.to_uint8(inference.restore_picture(exported.model, grey, 2)).astype(int)
     received = np.asarray(Image.open(io.BytesIO(restore_bytes(data)[0])))
     assert received.shape == (*size, 3)
     assert np.abs(received - expected).max() <= 1
@@ -91,7 +92,7 @@ def test_encoded_pictures_equal_keras_within_a_grey_level(exported, restore_byte
 
 def test_transparency_is_laid_over_white_as_in_training(restore_bytes):
     pixels = np.dstack([COLOUR, np.random.default_rng(2).integers(0, 256, (33, 47), np.uint8)])
-    white = images.encode_png(images.read_rgb(encoded(pixels)))
+    white = arrays.encode_png(arrays.read_rgb(encoded(pixels)))
     decoded = [
         np.asarray(Image.open(io.BytesIO(b)), int) for b in restore_bytes(encoded(pixels), white)
     ]
@@ -153,8 +154,8 @@ def test_a_picture_of_several_tiles_equals_the_whole(exported, restore_bytes, si
     # More than one tile, a last one that moves inwards, and sides that the divisor does not divide.
     rng = np.random.default_rng(5)
     pixels = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
-    grey = images.luminance(images.to_float(pixels)).astype(np.float32)
-    expected = images.to_uint8(inference.restore_picture(exported.model, grey, 2)).astype(int)
+    grey = arrays.luminance(arrays.to_float(pixels)).astype(np.float32)
+    expected = arrays.to_uint8(inference.restore_picture(exported.model, grey, 2)).astype(int)
     received = np.asarray(Image.open(io.BytesIO(restore_bytes(encoded(pixels))[0])))
     assert received.shape == (*size, 3)
     assert np.abs(received - expected).max() <= 1

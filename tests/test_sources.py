@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.picture_folders import contents, load, make_pictures, write
-from tf_deconv import images, sources
+from tf_deconv import sources
+from tf_deconv.images import arrays
 from tf_deconv.picture_store import PictureStore
 from tf_deconv.sources import load_source
 from tf_deconv.utils.options import UserError
@@ -34,7 +35,7 @@ def test_the_bundled_photographs_are_disjoint(bundled):
 
 def test_a_bundled_photograph_is_the_file_of_scikit_image(bundled):
     index = bundled.validation.names.index("chelsea.png")
-    expected = images.read_rgb(sources.bundled_folder() / "chelsea.png")
+    expected = arrays.read_rgb(sources.bundled_folder() / "chelsea.png")
     np.testing.assert_array_equal(bundled.validation.picture(index), expected)
     assert expected.shape == (300, 451, 3)
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from tf_deconv import images, stacks
+from tf_deconv import stacks
+from tf_deconv.images import arrays
 from tf_deconv.sources import load_source
 from tf_deconv.utils.options import UserError
 
@@ -361,4 +362,4 @@ def test_the_conversion_agrees_with_that_of_picture_files(tmp_path):
     values = np.arange(0, 65536, 7, dtype=np.uint16)[:9360].reshape(1, 90, 104)
     Image.fromarray(values[0]).save(tmp_path / "a.png")
     stack = stacks.of_array("a", values)
-    np.testing.assert_array_equal(next(stack.read()), images.read_rgb(tmp_path / "a.png"))
+    np.testing.assert_array_equal(next(stack.read()), arrays.read_rgb(tmp_path / "a.png"))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tf_deconv import tiling
-from tf_deconv.padding import pad_array
+from tf_deconv.images.padding import pad_array
 from tf_deconv.tiling import ALL_SYMMETRIES, Box
 
 SIDES = st.integers(1, 70)

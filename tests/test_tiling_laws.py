@@ -6,9 +6,9 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tf_deconv import images
+from tf_deconv.images import arrays
+from tf_deconv.images.padding import mirrored, pad_array, pad_tensor
 from tf_deconv.inference import Artifact, Restorer
-from tf_deconv.padding import mirrored, pad_array, pad_tensor
 from tf_deconv.utils.options import UserError
 
 SIDES = st.integers(1, 33)
@@ -26,7 +26,7 @@ def few(count):
 def pictures(draw, sides=SIDES, channels=CHANNELS, dtypes=DTYPES):
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     size = (draw(sides), draw(sides), draw(channels))
-    return images.as_pixels(rng.random(size, np.float32), draw(dtypes))
+    return arrays.as_pixels(rng.random(size, np.float32), draw(dtypes))
 
 
 # --- Padding.
@@ -106,14 +106,14 @@ def box(image, radius, axis):
 def whole(artifact, picture, size=None):
     """What the network makes of the picture at once, mirrored up to `size` if that is larger."""
     height, width = picture.shape[:2]
-    image = images.as_unit(picture)[np.newaxis]
+    image = arrays.as_unit(picture)[np.newaxis]
     if size:
         missing = [(0, max(0, a - b)) for a, b in zip(size, (height, width))]
         image = np.pad(image, ((0, 0), *missing, (0, 0)), mode="symmetric")
     if not artifact.sizes:
         image = pad_array(image, artifact.divisor)
     restored = artifact.run(image)[0, : height * artifact.scale, : width * artifact.scale]
-    return images.as_pixels(restored, picture.dtype)
+    return arrays.as_pixels(restored, picture.dtype)
 
 
 NETWORKS = st.tuples(st.integers(0, 8), DIVISORS, st.integers(1, 3))
@@ -223,10 +223,10 @@ def test_restoring_leaves_the_picture_as_it_was(picture):
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_every_integer_survives_the_way_to_floats_and_back(dtype):
     pixels = np.arange(np.iinfo(dtype).max + 1, dtype=dtype).reshape(-1, 16, 1)
-    unit = images.as_unit(pixels)
+    unit = arrays.as_unit(pixels)
     assert unit.dtype == np.float32
     assert (unit[0, 0, 0], unit[-1, -1, 0]) == (0, 1)
-    np.testing.assert_array_equal(images.as_pixels(unit, dtype), pixels)
+    np.testing.assert_array_equal(arrays.as_pixels(unit, dtype), pixels)
     restored = Restorer(Artifact(lambda batch: batch, 1, 1, 1, 1, 0)).restore(pixels)
     np.testing.assert_array_equal(restored, pixels)
 
@@ -236,9 +236,9 @@ def test_every_integer_survives_the_way_to_floats_and_back(dtype):
 def test_any_float_becomes_the_nearest_integer_or_an_end(values, dtype):
     values = np.array(values, np.float32)
     top = np.iinfo(dtype).max
-    pixels = images.as_pixels(values.copy(), dtype)
+    pixels = arrays.as_pixels(values.copy(), dtype)
     clipped = np.nan_to_num(np.clip(values, 0, 1))
     assert pixels.dtype == dtype
     assert (np.abs(pixels - clipped.astype(np.float64) * top) <= 0.5 + top * 1e-7).all()
-    np.testing.assert_array_equal(images.as_unit(values), values)
-    np.testing.assert_array_equal(images.as_pixels(values, np.float32), values)
+    np.testing.assert_array_equal(arrays.as_unit(values), values)
+    np.testing.assert_array_equal(arrays.as_pixels(values, np.float32), values)

@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 
-from tf_deconv import images
 from tf_deconv.exporting import warmup
+from tf_deconv.images import arrays
 
 NAME = "old-photo-article"
 
@@ -20,7 +20,7 @@ def requests():
     pixels = np.random.default_rng(3).integers(0, 256, (5, 7, 3), np.uint8)
     return {
         "serving_default": {"image": np.random.default_rng(4).random((2, 6, 8, 1), np.float32)},
-        "serve_bytes": {"image_bytes": [images.encode_png(pixels), images.encode_png(pixels[:2])]},
+        "serve_bytes": {"image_bytes": [arrays.encode_png(pixels), arrays.encode_png(pixels[:2])]},
     }
 
 

@@ -22,8 +22,9 @@ from tests.browsers import (
     wait_for,
     wait_until_ready,
 )
-from tf_deconv import artifacts, images, inference
+from tf_deconv import artifacts, inference
 from tf_deconv.exporting import web
+from tf_deconv.images import arrays
 from tf_deconv.utils.options import UserError
 
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -174,7 +175,7 @@ def python_pixels(page, pixels):
     """What `tf-deconv restore` makes of the same file in the same tiles."""
     (model,) = page.glob("models/*/tflite/*-float32.tflite")
     restorer = inference.Restorer(artifacts.open_artifact(model))
-    return images.to_uint8(restorer.restore(images.to_float(pixels)))
+    return arrays.to_uint8(restorer.restore(arrays.to_float(pixels)))
 
 
 def noisy(height, width):

@@ -20,12 +20,13 @@ from tests.browsers import (
     wait_for,
     wait_until_ready,
 )
-from tf_deconv import images, runs
+from tf_deconv import runs
 from tf_deconv.config.exporting import ExportConfig
 from tf_deconv.exporting import web
 from tf_deconv.generating.facts import Facts
 from tf_deconv.generating.generator import Generator, labels_of, sample
 from tf_deconv.generating.of_model import of_model
+from tf_deconv.images import arrays, sheets
 from tf_deconv.networks.flow import build_flow
 from tf_deconv.networks.vae import build_vae
 from tf_deconv.sampling import columns_of
@@ -166,7 +167,7 @@ def generate(browser, **values):
 
 def differs(pixels, expected):
     """Returns by how many grey levels; a test of flat or clipped pictures would prove little."""
-    expected = images.to_uint8(np.broadcast_to(expected, pixels.shape)).astype(int)
+    expected = arrays.to_uint8(np.broadcast_to(expected, pixels.shape)).astype(int)
     assert np.mean((expected > 0) & (expected < 255)) > 0.5
     assert expected.std() > 10
     return np.abs(pixels - expected).max()
@@ -322,7 +323,7 @@ def test_the_grid_is_saved_as_pythons_is(server, browser, kind, count):
     )
     saved = np.array(Image.open(io.BytesIO(bytes(png))).convert("RGB"))
     columns = columns_of(FACTS[kind], count, None)
-    np.testing.assert_array_equal(saved, images.grid(pixels / np.float32(255), columns))
+    np.testing.assert_array_equal(saved, sheets.grid(pixels / np.float32(255), columns))
     name = browser.find_element("id", "download").get_attribute("download")
     assert name == "drawn-seed-3.png"
 

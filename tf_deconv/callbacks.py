@@ -18,7 +18,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv import images, plots, runs
+from tf_deconv import plots, runs
+from tf_deconv.images import arrays
 from tf_deconv.monitor import PSNR, Monitor
 from tf_deconv.utils import files, progress
 from tf_deconv.utils.options import UserError, reason
@@ -211,7 +212,7 @@ class Pictures(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         sheet = self.draw_preview()
-        files.write_bytes(self.folder / "preview.png", images.encode_png(sheet))
+        files.write_bytes(self.folder / "preview.png", arrays.encode_png(sheet))
         self._write_summary(sheet, epoch)
         if time.monotonic() >= self._next_curve:
             self.write_curve()

@@ -12,8 +12,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_deconv.images import LUMINANCE_WEIGHTS
-from tf_deconv.padding import mirrored
+from tf_deconv.images.arrays import LUMINANCE_WEIGHTS
+from tf_deconv.images.padding import mirrored
 from tf_deconv.tasks import OPERATORS, Task, parse_chain
 
 # Standard deviation of a camera's read noise, as a share of white, beside its photon noise.

@@ -15,16 +15,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image
 
-from tf_deconv import images, metrics, stacks
+from tf_deconv import stacks
 from tf_deconv.checks import check_edit_config, check_generator_options
 from tf_deconv.config.using import EditConfig
 from tf_deconv.generating import editing
-from tf_deconv.generating.animation import encode_gif, there_and_back
 from tf_deconv.generating.facts import Facts
 from tf_deconv.generating.generator import Generator
 from tf_deconv.generating.opening import open_generator
-from tf_deconv.picture_files import printable
-from tf_deconv.picture_store import is_grey
+from tf_deconv.images import arrays, metrics, sheets
+from tf_deconv.images.arrays import is_grey, printable
+from tf_deconv.images.sheets import encode_gif, there_and_back
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import choose_device
 from tf_deconv.utils.options import UserError, reason
@@ -139,7 +139,7 @@ def _reconstruct(work: _Work) -> _Made:
     for number, (name, before, after) in enumerate(zip(work.names, work.pictures, edited), start=1):
         head = f"[{number}/{len(edited)}] {printable(name)}"
         work.report(f"{head}  {_psnr(after, before)}")
-        contents[f"{name}-reconstructed.png"] = images.encode_png(after)
+        contents[f"{name}-reconstructed.png"] = arrays.encode_png(after)
     # Rows in pairs, the originals above.
     columns, rows = min(len(edited), _COLUMNS), []
     for start in range(0, len(edited), columns):
@@ -147,7 +147,7 @@ def _reconstruct(work: _Work) -> _Made:
             row = side[start : start + columns]
             missing = ((0, columns - len(row)), (0, 0), (0, 0), (0, 0))
             rows.append(np.pad(row, missing, constant_values=1.0))
-    contents[GRID_FILE] = images.encode_png(images.grid(np.concatenate(rows), columns))
+    contents[GRID_FILE] = arrays.encode_png(sheets.grid(np.concatenate(rows), columns))
     return edited, contents
 
 
@@ -161,7 +161,7 @@ def _interpolate(work: _Work) -> _Made:
     shown = np.concatenate([work.pictures[:1], frames, work.pictures[1:]])
     scale = max(1, _GIF_SIDE_PX // max(frames.shape[1:3]))
     contents = {
-        GRID_FILE: images.encode_png(images.grid(shown, min(len(shown), _COLUMNS))),
+        GRID_FILE: arrays.encode_png(sheets.grid(shown, min(len(shown), _COLUMNS))),
         GIF_FILE: encode_gif(there_and_back(frames), _GIF_FRAME_MS, _GIF_FRAME_MS, scale),
     }
     return frames, contents
@@ -187,8 +187,8 @@ def _inpaint(work: _Work) -> _Made:
         masked = np.where(work.hole[..., np.newaxis], np.float32(_HOLE_GREY), picture)
         sheet += [picture, masked, *variants]
         for index, variant in enumerate(variants, start=1):
-            contents[f"{name}-inpaint-{index}.png"] = images.encode_png(variant)
-    contents[GRID_FILE] = images.encode_png(images.grid(np.stack(sheet), config.variants + 2))
+            contents[f"{name}-inpaint-{index}.png"] = arrays.encode_png(variant)
+    contents[GRID_FILE] = arrays.encode_png(sheets.grid(np.stack(sheet), config.variants + 2))
     return np.stack(made), contents
 
 
@@ -224,7 +224,7 @@ def read_mask(mask: str, height: int, width: int) -> np.ndarray:
             " white where pixels are to be made anew"
         )
     resized = Image.fromarray(_read_file(path)).resize((width, height), Image.Resampling.BOX)
-    hole = images.luminance(images.to_float(np.asarray(resized)))[..., 0] >= 0.5
+    hole = arrays.luminance(arrays.to_float(np.asarray(resized)))[..., 0] >= 0.5
     if hole.all() or not hole.any():
         where = "everywhere, nothing is known" if hole.all() else "nowhere"
         raise UserError(
@@ -253,11 +253,11 @@ def fit(pixels: np.ndarray, facts: Facts) -> tuple[np.ndarray, list[str]]:
         pixels = np.asarray(cut.resize((facts.width, facts.height), Image.Resampling.LANCZOS))
         middle = f", its middle of {high}x{wide}," if (high, wide) != (height, width) else ""
         notes.append(f"{height}x{width} pixels{middle} resized to {facts.height}x{facts.width}")
-    picture = images.to_float(pixels)
+    picture = arrays.to_float(pixels)
     if facts.channels == 1 and is_grey(pixels):
         picture = picture[..., :1]
     elif facts.channels == 1:
-        picture = images.luminance(picture).astype(np.float32)
+        picture = arrays.luminance(picture).astype(np.float32)
         notes.append("colours became grey, which is all that the generator knows")
     return picture, notes
 
@@ -313,11 +313,11 @@ def _read(
 
 def _read_file(path: pathlib.Path) -> np.ndarray:
     try:
-        return images.read_rgb(path)
+        return arrays.read_rgb(path)
     except ValueError as error:
         raise UserError(
             f"picture {str(path)!r} cannot be read: {reason(error)}; expected one of"
-            f" {', '.join(images.FORMATS)}"
+            f" {', '.join(arrays.FORMATS)}"
         ) from error
 
 

@@ -17,20 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from tf_deconv import (
-    __version__,
-    classical,
-    data,
-    degradations,
-    evaluation,
-    images,
-    metrics,
-    shipped,
-    sources,
-)
+from tf_deconv import __version__, classical, data, degradations, evaluation, shipped, sources
 from tf_deconv.artifacts import describe, find_artifact, open_artifact
 from tf_deconv.config.choices import BUNDLED
 from tf_deconv.config.measuring import EvaluateConfig
+from tf_deconv.images import arrays, metrics
 from tf_deconv.inference import Artifact, Restorer
 from tf_deconv.picture_store import PictureStore
 from tf_deconv.scoreboard import Extremes, Table
@@ -134,7 +125,7 @@ def evaluate(config: EvaluateConfig, report: Callable[[str], None] = print) -> E
         "failures": sorted(failures),
     }
     files.write_json(folder / SCORES_FILE, scores)
-    files.write_bytes(folder / SHEET_FILE, images.encode_png(sheet))
+    files.write_bytes(folder / SHEET_FILE, arrays.encode_png(sheet))
     report(f"written: {folder / SCORES_FILE}, {folder / SHEET_FILE}")
     if failures:
         report(f"{len(failures)} pictures could not be measured:")
@@ -366,7 +357,7 @@ def _denoise(denoiser: Classical, degraded: np.ndarray, clean: np.ndarray) -> np
     """Denoises in the channels of the degraded picture; grey is repeated where colour is due."""
     reference = clean
     if degraded.shape[-1] == 1:
-        reference = images.luminance(clean).astype(np.float32)
+        reference = arrays.luminance(clean).astype(np.float32)
     return metrics.match_channels(denoiser.denoise(degraded, reference), clean.shape[-1])
 
 

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv import degradations, images, losses, metrics
+from tf_deconv import degradations, losses
+from tf_deconv.images import arrays, metrics, sheets
+from tf_deconv.images.arrays import crop_pair
 from tf_deconv.runs import Samples
 from tf_deconv.tasks import Task
 
@@ -23,7 +25,7 @@ def score(image: np.ndarray, clean: np.ndarray) -> dict[str, float]:
       psnr_db, ssim, luminance_psnr_db, luminance_ssim.
     """
     image = np.clip(image, 0.0, 1.0)
-    grey, clean_grey = images.luminance(image), images.luminance(clean)
+    grey, clean_grey = arrays.luminance(image), arrays.luminance(clean)
     return {
         "psnr_db": metrics.psnr_db(image, clean),
         "ssim": metrics.ssim(image, clean),
@@ -136,36 +138,12 @@ def preview(
         captions.append([f"input, Y {before:.1f} dB", f"output, Y {after:.1f} dB", "target"])
         if task.grey_input and not task.grey_output:
             # Colours are a guess here; beside the grey input, grey shows what was restored.
-            rows[-1].insert(1, images.luminance(restored))
+            rows[-1].insert(1, arrays.luminance(restored))
             captions[-1].insert(1, "output, luminance")
-    return images.contact_sheet(rows, captions)
+    return sheets.contact_sheet(rows, captions)
 
 
 def _luminance_psnr_db(image: np.ndarray, clean: np.ndarray) -> float:
     # Not `score`: its SSIM takes as long as restoring, and a preview is drawn after each epoch.
-    grey, clean_grey = images.luminance(np.clip(image, 0.0, 1.0)), images.luminance(clean)
+    grey, clean_grey = arrays.luminance(np.clip(image, 0.0, 1.0)), arrays.luminance(clean)
     return metrics.psnr_db(grey, clean_grey)
-
-
-def crop_pair(
-    degraded: np.ndarray, clean: np.ndarray, side_px: int, scale: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Cuts the middle of a degraded picture, and the same place of its clean one.
-
-    Args:
-      degraded: (H, W, C).
-      clean: (H * scale, W * scale, C').
-      side_px: Longest side left of the clean picture, in pixels.
-      scale: Clean pixels per degraded pixel along each axis.
-    """
-    side = side_px // scale
-    top, left = (max(0, size - side) // 2 for size in degraded.shape[:2])
-    degraded = degraded[top : top + side, left : left + side]
-    height, width = degraded.shape[0] * scale, degraded.shape[1] * scale
-    return degraded, clean[top * scale :, left * scale :][:height, :width]
-
-
-def center_crop(image: np.ndarray, side_px: int) -> np.ndarray:
-    """Returns the middle of (H, W, C), at most `side_px` along each side."""
-    top, left = (max(0, size - side_px) // 2 for size in image.shape[:2])
-    return image[top : top + side_px, left : left + side_px]

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv import images, tiling
-from tf_deconv.padding import pad_array
+from tf_deconv import tiling
+from tf_deconv.images import arrays
+from tf_deconv.images.padding import pad_array
 from tf_deconv.tiling import Box
 from tf_deconv.utils.options import UserError
 
@@ -192,8 +193,8 @@ class Restorer:
                 self._shrink(core, error)
                 pending.appendleft(core)
                 continue
-            pixels = images.luminance(pixels) if as_grey else pixels
-            core.scaled(scale).of(restored)[...] = images.as_pixels(pixels, dtype)
+            pixels = arrays.luminance(pixels) if as_grey else pixels
+            core.scaled(scale).of(restored)[...] = arrays.as_pixels(pixels, dtype)
             done += core.height * core.width
             if progress is not None:
                 progress(done / (height * width))
@@ -341,11 +342,11 @@ def fit_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
     Returns:
       (H, W, channels) float32 in [0, 1].
     """
-    image = images.as_unit(pixels)
+    image = arrays.as_unit(pixels)
     known = np.round(image[..., 3:]) if image.shape[-1] == 4 else np.ones_like(image[..., :1])
     image = image[..., :3]
     if channels == 1:
-        return images.luminance(image).astype(np.float32)
+        return arrays.luminance(image).astype(np.float32)
     image = np.broadcast_to(image, (*image.shape[:2], 3))
     if channels == 4:
         # As in the exported `serve_bytes`: what is transparent is missing.

@@ -10,9 +10,11 @@ import pathlib
 
 import numpy as np
 
-from tf_deconv import images, picture_files
+from tf_deconv import picture_files
+from tf_deconv.images import arrays
+from tf_deconv.images.arrays import CHANNELS
 from tf_deconv.picture_files import PictureFile
-from tf_deconv.picture_store import CHANNELS, content_hash
+from tf_deconv.picture_store import content_hash
 from tf_deconv.utils.options import UserError
 
 
@@ -119,7 +121,7 @@ def _by_stem(folder: pathlib.Path) -> tuple[dict[str, pathlib.Path], list[str]]:
     """Returns the first picture of each name, and lines about the others."""
     by_stem: dict[str, pathlib.Path] = {}
     doubles = []
-    for path in images.list_pictures(folder):
+    for path in arrays.list_pictures(folder):
         kept = by_stem.setdefault(_stem(path, folder), path)
         if kept is not path:
             doubles.append(f"{_name(path, folder)}: {kept.name} has the same name and is used")
@@ -131,11 +133,11 @@ def _stem(path: pathlib.Path, folder: pathlib.Path) -> str:
 
 
 def _name(path: pathlib.Path, folder: pathlib.Path) -> str:
-    return picture_files.printable(str(pathlib.Path(folder.name, path.relative_to(folder))))
+    return arrays.printable(str(pathlib.Path(folder.name, path.relative_to(folder))))
 
 
 def _example(by_stem: dict[str, pathlib.Path], folder: pathlib.Path) -> str:
-    return repr(picture_files.printable(str(next(iter(by_stem.values())).relative_to(folder))))
+    return repr(arrays.printable(str(next(iter(by_stem.values())).relative_to(folder))))
 
 
 def _unequal(size: str, target_size: str) -> str:

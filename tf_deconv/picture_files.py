@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
-import contextlib
 import dataclasses
 import os
 import pathlib
-import re
 from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from tf_deconv import images
-from tf_deconv.picture_store import CHANNELS, StoreWriter, content_hash, is_grey
+from tf_deconv.images import arrays
+from tf_deconv.images.arrays import CHANNELS, is_grey, printable
+from tf_deconv.picture_store import StoreWriter, content_hash
 from tf_deconv.utils.options import reason
 
 # Small pictures go to a thread together, and tiny ones all to one: they decode faster than threads
@@ -28,8 +27,6 @@ from tf_deconv.utils.options import reason
 _CHUNK_BYTES = 2**22
 _CHUNK_FILES = 64
 _TINY_BYTES = 2**13
-# Line ends and escape sequences (they would break a message), and bytes that are no UTF-8.
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,36 +53,11 @@ class PictureFile:
 
     def read(self) -> np.ndarray:
         """Decodes it: (H, W, 3) uint8; ValueError if it cannot be read."""
-        return images.read_rgb(self.path)
+        return arrays.read_rgb(self.path)
 
     def digest(self, picture: np.ndarray) -> bytes:
         """Returns what tells this picture from another one."""
         return content_hash(picture)
-
-
-def printable(name: str) -> str:
-    r"""Returns a file name on one line: what cannot be printed is escaped, as in 'caf\xe9.png'."""
-    return _UNPRINTABLE.sub(lambda match: _escaped(match[0]), name)
-
-
-def _escaped(character: str) -> str:
-    code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # How Python holds a byte that is no UTF-8: PEP 383.
-        code -= 0xDC00
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
-
-
-@contextlib.contextmanager
-def without_pillow_limit() -> Iterator[None]:
-    """Lifts Pillow's limit on pixels, for callers that check `PictureFile` sizes themselves.
-
-    Pillow's limit belongs to the whole process: do not use this in several threads at once.
-    """
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
 
 
 def scan(
@@ -103,12 +75,12 @@ def scan(
     for path in paths:
         name = printable(str(path.relative_to(folder)))
         try:
-            with Image.open(path, formats=images.FORMATS) as image:
+            with Image.open(path, formats=arrays.FORMATS) as image:
                 found.append(PictureFile(name, path, image.height, image.width))
         except UnidentifiedImageError:
             # Pillow's own message repeats the path.
             skipped.append(
-                f"{name}: cannot identify image file: expected {', '.join(images.FORMATS)}"
+                f"{name}: cannot identify image file: expected {', '.join(arrays.FORMATS)}"
             )
         except (OSError, ValueError, SyntaxError, EOFError) as error:
             skipped.append(f"{name}: {reason(error)}")

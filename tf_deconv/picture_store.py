@@ -19,10 +19,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from tf_deconv.images.arrays import CHANNELS, is_grey
 from tf_deconv.utils.options import UserError, reason
 
-# Of a picture alone; a pair of input and target has twice as many.
-CHANNELS = 3
 # What a container may use, where /proc/meminfo shows the whole machine: control groups 2 and 1.
 _CONTAINER_LIMITS = (
     "/sys/fs/cgroup/memory.max",
@@ -238,18 +237,6 @@ def content_hash(picture: np.ndarray) -> bytes:
     digest = hashlib.sha256(f"{picture.shape[0]}x{picture.shape[1]}:".encode())
     digest.update(np.ascontiguousarray(picture).data)
     return digest.digest()
-
-
-def is_grey(picture: np.ndarray) -> bool:
-    """Returns whether (H, W, 3) uint8 has R == G == B; False for pairs, (H, W, 6)."""
-    if picture.shape[-1] != CHANNELS:
-        return False
-    # The first row alone tells nearly every colour picture. A grey one of 28x28 takes 6 us (its
-    # hash takes 4), one of 12 megapixels 20 ms (decoding it takes 100 and more).
-    return all(
-        np.array_equal(rows[..., 0], rows[..., 1]) and np.array_equal(rows[..., 1], rows[..., 2])
-        for rows in (picture[:1], picture)
-    )
 
 
 def memory_budget() -> int:

@@ -11,7 +11,8 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv import degradations, images, metrics
+from tf_deconv import degradations
+from tf_deconv.images import arrays, metrics
 
 # MATLAB's rgb2ycbcr: Y is 16 for black and 235 for white, of 255 (ITU-R BT.601-7, section 2.5.3).
 STUDIO_BLACK, STUDIO_WEIGHTS = 16.0, (65.481, 128.553, 24.966)
@@ -44,8 +45,8 @@ class Case:
           PSNR of 8-bit values in decibels, data range 255; infinite for an equal picture.
         """
         if self.clean.shape[-1] == 1:
-            restored = images.luminance(np.clip(restored, 0.0, 1.0))
-        pair = images.as_pixels(restored, np.uint8), self.clean
+            restored = arrays.luminance(np.clip(restored, 0.0, 1.0))
+        pair = arrays.as_pixels(restored, np.uint8), self.clean
         if self.on_luma and self.clean.shape[-1] == 3:
             pair = tuple(studio_luma(pixels) for pixels in pair)
         border = self.border_px
@@ -69,13 +70,13 @@ def make_case(protocol: str, picture: np.ndarray, setting: int, channels: int) -
     if protocol == "jpeg":
         clean = picture[..., :1] if is_grey(picture) else studio_luma(picture)
         seed = tf.constant([0, 0])
-        decoded = degradations.jpeg(tf.constant(images.to_float(clean)), setting, seed).numpy()
-        degraded = images.to_float(images.to_uint8(decoded))
+        decoded = degradations.jpeg(tf.constant(arrays.to_float(clean)), setting, seed).numpy()
+        degraded = arrays.to_float(arrays.to_uint8(decoded))
         return Case(degraded, clean, degraded)
     clean = picture
     if channels == 1:
-        clean = images.to_uint8(images.luminance(images.to_float(picture)))
-    degraded = add_noise(images.to_float(clean), setting)
+        clean = arrays.to_uint8(arrays.luminance(arrays.to_float(picture)))
+    degraded = add_noise(arrays.to_float(clean), setting)
     return Case(degraded, clean, degraded)
 
 
@@ -103,8 +104,8 @@ def _make_small(picture: np.ndarray, scale: int, channels: int) -> Case:
         )
     clean = picture[:height, :width]
     clean = studio_luma(clean) if channels == 1 else clean
-    small = degradations.downsample(tf.constant(images.to_float(clean)), scale).numpy()
-    degraded = images.to_float(images.to_uint8(small))
+    small = degradations.downsample(tf.constant(arrays.to_float(clean)), scale).numpy()
+    degraded = arrays.to_float(arrays.to_uint8(small))
     enlarged = degradations.upsample(tf.constant(degraded), scale).numpy()
     return Case(degraded, clean, enlarged, on_luma=True, border_px=scale)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from tf_deconv import picture_files
+from tf_deconv.images import arrays
 from tf_deconv.published import PROTOCOLS
 
 
@@ -42,7 +42,7 @@ def page(result: dict[str, Any], data: str) -> list[str]:
     )
     heads = ["picture", "size", *(_cell(row["method"]) for row in measured)]
     lines = [
-        f"# {result['protocol']} on {_cell(picture_files.printable(data))}",
+        f"# {result['protocol']} on {_cell(arrays.printable(data))}",
         "",
         f"PSNR in decibels, {len(result['pictures'])} pictures: {result['rules']}.",
         "Multiply-adds are per output pixel.",

@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from tf_deconv import __version__, complexity, picture_files, protocol_table, runs, shipped, sources
+from tf_deconv import __version__, complexity, protocol_table, runs, shipped, sources
 from tf_deconv.artifacts import describe, find_artifact, open_artifact
 from tf_deconv.checks import check_benchmark_config
 from tf_deconv.config.measuring import BenchmarkConfig
+from tf_deconv.images import arrays
 from tf_deconv.inference import Artifact, Restorer
 from tf_deconv.picture_store import PictureStore
 from tf_deconv.protocol_cases import Case, is_grey, make_case
@@ -104,7 +105,7 @@ def open_model(path: str, config: BenchmarkConfig) -> Method:
         # A manifest is a file that anyone may have edited.
         cost = tuple(count if isinstance(count, int | float) else None for count in recorded)
     return Method(
-        picture_files.printable(path),
+        arrays.printable(path),
         "model",
         1 if config.protocol == "jpeg" else artifact.channels_in,
         (artifact.scale,) if config.protocol == "sr" else PROTOCOLS[config.protocol].settings,

@@ -12,8 +12,9 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-from tf_deconv import images, tfrecords
-from tf_deconv.picture_io import Job
+from tf_deconv import tfrecords
+from tf_deconv.images import arrays
+from tf_deconv.images.files import Job
 from tf_deconv.shard_places import Place, find_places
 from tf_deconv.utils import remote
 from tf_deconv.utils.options import UserError, reason
@@ -66,7 +67,7 @@ def plan_jobs(pictures: Sequence[str], out: pathlib.Path) -> list[Job]:
             # Restored pictures inside the folder are no input of a second run.
             found = [
                 _source_of(file, file.relative_to(path))
-                for file in images.list_pictures(path)
+                for file in arrays.list_pictures(path)
                 if not _is_below(file, out) or _is_below(path, out)
             ]
             if not found:
@@ -115,7 +116,7 @@ def _list_shards(data: str, out: pathlib.Path) -> list[_Source]:
         if os.path.realpath(data) == os.path.realpath(out):
             raise UserError(f"out={str(out)!r} holds the shards to read: choose another --out")
         try:
-            beside = [name for name in os.listdir(data) if name.lower().endswith(images.SUFFIXES)]
+            beside = [name for name in os.listdir(data) if name.lower().endswith(arrays.SUFFIXES)]
         except OSError as error:
             raise UserError(f"folder {data!r} cannot be read: {reason(error)}") from error
         if beside:
@@ -147,7 +148,7 @@ def _source_in_shard(place: Place, unique: bool) -> _Source:
         suffix = relative.suffix.lower()
         if suffix in _RECORD_SUFFIXES:
             return _Source(place, relative, relative)
-        if suffix in images.SUFFIXES:
+        if suffix in arrays.SUFFIXES:
             return _Source(place, relative, relative.with_suffix(place.suffix))
         relative = relative.with_name(relative.name + place.suffix)
         return _Source(place, relative, relative)

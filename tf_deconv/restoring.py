@@ -18,12 +18,14 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from PIL import Image
 
-from tf_deconv import images, picture_io, shipped
+from tf_deconv import shipped
 from tf_deconv.artifacts import describe, find_artifact, open_artifact
 from tf_deconv.config.using import RestoreConfig
+from tf_deconv.images import arrays
+from tf_deconv.images import files as image_files
+from tf_deconv.images.arrays import printable
+from tf_deconv.images.files import Job
 from tf_deconv.inference import Artifact, Restorer
-from tf_deconv.picture_files import printable
-from tf_deconv.picture_io import Job
 from tf_deconv.restore_jobs import plan_jobs
 from tf_deconv.shard_places import Place
 from tf_deconv.tasks import TASKS
@@ -201,7 +203,7 @@ def restore_file(
       ValueError, OSError, MemoryError, UserError: if it cannot be read, restored or written.
     """
     with _file_of(job.source, scratch) as path:
-        picture = picture_io.read_picture(path, max_pixels)
+        picture = image_files.read_picture(path, max_pixels)
     pixels, alpha, scale = picture.pixels, picture.alpha, restorer.artifact.scale
     height, width = pixels.shape[:2]
     as_grey, conversion = choose_conversion(pixels.shape[-1], restorer.artifact, task)
@@ -222,7 +224,7 @@ def restore_file(
         alpha = _enlarge(alpha, scale)
     job.target.parent.mkdir(parents=True, exist_ok=True)
     result = dataclasses.replace(picture, pixels=pixels, alpha=alpha)
-    return picture.notes + picture_io.write_picture(result, job.target), conversion
+    return picture.notes + image_files.write_picture(result, job.target), conversion
 
 
 @contextlib.contextmanager
@@ -267,6 +269,6 @@ def choose_conversion(channels: int, artifact: Artifact, task: str | None) -> tu
 def _enlarge(alpha: np.ndarray, scale: int) -> np.ndarray:
     """Enlarges (H, W, 1) uint8 or uint16 by bicubic interpolation."""
     size = (alpha.shape[1] * scale, alpha.shape[0] * scale)
-    plane = Image.fromarray(images.as_unit(alpha[..., 0]))
+    plane = Image.fromarray(arrays.as_unit(alpha[..., 0]))
     enlarged = np.asarray(plane.resize(size, Image.Resampling.BICUBIC))
-    return images.as_pixels(enlarged, alpha.dtype)[..., np.newaxis]
+    return arrays.as_pixels(enlarged, alpha.dtype)[..., np.newaxis]

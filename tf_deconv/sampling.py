@@ -14,14 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from tf_deconv import __version__, artifacts, images, noise
+from tf_deconv import __version__, artifacts, noise
 from tf_deconv.checks import check_generator_options
 from tf_deconv.config.using import SampleConfig
 from tf_deconv.generating import generator as generating
-from tf_deconv.generating.animation import encode_gif
 from tf_deconv.generating.facts import Facts
 from tf_deconv.generating.generator import Generator
 from tf_deconv.generating.opening import open_generator
+from tf_deconv.images import arrays, sheets
+from tf_deconv.images.sheets import encode_gif
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import choose_device
 from tf_deconv.utils.options import UserError, validate
@@ -89,10 +90,10 @@ def sample(config: SampleConfig, report: Callable[[str], None] = print) -> Sampl
 
     names = [f"sample-{index:04d}.png" for index in range(config.count)]
     for name, picture in zip(names, pictures):
-        files.write_bytes(folder / name, images.encode_png(picture))
+        files.write_bytes(folder / name, arrays.encode_png(picture))
     shown = pictures[:_GRID_PICTURES]
-    sheet = images.grid(shown, columns_of(facts, len(shown), config.label))
-    files.write_bytes(folder / GRID_FILE, images.encode_png(sheet))
+    sheet = sheets.grid(shown, columns_of(facts, len(shown), config.label))
+    files.write_bytes(folder / GRID_FILE, arrays.encode_png(sheet))
     written = [f"{names[0]} to {names[-1]}" if config.count > 1 else names[0], GRID_FILE]
     if config.gif:
         frames = path_frames(generator, config, labels)
@@ -100,7 +101,7 @@ def sample(config: SampleConfig, report: Callable[[str], None] = print) -> Sampl
         written.append(PATH_FILE)
     made = {
         **_facts(config, facts, labels),
-        "pixels_sha256": hashlib.sha256(images.to_uint8(pictures).tobytes()).hexdigest(),
+        "pixels_sha256": hashlib.sha256(arrays.to_uint8(pictures).tobytes()).hexdigest(),
     }
     # Last: where it is, all that it tells of is.
     files.write_json(folder / FACTS_FILE, made)
@@ -146,7 +147,7 @@ def path_frames(
     def keep(x: np.ndarray, _: float = 0.0) -> None:
         number = next(numbers)
         if number % every == 0 or number == config.steps:
-            sheet = images.grid(generating.to_picture(x), columns)
+            sheet = sheets.grid(generating.to_picture(x), columns)
             frames.append(sheet[..., : facts.channels])
 
     start = noise.normal(config.seed, count, facts.noise_size).reshape(count, *facts.shape)

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tf_deconv import images
-from tf_deconv.evaluation import center_crop
+from tf_deconv.images import sheets
+from tf_deconv.images.arrays import center_crop
 
 # Rows of the sheet for the best pictures, and as many for the worst.
 SHEET_ROWS, SHEET_SIDE_PX = 3, 256
@@ -115,7 +115,7 @@ class Extremes:
             place = index + 1 if index < SHEET_ROWS else count - below + 1
             rows.append(row)
             captions.append([f"{place} of {count}, {texts[0]}", *texts[1:]])
-        return images.contact_sheet(rows, captions)
+        return sheets.contact_sheet(rows, captions)
 
 
 def _for_sheet(image: np.ndarray) -> np.ndarray:

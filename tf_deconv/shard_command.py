@@ -17,10 +17,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from tf_deconv import images, picture_files, sources, stacks, tfrecords
+from tf_deconv import picture_files, sources, stacks, tfrecords
 from tf_deconv.checks import check_shard_config
 from tf_deconv.config.sharding import ShardConfig
-from tf_deconv.picture_store import CHANNELS, content_hash, is_grey, memory_budget, size_text
+from tf_deconv.images import arrays
+from tf_deconv.images.arrays import CHANNELS, is_grey
+from tf_deconv.picture_store import content_hash, memory_budget, size_text
 from tf_deconv.shard_writer import ShardWriter, make_record
 from tf_deconv.utils import files, remote
 from tf_deconv.utils.devices import choose_device
@@ -99,7 +101,7 @@ def shard(config: ShardConfig, report: Callable[[str], None] = print) -> ShardRe
     """
     config = check_shard_config(config)
     choose_device("cpu", "float32")
-    with picture_files.without_pillow_limit():
+    with arrays.without_pillow_limit():
         opened = sources.open_source(config.data, not config.no_labels, config.max_pixels)
         labels = _have_labels(opened.entries)
         with _target(config.out) as folder, ShardWriter(folder, labels) as writer:
@@ -239,7 +241,7 @@ _READERS = {
 
 def _encode_file(path: pathlib.Path) -> _Encoded:
     content = path.read_bytes()
-    return _encode_content(content, images.read_rgb(content))
+    return _encode_content(content, arrays.read_rgb(content))
 
 
 def _encode_record(record: tfrecords.Record) -> _Encoded:
@@ -247,14 +249,14 @@ def _encode_record(record: tfrecords.Record) -> _Encoded:
 
 
 def _encode_content(content: bytes, pixels: np.ndarray) -> _Encoded:
-    file_format = KEPT_FORMATS.get(images.read_header(content).format)
+    file_format = KEPT_FORMATS.get(arrays.read_header(content).format)
     if file_format is None:
         return _encode_pixels(pixels)
     return _Encoded(content, file_format, pixels.shape[:2], content_hash(pixels))
 
 
 def _encode_pixels(pixels: np.ndarray) -> _Encoded:
-    content = images.encode_png(pixels[..., :1] if is_grey(pixels) else pixels)
+    content = arrays.encode_png(pixels[..., :1] if is_grey(pixels) else pixels)
     return _Encoded(content, KEPT_FORMATS["PNG"], pixels.shape[:2], content_hash(pixels))
 
 

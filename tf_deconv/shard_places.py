@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 from tf_deconv import tfrecords
-from tf_deconv.picture_files import printable
+from tf_deconv.images.arrays import printable
 from tf_deconv.utils import remote
 
 # A record stands behind 8 bytes of length and a checksum of these, and before one of its own.

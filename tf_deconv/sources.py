@@ -11,11 +11,12 @@ import dataclasses
 import pathlib
 from collections.abc import Callable
 
-from tf_deconv import images, keras_datasets, pairs, picture_files, shrinking, stacks, tfrecords
+from tf_deconv import keras_datasets, pairs, picture_files, shrinking, stacks, tfrecords
 from tf_deconv.config.choices import BUNDLED
+from tf_deconv.images import arrays
+from tf_deconv.images.arrays import CHANNELS
 from tf_deconv.labels import of_subfolders
 from tf_deconv.picture_store import (
-    CHANNELS,
     PictureStore,
     StoreWriter,
     cache_folder,
@@ -158,7 +159,7 @@ def _read(
     """Returns all usable pictures, "name: reason" of the others, and notes for the user."""
     budget_bytes = memory_budget() if memory_bytes is None else memory_bytes
     notes = []
-    with picture_files.without_pillow_limit():
+    with arrays.without_pillow_limit():
         opened = _open(data, part, labels) if targets is None else _open_pairs(data, targets)
         entries = _usable(opened, data, patch_size, max_pixels)
         total_bytes = sum(e.count * e.height * e.width * opened.channels for e in entries)
@@ -247,7 +248,7 @@ def _list(data: str) -> tuple[list[pathlib.Path], list[pathlib.Path]]:
     if idx_paths:
         return idx_paths, []
     try:
-        return [], images.list_pictures(path)
+        return [], arrays.list_pictures(path)
     except UserError:
         array_paths = stacks.list_arrays(path)
         if not array_paths:

@@ -26,10 +26,11 @@ from typing import Any
 
 import numpy as np
 
-from tf_deconv import images, picture_files
+from tf_deconv import picture_files
+from tf_deconv.images import arrays
+from tf_deconv.images.arrays import CHANNELS, printable
 from tf_deconv.labels import MAX_CLASSES
-from tf_deconv.picture_files import printable
-from tf_deconv.picture_store import CHANNELS, StoreWriter, content_hash
+from tf_deconv.picture_store import StoreWriter, content_hash
 from tf_deconv.utils import remote
 from tf_deconv.utils.options import UserError, reason
 
@@ -129,14 +130,14 @@ class Record:
 
     def read(self) -> np.ndarray:
         """Decodes it: (H, W, 3) uint8; ValueError if it cannot be read."""
-        header = images.read_header(self.encoded)
+        header = arrays.read_header(self.encoded)
         # Before it is decoded: a few bytes can claim any size.
         if header.height * header.width != self.height * self.width:
             raise ValueError(
                 f"is {header.width}x{header.height}: expected {self.width}x{self.height}, as"
                 f" {INDEX_FILE} says"
             )
-        return images.read_rgb(self.encoded)
+        return arrays.read_rgb(self.encoded)
 
     def digest(self, picture: np.ndarray) -> bytes:
         """Returns what tells this picture from another one."""

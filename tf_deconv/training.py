@@ -20,10 +20,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv import __version__, callbacks, data, distribution, images, recipe, runs
+from tf_deconv import __version__, callbacks, data, distribution, recipe, runs
 from tf_deconv.checks import check_train_config
 from tf_deconv.cluster import Cluster, read_cluster
 from tf_deconv.config.training import TrainConfig
+from tf_deconv.images import arrays
 from tf_deconv.objectives import make_objective
 from tf_deconv.objectives.base import Objective
 from tf_deconv.sources import Source
@@ -131,7 +132,7 @@ def _train(
             pictures.write_curve()
             saved.load_weights(out / runs.MODEL_FILE)
             sheet = objective.preview(saved, final=True)
-            files.write_bytes(out / "preview.png", images.encode_png(sheet))
+            files.write_bytes(out / "preview.png", arrays.encode_png(sheet))
 
     validation = objective.validation_batches()
     baseline = objective.baseline(validation)

@@ -27,7 +27,7 @@ from tf_deconv import shipped
 from tf_deconv.archiving import records, worker
 from tf_deconv.artifacts import digest_of
 from tf_deconv.config.using import RestoreConfig
-from tf_deconv.picture_io import Job
+from tf_deconv.images.files import Job
 from tf_deconv.restore_jobs import plan_jobs
 from tf_deconv.restoring import Lines, RestoreResult, check_config, open_model
 from tf_deconv.utils import files

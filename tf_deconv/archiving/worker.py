@@ -14,11 +14,11 @@ import threading
 import time
 import uuid
 
-from tf_deconv import picture_io
 from tf_deconv.archiving import records
 from tf_deconv.artifacts import digest_of
 from tf_deconv.config.using import RestoreConfig
-from tf_deconv.picture_io import Job
+from tf_deconv.images import files
+from tf_deconv.images.files import Job
 from tf_deconv.restoring import Model, open_model, restore_file
 from tf_deconv.utils import devices
 from tf_deconv.utils.options import UserError, reason
@@ -111,7 +111,7 @@ class Worker:
 def is_whole(path: pathlib.Path, max_pixels: int) -> bool:
     """Returns whether a restored picture exists and can be decoded to its last pixel."""
     try:
-        picture_io.read_picture(path, max_pixels)
+        files.read_picture(path, max_pixels)
     except (ValueError, OSError):
         return False
     return True

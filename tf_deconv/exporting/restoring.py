@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tf_deconv import complexity, data, images, inference, runs, sources
+from tf_deconv import complexity, data, inference, runs, sources
 from tf_deconv.artifacts import to_float32
 from tf_deconv.config.choices import BUNDLED
 from tf_deconv.config.exporting import ExportConfig
@@ -17,6 +17,7 @@ from tf_deconv.exporting import manifest as manifests
 from tf_deconv.exporting import onnx, publish, qat, saved_model, tflite, verify
 from tf_deconv.exporting.subject import Requests, Subject
 from tf_deconv.exporting.verify import Reference, Report
+from tf_deconv.images import arrays
 from tf_deconv.tasks import TASKS, find_task
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError
@@ -207,8 +208,8 @@ def _degrade(
     if task is not None:
         return data.degrade_picture(np.ascontiguousarray(picture), task, seed)
     # Nothing is known of the task: the picture itself goes in, and there is nothing to score.
-    image = images.to_float(picture)
+    image = arrays.to_float(picture)
     channels = model.input_shape[-1]
     if channels not in (1, 3):
         raise UserError(f"the model takes {channels} channels: expected 1 (grey) or 3 (colour)")
-    return (images.luminance(image).astype(np.float32) if channels == 1 else image), None
+    return (arrays.luminance(image).astype(np.float32) if channels == 1 else image), None

@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv import artifacts, flatbuffer, images, inference, metrics
+from tf_deconv import artifacts, flatbuffer, inference
 from tf_deconv.exporting import runner, tflite
+from tf_deconv.images import arrays, metrics
 from tf_deconv.runs import Samples
 from tf_deconv.variants import VARIANTS
 
@@ -273,16 +274,16 @@ def _check_bytes(key: str, case: np.ndarray, result: np.ndarray, reference: Refe
     channels, encoded = reference.model.input_shape[-1], case.tobytes()
     # Pillow decodes, where it can: another program than the graph's TensorFlow.
     with_mask = channels == 4
-    pixels = tf.io.decode_png(encoded, 4).numpy() if with_mask else images.read_rgb(encoded)
+    pixels = tf.io.decode_png(encoded, 4).numpy() if with_mask else arrays.read_rgb(encoded)
     image = inference.fit_channels(pixels, channels)
-    expected = images.to_uint8(reference.restore(image[np.newaxis])[0])
+    expected = arrays.to_uint8(reference.restore(image[np.newaxis])[0])
     is_jpeg = key.startswith("serve_jpeg|")
     decode = tf.io.decode_jpeg if is_jpeg else tf.io.decode_png
     received = decode(result.tobytes(), channels=expected.shape[-1]).numpy()
     if received.shape != expected.shape:
         return [f"{key}: gives {received.shape}, expected {expected.shape}"]
     if is_jpeg:
-        psnr_db = metrics.psnr_db(images.to_float(received), images.to_float(expected))
+        psnr_db = metrics.psnr_db(arrays.to_float(received), arrays.to_float(expected))
         floor = JPEG_FLOOR_DB
         return [] if psnr_db >= floor else [f"{key}: {psnr_db:.1f} dB, expected at least {floor}"]
     worst = int(np.abs(received.astype(int) - expected).max())

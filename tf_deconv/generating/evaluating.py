@@ -13,13 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from tf_deconv import __version__, images, sources
+from tf_deconv import __version__, sources
 from tf_deconv.config.measuring import EvaluateConfig
 from tf_deconv.generating import bounds, classifier, measuring
 from tf_deconv.generating.facts import Facts
 from tf_deconv.generating.generator import Generator, labels_of, sample
 from tf_deconv.generating.of_model import log_probability
 from tf_deconv.generating.opening import open_generator
+from tf_deconv.images import arrays as images
+from tf_deconv.images import sheets
 from tf_deconv.likelihoods import bits_per_dimension, make_likelihood
 from tf_deconv.picture_store import PictureStore
 from tf_deconv.utils import files
@@ -106,7 +108,7 @@ def evaluate_generator(
     if facts.kind == "vae":
         scores["likelihood"] = _likelihood(generator, config, test, report)
     files.write_json(folder / SCORES_FILE, scores)
-    grid = images.grid(pictures[:GRID_PICTURES], GRID_COLUMNS)
+    grid = sheets.grid(pictures[:GRID_PICTURES], GRID_COLUMNS)
     files.write_bytes(folder / GRID_FILE, images.encode_png(grid))
     files.write_bytes(folder / NEIGHBOURS_FILE, images.encode_png(sheet))
     for line in lines(scores):

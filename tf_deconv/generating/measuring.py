@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from tf_deconv import images
 from tf_deconv.generating.classifier import Classifier
 from tf_deconv.generating.distances import (
     frechet_distance,
     nearest_neighbours,
     precision_recall,
 )
+from tf_deconv.images import arrays, sheets
 
 # Pictures whose manifolds are compared: distances between all pairs, 10,000 as in the paper.
 MANIFOLD_PICTURES = 10_000
@@ -52,9 +52,9 @@ def make_yardstick(
       count: Generated pictures that will be measured.
       seed: Of the choice of as many training pictures.
     """
-    features = classifier.features(images.to_float(test))
+    features = classifier.features(arrays.to_float(test))
     chosen = np.random.default_rng(seed).permutation(len(training))[:count]
-    real = classifier.features(images.to_float(training[np.sort(chosen)]))
+    real = classifier.features(arrays.to_float(training[np.sort(chosen)]))
     return Yardstick(classifier, features, _compare(features, real))
 
 
@@ -71,7 +71,7 @@ def score_pictures(
       frechet_distance, precision, recall and, with labels, label_accuracy: the share whose class is
       the label, says the classifier.
     """
-    pictures = images.to_float(images.to_uint8(pictures))
+    pictures = arrays.to_float(arrays.to_uint8(pictures))
     scores = _compare(yardstick.test, yardstick.classifier.features(pictures))
     if labels is not None:
         scores["label_accuracy"] = yardstick.classifier.accuracy(pictures, labels)
@@ -105,7 +105,7 @@ def copies(
     """
     known = training.astype(np.float32) / 255.0
     generated = pictures[:NEIGHBOUR_PICTURES]
-    fresh = images.to_float(test[:NEIGHBOUR_PICTURES])
+    fresh = arrays.to_float(test[:NEIGHBOUR_PICTURES])
     indices, distances = nearest_neighbours(generated, known, SHOWN_NEIGHBOURS)
     _, usual = nearest_neighbours(fresh, known, 1)
     root = np.sqrt(np.prod(pictures.shape[1:]))
@@ -118,4 +118,4 @@ def copies(
     # The most suspicious ones: nearest first.
     order = np.argsort(distances[:, 0], kind="stable")[:SHOWN_PICTURES]
     rows = [np.stack([generated[i], *known[indices[i]]]) for i in order]
-    return figures, images.grid(np.concatenate(rows), 1 + SHOWN_NEIGHBOURS)
+    return figures, sheets.grid(np.concatenate(rows), 1 + SHOWN_NEIGHBOURS)

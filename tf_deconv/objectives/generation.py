@@ -12,11 +12,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv import generation_data, images, recipe, runs
+from tf_deconv import generation_data, recipe, runs
 from tf_deconv.config.training import TrainConfig
 from tf_deconv.generating.facts import Facts
 from tf_deconv.generating.generator import Generator, sample
 from tf_deconv.generating.of_model import of_model
+from tf_deconv.images import arrays, sheets
 from tf_deconv.likelihoods import make_likelihood
 from tf_deconv.monitor import ELBO, VELOCITY
 from tf_deconv.networks import NETWORKS, parse_levels
@@ -74,11 +75,11 @@ class Generation(Objective):
         report(f"pictures: {side}x{side}, {colour}{classes}")
         held_out = self._pictures(self.source.validation)
         indices = np.arange(min(SAMPLE_PICTURES, len(held_out.store)))
-        pictures = images.to_float(held_out.cut(indices, None))
+        pictures = arrays.to_float(held_out.cut(indices, None))
         training = self._pictures(self.source.training)
         first = np.arange(min(CALIBRATION_PICTURES, len(training.store)))
         self.samples = runs.Samples(
-            calibration=images.to_float(training.cut(first, None)),
+            calibration=arrays.to_float(training.cut(first, None)),
             degraded=tuple(pictures),
             clean=tuple(pictures),
             names=tuple(held_out.store.names[index] for index in indices),
@@ -155,7 +156,7 @@ class Generation(Objective):
         count = PREVIEW_ROWS * PREVIEW_COLUMNS
         steps = FINAL_STEPS if final else PREVIEW_STEPS
         pictures = sample(generator, count, PREVIEW_SEED, steps=steps, solver="euler")
-        return images.grid(pictures, PREVIEW_COLUMNS)
+        return sheets.grid(pictures, PREVIEW_COLUMNS)
 
     def scores(self, saved: keras.Model) -> dict[str, Any]:
         return {}
@@ -219,7 +220,7 @@ class VaeGeneration(Generation):
         back = generator.decode(mean, labels)
         fill = np.ones((PREVIEW_COLUMNS - len(kept), *self.facts.shape), np.float32)
         new = sample(generator, (PREVIEW_ROWS - 2) * PREVIEW_COLUMNS, PREVIEW_SEED)
-        return images.grid(np.concatenate([kept, fill, back, fill, new]), PREVIEW_COLUMNS)
+        return sheets.grid(np.concatenate([kept, fill, back, fill, new]), PREVIEW_COLUMNS)
 
 
 class FlowGeneration(Generation):

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tf_deconv import data, evaluation, inference, recipe, runs
 from tf_deconv.config.training import TrainConfig
+from tf_deconv.images import arrays
 from tf_deconv.monitor import PSNR
 from tf_deconv.networks import NETWORKS, reparameterized
 from tf_deconv.objectives.base import Objective
@@ -151,5 +152,5 @@ def _make_samples(source, task: Task, config: TrainConfig) -> runs.Samples:
 def _sample_pair(
     store: PictureStore, index: int, task: Task, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    picture = evaluation.center_crop(store.picture(index), SAMPLE_SIDE_PX)
+    picture = arrays.center_crop(store.picture(index), SAMPLE_SIDE_PX)
     return data.degrade_picture(np.ascontiguousarray(picture), task, seed + index)

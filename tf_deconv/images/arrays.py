@@ -6,12 +6,15 @@ over white.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import pathlib
+import re
+from collections.abc import Iterator
 
 import numpy as np
-from PIL import ExifTags, Image, ImageDraw, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from tf_deconv.utils.options import UserError, reason
 
@@ -177,52 +180,70 @@ def encode_png(image: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
-def grid(pictures: np.ndarray, columns: int, gap_px: int = 2, scale: int = 2) -> np.ndarray:
-    """Lays small pictures of one size out in rows on white paper.
+def crop_pair(
+    degraded: np.ndarray, clean: np.ndarray, side_px: int, scale: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cuts the middle of a degraded picture, and the same place of its clean one.
 
     Args:
-      pictures: (N, H, W, 1 or 3) float in [0, 1].
-      columns: Pictures in a row.
-      gap_px: White space between them, in pixels of the pictures.
-      scale: Times that each pixel is repeated along either axis.
-    Returns:
-      (H', W', 3) uint8.
+      degraded: (H, W, C).
+      clean: (H * scale, W * scale, C').
+      side_px: Longest side left of the clean picture, in pixels.
+      scale: Clean pixels per degraded pixel along each axis.
     """
-    count, height, width, _ = pictures.shape
-    rows = -(-count // columns)
-    high, wide = height + gap_px, width + gap_px
-    sheet = np.full((rows * high + gap_px, columns * wide + gap_px, 3), 255, np.uint8)
-    for number, picture in enumerate(pictures):
-        top = number // columns * high + gap_px
-        left = number % columns * wide + gap_px
-        sheet[top : top + height, left : left + width] = to_uint8(picture)
-    return sheet.repeat(scale, axis=0).repeat(scale, axis=1)
+    side = side_px // scale
+    top, left = (max(0, size - side) // 2 for size in degraded.shape[:2])
+    degraded = degraded[top : top + side, left : left + side]
+    height, width = degraded.shape[0] * scale, degraded.shape[1] * scale
+    return degraded, clean[top * scale :, left * scale :][:height, :width]
 
 
-def contact_sheet(
-    rows: list[list[np.ndarray]], captions: list[list[str]], gap_px: int = 6
-) -> np.ndarray:
-    """Lays pictures out in a grid on white paper, each under its caption.
+def center_crop(image: np.ndarray, side_px: int) -> np.ndarray:
+    """Returns the middle of (H, W, C), at most `side_px` along each side."""
+    top, left = (max(0, size - side_px) // 2 for size in image.shape[:2])
+    return image[top : top + side_px, left : left + side_px]
 
-    Args:
-      rows: Rows of pictures (H, W, 1 or 3), float in [0, 1].
-      captions: A line of text above each picture, in the same arrangement.
-      gap_px: White space around each picture, in pixels.
-    Returns:
-      (H', W', 3) uint8.
+
+# Line ends and escape sequences (they would break a message), and bytes that are no UTF-8.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def printable(name: str) -> str:
+    r"""Returns a file name on one line: what cannot be printed is escaped, as in 'caf\xe9.png'."""
+    return _UNPRINTABLE.sub(lambda match: _escaped(match[0]), name)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # How Python holds a byte that is no UTF-8: PEP 383.
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+
+@contextlib.contextmanager
+def without_pillow_limit() -> Iterator[None]:
+    """Lifts Pillow's limit on pixels, for callers that check `PictureFile` sizes themselves.
+
+    Pillow's limit belongs to the whole process: do not use this in several threads at once.
     """
-    line_px = 12
-    width = max(sum(image.shape[1] + gap_px for image in row) for row in rows) + gap_px
-    heights = [max(image.shape[0] for image in row) + line_px + 2 * gap_px for row in rows]
-    sheet = Image.new("RGB", (width, sum(heights)), "white")
-    pen = ImageDraw.Draw(sheet)
-    top = 0
-    for row, texts, height in zip(rows, captions, heights):
-        left = gap_px
-        for image, text in zip(row, texts):
-            pixels = to_uint8(np.broadcast_to(image, (*image.shape[:2], 3)))
-            pen.text((left, top + gap_px // 2), text, fill="black")
-            sheet.paste(Image.fromarray(pixels), (left, top + line_px + gap_px))
-            left += image.shape[1] + gap_px
-        top += height
-    return np.asarray(sheet)
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+# Of a picture alone; a pair of input and target has twice as many.
+CHANNELS = 3
+
+
+def is_grey(picture: np.ndarray) -> bool:
+    """Returns whether (H, W, 3) uint8 has R == G == B; False for pairs, (H, W, 6)."""
+    if picture.shape[-1] != CHANNELS:
+        return False
+    # The first row alone tells nearly every colour picture. A grey one of 28x28 takes 6 us (its
+    # hash takes 4), one of 12 megapixels 20 ms (decoding it takes 100 and more).
+    return all(
+        np.array_equal(rows[..., 0], rows[..., 1]) and np.array_equal(rows[..., 1], rows[..., 2])
+        for rows in (picture[:1], picture)
+    )

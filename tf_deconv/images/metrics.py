@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from skimage.metrics import structural_similarity
 
-from tf_deconv import images
+from tf_deconv.images import arrays
 
 
 def psnr_db(image: np.ndarray, reference: np.ndarray) -> float:
@@ -44,7 +44,7 @@ def y_psnr_db(image: np.ndarray, reference: np.ndarray) -> float:
     Reference: ITU-R BT.601-7, sections 2.5.1 and 2.5.3.
     """
     _check_same_shape(image, reference)
-    full_range_db = psnr_db(images.luminance(image), images.luminance(reference))
+    full_range_db = psnr_db(arrays.luminance(image), arrays.luminance(reference))
     return full_range_db + float(20 * np.log10(255 / 219))
 
 

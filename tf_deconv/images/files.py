@@ -21,8 +21,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
-from tf_deconv import images
-from tf_deconv.picture_files import without_pillow_limit
+from tf_deconv.images import arrays
+from tf_deconv.images.arrays import without_pillow_limit
 from tf_deconv.utils import files
 from tf_deconv.utils.options import reason
 
@@ -104,7 +104,7 @@ def read_picture(path: pathlib.Path, max_pixels: int) -> Picture:
             warnings.simplefilter("ignore")
             return _open(path, max_pixels)
     except UnidentifiedImageError as error:
-        raise ValueError(f"is no {', '.join(images.FORMATS)} file") from error
+        raise ValueError(f"is no {', '.join(arrays.FORMATS)} file") from error
     except (OSError, ValueError, SyntaxError, EOFError, KeyError, TypeError) as error:
         raise ValueError(reason(error)) from error
     except (struct.error, zlib.error, Image.DecompressionBombError) as error:
@@ -112,7 +112,7 @@ def read_picture(path: pathlib.Path, max_pixels: int) -> Picture:
 
 
 def _open(path: pathlib.Path, max_pixels: int) -> Picture:
-    with Image.open(path, formats=images.FORMATS) as image:
+    with Image.open(path, formats=arrays.FORMATS) as image:
         count = image.width * image.height
         if count > max_pixels:
             raise ValueError(
@@ -167,7 +167,7 @@ def _samples_of(image: Image.Image, notes: list[str]) -> np.ndarray:
         return np.clip(np.asarray(image), 0, 65535).astype(np.uint16)[..., np.newaxis]
     if image.mode == "F":
         notes.append("floating point was written as 16 bits")
-        return images.as_pixels(np.asarray(image), np.uint16)[..., np.newaxis]
+        return arrays.as_pixels(np.asarray(image), np.uint16)[..., np.newaxis]
     grey = image.mode in ("1", "L", "LA", "La")
     alpha = "A" if image.has_transparency_data else ""
     mode = ("L" if grey else "RGB") + alpha
@@ -298,7 +298,7 @@ def write_picture(picture: Picture, path: pathlib.Path) -> tuple[str, ...]:
                 write(stream, samples, profile, picture.exif)
             return tuple(notes)
         if samples.dtype == np.uint16:
-            samples = images.to_uint8(images.as_unit(samples))
+            samples = arrays.to_uint8(arrays.as_unit(samples))
             notes.append(f"{kind} holds 8 bits")
         options: dict[str, Any] = dict(_SAVE_OPTIONS.get(kind, {}))
         if kind == "WEBP" and picture.lossless:
