@@ -8,7 +8,7 @@ LiteRT's, of which the faster one is the peak) and its memory; TFLite and SavedM
 the training step of the shipped networks and the article's (trained for a moment); every operator
 of the float32 and int8 files, by LiteRT's own profiler; and how long a client takes to start.
 Every figure is of a process of its own, taking turns round after round; the best round counts.
-Work is what `tf_deconv.complexity` counts: two operations for each multiply-add of the network,
+Work is what `networks.complexity` counts: two operations for each multiply-add of the network,
 three times that for a training step. --training takes what benchmarks/training.py --json left.
 """
 

@@ -31,7 +31,7 @@ from collections.abc import Callable, Mapping
 import training_work
 from training_work import FOLDER_VARIABLE, Work
 
-from tf_deconv.networks import NETWORKS
+from tf_deconv.networks.table import NETWORKS
 from tf_deconv.utils.options import UserError
 
 PIPELINE, BASE = "train.py, whole pipeline", "train.py, step alone"

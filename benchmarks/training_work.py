@@ -95,7 +95,8 @@ def prepare(work):
     import numpy as np
     import tensorflow as tf
 
-    from tf_deconv import complexity, data, recipe, sources
+    from tf_deconv import data, recipe, sources
+    from tf_deconv.networks import complexity
 
     config, task = work.config(), work.task()
     source = sources.load_source(config.data, work.patch_size, config.validation_fraction)

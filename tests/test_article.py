@@ -8,8 +8,8 @@ from keras import layers
 
 from tf_deconv import data, losses
 from tf_deconv.images import padding
-from tf_deconv.networks import NETWORKS
 from tf_deconv.networks.article import DIVISOR, build_article
+from tf_deconv.networks.table import NETWORKS
 from tf_deconv.tasks import TASKS
 
 # The shape that the article states after each of its lines, for one picture.

@@ -4,7 +4,7 @@ import pytest
 
 from tf_deconv.checks import check_train_config
 from tf_deconv.config.training import TrainConfig
-from tf_deconv.networks import NETWORKS
+from tf_deconv.networks.table import NETWORKS
 from tf_deconv.tasks import RESTORATIONS, TASKS
 from tf_deconv.utils.options import UserError
 

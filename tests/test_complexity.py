@@ -6,8 +6,8 @@ import keras
 import pytest
 from keras import layers
 
-from tf_deconv import complexity, flatbuffer, published
-from tf_deconv.networks import article, known, unet
+from tf_deconv import flatbuffer, published
+from tf_deconv.networks import article, complexity, mask_blending, unet
 
 
 def chain(*steps, channels=1, side=None):
@@ -75,7 +75,9 @@ CASES = [
         9 * 2,
         id="what is not counted",
     ),
-    pytest.param(lambda: known.keep_known(chain(conv(3), channels=4)), 9 * 4 * 3, id="with a mask"),
+    pytest.param(
+        lambda: mask_blending.keep_known(chain(conv(3), channels=4)), 9 * 4 * 3, id="with a mask"
+    ),
     pytest.param(
         # 3x3 to 32; at a quarter of the positions 4x4 to 64; 3x3 to 64; 4x4 to 3; and 3 to 3.
         lambda: article.build_article(None, None),

@@ -211,7 +211,7 @@ def test_parts_of_a_generators_batch_have_the_noise_of_the_whole(store, parts):
 def test_replicas_of_a_vae_add_up_to_its_loss():
     import keras
 
-    from tf_deconv.likelihoods import make_likelihood
+    from tf_deconv.networks.likelihoods import make_likelihood
     from tf_deconv.networks.vae import build_vae
     from tf_deconv.objectives.vae_trainer import VaeTrainer
 

@@ -14,8 +14,8 @@ from tf_deconv.generating.facts import Facts
 from tf_deconv.generating.generator import flow_to, guided_velocity, labels_of, sample
 from tf_deconv.generating.of_model import log_probability, of_model
 from tf_deconv.images import arrays
-from tf_deconv.likelihoods import gaussian_kl, make_likelihood
 from tf_deconv.networks.flow import build_flow
+from tf_deconv.networks.likelihoods import gaussian_kl, make_likelihood
 from tf_deconv.networks.vae import build_vae
 from tf_deconv.objectives.vae_trainer import VaeTrainer
 from tf_deconv.picture_store import PictureStore

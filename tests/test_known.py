@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tf_deconv.networks.article import build_article
-from tf_deconv.networks.known import keep_known
+from tf_deconv.networks.mask_blending import keep_known
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,7 @@ import scipy.special
 import scipy.stats
 import tensorflow as tf
 
-from tf_deconv import likelihoods
-from tf_deconv.config import choices
+from tf_deconv.networks import likelihoods, table
 from tf_deconv.utils.options import UserError
 
 LEVELS = np.arange(256, dtype=np.float32) / 255.0
@@ -216,7 +215,7 @@ def test_shapes_that_would_broadcast_are_refused(name, image, channels):
 
 
 def test_the_options_offer_every_likelihood():
-    assert tuple(likelihoods.LIKELIHOODS) == choices.LIKELIHOODS
+    assert tuple(likelihoods.LIKELIHOODS) == table.LIKELIHOODS
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():

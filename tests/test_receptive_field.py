@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from keras import layers
 
-from tf_deconv import receptive_field
+from tf_deconv.networks import receptive_field
 from tf_deconv.networks.article import build_article
-from tf_deconv.networks.known import keep_known
+from tf_deconv.networks.mask_blending import keep_known
 
 
 def chain(*steps, channels=1):

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_deconv import flatbuffer, inference, receptive_field, recipe
+from tf_deconv import flatbuffer, inference, recipe
 from tf_deconv.checks import check_train_config
 from tf_deconv.config.training import TrainConfig
 from tf_deconv.exporting import saved_model, tflite
-from tf_deconv.networks import NETWORKS, reparameterized
+from tf_deconv.networks import receptive_field, reparameterization
+from tf_deconv.networks.table import NETWORKS
 from tf_deconv.networks.unet import DIVISOR, ENLARGING, SIZES, build_unet
 from tf_deconv.tasks import TASKS, find_task
 from tf_deconv.utils.devices import Device
@@ -167,7 +168,7 @@ def test_fused_equals_unfused(rng, size, scale):
     trained = randomise(build_unet(scale=scale, size=size, reparameterize=True))
     plain = build_unet(scale=scale, size=size)
     weights = {weight.path: weight.numpy() for weight in trained.weights}
-    plain.set_weights(reparameterized.fuse(weights, [weight.path for weight in plain.weights]))
+    plain.set_weights(reparameterization.fuse(weights, [weight.path for weight in plain.weights]))
     assert plain.count_params() < trained.count_params()
     image = rng.random((2, 16, 24, 3), np.float32)
     expected = predict(trained, image)

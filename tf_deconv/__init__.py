@@ -21,7 +21,7 @@ _PUBLIC = {
     "Restorer": "tf_deconv.inference",
     "TrainConfig": "tf_deconv.config",
     "UserError": "tf_deconv.utils.options",
-    "NETWORKS": "tf_deconv.networks",
+    "NETWORKS": "tf_deconv.networks.table",
     "TASKS": "tf_deconv.tasks",
     "build_article": "tf_deconv.networks.article",
     "evaluate": "tf_deconv.evaluating",
@@ -32,7 +32,7 @@ _PUBLIC = {
     "open_artifact": "tf_deconv.artifacts",
     "restore": "tf_deconv.restoring",
     "shard": "tf_deconv.shard_command",
-    "train": "tf_deconv.training",
+    "train": "tf_deconv.training.trainer",
 }
 
 __all__ = [*sorted(_PUBLIC), "__version__"]

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv import flatbuffer, inference, receptive_field, runs, shipped
+from tf_deconv import flatbuffer, inference, runs, shipped
 from tf_deconv.config.using import RestoreConfig
 from tf_deconv.inference import Artifact, Restorer
+from tf_deconv.networks import receptive_field
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import choose_device, thread_count
 from tf_deconv.utils.files import silent_stderr

@@ -23,7 +23,7 @@ from tf_deconv.exporting import phases, tflite
 from tf_deconv.generating.facts import Facts
 from tf_deconv.generating.generator import BATCH
 from tf_deconv.generating.opening import SIGNATURES
-from tf_deconv.likelihoods import make_likelihood
+from tf_deconv.networks.likelihoods import make_likelihood
 from tf_deconv.utils.files import silent_stderr
 
 # Of the signature `sample`.

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tf_deconv import complexity, data, inference, runs, sources
+from tf_deconv import data, inference, runs, sources
 from tf_deconv.artifacts import to_float32
 from tf_deconv.config.choices import BUNDLED
 from tf_deconv.config.exporting import ExportConfig
@@ -18,6 +18,7 @@ from tf_deconv.exporting import onnx, publish, qat, saved_model, tflite, verify
 from tf_deconv.exporting.subject import Requests, Subject
 from tf_deconv.exporting.verify import Reference, Report
 from tf_deconv.images import arrays
+from tf_deconv.networks import complexity
 from tf_deconv.tasks import TASKS, find_task
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError

@@ -22,7 +22,7 @@ from tf_deconv.generating.of_model import log_probability
 from tf_deconv.generating.opening import open_generator
 from tf_deconv.images import arrays as images
 from tf_deconv.images import sheets
-from tf_deconv.likelihoods import bits_per_dimension, make_likelihood
+from tf_deconv.networks.likelihoods import bits_per_dimension, make_likelihood
 from tf_deconv.picture_store import PictureStore
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import choose_device

@@ -19,7 +19,7 @@ class Facts:
       channels: 1 (grey) or 3 (colour).
       classes: Number of classes, labels 0 to classes - 1; 0 for one that takes no label.
       latent: Numbers in a latent; None for a flow.
-      likelihood: Name in `tf_deconv.likelihoods`; None for a flow.
+      likelihood: Name in `tf_deconv.networks.likelihoods`; None for a flow.
     """
 
     kind: str

@@ -10,7 +10,7 @@ import numpy as np
 
 from tf_deconv.generating.facts import Facts
 from tf_deconv.generating.generator import Generator
-from tf_deconv.likelihoods import make_likelihood
+from tf_deconv.networks.likelihoods import make_likelihood
 
 
 def of_model(model: keras.Model, facts: Facts) -> Generator:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from tf_deconv.networks.generation import check_shape, label_embedding, modulate, time_features
+from tf_deconv.networks.conditioning import check_shape, label_embedding, modulate, time_features
 
 FILTERS, DIVISOR = (24, 64, 128), 4
 _TIME_FEATURES, _TOLD = 64, 128

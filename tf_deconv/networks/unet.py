@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from tf_deconv.networks import reparameterized
+from tf_deconv.networks import reparameterization
 
 DIVISOR = 4
 
@@ -203,7 +203,7 @@ class _Builder:
             1,
             use_bias=False,
             kernel_initializer="zeros",
-            name=name + reparameterized.POINT,
+            name=name + reparameterization.POINT,
         )(x)
         x = layers.Add(name=f"{name}_sum")([wide, point])
         return layers.ReLU(name=f"{name}_relu")(x) if activation else x

@@ -10,7 +10,7 @@ from __future__ import annotations
 import keras
 from keras import layers, ops
 
-from tf_deconv.networks.generation import check_shape, label_embedding
+from tf_deconv.networks.conditioning import check_shape, label_embedding
 
 FILTERS, LATENT, DIVISOR = (32, 64), 32, 4
 # Log-variances of the posterior stay within this of 0: exp of more leaves float16 and int8.

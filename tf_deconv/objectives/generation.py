@@ -18,9 +18,9 @@ from tf_deconv.generating.facts import Facts
 from tf_deconv.generating.generator import Generator, sample
 from tf_deconv.generating.of_model import of_model
 from tf_deconv.images import arrays, sheets
-from tf_deconv.likelihoods import make_likelihood
 from tf_deconv.monitor import ELBO, VELOCITY
-from tf_deconv.networks import NETWORKS, parse_levels
+from tf_deconv.networks.likelihoods import make_likelihood
+from tf_deconv.networks.table import NETWORKS, parse_levels
 from tf_deconv.networks.vae import LATENT
 from tf_deconv.objectives.base import Objective
 from tf_deconv.objectives.vae_trainer import VaeTrainer

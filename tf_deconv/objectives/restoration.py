@@ -13,7 +13,8 @@ from tf_deconv import data, evaluation, inference, recipe, runs
 from tf_deconv.config.training import TrainConfig
 from tf_deconv.images import arrays
 from tf_deconv.monitor import PSNR
-from tf_deconv.networks import NETWORKS, reparameterized
+from tf_deconv.networks import reparameterization
+from tf_deconv.networks.table import NETWORKS
 from tf_deconv.objectives.base import Objective
 from tf_deconv.picture_store import PictureStore
 from tf_deconv.sources import load_source
@@ -67,7 +68,7 @@ class Restoration(Objective):
 
     def saved_weights(self, model, weights, saved):
         trained = dict(zip([weight.path for weight in model.weights], weights))
-        return reparameterized.fuse(trained, [weight.path for weight in saved.weights])
+        return reparameterization.fuse(trained, [weight.path for weight in saved.weights])
 
     def training_batches(self, first_epoch: int, part: int = 0, parts: int = 1) -> tf.data.Dataset:
         config = self.config

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from tf_deconv.likelihoods import Likelihood, bits_per_dimension, gaussian_kl
+from tf_deconv.networks.likelihoods import Likelihood, bits_per_dimension, gaussian_kl
 
 
 class VaeTrainer(keras.Model):
