@@ -18,7 +18,7 @@ from PIL import Image
 
 import tf_deconv
 from tf_deconv import data, evaluation, runs, shipped, sources
-from tf_deconv.tasks import find_task
+from tf_deconv.degradations.tasks import find_task
 
 # astronaut: NASA, public domain; chelsea: Stefan van der Walt, CC0; coffee: Rachel Michetti, CC0.
 PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png")

@@ -168,7 +168,7 @@ def layers(folder, file, picture, threads, runs):
 def training_of(manifest):
     """Returns the options that a shipped network was trained with, and its task."""
     from tf_deconv.config.training import TrainConfig
-    from tf_deconv.tasks import find_task
+    from tf_deconv.degradations.tasks import find_task
 
     names = {field.name for field in dataclasses.fields(TrainConfig)}
     given = {key: value for key, value in manifest["training"].items() if key in names}

@@ -56,7 +56,7 @@ def batches_per_second(dataset):
 
 def this_project():
     from tf_deconv import data, sources
-    from tf_deconv.tasks import TASKS
+    from tf_deconv.degradations.tasks import TASKS
 
     source = sources.load_source(os.environ[FOLDER_VARIABLE], 28, 0.1)
     return batches_per_second(

@@ -41,7 +41,7 @@ def make_folder(folder, sizes_px):
     """Writes the model and the pictures."""
     from tf_deconv import recipe, runs
     from tf_deconv.config.training import TrainConfig
-    from tf_deconv.tasks import TASKS
+    from tf_deconv.degradations.tasks import TASKS
 
     model = recipe.build_in("float32", TASKS["old-photo"], TrainConfig(network="article"))
     runs.save_model(model, pathlib.Path(folder, MODEL), {"divisor": 2, "scale": 1})

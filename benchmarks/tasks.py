@@ -36,8 +36,8 @@ def make_pairs(folder):
     from PIL import Image
 
     from tf_deconv import data, sources
+    from tf_deconv.degradations.tasks import RESTORATIONS
     from tf_deconv.images import arrays
-    from tf_deconv.tasks import RESTORATIONS
 
     source = sources.load_source("bundled", 28, 0.1)
     task = dataclasses.replace(RESTORATIONS["reconstruct"], degrade=PHOTOGRAPHED)
@@ -78,9 +78,10 @@ def row_of(task, runs):
 
 def crops_of(run):
     """Returns input, output and target of the middle of a held-out photograph."""
-    from tf_deconv import artifacts, evaluation, runs
+    from tf_deconv import artifacts, runs
+    from tf_deconv.degradations import baseline
+    from tf_deconv.degradations.tasks import find_task
     from tf_deconv.images import arrays, padding
-    from tf_deconv.tasks import find_task
 
     config = json.loads((run / "config.json").read_text())
     task = find_task(config["task"], config["degrade"])
@@ -90,7 +91,7 @@ def crops_of(run):
     artifact = artifacts.open_artifact(run)
     padded = padding.pad_array(degraded[None], artifact.divisor)
     restored = artifact.run(padded)[0][: clean.shape[0], : clean.shape[1]]
-    return [evaluation.do_nothing(degraded, task), restored, clean]
+    return [baseline.do_nothing(degraded, task), restored, clean]
 
 
 def write_docs(table, sheet_rows, networks):
@@ -141,7 +142,7 @@ at doing nothing. Nothing can beat doing nothing at `reconstruct`: input and tar
 
 def main():
     sys.path.insert(0, str(ROOT))
-    from tf_deconv.tasks import RESTORATIONS
+    from tf_deconv.degradations.tasks import RESTORATIONS
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     names = list(RESTORATIONS)

@@ -99,7 +99,7 @@ def this_project(data, minutes, plain=False):
     from tf_deconv import recipe
     from tf_deconv.checks import check_train_config
     from tf_deconv.config.training import TrainConfig
-    from tf_deconv.tasks import find_task
+    from tf_deconv.degradations.tasks import find_task
     from tf_deconv.utils import devices
 
     options = dict(optimizer="adam", learning_rate=1e-3, loss="mse") if plain else {}

@@ -69,7 +69,7 @@ class Work:
 
     def task(self):
         """Returns the task of its pictures."""
-        from tf_deconv import tasks
+        from tf_deconv.degradations import tasks
 
         return tasks.TASKS[TASKS[self.network]]
 

@@ -131,8 +131,8 @@ def stand_ins(tmp_path_factory):
     import tf_deconv
     from tf_deconv import runs
     from tf_deconv.config.exporting import ExportConfig
+    from tf_deconv.degradations.tasks import TASKS
     from tf_deconv.networks.article import build_article
-    from tf_deconv.tasks import TASKS
 
     out, work = tmp_path_factory.mktemp("models"), tmp_path_factory.mktemp("keras")
     for name, task in (("denoise-color", "denoise"), ("denoise-grey", "denoise-grey")):

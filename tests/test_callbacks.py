@@ -10,9 +10,10 @@ import tensorflow as tf
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tf_deconv import callbacks, degradations, evaluation, inference, losses, plots, runs
+from tf_deconv import callbacks, evaluation, inference, losses, plots, runs
+from tf_deconv.degradations import baseline, operators
+from tf_deconv.degradations.tasks import TASKS
 from tf_deconv.objectives import restoration
-from tf_deconv.tasks import TASKS
 
 
 def read_summaries(folder):
@@ -217,8 +218,8 @@ def test_doing_nothing_is_scored_as_training_scores_patches():
 def test_doing_nothing_to_a_batch_is_doing_nothing_to_each(rng, name):
     task = TASKS[name]
     batch = rng.random((3, 8, 6, task.channels_in), np.float32)
-    one_by_one = np.stack([evaluation.do_nothing(picture, task) for picture in batch])
-    together = evaluation.do_nothing(batch, task)
+    one_by_one = np.stack([baseline.do_nothing(picture, task) for picture in batch])
+    together = baseline.do_nothing(batch, task)
     assert together.shape == (3, 8 * task.scale, 6 * task.scale, task.channels_out)
     np.testing.assert_allclose(together, one_by_one, atol=1e-6)
 
@@ -226,8 +227,8 @@ def test_doing_nothing_to_a_batch_is_doing_nothing_to_each(rng, name):
 def test_a_batch_enlarged_is_each_picture_enlarged(rng):
     task = TASKS["super-resolve-x2"]
     batch = rng.random((3, 8, 6, task.channels_in), np.float32)
-    for picture, shown in zip(batch, evaluation.do_nothing(batch, task)):
-        np.testing.assert_allclose(shown, degradations.upsample(tf.constant(picture), 2), atol=1e-6)
+    for picture, shown in zip(batch, baseline.do_nothing(batch, task)):
+        np.testing.assert_allclose(shown, operators.upsample(tf.constant(picture), 2), atol=1e-6)
 
 
 def test_where_nothing_is_degraded_nothing_is_scored():

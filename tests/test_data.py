@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from tf_deconv import data
 from tf_deconv.data import PatchPlan, cut_patches, make_plan
+from tf_deconv.degradations.tasks import RESTORATIONS, TASKS, find_task
 from tf_deconv.picture_store import PictureStore
-from tf_deconv.tasks import RESTORATIONS, TASKS, find_task
 
 PATCH_PX = 6
 

@@ -8,9 +8,9 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tf_deconv import degradations
+from tf_deconv.degradations import operators
+from tf_deconv.degradations.tasks import OPERATORS, RESTORATIONS, Task
 from tf_deconv.images import arrays
-from tf_deconv.tasks import OPERATORS, RESTORATIONS, Task
 
 SIDES = st.integers(1, 19)
 SEEDS = st.tuples(st.integers(0, 2**31 - 1), st.integers(0, 2**31 - 1))
@@ -45,13 +45,13 @@ def levels(name):
 
 
 def operate(name, picture, level, seed=(1, 2), highest=None):
-    operator = getattr(degradations, OPERATORS[name].function)
+    operator = getattr(operators, OPERATORS[name].function)
     highest = level if highest is None else highest
     return operator(tf.constant(picture), level, tf.constant(seed), highest).numpy()
 
 
 def pair(task, picture, seed):
-    degraded, clean = degradations.make_pair(task, tf.constant(picture), tf.constant(seed))
+    degraded, clean = operators.make_pair(task, tf.constant(picture), tf.constant(seed))
     return degraded.numpy(), clean.numpy()
 
 
@@ -116,18 +116,18 @@ def test_a_blur_treats_channels_alike_and_apart(name, picture, data):
 def test_resampling_keeps_what_is_constant(height, width, factor, channels, grey):
     small = tf.fill((height, width, channels), grey)
     large = tf.fill((height * factor, width * factor, channels), grey)
-    np.testing.assert_allclose(degradations.downsample(large, factor), small, atol=2e-6)
-    np.testing.assert_allclose(degradations.upsample(small, factor), large, atol=2e-6)
+    np.testing.assert_allclose(operators.downsample(large, factor), small, atol=2e-6)
+    np.testing.assert_allclose(operators.upsample(small, factor), large, atol=2e-6)
 
 
 @few(20)
 @given(pictures(channels=(1, 3, 4)), FACTORS)
 def test_resampling_gives_pictures_and_a_factor_of_1_the_same(picture, factor):
     height, width, channels = picture.shape
-    large = degradations.upsample(tf.constant(picture), factor).numpy()
+    large = operators.upsample(tf.constant(picture), factor).numpy()
     check_picture(large, (height * factor, width * factor, channels))
-    check_picture(degradations.downsample(tf.constant(large), factor).numpy(), picture.shape)
-    for resample in (degradations.downsample, degradations.upsample):
+    check_picture(operators.downsample(tf.constant(large), factor).numpy(), picture.shape)
+    for resample in (operators.downsample, operators.upsample):
         np.testing.assert_allclose(resample(tf.constant(picture), 1), picture, atol=1e-6)
 
 
@@ -142,8 +142,8 @@ def test_resampling_a_mirrored_or_turned_picture_is_the_same_mirrored_or_turned(
             moved = resample(tf.constant(moved), factor).numpy()
             np.testing.assert_allclose(moved, move(result), atol=5e-6)
 
-    check(degradations.upsample, picture)
-    check(degradations.downsample, picture.repeat(factor, 0).repeat(factor, 1))
+    check(operators.upsample, picture)
+    check(operators.downsample, picture.repeat(factor, 0).repeat(factor, 1))
 
 
 @every_task
@@ -174,7 +174,7 @@ def in_a_graph(task):
     """`make_pair` traced once, for a picture of any size."""
     picture = tf.TensorSpec((None, None, task.source_channels), tf.float32)
     signature = [picture, tf.TensorSpec((2,), tf.int32)]
-    return tf.function(functools.partial(degradations.make_pair, task), input_signature=signature)
+    return tf.function(functools.partial(operators.make_pair, task), input_signature=signature)
 
 
 @every_task

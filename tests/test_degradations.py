@@ -7,9 +7,17 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tf_deconv import degradations
+from tf_deconv.degradations import operators
+from tf_deconv.degradations.tasks import (
+    OPERATORS,
+    RESTORATIONS,
+    TASKS,
+    Step,
+    Task,
+    find_task,
+    parse_chain,
+)
 from tf_deconv.images import arrays, metrics
-from tf_deconv.tasks import OPERATORS, RESTORATIONS, TASKS, Step, Task, find_task, parse_chain
 from tf_deconv.utils.options import UserError
 
 every_task = pytest.mark.parametrize("task", RESTORATIONS.values(), ids=RESTORATIONS)
@@ -30,7 +38,7 @@ def picture(rng):
 def degrade(task, picture, seed=SEED):
     if task.source_channels != picture.shape[-1]:  # What was photographed: half the light.
         picture = np.concatenate([0.5 * picture, picture], axis=-1)
-    degraded, clean = degradations.make_pair(task, tf.constant(picture), tf.constant(seed))
+    degraded, clean = operators.make_pair(task, tf.constant(picture), tf.constant(seed))
     return degraded.numpy(), clean.numpy()
 
 
@@ -85,7 +93,7 @@ def test_eager_equals_a_parallel_map(task, rng):
     pictures = rng.random((16, 12, 12, task.source_channels), np.float32)
     seeds = rng.integers(0, 2**31 - 1, (16, 2), np.int32)
     dataset = tf.data.Dataset.from_tensor_slices((pictures, seeds)).map(
-        lambda picture, seed: degradations.make_pair(task, picture, seed), num_parallel_calls=4
+        lambda picture, seed: operators.make_pair(task, picture, seed), num_parallel_calls=4
     )
     for picture, seed, (degraded, clean) in zip(pictures, seeds, dataset.as_numpy_iterator()):
         eager_degraded, eager_clean = degrade(task, picture, seed)
@@ -96,7 +104,7 @@ def test_eager_equals_a_parallel_map(task, rng):
 @every_task
 def test_static_shapes_stay_static(task):
     def pair(seed):
-        return degradations.make_pair(task, tf.zeros((24, 24, task.source_channels)), seed)
+        return operators.make_pair(task, tf.zeros((24, 24, task.source_channels)), seed)
 
     degraded, clean = (
         tf.function(pair).get_concrete_function(tf.TensorSpec((2,), tf.int32)).structured_outputs
@@ -214,7 +222,7 @@ def test_photons_of_less_than_no_light_are_none(picture):
 @pytest.mark.parametrize("photons", [20, 200])
 def test_low_light_noise_has_the_variance_of_its_model(photons):
     degraded, _ = degrade(Task("", f"poisson:{photons}"), np.full((256, 256, 3), 0.4, np.float32))
-    expected = 0.4 / photons + degradations.READ_NOISE_STDDEV**2
+    expected = 0.4 / photons + operators.READ_NOISE_STDDEV**2
     assert degraded.var() == pytest.approx(expected, rel=0.05)
     assert degraded.mean() == pytest.approx(0.4, abs=0.005)
 
@@ -223,19 +231,19 @@ def test_low_light_noise_has_the_variance_of_its_model(photons):
 def test_gaussian_blur_equals_scipy(picture, stddev):
     from scipy.ndimage import gaussian_filter
 
-    blurred = degradations.gaussian_blur(tf.constant(picture), stddev, None, 3)
+    blurred = operators.gaussian_blur(tf.constant(picture), stddev, None, 3)
     expected = gaussian_filter(picture, (stddev, stddev, 0), mode="reflect", truncate=4)
     np.testing.assert_allclose(blurred, expected, atol=2e-5)
 
 
 def test_blur_of_size_zero_leaves_the_picture(picture):
-    blurred = degradations.gaussian_blur(tf.constant(picture), 0.0, None, 2)
+    blurred = operators.gaussian_blur(tf.constant(picture), 0.0, None, 2)
     np.testing.assert_allclose(blurred, picture, atol=1e-6)
 
 
 def test_motion_of_one_pixel_leaves_the_picture(picture):
     # A line drawn as a strip one pixel wide also covered a part of the four pixels around.
-    moved = degradations.motion_blur(tf.constant(picture), 1.0, tf.constant(SEED), 9)
+    moved = operators.motion_blur(tf.constant(picture), 1.0, tf.constant(SEED), 9)
     np.testing.assert_allclose(moved, picture, atol=1e-6)
 
 
@@ -246,7 +254,7 @@ def test_motion_blur_is_a_line_of_its_length(length):
     rows, columns = np.indices((21, 21)) - 10
     angles = []
     for seed in range(8):
-        moved = degradations.motion_blur(tf.constant(point), length, tf.constant((seed, 1)), 9)
+        moved = operators.motion_blur(tf.constant(point), length, tf.constant((seed, 1)), 9)
         kernel = moved.numpy()[..., 0]
         assert kernel.sum() == pytest.approx(1, abs=1e-5)
         # Its moments: along the line those of a line, across it at most half a pixel squared.
@@ -264,8 +272,8 @@ def test_blur_keeps_the_mean_of_a_point():
     point = np.zeros((41, 41, 1), np.float32)
     point[20, 20] = 1
     for blurred in (
-        degradations.gaussian_blur(tf.constant(point), 2.0, None, 2),
-        degradations.motion_blur(tf.constant(point), 9.0, tf.constant(SEED), 9),
+        operators.gaussian_blur(tf.constant(point), 2.0, None, 2),
+        operators.motion_blur(tf.constant(point), 9.0, tf.constant(SEED), 9),
     ):
         assert np.sum(blurred) == pytest.approx(1, abs=1e-4)
 
@@ -279,7 +287,7 @@ def test_jpeg_gives_the_very_pixels_of_pillow(rng, quality, channels):
     smooth = rng.random((5, 7, channels)).repeat(8, 0).repeat(8, 1)
     for picture in (sharp, smooth):
         pixels = arrays.to_uint8(picture)
-        compressed = degradations.jpeg(tf.constant(arrays.to_float(pixels)), quality, None).numpy()
+        compressed = operators.jpeg(tf.constant(arrays.to_float(pixels)), quality, None).numpy()
         image, stream = Image.fromarray(pixels.squeeze()), io.BytesIO()
         image.save(stream, "JPEG", quality=quality)
         expected = np.asarray(Image.open(stream)).reshape(pixels.shape)
@@ -289,8 +297,8 @@ def test_jpeg_gives_the_very_pixels_of_pillow(rng, quality, channels):
 @pytest.mark.parametrize("factor", [2, 3, 4])
 def test_a_constant_stays_constant_when_resized(factor):
     grey = tf.fill((12, 24, 3), 0.3)
-    np.testing.assert_allclose(degradations.downsample(grey, factor), 0.3, atol=1e-6)
-    np.testing.assert_allclose(degradations.upsample(grey, factor), 0.3, atol=1e-6)
+    np.testing.assert_allclose(operators.downsample(grey, factor), 0.3, atol=1e-6)
+    np.testing.assert_allclose(operators.upsample(grey, factor), 0.3, atol=1e-6)
 
 
 def test_missing_pixels_are_black_and_known_ones_untouched(picture):
@@ -304,7 +312,7 @@ def test_missing_pixels_are_black_and_known_ones_untouched(picture):
 def test_masks_leave_something_and_take_something():
     shares = []
     for seed in range(30):
-        mask = degradations.inpainting_mask(64, 64, tf.constant((seed, 1))).numpy()
+        mask = operators.inpainting_mask(64, 64, tf.constant((seed, 1))).numpy()
         shares.append(mask.mean())
     assert min(shares) > 0.1
     assert max(shares) < 1.0
@@ -313,14 +321,14 @@ def test_masks_leave_something_and_take_something():
 
 
 def test_noise_differs_between_channels():
-    noisy = degradations.gaussian_noise(tf.fill((64, 64, 3), 0.5), 25, tf.constant([7, 42]))
+    noisy = operators.gaussian_noise(tf.fill((64, 64, 3), 0.5), 25, tf.constant([7, 42]))
     red, green, blue = np.moveaxis(noisy.numpy(), -1, 0)
     for one, other in ((red, green), (green, blue), (blue, red)):
         assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 0.1
 
 
 def test_no_noise_leaves_the_picture(picture):
-    noisy = degradations.gaussian_noise(tf.constant(picture), 0.0, tf.constant([7, 42]))
+    noisy = operators.gaussian_noise(tf.constant(picture), 0.0, tf.constant([7, 42]))
     np.testing.assert_array_equal(noisy, picture)
 
 
@@ -331,7 +339,7 @@ def test_luminance_weights_sum_to_1():
 @pytest.mark.parametrize("grey", [0.0, 0.25, 1.0])
 def test_grey_stays_grey(grey):
     picture = tf.fill((3, 4, 3), grey)
-    luminance = degradations.luminance(picture)
+    luminance = operators.luminance(picture)
     assert luminance.shape == (3, 4, 1)
     np.testing.assert_allclose(luminance, grey, atol=1e-7)
 
@@ -342,26 +350,26 @@ def test_grey_stays_grey(grey):
 )
 def test_luminance_equals_the_number_by_hand(colour, expected):
     picture = np.array(colour, np.float32).reshape(1, 1, 3)
-    assert degradations.luminance(picture).numpy().item() == pytest.approx(expected, abs=1e-6)
+    assert operators.luminance(picture).numpy().item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_luminance_of_tensors_equals_that_of_arrays(picture):
     np.testing.assert_allclose(
-        degradations.luminance(tf.constant(picture)), arrays.luminance(picture), atol=1e-6
+        operators.luminance(tf.constant(picture)), arrays.luminance(picture), atol=1e-6
     )
 
 
 # --- Hidden pixels, for training without clean pictures.
 
 
-CELL_PX = degradations.BLIND_CELL_PX
+CELL_PX = operators.BLIND_CELL_PX
 
 
 @pytest.mark.parametrize("size", [(64, 64), (28, 28), (1, 1), (8, 17), (5, 3)])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_one_pixel_of_each_cell_is_hidden_and_weighted(rng, size, channels):
     image = rng.random((*size, channels), np.float32)
-    hidden, weights = (t.numpy() for t in degradations.hide_pixels(image, SEED))
+    hidden, weights = (t.numpy() for t in operators.hide_pixels(image, SEED))
     assert weights.shape == (*size, 1)
     np.testing.assert_allclose(weights.mean(), 1.0, rtol=1e-5)
     for row in range(0, size[0], CELL_PX):
@@ -377,7 +385,7 @@ def test_a_hidden_pixel_becomes_another_one_of_the_5x5_around_it(size):
     places = np.stack(np.meshgrid(*map(np.arange, size), indexing="ij"), -1).astype(np.float32)
     steps = set()
     for seed in range(30):
-        hidden, weights = (t.numpy() for t in degradations.hide_pixels(places, (seed, 1)))
+        hidden, weights = (t.numpy() for t in operators.hide_pixels(places, (seed, 1)))
         for row, column in np.argwhere(weights[..., 0] > 0):
             step = hidden[row, column] - (row, column)
             assert np.any(step != 0)
@@ -390,13 +398,13 @@ def test_a_hidden_pixel_becomes_another_one_of_the_5x5_around_it(size):
 
 
 def test_a_picture_of_one_pixel_has_nothing_to_hide_behind():
-    hidden, weights = degradations.hide_pixels(np.full((1, 1, 3), 0.25, np.float32), SEED)
+    hidden, weights = operators.hide_pixels(np.full((1, 1, 3), 0.25, np.float32), SEED)
     assert (hidden.numpy().item(0), weights.numpy().item(0)) == (0.25, 1.0)
 
 
 def test_another_seed_hides_other_pixels(rng):
     image = rng.random((64, 64, 1), np.float32)
-    masks = [degradations.hide_pixels(image, [seed, 0])[1].numpy() > 0 for seed in range(20)]
+    masks = [operators.hide_pixels(image, [seed, 0])[1].numpy() > 0 for seed in range(20)]
     assert np.mean(masks[0] & masks[1]) < 3 / CELL_PX**4
     # Every place of a cell is as likely as any other.
     cells = 64 // CELL_PX
@@ -408,6 +416,6 @@ def test_another_seed_hides_other_pixels(rng):
 def test_without_clean_pictures_the_noisy_ones_are_input_and_target(rng):
     task = find_task("denoise", self_supervised=True)
     picture = rng.random((16, 24, 3), np.float32)
-    degraded, clean = degradations.make_pair(task, tf.constant(picture), tf.constant(SEED))
+    degraded, clean = operators.make_pair(task, tf.constant(picture), tf.constant(SEED))
     np.testing.assert_array_equal(degraded, picture)
     np.testing.assert_array_equal(clean, picture)

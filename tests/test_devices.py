@@ -213,7 +213,7 @@ def test_a_gpu_has_every_operation_of_a_step_in_its_number_format(options, preci
     from tf_deconv import recipe
     from tf_deconv.checks import check_train_config
     from tf_deconv.config.training import TrainConfig
-    from tf_deconv.tasks import TASKS
+    from tf_deconv.degradations.tasks import TASKS
 
     def kernels_of(operation):
         return kernels.get_registered_kernels_for_op(operation).kernel

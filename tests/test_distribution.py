@@ -13,9 +13,9 @@ from tests import workers
 from tests.commands import fails, refuses
 from tf_deconv import data, distribution, generation_data, runs
 from tf_deconv.cluster import read_cluster
+from tf_deconv.degradations.tasks import TASKS
 from tf_deconv.parser import make_parser
 from tf_deconv.picture_store import PictureStore
-from tf_deconv.tasks import TASKS
 from tf_deconv.utils.devices import Device
 from tf_deconv.utils.options import UserError
 

@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 
 from tf_deconv import data, losses
+from tf_deconv.degradations.tasks import TASKS
 from tf_deconv.images import arrays, metrics
 from tf_deconv.networks.article import build_article
-from tf_deconv.tasks import TASKS
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tf_deconv import degradations, protocols, published
+from tf_deconv import protocols, published
+from tf_deconv.degradations import operators
 from tf_deconv.images import arrays
 from tf_deconv.protocol_cases import make_case
 
@@ -65,7 +66,7 @@ def test_resampling_equals_pillow_away_from_the_edge(rng, scale, way):
     # Pillow's BICUBIC is the same kernel (a = -0.5), stretched when a picture becomes smaller; at
     # the edges it leaves out what lies beyond them, where we mirror.
     picture = rng.random((48, 36, 1), np.float32)
-    resample = degradations.downsample if way == "down" else degradations.upsample
+    resample = operators.downsample if way == "down" else operators.upsample
     resized = resample(tf.constant(picture), scale).numpy()[..., 0]
     expected = Image.fromarray(picture[..., 0]).resize(resized.T.shape, Image.Resampling.BICUBIC)
     edge = 2 if way == "down" else 2 * scale
@@ -81,7 +82,7 @@ def test_resampling_mirrors_the_edge_as_matlab_does(rng, scale, way):
     # MATLAB's imresize repeats the edge pixel first ("symmetric"): what Pillow makes of a picture
     # that was padded so, less the padding, is the same at the edge as well.
     picture = rng.random((48, 36), np.float32)
-    resample = degradations.downsample if way == "down" else degradations.upsample
+    resample = operators.downsample if way == "down" else operators.upsample
     resized = resample(tf.constant(picture[..., np.newaxis]), scale).numpy()[..., 0]
     border = 4 * scale
     padded = np.pad(picture, border, mode="symmetric")

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from tf_deconv import data
+from tf_deconv.degradations.tasks import TASKS
 from tf_deconv.sources import load_source
-from tf_deconv.tasks import TASKS
 from tf_deconv.utils.options import UserError
 
 PAIRED = TASKS["paired"]

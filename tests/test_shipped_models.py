@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import tf_deconv
-from tf_deconv import data, evaluation, shipped
+from tf_deconv import data, shipped
+from tf_deconv.degradations import baseline
+from tf_deconv.degradations.tasks import find_task
 from tf_deconv.images import arrays, metrics
-from tf_deconv.tasks import find_task
 
 NAMES = sorted(shipped.available())
 # What each must gain on photographs that nobody trained on, in dB: a broken one gains far less.
@@ -58,7 +59,7 @@ def task_of(name):
 def test_it_makes_pictures_better(name, models, cases):
     gains = []
     for degraded, clean in cases[name]:
-        before = evaluation.do_nothing(degraded, task_of(name))
+        before = baseline.do_nothing(degraded, task_of(name))
         gains.append(
             metrics.psnr_db(np.clip(models[name](degraded), 0, 1), clean)
             - metrics.psnr_db(np.clip(before, 0, 1), clean)
@@ -81,7 +82,7 @@ def test_it_leaves_no_grid(name, models, cases):
     # less than rounding to 8 bits hides. (An enlarged input has next to nothing there.)
     errors = [error_spectrum(models[name](degraded), clean) for degraded, clean in cases[name]]
     allowed = [
-        error_spectrum(evaluation.do_nothing(degraded, task_of(name)), clean)
+        error_spectrum(baseline.do_nothing(degraded, task_of(name)), clean)
         for degraded, clean in cases[name]
     ]
     for period in (2, 4):

@@ -11,11 +11,11 @@ import tensorflow as tf
 from tf_deconv import flatbuffer, inference, recipe
 from tf_deconv.checks import check_train_config
 from tf_deconv.config.training import TrainConfig
+from tf_deconv.degradations.tasks import TASKS, find_task
 from tf_deconv.exporting import saved_model, tflite
 from tf_deconv.networks import receptive_field, reparameterization
 from tf_deconv.networks.table import NETWORKS
 from tf_deconv.networks.unet import DIVISOR, ENLARGING, SIZES, build_unet
-from tf_deconv.tasks import TASKS, find_task
 from tf_deconv.utils.devices import Device
 
 

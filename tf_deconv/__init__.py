@@ -22,7 +22,7 @@ _PUBLIC = {
     "TrainConfig": "tf_deconv.config",
     "UserError": "tf_deconv.utils.options",
     "NETWORKS": "tf_deconv.networks.table",
-    "TASKS": "tf_deconv.tasks",
+    "TASKS": "tf_deconv.degradations.tasks",
     "build_article": "tf_deconv.networks.article",
     "evaluate": "tf_deconv.evaluating",
     "export": "tf_deconv.exporting.pipeline",

@@ -22,10 +22,10 @@ import numpy as np
 from tf_deconv import data, plots, runs, sources
 from tf_deconv.config.choices import BUNDLED
 from tf_deconv.config.measuring import BenchmarkConfig
+from tf_deconv.degradations.tasks import TASKS, find_task
 from tf_deconv.exporting import publish, tflite, verify
 from tf_deconv.images import metrics
 from tf_deconv.inference import fit_channels
-from tf_deconv.tasks import TASKS, find_task
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError, reason, validate
 

@@ -12,10 +12,10 @@ from tf_deconv.config.measuring import BenchmarkConfig, EvaluateConfig
 from tf_deconv.config.sharding import ShardConfig
 from tf_deconv.config.training import TrainConfig
 from tf_deconv.config.using import EditConfig, SampleConfig
+from tf_deconv.degradations.tasks import TASKS, Task, parse_chain
 from tf_deconv.networks.table import NETWORKS, Network, parse_levels
 from tf_deconv.published import PROTOCOLS
 from tf_deconv.shrinking import parse_shrink
-from tf_deconv.tasks import TASKS, Task, parse_chain
 from tf_deconv.utils.options import UserError, given_options, nearest, refuse_options, validate
 from tf_deconv.variants import PROFILES, parse_sizes, parse_variants
 

@@ -18,8 +18,8 @@ from tf_deconv.config.measuring import BenchmarkConfig, EvaluateConfig
 from tf_deconv.config.sharding import ShardConfig
 from tf_deconv.config.training import TrainConfig
 from tf_deconv.config.using import EditConfig, RestoreConfig, SampleConfig
+from tf_deconv.degradations.tasks import RESTORATIONS, parse_chain
 from tf_deconv.parser import EXIT_USAGE, make_parser
-from tf_deconv.tasks import RESTORATIONS, parse_chain
 from tf_deconv.utils.files import json_text, silent_stderr
 from tf_deconv.utils.options import UserError, read_config, reason, validate
 

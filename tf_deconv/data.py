@@ -14,9 +14,9 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv import degradations
+from tf_deconv.degradations import operators
+from tf_deconv.degradations.tasks import Task
 from tf_deconv.picture_store import PictureStore
-from tf_deconv.tasks import Task
 
 # Of a patch, each of so many pixels along either axis is looked at to tell how much detail it has.
 DETAIL_STEP_PX = 2
@@ -275,7 +275,7 @@ def degrade_picture(picture: np.ndarray, task: Task, seed: int) -> tuple[np.ndar
       are the picture itself.
     """
     image = tf.image.convert_image_dtype(picture, tf.float32)
-    degraded, clean = degradations.make_pair(task, image, tf.constant([seed, 0], tf.int32))
+    degraded, clean = operators.make_pair(task, image, tf.constant([seed, 0], tf.int32))
     return degraded.numpy(), clean.numpy()
 
 
@@ -303,8 +303,8 @@ def _make_example(
     if brightness < 1.0:
         own = tf.random.experimental.stateless_fold_in(seed, BRIGHTNESS_STREAM)
         image *= tf.random.stateless_uniform((), own, brightness, 1.0)
-    degraded, clean = degradations.make_pair(task, image, seed)
+    degraded, clean = operators.make_pair(task, image, seed)
     if not task.blind_spots:
         return degraded, clean
-    hidden, weights = degradations.hide_pixels(degraded, seed)
+    hidden, weights = operators.hide_pixels(degraded, seed)
     return hidden, clean, weights

@@ -17,15 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from tf_deconv import __version__, classical, data, degradations, evaluation, shipped, sources
+from tf_deconv import __version__, classical, data, shipped, sources
 from tf_deconv.artifacts import describe, find_artifact, open_artifact
 from tf_deconv.config.choices import BUNDLED
 from tf_deconv.config.measuring import EvaluateConfig
+from tf_deconv.degradations import baseline, operators
+from tf_deconv.degradations.tasks import RESTORATIONS, Task, find_task, parse_chain
 from tf_deconv.images import arrays, metrics
 from tf_deconv.inference import Artifact, Restorer
 from tf_deconv.picture_store import PictureStore
 from tf_deconv.scoreboard import Extremes, Table
-from tf_deconv.tasks import RESTORATIONS, Task, find_task, parse_chain
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import choose_device
 from tf_deconv.utils.options import UserError, reason, validate
@@ -262,7 +263,7 @@ def choose_classical(task: Task) -> Classical | None:
     if len(steps) != 1 or task.mask or task.scale > 1:
         return None
     low_light = functools.partial(
-        classical.denoise_low_light, read_noise_stddev=degradations.READ_NOISE_STDDEV
+        classical.denoise_low_light, read_noise_stddev=operators.READ_NOISE_STDDEV
     )
     return {
         "noise": Classical("non-local means", classical.denoise_gaussian),
@@ -302,7 +303,7 @@ def measure(
     for name, degraded, clean in triples:
         head = f"[{len(pictures) + len(failures) + 1}/{count}] {name}"
         try:
-            shown = {"input": evaluation.do_nothing(degraded, task)}
+            shown = {"input": baseline.do_nothing(degraded, task)}
             if denoiser is not None:
                 shown["classical"] = _denoise(denoiser, degraded, clean)
             shown["output"] = restorer.restore(degraded, functools.partial(bar.draw, head))

@@ -15,9 +15,9 @@ import pathlib
 from typing import Any
 
 from tf_deconv import artifacts, flatbuffer, runs, shipped
+from tf_deconv.degradations.tasks import TASKS
 from tf_deconv.generating.opening import open_generator
 from tf_deconv.networks import complexity
-from tf_deconv.tasks import TASKS
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import choose_device
 from tf_deconv.utils.options import UserError, reason

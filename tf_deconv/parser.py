@@ -13,9 +13,9 @@ from tf_deconv.config.measuring import BenchmarkConfig, EvaluateConfig
 from tf_deconv.config.sharding import ShardConfig
 from tf_deconv.config.training import TrainConfig
 from tf_deconv.config.using import EditConfig, RestoreConfig, SampleConfig
+from tf_deconv.degradations.tasks import OPERATORS, RESTORATIONS, TASKS
 from tf_deconv.networks.table import NETWORKS
 from tf_deconv.published import PROTOCOLS
-from tf_deconv.tasks import OPERATORS, RESTORATIONS, TASKS
 from tf_deconv.variants import PROFILES, VARIANTS
 
 # Of a mistake on the command line; argparse's own.

@@ -11,7 +11,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv import degradations
+from tf_deconv.degradations import operators
 from tf_deconv.images import arrays, metrics
 
 # MATLAB's rgb2ycbcr: Y is 16 for black and 235 for white, of 255 (ITU-R BT.601-7, section 2.5.3).
@@ -70,7 +70,7 @@ def make_case(protocol: str, picture: np.ndarray, setting: int, channels: int) -
     if protocol == "jpeg":
         clean = picture[..., :1] if is_grey(picture) else studio_luma(picture)
         seed = tf.constant([0, 0])
-        decoded = degradations.jpeg(tf.constant(arrays.to_float(clean)), setting, seed).numpy()
+        decoded = operators.jpeg(tf.constant(arrays.to_float(clean)), setting, seed).numpy()
         degraded = arrays.to_float(arrays.to_uint8(decoded))
         return Case(degraded, clean, degraded)
     clean = picture
@@ -104,9 +104,9 @@ def _make_small(picture: np.ndarray, scale: int, channels: int) -> Case:
         )
     clean = picture[:height, :width]
     clean = studio_luma(clean) if channels == 1 else clean
-    small = degradations.downsample(tf.constant(arrays.to_float(clean)), scale).numpy()
+    small = operators.downsample(tf.constant(arrays.to_float(clean)), scale).numpy()
     degraded = arrays.to_float(arrays.to_uint8(small))
-    enlarged = degradations.upsample(tf.constant(degraded), scale).numpy()
+    enlarged = operators.upsample(tf.constant(degraded), scale).numpy()
     return Case(degraded, clean, enlarged, on_luma=True, border_px=scale)
 
 

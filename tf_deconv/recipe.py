@@ -13,10 +13,10 @@ import numpy as np
 
 from tf_deconv import artifacts, losses, runs, transfer
 from tf_deconv.config.training import TrainConfig
+from tf_deconv.degradations.tasks import Task, find_task
 from tf_deconv.muon import Muon
 from tf_deconv.networks.mask_blending import keep_known
 from tf_deconv.networks.table import NETWORKS, parse_levels
-from tf_deconv.tasks import Task, find_task
 from tf_deconv.utils.devices import Device
 from tf_deconv.utils.options import UserError, reason
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv.degradations import decode_jpeg, luminance
+from tf_deconv.degradations.operators import decode_jpeg, luminance
 
 _PNG_MAGIC, _JPEG_MAGIC = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 # libpng writes 8 KB to a chunk, so half a gigabyte fits; a progressive JPEG has about 10 scans.

@@ -12,8 +12,8 @@ import shlex
 from collections.abc import Iterable
 from typing import Any
 
+from tf_deconv.degradations.tasks import TASKS
 from tf_deconv.exporting.verify import Report
-from tf_deconv.tasks import TASKS
 
 FORMAT_VERSION = 1
 # The weights belong to whoever trained them.

@@ -22,9 +22,9 @@ from keras import layers, ops
 
 from tf_deconv import data, losses, runs
 from tf_deconv.config.training import TrainConfig
+from tf_deconv.degradations.tasks import find_task
 from tf_deconv.exporting import quantize
 from tf_deconv.sources import load_source
-from tf_deconv.tasks import find_task
 from tf_deconv.utils.options import UserError, read_config
 
 STEPS, BATCH_SIZE, PATCH_SIZE, LEARNING_RATE = 2000, 16, 64, 2e-4

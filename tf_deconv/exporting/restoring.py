@@ -13,13 +13,13 @@ from tf_deconv import data, inference, runs, sources
 from tf_deconv.artifacts import to_float32
 from tf_deconv.config.choices import BUNDLED
 from tf_deconv.config.exporting import ExportConfig
+from tf_deconv.degradations.tasks import TASKS, find_task
 from tf_deconv.exporting import manifest as manifests
 from tf_deconv.exporting import onnx, publish, qat, saved_model, tflite, verify
 from tf_deconv.exporting.subject import Requests, Subject
 from tf_deconv.exporting.verify import Reference, Report
 from tf_deconv.images import arrays
 from tf_deconv.networks import complexity
-from tf_deconv.tasks import TASKS, find_task
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError
 from tf_deconv.variants import PROFILES, VARIANTS, parse_sizes, parse_variants

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from tf_deconv.config.training import TrainConfig
+from tf_deconv.degradations.tasks import TASKS
 from tf_deconv.objectives.base import Objective
-from tf_deconv.tasks import TASKS
 from tf_deconv.utils.devices import Device
 
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tf_deconv import data, evaluation, inference, recipe, runs
 from tf_deconv.config.training import TrainConfig
+from tf_deconv.degradations.tasks import Task, find_task
 from tf_deconv.images import arrays
 from tf_deconv.monitor import PSNR
 from tf_deconv.networks import reparameterization
@@ -18,7 +19,6 @@ from tf_deconv.networks.table import NETWORKS
 from tf_deconv.objectives.base import Objective
 from tf_deconv.picture_store import PictureStore
 from tf_deconv.sources import load_source
-from tf_deconv.tasks import Task, find_task
 from tf_deconv.utils.devices import Device
 
 VALIDATION_PATCHES = 512

@@ -21,7 +21,7 @@ class Operator:
       unit: What its number counts.
       low: Smallest number allowed.
       high: Largest number allowed.
-      function: Name in `tf_deconv.degradations`: (image, level, seed, highest level) to image.
+      function: Name in `operators`: (image, level, seed, highest level) to image.
     """
 
     summary: str

@@ -12,9 +12,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_deconv.degradations.tasks import OPERATORS, Task, parse_chain
 from tf_deconv.images.arrays import LUMINANCE_WEIGHTS
 from tf_deconv.images.padding import mirrored
-from tf_deconv.tasks import OPERATORS, Task, parse_chain
 
 # Standard deviation of a camera's read noise, as a share of white, beside its photon noise.
 READ_NOISE_STDDEV = 0.01
