@@ -28,7 +28,7 @@ def make_pictures(folder: pathlib.Path, count: int, side: int) -> None:
     import numpy as np
     from PIL import Image
 
-    from tf_deconv import sources
+    from tf_deconv.data import sources
 
     store = sources.load_source("bundled", 28, 0.1).training
     random = np.random.default_rng(0)

@@ -17,7 +17,8 @@ import numpy as np
 from PIL import Image
 
 import tf_deconv
-from tf_deconv import data, evaluation, runs, shipped, sources
+from tf_deconv import evaluation, runs, shipped
+from tf_deconv.data import patches, sources
 from tf_deconv.degradations.tasks import find_task
 
 # astronaut: NASA, public domain; chelsea: Stefan van der Walt, CC0; coffee: Rachel Michetti, CC0.
@@ -37,7 +38,7 @@ def draw(name: str) -> np.ndarray:
     stores = (source.training, source.validation)
     pictures = {name: store.picture(i) for store in stores for i, name in enumerate(store.names)}
     pairs = [
-        data.degrade_picture(_part(pictures[name], TOP_SHARE.get(name, 0.5)), task, seed)
+        patches.degrade_picture(_part(pictures[name], TOP_SHARE.get(name, 0.5)), task, seed)
         for seed, name in enumerate(PHOTOGRAPHS)
     ]
     samples = runs.Samples(

@@ -115,7 +115,7 @@ def read(data: str) -> tuple[Pictures, Pictures]:
     Raises:
       UserError: if they are not 28x28 grey pictures with labels, in two parts.
     """
-    from tf_deconv import sources
+    from tf_deconv.data import sources
 
     if not sources.has_parts(data):
         raise UserError(

@@ -43,7 +43,7 @@ def make_folders(folder, sigma):
     """Writes the tiles; returns whole photographs, {"seen", "unseen"} to (noisy, clean) pairs."""
     from PIL import Image
 
-    from tf_deconv import sources
+    from tf_deconv.data import sources
 
     source = sources.load_source("bundled", 28, 0.1)
     for name in ("clean", "noisy", "noisy-again"):

@@ -31,7 +31,7 @@ def make_folder(folder):
     import numpy as np
     from PIL import Image
 
-    from tf_deconv import sources
+    from tf_deconv.data import sources
 
     store = sources.load_source("bundled", 28, 0.1).training
     random = np.random.default_rng(0)
@@ -55,12 +55,12 @@ def batches_per_second(dataset):
 
 
 def this_project():
-    from tf_deconv import data, sources
+    from tf_deconv.data import patches, sources
     from tf_deconv.degradations.tasks import TASKS
 
     source = sources.load_source(os.environ[FOLDER_VARIABLE], 28, 0.1)
     return batches_per_second(
-        data.training_data(
+        patches.training_data(
             source.training,
             TASKS["old-photo"],
             patch_size=28,

@@ -53,7 +53,7 @@ def make_pictures(folder, sizes_px):
     import numpy as np
     from PIL import Image
 
-    from tf_deconv import sources
+    from tf_deconv.data import sources
 
     store = sources.load_source("bundled", 28, 0.1).training
     tile = np.asarray(Image.fromarray(store.picture(0)).resize((512, 512)))

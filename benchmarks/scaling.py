@@ -142,8 +142,9 @@ def tflite_of(model: str) -> str:
 
 def make_inputs(folder: str, counts: Sequence[int], megapixels: Sequence[float], shards: bool):
     """Writes what all series read."""
-    from tf_deconv import cli, shard_command
-    from tf_deconv.config.sharding import ShardConfig
+    from tf_deconv import cli
+    from tf_deconv.data.config import ShardConfig
+    from tf_deconv.data.shards import pack
 
     cli.quiet_libraries()
     work = pathlib.Path(folder)
@@ -154,16 +155,18 @@ def make_inputs(folder: str, counts: Sequence[int], megapixels: Sequence[float],
         if shards:
             options = ShardConfig(str(pictures), str(work / f"shards-{count}"))
             split = dataclasses.replace(options, shards=min(count, SHARD_COUNT))
-            shard_command.shard(split, report=lambda line: None)
+            pack.shard(split, report=lambda line: None)
 
 
 def open_source(data: str) -> None:
     """Opens a source as training does; prints the seconds it took and those of CPU."""
-    from tf_deconv import cli, sources, tfrecords
+    from tf_deconv import cli
+    from tf_deconv.data import sources
+    from tf_deconv.data.shards import reader
     from tf_deconv.utils import remote
 
     cli.quiet_libraries()
-    if tfrecords.is_sharded(data):
+    if reader.is_sharded(data):
         remote.tensorflow_for(data)  # Training has imported it before.
     started, cpu = time.perf_counter(), time.process_time()
     source = sources.load_source(data, SMALL_PX, 0.1)

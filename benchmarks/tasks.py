@@ -35,7 +35,7 @@ def make_pairs(folder):
 
     from PIL import Image
 
-    from tf_deconv import data, sources
+    from tf_deconv.data import patches, sources
     from tf_deconv.degradations.tasks import RESTORATIONS
     from tf_deconv.images import arrays
 
@@ -45,7 +45,7 @@ def make_pairs(folder):
         (folder / name).mkdir()
     for store in (source.training, source.validation):
         for index, name in enumerate(store.names):
-            pair = data.degrade_picture(store.picture(index), task, seed=index)
+            pair = patches.degrade_picture(store.picture(index), task, seed=index)
             for side, image in zip(("inputs", "targets"), pair):
                 path = folder / side / pathlib.Path(name).with_suffix(".png").name
                 Image.fromarray(arrays.to_uint8(image)).save(path)

@@ -39,7 +39,7 @@ def load(data):
     """Returns training pictures and held-out crops, (h, w, 1) float32 each."""
     import numpy as np
 
-    from tf_deconv import sources
+    from tf_deconv.data import sources
     from tf_deconv.images import arrays
 
     source = sources.load_source(data, 64, 0.15, shrink=SHRINK)
@@ -95,10 +95,10 @@ def this_project(data, minutes, plain=False):
     import keras
     import numpy as np
 
-    from tf_deconv import data as pipeline
     from tf_deconv import recipe
     from tf_deconv.checks import check_train_config
     from tf_deconv.config.training import TrainConfig
+    from tf_deconv.data import patches as pipeline
     from tf_deconv.degradations.tasks import find_task
     from tf_deconv.utils import devices
 

@@ -19,7 +19,8 @@ def train_py(work, pipeline=False, xla="auto", **options):
     cli.quiet_libraries()
     import tensorflow as tf
 
-    from tf_deconv import data, recipe, sources
+    from tf_deconv import recipe
+    from tf_deconv.data import patches, sources
     from tf_deconv.utils import devices
 
     device = devices.choose_device(work.device, xla=xla, network=work.network)
@@ -29,7 +30,7 @@ def train_py(work, pipeline=False, xla="auto", **options):
     recipe.compile_model(model, config, device)
     if pipeline:
         source = sources.load_source(config.data, config.patch_size, config.validation_fraction)
-        batches = data.training_data(
+        batches = patches.training_data(
             source.training,
             task,
             patch_size=config.patch_size,
@@ -37,7 +38,7 @@ def train_py(work, pipeline=False, xla="auto", **options):
             steps_per_epoch=config.steps_per_epoch,
             seed=0,
         )
-        batches = data.on_device(batches, device.place)
+        batches = patches.on_device(batches, device.place)
     else:
         x, y = (tf.constant(array[: work.batch_size]) for array in load_pairs())
         model.__class__ = _on_one_batch(type(model), (x, y))

@@ -95,12 +95,13 @@ def prepare(work):
     import numpy as np
     import tensorflow as tf
 
-    from tf_deconv import data, recipe, sources
+    from tf_deconv import recipe
+    from tf_deconv.data import patches, sources
     from tf_deconv.networks import complexity
 
     config, task = work.config(), work.task()
     source = sources.load_source(config.data, work.patch_size, config.validation_fraction)
-    x, y = data.fixed_patches(
+    x, y = patches.fixed_patches(
         source.training,
         task,
         patch_size=work.patch_size,

@@ -33,7 +33,7 @@ def rng():
 @pytest.fixture(scope="session")
 def bundled():
     """scikit-image's photographs, split into training and validation."""
-    from tf_deconv.sources import load_source
+    from tf_deconv.data.sources import load_source
 
     return load_source("bundled", patch_size=28, validation_fraction=0.1)
 

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 from PIL import Image
 
-from tf_deconv.sources import load_source
+from tf_deconv.data.sources import load_source
 
 # Small enough that 60 of them are quick, large enough that no two are alike.
 SIDE_PX = 8

@@ -15,8 +15,10 @@ from tests.archive_runs import dead_letters, end, finish, start, tree, wait_for,
 from tests.commands import call, does, refuses
 from tests.picture_folders import make_pictures, write, write_noise
 from tests.shard_folders import shard
-from tf_deconv import restore_jobs, shard_places, shard_writer
+from tf_deconv import restore_jobs
 from tf_deconv.archiving import records, worker
+from tf_deconv.data.shards import records as shard_records
+from tf_deconv.data.shards import writer as shard_writer
 from tf_deconv.images.files import Job
 
 # Stands between two records: the first one's checksum, the second one's length with its own.
@@ -75,7 +77,7 @@ def flip(path, position):
 
 
 def place_of(data, name):
-    return next(place for place in shard_places.find_places(str(data)) if place.name == name)
+    return next(place for place in shard_records.find_places(str(data)) if place.name == name)
 
 
 # --- Without workers.
@@ -163,7 +165,7 @@ def test_a_damaged_record_costs_one_picture(capsys, tmp_path, run, local, sharde
 
 
 def test_what_lies_behind_a_damaged_length_is_lost_and_told(capsys, tmp_path, run, local, sharded):
-    places = shard_places.find_places(str(sharded))
+    places = shard_records.find_places(str(sharded))
     first, second = [place for place in places if "00001" in place.path][:2]
     flip(pathlib.Path(second.path), second.offset - 8)
     code, out, _ = call(capsys, "restore", run.folder, sharded, "--out", tmp_path / "out")
@@ -200,7 +202,7 @@ def test_a_record_that_changed_since_it_was_listed_is_not_restored(sharded):
 
 def test_checksums_are_those_of_the_format():
     # RFC 3720, appendix B.4: CRC-32C of 32 zeros.
-    (masked,) = struct.unpack("<L", shard_places._masked_crc32c(bytes(32)))
+    (masked,) = struct.unpack("<L", shard_records._masked_crc32c(bytes(32)))
     turned = (masked - 0xA282EAD8) % 2**32
     assert (turned >> 17 | turned << 15) % 2**32 == 0x8A9136AA
 
@@ -294,8 +296,8 @@ def test_a_worker_writes_from_shards_what_the_command_writes(
 
 def test_places_survive_the_file_of_jobs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    place = shard_places.Place("s/a.tfrecord", 3, "caf\\xe9.png", ".png", 12, 7, 99, "no")
-    remote = shard_places.Place("gs://bucket/a.tfrecord", 0, "b.png")
+    place = shard_records.Place("s/a.tfrecord", 3, "caf\\xe9.png", ".png", 12, 7, 99, "no")
+    remote = shard_records.Place("gs://bucket/a.tfrecord", 0, "b.png")
     jobs = [(0, Job(place, tmp_path / "a.png")), (1, Job(remote, tmp_path / "b.png"))]
     records.write_jobs(tmp_path, jobs)
     (first, second) = [

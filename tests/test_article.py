@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from tf_deconv import data, losses
+from tf_deconv import losses
+from tf_deconv.data import patches
 from tf_deconv.degradations.tasks import TASKS
 from tf_deconv.images import padding
 from tf_deconv.networks.article import DIVISOR, build_article
@@ -185,7 +186,7 @@ def test_fault_4_the_loss_sees_the_output_so_gradients_reach_every_weight(articl
     # The article feeds its training data into the output tensor: nothing upstream of it learns.
     images, targets = next(
         iter(
-            data.training_data(
+            patches.training_data(
                 bundled.training,
                 TASKS["old-photo"],
                 patch_size=28,

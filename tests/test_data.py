@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_deconv import data
-from tf_deconv.data import PatchPlan, cut_patches, make_plan
+from tf_deconv.data import patches as patch_data
+from tf_deconv.data.patches import PatchPlan, cut_patches, make_plan
+from tf_deconv.data.store import PictureStore
 from tf_deconv.degradations.tasks import RESTORATIONS, TASKS, find_task
-from tf_deconv.picture_store import PictureStore
 
 PATCH_PX = 6
 
@@ -53,7 +53,7 @@ def task_store(task):
 
 def training_batches(store, steps, task=TASKS["old-photo"], **options):
     options = {"batch_size": 4, "steps_per_epoch": 6, "seed": 0, **options}
-    dataset = data.training_data(store, task, patch_size=PATCH_PX, **options)
+    dataset = patch_data.training_data(store, task, patch_size=PATCH_PX, **options)
     return list(dataset.take(steps).as_numpy_iterator())
 
 
@@ -80,7 +80,7 @@ def test_a_plan_is_a_function_of_its_arguments(store):
 
 def test_plans_differ_between_all_seeds_and_epochs(store):
     # (0, 1) and (1, 0) too, and the validation patches, whose epoch is -1.
-    pairs = list(itertools.product(range(5), range(data.VALIDATION_EPOCH, 4)))
+    pairs = list(itertools.product(range(5), range(patch_data.VALIDATION_EPOCH, 4)))
     plans = [make_plan(store, PATCH_PX, 50, seed=seed, epoch=epoch) for seed, epoch in pairs]
     for field in dataclasses.fields(PatchPlan):
         assert len({getattr(plan, field.name).tobytes() for plan in plans}) == len(pairs)
@@ -204,7 +204,7 @@ def test_rows_of_a_plan_can_be_cut_in_parts(store):
 @every_task
 def test_batches_have_the_shapes_of_the_task(task_store, task):
     size = task.scale if task.scale > 1 else PATCH_PX
-    dataset = data.training_data(
+    dataset = patch_data.training_data(
         task_store, task, patch_size=size, batch_size=4, steps_per_epoch=2, seed=0
     )
     degraded, clean = dataset.element_spec
@@ -226,7 +226,7 @@ def test_training_data_is_equal_twice(task_store, task):
 
 def test_without_clean_pictures_each_batch_weighs_the_hidden_pixels(store):
     task = find_task("denoise", self_supervised=True)
-    dataset = data.training_data(
+    dataset = patch_data.training_data(
         store, task, patch_size=PATCH_PX, batch_size=4, steps_per_epoch=2, seed=0
     )
     hidden, noisy, weights = zip(*dataset.take(4).as_numpy_iterator())
@@ -280,12 +280,12 @@ def test_noise_is_drawn_anew_in_each_epoch():
 @every_task
 def test_validation_data_is_fixed(task_store, task):
     options = dict(patch_size=PATCH_PX, count=10, seed=0)
-    dataset = data.validation_data(task_store, task, batch_size=4, **options)
+    dataset = patch_data.validation_data(task_store, task, batch_size=4, **options)
     batches = list(dataset.as_numpy_iterator())
     assert [len(degraded) for degraded, _ in batches] == [4, 4, 2]
     again = list(dataset.as_numpy_iterator())
     assert_equal_pairs(joined(batches), joined(again))
-    assert_equal_pairs(joined(batches), data.fixed_patches(task_store, task, **options))
+    assert_equal_pairs(joined(batches), patch_data.fixed_patches(task_store, task, **options))
 
 
 def test_a_slow_example_does_not_change_the_order(store, monkeypatch):
@@ -298,11 +298,11 @@ def test_a_slow_example_does_not_change_the_order(store, monkeypatch):
         lingered = tf.numpy_function(linger, [seed], tf.float32)
         return tf.fill((PATCH_PX, PATCH_PX, 1), lingered), picture
 
-    monkeypatch.setattr(data.degradations, "make_pair", make_pair)
-    lingered, clean = data.fixed_patches(
+    monkeypatch.setattr(patch_data.degradations, "make_pair", make_pair)
+    lingered, clean = patch_data.fixed_patches(
         store, TASKS["denoise"], patch_size=PATCH_PX, count=24, seed=0
     )
-    plan = make_plan(store, PATCH_PX, 24, seed=0, epoch=data.VALIDATION_EPOCH)
+    plan = make_plan(store, PATCH_PX, 24, seed=0, epoch=patch_data.VALIDATION_EPOCH)
     np.testing.assert_array_equal(lingered[:, 0, 0, 0], plan.noise_seed[:, 0].astype("float32"))
     patches = cut_patches(store, plan, range(24), PATCH_PX)
     np.testing.assert_allclose(clean, patches / 255, atol=1e-7)
@@ -310,23 +310,25 @@ def test_a_slow_example_does_not_change_the_order(store, monkeypatch):
 
 def test_validation_data_depends_on_the_seed(store):
     options = dict(patch_size=PATCH_PX, count=10)
-    one, other = (data.fixed_patches(store, TASKS["denoise"], seed=s, **options) for s in (0, 1))
+    one, other = (
+        patch_data.fixed_patches(store, TASKS["denoise"], seed=s, **options) for s in (0, 1)
+    )
     assert np.any(one[1] != other[1])
 
 
 @every_task
 def test_a_whole_picture_is_degraded_the_same_way_twice(rng, task):
     picture = rng.integers(0, 256, (13, 17, task.source_channels), np.uint8)
-    degraded, clean = data.degrade_picture(picture, task, seed=4)
+    degraded, clean = patch_data.degrade_picture(picture, task, seed=4)
     assert degraded.shape == (13 // task.scale, 17 // task.scale, task.channels_in)
     assert clean.shape[:2] == tuple(side * task.scale for side in degraded.shape[:2])
-    again = data.degrade_picture(picture, task, seed=4)
+    again = patch_data.degrade_picture(picture, task, seed=4)
     assert_equal_pairs((degraded, clean), again)
 
 
 def test_another_seed_degrades_a_whole_picture_otherwise(rng):
     picture = rng.integers(0, 256, (13, 17, 3), np.uint8)
-    one, other = (data.degrade_picture(picture, TASKS["denoise"], seed)[0] for seed in (4, 5))
+    one, other = (patch_data.degrade_picture(picture, TASKS["denoise"], seed)[0] for seed in (4, 5))
     assert np.mean(one != other) > 0.5
 
 
@@ -335,7 +337,7 @@ def test_another_seed_degrades_a_whole_picture_otherwise(rng):
 )
 def test_what_is_to_be_made_sharper_has_the_8_bits_of_a_file(rng, name):
     picture = rng.integers(0, 256, (24, 24, 3), np.uint8)
-    levels = data.degrade_picture(picture, TASKS[name], seed=4)[0] * 255.0
+    levels = patch_data.degrade_picture(picture, TASKS[name], seed=4)[0] * 255.0
     np.testing.assert_allclose(levels, np.rint(levels), atol=1e-4)
 
 

@@ -178,10 +178,11 @@ def test_the_path_of_a_gpu_trains_on_a_logical_device(run_python, tmp_path, xla,
 
 @pytest.mark.parametrize(("strategy", "expected"), [(None, "/GPU:0"), (object(), None)])
 def test_batches_wait_on_the_gpu_unless_a_strategy_places_them(monkeypatch, strategy, expected):
-    from tf_deconv import data, distribution, training
+    from tf_deconv import distribution, training
+    from tf_deconv.data import patches
 
     placed = []
-    monkeypatch.setattr(data, "on_device", lambda batches, place: placed.append(place))
+    monkeypatch.setattr(patches, "on_device", lambda batches, place: placed.append(place))
     monkeypatch.setattr(distribution.Placement, "training_batches", lambda *arguments: "batches")
     monkeypatch.setattr(distribution.Placement, "validation_batches", lambda *arguments: None)
     objective = types.SimpleNamespace(

@@ -11,11 +11,12 @@ import pytest
 
 from tests import workers
 from tests.commands import fails, refuses
-from tf_deconv import data, distribution, generation_data, runs
+from tf_deconv import distribution, runs
 from tf_deconv.cluster import read_cluster
+from tf_deconv.data import generation_batches, patches
+from tf_deconv.data.store import PictureStore
 from tf_deconv.degradations.tasks import TASKS
 from tf_deconv.parser import make_parser
-from tf_deconv.picture_store import PictureStore
 from tf_deconv.utils.devices import Device
 from tf_deconv.utils.options import UserError
 
@@ -181,7 +182,7 @@ def test_parts_of_a_batch_are_the_batch_without_overlap(store, parts):
     options = dict(patch_size=16, batch_size=6, steps_per_epoch=2, seed=5)
 
     def batches(**part):
-        return data.training_data(store, TASKS["denoise"], **options, **part).take(4)
+        return patches.training_data(store, TASKS["denoise"], **options, **part).take(4)
 
     whole = [list(batch) for batch in batches().as_numpy_iterator()]
     shared = joined([batches(part=part, parts=parts) for part in range(parts)])
@@ -192,12 +193,12 @@ def test_parts_of_a_batch_are_the_batch_without_overlap(store, parts):
 
 @pytest.mark.parametrize("parts", [2, 3])
 def test_parts_of_a_generators_batch_have_the_noise_of_the_whole(store, parts):
-    pictures = generation_data.Pictures(store, 16, 3)
+    pictures = generation_batches.Pictures(store, 16, 3)
     options = dict(batch_size=6, steps_per_epoch=2, seed=5)
 
     def noise(**part):
-        batches = generation_data.training_batches(
-            pictures, generation_data.vae_batch(4, False), **options, **part
+        batches = generation_batches.training_batches(
+            pictures, generation_batches.vae_batch(4, False), **options, **part
         )
         return batches.map(lambda inputs, target: (inputs["noise"], target)).take(3)
 

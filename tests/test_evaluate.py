@@ -230,7 +230,7 @@ def test_targets_and_task_must_agree(capsys, run, arguments, message):
 
 
 def test_reading_to_measure_splits_nothing(tmp_path, bundled):
-    from tf_deconv.sources import read_pictures
+    from tf_deconv.data.sources import read_pictures
 
     store, skipped, _ = read_pictures(str(write_folder(tmp_path / "in", bundled)))
     assert store.names == ("a.png", "b.jpg", "deep/c.gif")
@@ -242,6 +242,6 @@ def test_reading_to_measure_splits_nothing(tmp_path, bundled):
 
 
 def images_folder():
-    from tf_deconv.sources import bundled_folder
+    from tf_deconv.data.sources import bundled_folder
 
     return bundled_folder()

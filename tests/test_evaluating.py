@@ -8,10 +8,10 @@ import pytest
 
 from tf_deconv import evaluating, scoreboard
 from tf_deconv.config.measuring import EvaluateConfig
+from tf_deconv.data.store import PictureStore
 from tf_deconv.degradations.tasks import RESTORATIONS, TASKS, find_task
 from tf_deconv.images import metrics
 from tf_deconv.inference import Artifact, Restorer
-from tf_deconv.picture_store import PictureStore
 from tf_deconv.utils.options import UserError
 
 

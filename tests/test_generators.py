@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_deconv import generation_data, runs
+from tf_deconv import runs
 from tf_deconv.checks import check_train_config
 from tf_deconv.config.training import TrainConfig
+from tf_deconv.data import generation_batches
+from tf_deconv.data.store import PictureStore
 from tf_deconv.generating.facts import Facts
 from tf_deconv.generating.generator import flow_to, guided_velocity, labels_of, sample
 from tf_deconv.generating.of_model import log_probability, of_model
@@ -18,7 +20,6 @@ from tf_deconv.networks.flow import build_flow
 from tf_deconv.networks.likelihoods import gaussian_kl, make_likelihood
 from tf_deconv.networks.vae import build_vae
 from tf_deconv.objectives.vae_trainer import VaeTrainer
-from tf_deconv.picture_store import PictureStore
 from tf_deconv.training import train
 from tf_deconv.utils.options import UserError
 
@@ -217,9 +218,9 @@ def test_free_bits_make_a_small_divergence_cost_the_same_as_none():
 
 def test_batches_of_a_flow_lie_on_the_line_from_noise_to_picture():
     pictures, labels = shapes(30)
-    store = generation_data.Pictures(PictureStore.of(named(pictures), labels), SIDE, 1, CLASSES)
-    batches = generation_data.training_batches(
-        store, generation_data.flow_batch(CLASSES), batch_size=10, steps_per_epoch=3, seed=1
+    store = generation_batches.Pictures(PictureStore.of(named(pictures), labels), SIDE, 1, CLASSES)
+    batches = generation_batches.training_batches(
+        store, generation_batches.flow_batch(CLASSES), batch_size=10, steps_per_epoch=3, seed=1
     )
     inputs, velocity = next(iter(batches))
     time = inputs["t"].numpy()[:, None, None, None]
@@ -234,13 +235,13 @@ def test_batches_of_a_flow_lie_on_the_line_from_noise_to_picture():
 def test_every_picture_comes_once_before_any_comes_twice_and_epochs_go_on():
     random = np.random.default_rng(0)
     pictures = [np.full((4, 4, 3), 10 * number, np.uint8) for number in random.permutation(20)]
-    store = generation_data.Pictures(PictureStore.of(named(pictures)), 4, 1)
+    store = generation_batches.Pictures(PictureStore.of(named(pictures)), 4, 1)
     options = dict(batch_size=5, steps_per_epoch=2, seed=3)
-    make = generation_data.vae_batch(2, False)
-    batches = list(generation_data.training_batches(store, make, **options).take(4))
+    make = generation_batches.vae_batch(2, False)
+    batches = list(generation_batches.training_batches(store, make, **options).take(4))
     seen = sorted(round(255 * float(x)) for _, image in batches for x in image[:, 0, 0, 0])
     assert seen == [10 * number for number in range(20)]
-    resumed = next(iter(generation_data.training_batches(store, make, first_epoch=1, **options)))
+    resumed = next(iter(generation_batches.training_batches(store, make, first_epoch=1, **options)))
     for name, value in resumed[0].items():
         np.testing.assert_array_equal(value, batches[2][0][name])
 

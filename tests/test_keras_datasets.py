@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.picture_folders import load
-from tf_deconv import keras_datasets
+from tf_deconv.data import keras_datasets
 from tf_deconv.utils.options import UserError
 
 

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from tests.picture_folders import make_pictures, write
-from tf_deconv import labels, picture_store
-from tf_deconv.sources import has_parts, load_source, read_pictures
+from tf_deconv.data import labels
+from tf_deconv.data import store as picture_store
+from tf_deconv.data.sources import has_parts, load_source, read_pictures
 from tf_deconv.utils.options import UserError
 
 COUNT = 24

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_deconv import data, losses
+from tf_deconv import losses
+from tf_deconv.data import patches
 from tf_deconv.degradations.tasks import TASKS
 from tf_deconv.images import arrays, metrics
 from tf_deconv.networks.article import build_article
@@ -37,7 +38,7 @@ def mean_luminance_psnr_db(pictures, clean):
 
 
 def test_one_batch_can_be_overfitted(bundled):
-    degraded, clean = data.fixed_patches(bundled.training, TASK, patch_size=28, count=8, seed=0)
+    degraded, clean = patches.fixed_patches(bundled.training, TASK, patch_size=28, count=8, seed=0)
     model = build_and_compile(seed=0)
     before = model.evaluate(degraded, clean, verbose=0)
     train(model, tf.data.Dataset.from_tensors((degraded, clean)).repeat(), steps=200)
@@ -49,12 +50,14 @@ def test_every_seed_trains(bundled, seed):
     # Three channels behind a relu, before the dense layer: with Keras's default weights they died,
     # and the output stayed flat whatever came in.
     model = build_and_compile(seed)
-    dataset = data.training_data(
+    dataset = patches.training_data(
         bundled.training, TASK, patch_size=28, batch_size=32, steps_per_epoch=60, seed=seed
     )
     train(model, dataset, steps=60)
 
-    degraded, clean = data.fixed_patches(bundled.validation, TASK, patch_size=28, count=64, seed=0)
+    degraded, clean = patches.fixed_patches(
+        bundled.validation, TASK, patch_size=28, count=64, seed=0
+    )
     layer = model.get_layer("decoder_2_deconv")
     probe = keras.Model(model.input, [layer.output, model.output])
     channels, restored = probe.predict(degraded, verbose=0)

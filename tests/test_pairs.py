@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tf_deconv import data
+from tf_deconv.data import patches
+from tf_deconv.data.sources import load_source
 from tf_deconv.degradations.tasks import TASKS
-from tf_deconv.sources import load_source
 from tf_deconv.utils.options import UserError
 
 PAIRED = TASKS["paired"]
@@ -164,7 +164,7 @@ def test_patches_of_input_and_target_come_from_the_same_place(folders):
     for number in range(4):
         pixels = save(folders[0] / f"{number}.png", number, size=(24, 20))
         Image.fromarray(255 - pixels).save(folders[1] / f"{number}.png")
-    degraded, clean = data.fixed_patches(
+    degraded, clean = patches.fixed_patches(
         load(folders).training, PAIRED, patch_size=8, count=16, seed=0
     )
     np.testing.assert_allclose(degraded, 1 - clean, atol=1e-6)
@@ -178,7 +178,7 @@ def test_a_chain_comes_on_top_of_what_was_photographed(folders):
         Image.fromarray(pixels).save(folders[1] / f"{number}.png")
     task = dataclasses.replace(PAIRED, degrade="noise:25")
     pair = load(folders).training.picture(0)
-    degraded, clean = data.degrade_picture(pair, task, seed=0)
+    degraded, clean = patches.degrade_picture(pair, task, seed=0)
     assert 10 < 255 * np.std(degraded - clean) < 30
 
 

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from tests.picture_folders import SIDE_PX, contents, load, make_pictures, write
-from tf_deconv import picture_files
+from tf_deconv.data import folders
+from tf_deconv.data.store import StoreWriter
 from tf_deconv.images import arrays
-from tf_deconv.picture_store import StoreWriter
 from tf_deconv.utils.options import UserError
 
 
@@ -108,10 +108,10 @@ def test_names_of_every_kind_are_read_and_shown_on_one_line(tmp_path, name, show
 
 def test_a_picture_that_changes_while_it_is_read_is_skipped(tmp_path):
     write(tmp_path, make_pictures(3))
-    files, _ = picture_files.scan(tmp_path, sorted(tmp_path.iterdir()))
+    files, _ = folders.scan(tmp_path, sorted(tmp_path.iterdir()))
     Image.new("RGB", (5, 5)).save(tmp_path / "picture-001.png")
     with StoreWriter(10**4, 10**4) as writer:
-        skipped = picture_files.read_into(writer, files, ahead_bytes=10**6)
+        skipped = folders.read_into(writer, files, ahead_bytes=10**6)
         store = writer.finish()
     assert skipped == ["picture-001.png: changed while it was read"]
     assert store.names == ("picture-000.png", "picture-002.png")
@@ -137,16 +137,16 @@ def test_turned_pictures_are_stored_upright(tmp_path):
 def test_pictures_stay_in_order_whatever_the_look_ahead(tmp_path, side, ahead_bytes):
     pictures = make_pictures(40, side)
     write(tmp_path, pictures)
-    files, _ = picture_files.scan(tmp_path, sorted(tmp_path.iterdir()))
+    files, _ = folders.scan(tmp_path, sorted(tmp_path.iterdir()))
     with StoreWriter(pictures.size, pictures.size) as writer:
-        assert picture_files.read_into(writer, files, ahead_bytes) == []
+        assert folders.read_into(writer, files, ahead_bytes) == []
         store = writer.finish()
     np.testing.assert_array_equal([store.picture(index) for index in range(40)], pictures)
 
 
 def test_no_more_pictures_are_in_decoding_than_the_look_ahead_allows(tmp_path, monkeypatch):
     write(tmp_path, make_pictures(40, side=60))
-    files, _ = picture_files.scan(tmp_path, sorted(tmp_path.iterdir()))
+    files, _ = folders.scan(tmp_path, sorted(tmp_path.iterdir()))
     size_bytes = 60 * 60 * 3
     lock, now, most = threading.Lock(), 0, 0
     read_rgb = arrays.read_rgb
@@ -163,7 +163,7 @@ def test_no_more_pictures_are_in_decoding_than_the_look_ahead_allows(tmp_path, m
 
     monkeypatch.setattr(arrays, "read_rgb", counting)
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    monkeypatch.setattr(picture_files, "_CHUNK_BYTES", 1)
+    monkeypatch.setattr(folders, "_CHUNK_BYTES", 1)
     with StoreWriter(40 * size_bytes, 40 * size_bytes) as writer:
-        picture_files.read_into(writer, files, ahead_bytes=3 * size_bytes)
+        folders.read_into(writer, files, ahead_bytes=3 * size_bytes)
     assert 1 <= most <= 3

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.picture_folders import SIDE_PX, contents, load, make_pictures, write
-from tf_deconv import picture_store
+from tf_deconv.data import store as picture_store
+from tf_deconv.data.store import PictureStore, StoreWriter
 from tf_deconv.images import arrays
-from tf_deconv.picture_store import PictureStore, StoreWriter
 from tf_deconv.utils.options import UserError
 
 # --- PictureStore.
@@ -167,7 +167,7 @@ def test_pictures_as_large_as_the_budget_stay_in_memory(tmp_path):
 
 
 def test_a_store_on_disk_equals_one_in_memory(tmp_path, own_cache):
-    from tf_deconv.data import cut_patches, make_plan
+    from tf_deconv.data.patches import cut_patches, make_plan
 
     folder = write(tmp_path / "data", make_pictures(30))
     Image.fromarray(make_pictures(1, side=50, seed=9)[0]).save(folder / "large.png")

@@ -15,9 +15,9 @@ from PIL import Image
 from tests.commands import does, fails, refuses
 from tests.protocol_pictures import cut_photograph, grey
 from tf_deconv import protocol_cases, protocol_table, protocols
+from tf_deconv.data.store import PictureStore
 from tf_deconv.images import arrays
 from tf_deconv.inference import Artifact, Restorer
-from tf_deconv.picture_store import PictureStore
 
 
 def read(folder):

@@ -7,7 +7,7 @@ import pytest
 
 from tests.picture_folders import load, make_pictures, write
 from tests.shard_folders import shard
-from tf_deconv import shard_writer
+from tf_deconv.data.shards import writer as shard_writer
 from tf_deconv.images import arrays
 from tf_deconv.utils.options import UserError
 

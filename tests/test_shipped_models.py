@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import tf_deconv
-from tf_deconv import data, shipped
+from tf_deconv import shipped
+from tf_deconv.data import patches
 from tf_deconv.degradations import baseline
 from tf_deconv.degradations.tasks import find_task
 from tf_deconv.images import arrays, metrics
@@ -41,7 +42,7 @@ def cases(bundled):
         task = task_of(name)
         middles = [arrays.center_crop(bundled.validation.picture(index), 256) for index in range(2)]
         made[name] = [
-            data.degrade_picture(np.ascontiguousarray(middle), task, seed)
+            patches.degrade_picture(np.ascontiguousarray(middle), task, seed)
             for seed, middle in enumerate(middles)
         ]
     return made

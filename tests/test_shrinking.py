@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tf_deconv import sources
-from tf_deconv.picture_store import PictureStore
-from tf_deconv.shrinking import COPIES, parse_shrink, shrink
+from tf_deconv.data import sources
+from tf_deconv.data.downscaling import COPIES, parse_shrink, shrink
+from tf_deconv.data.store import PictureStore
 from tf_deconv.utils.options import UserError
 
 

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.picture_folders import contents, load, make_pictures, write
-from tf_deconv import sources
+from tf_deconv.data import sources
+from tf_deconv.data.sources import load_source
+from tf_deconv.data.store import PictureStore
 from tf_deconv.images import arrays
-from tf_deconv.picture_store import PictureStore
-from tf_deconv.sources import load_source
 from tf_deconv.utils.options import UserError
 
 # --- The bundled photographs.

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from tf_deconv import stacks
+from tf_deconv.data import arrays as array_files
+from tf_deconv.data.sources import load_source
 from tf_deconv.images import arrays
-from tf_deconv.sources import load_source
 from tf_deconv.utils.options import UserError
 
 COUNT, HEIGHT, WIDTH = 20, 7, 9
@@ -36,7 +36,7 @@ def load(path, patch_size=5, **options):
 
 def read_back(*paths):
     """All pictures of stacks, in order: (N, H, W, 3)."""
-    opened, _ = stacks.open_stacks(paths)
+    opened, _ = array_files.open_stacks(paths)
     return np.stack([picture for stack in opened for picture in stack.read()])
 
 
@@ -79,7 +79,7 @@ def test_every_format_gives_the_very_pixels(tmp_path, grey, colour, file, channe
     array = {None: grey, 1: grey[..., np.newaxis], 3: colour}[channels]
     expected = colour if channels == 3 else three_channels(grey)
     path = save(tmp_path / file, array)
-    assert stacks.is_stack(path)
+    assert array_files.is_stack(path)
     np.testing.assert_array_equal(read_back(path), expected)
     assert load(path).training.grey == (channels != 3)
 
@@ -122,7 +122,7 @@ def test_any_stack_is_read_as_it_was_saved(tmp_path_factory, array, file, order)
 def test_the_arrays_of_an_npz_are_joined_and_its_labels_left_out(tmp_path, grey):
     labels = np.arange(COUNT)
     np.savez(tmp_path / "a.npz", x=grey[:12], y=labels[:12], x2=grey[12:], y2=labels[12:, None])
-    opened, skipped = stacks.open_stacks([tmp_path / "a.npz"])
+    opened, skipped = array_files.open_stacks([tmp_path / "a.npz"])
     assert [stack.name for stack in opened] == ["a.npz/x", "a.npz/x2"]
     assert skipped == []
     np.testing.assert_array_equal(read_back(tmp_path / "a.npz"), three_channels(grey))
@@ -361,5 +361,5 @@ def test_damage_anywhere_gives_pictures_or_one_line(
 def test_the_conversion_agrees_with_that_of_picture_files(tmp_path):
     values = np.arange(0, 65536, 7, dtype=np.uint16)[:9360].reshape(1, 90, 104)
     Image.fromarray(values[0]).save(tmp_path / "a.png")
-    stack = stacks.of_array("a", values)
+    stack = array_files.of_array("a", values)
     np.testing.assert_array_equal(next(stack.read()), arrays.read_rgb(tmp_path / "a.png"))

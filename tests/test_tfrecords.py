@@ -11,10 +11,10 @@ from PIL import Image
 from tests.commands import call, does, refuses
 from tests.picture_folders import load, make_pictures, write, write_noise
 from tests.shard_folders import files_of, records, shard
-from tf_deconv import shard_writer, sources
-from tf_deconv import shard_writer as tf_deconv_shard_writer
+from tf_deconv.data import sources
+from tf_deconv.data.shards import writer
+from tf_deconv.data.store import content_hash
 from tf_deconv.images import arrays
-from tf_deconv.picture_store import content_hash
 from tf_deconv.utils.options import UserError
 
 COUNT = 20
@@ -276,9 +276,9 @@ def test_nothing_is_left_of_an_interrupted_run(folder, tmp_path, monkeypatch, re
         calls.append(arguments)
         if len(calls) == 12:
             raise error
-        return shard_writer.make_record(*arguments)
+        return writer.make_record(*arguments)
 
-    monkeypatch.setattr(tf_deconv_shard_writer, "make_record", stop)
+    monkeypatch.setattr(writer, "make_record", stop)
     out = f"file://{tmp_path}/out" if remote else tmp_path / "out"
     with pytest.raises(type(error) if isinstance(error, Exception) else error):
         shard(folder, out, shards=4)

@@ -17,7 +17,7 @@ _PUBLIC = {
     "EvaluateConfig": "tf_deconv.config",
     "ExportConfig": "tf_deconv.config",
     "RestoreConfig": "tf_deconv.config",
-    "ShardConfig": "tf_deconv.config",
+    "ShardConfig": "tf_deconv.data.config",
     "Restorer": "tf_deconv.inference",
     "TrainConfig": "tf_deconv.config",
     "UserError": "tf_deconv.utils.options",
@@ -31,7 +31,7 @@ _PUBLIC = {
     "load_model": "tf_deconv.runs",
     "open_artifact": "tf_deconv.artifacts",
     "restore": "tf_deconv.restoring",
-    "shard": "tf_deconv.shard_command",
+    "shard": "tf_deconv.data.shards.pack",
     "train": "tf_deconv.training.trainer",
 }
 

@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from tf_deconv import data, plots, runs, sources
-from tf_deconv.config.choices import BUNDLED
+from tf_deconv import plots, runs
 from tf_deconv.config.measuring import BenchmarkConfig
+from tf_deconv.data import patches, sources
+from tf_deconv.data.config import BUNDLED
 from tf_deconv.degradations.tasks import TASKS, find_task
 from tf_deconv.exporting import publish, tflite, verify
 from tf_deconv.images import metrics
@@ -180,7 +181,7 @@ def _pictures(manifest: dict[str, Any]) -> tuple[list[np.ndarray], list[np.ndarr
     for index in range(len(source.validation)):
         picture = np.ascontiguousarray(source.validation.picture(index))
         if task is not None:
-            noisy, target = data.degrade_picture(picture, task, index)
+            noisy, target = patches.degrade_picture(picture, task, index)
             degraded.append(noisy)
             clean.append(target)
         else:

@@ -6,16 +6,15 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from tf_deconv.config.choices import BUNDLED
 from tf_deconv.config.exporting import ExportConfig
 from tf_deconv.config.measuring import BenchmarkConfig, EvaluateConfig
-from tf_deconv.config.sharding import ShardConfig
 from tf_deconv.config.training import TrainConfig
 from tf_deconv.config.using import EditConfig, SampleConfig
+from tf_deconv.data.config import BUNDLED
+from tf_deconv.data.downscaling import parse_shrink
 from tf_deconv.degradations.tasks import TASKS, Task, parse_chain
 from tf_deconv.networks.table import NETWORKS, Network, parse_levels
 from tf_deconv.published import PROTOCOLS
-from tf_deconv.shrinking import parse_shrink
 from tf_deconv.utils.options import UserError, given_options, nearest, refuse_options, validate
 from tf_deconv.variants import PROFILES, parse_sizes, parse_variants
 
@@ -187,23 +186,6 @@ def check_export_config(config: ExportConfig) -> ExportConfig:
         )
     if config.sizes is not None:
         parse_sizes(config.sizes)
-    return config
-
-
-def check_shard_config(config: ShardConfig) -> ShardConfig:
-    """Validates the options of sharding.
-
-    Raises:
-      UserError: with every fault of the first kind found in one line.
-    """
-    config = validate(config)
-    if config.data is None:
-        raise UserError("data=None: expected pictures, such as a folder of them")
-    if config.shards is not None and config.shard_mb is not None:
-        raise UserError(
-            f"shards={config.shards} with shard_mb={config.shard_mb}: expected one of them, the"
-            " number of shards or their size"
-        )
     return config
 
 

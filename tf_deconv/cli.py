@@ -15,9 +15,10 @@ from typing import Any
 from tf_deconv import checks, shipped
 from tf_deconv.config.exporting import ExportConfig
 from tf_deconv.config.measuring import BenchmarkConfig, EvaluateConfig
-from tf_deconv.config.sharding import ShardConfig
 from tf_deconv.config.training import TrainConfig
 from tf_deconv.config.using import EditConfig, RestoreConfig, SampleConfig
+from tf_deconv.data import config as data_config
+from tf_deconv.data.config import ShardConfig
 from tf_deconv.degradations.tasks import RESTORATIONS, parse_chain
 from tf_deconv.parser import EXIT_USAGE, make_parser
 from tf_deconv.utils.files import json_text, silent_stderr
@@ -162,9 +163,9 @@ def _benchmark(options: dict[str, Any]) -> int:
 
 
 def _shard(options: dict[str, Any]) -> int:
-    config = checks.check_shard_config(ShardConfig(**_gather(options, ShardConfig)))
+    config = data_config.check_shard_config(ShardConfig(**_gather(options, ShardConfig)))
     _import_tensorflow()
-    from tf_deconv.shard_command import shard
+    from tf_deconv.data.shards.pack import shard
 
     result = shard(config, report=_print_line)
     return EXIT_FAULT if result.failures else 0

@@ -15,9 +15,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image
 
-from tf_deconv import stacks
 from tf_deconv.checks import check_edit_config, check_generator_options
 from tf_deconv.config.using import EditConfig
+from tf_deconv.data import arrays as array_files
 from tf_deconv.generating import editing
 from tf_deconv.generating.facts import Facts
 from tf_deconv.generating.generator import Generator
@@ -273,7 +273,7 @@ def _locate(argument: str) -> tuple[pathlib.Path, list[int] | None]:
         raise UserError(
             f"{str(path)!r} {state}: expected a picture file, or FILE:INDEX of a stack of pictures"
         )
-    is_stack = stacks.is_stack(path)
+    is_stack = array_files.is_stack(path)
     if is_stack and indices is None:
         raise UserError(
             f"{argument!r} holds many pictures: expected which ones, such as {argument + ':0,1'!r}"
@@ -289,13 +289,13 @@ def _read(
     """Reads a name, (H, W, 3) uint8 and the label, if it has one, of each picture."""
     if indices is None:
         return [(path.stem, _read_file(path), None)]
-    found, _ = stacks.open_stacks([path])
+    found, _ = array_files.open_stacks([path])
     # Where there are parts, what training has not seen.
-    found = stacks.of_part(found, "test")
+    found = array_files.of_part(found, "test")
     if len(found) > 1:
         names = ", ".join(stack.name for stack in found)
         raise UserError(f"{str(path)!r} holds several stacks, {names}: expected one")
-    (stack,) = stacks.with_labels(found) if labelled else found
+    (stack,) = array_files.with_labels(found) if labelled else found
     wrong = [index for index in indices if index >= stack.count]
     if wrong:
         raise UserError(f"{str(path)!r} has no picture {wrong[0]}: expected 0 to {stack.count - 1}")

@@ -17,15 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from tf_deconv import __version__, classical, data, shipped, sources
+from tf_deconv import __version__, classical, shipped
 from tf_deconv.artifacts import describe, find_artifact, open_artifact
-from tf_deconv.config.choices import BUNDLED
 from tf_deconv.config.measuring import EvaluateConfig
+from tf_deconv.data import patches, sources
+from tf_deconv.data.config import BUNDLED
+from tf_deconv.data.store import PictureStore
 from tf_deconv.degradations import baseline, operators
 from tf_deconv.degradations.tasks import RESTORATIONS, Task, find_task, parse_chain
 from tf_deconv.images import arrays, metrics
 from tf_deconv.inference import Artifact, Restorer
-from tf_deconv.picture_store import PictureStore
 from tf_deconv.scoreboard import Extremes, Table
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import choose_device
@@ -250,7 +251,7 @@ def degraded_pictures(
             failures.append(f"{name}: {size} is smaller than the scale, {task.scale}")
             continue
         try:
-            degraded, clean = data.degrade_picture(picture, task, own)
+            degraded, clean = patches.degrade_picture(picture, task, own)
         except Exception as error:  # TensorFlow has an error of its own for too little memory.
             failures.append(f"{name}: {reason(error)}")
             continue

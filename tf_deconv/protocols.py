@@ -18,14 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from tf_deconv import __version__, protocol_table, runs, shipped, sources
+from tf_deconv import __version__, protocol_table, runs, shipped
 from tf_deconv.artifacts import describe, find_artifact, open_artifact
 from tf_deconv.checks import check_benchmark_config
 from tf_deconv.config.measuring import BenchmarkConfig
+from tf_deconv.data import sources
+from tf_deconv.data.store import PictureStore
 from tf_deconv.images import arrays
 from tf_deconv.inference import Artifact, Restorer
 from tf_deconv.networks import complexity
-from tf_deconv.picture_store import PictureStore
 from tf_deconv.protocol_cases import Case, is_grey, make_case
 from tf_deconv.published import FIGURES, PROTOCOLS, Published, known_set, set_size
 from tf_deconv.utils import files

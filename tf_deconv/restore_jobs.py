@@ -12,10 +12,10 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-from tf_deconv import tfrecords
+from tf_deconv.data.shards import reader
+from tf_deconv.data.shards.records import Place, find_places
 from tf_deconv.images import arrays
 from tf_deconv.images.files import Job
-from tf_deconv.shard_places import Place, find_places
 from tf_deconv.utils import remote
 from tf_deconv.utils.options import UserError, reason
 from tf_deconv.utils.progress import Bar
@@ -61,7 +61,7 @@ def plan_jobs(pictures: Sequence[str], out: pathlib.Path) -> list[Job]:
     sources: list[_Source] = []
     for text in map(str, pictures):
         path = pathlib.Path(text)
-        if tfrecords.is_sharded(text):
+        if reader.is_sharded(text):
             sources += _list_shards(text, out)
         elif path.is_dir():
             # Restored pictures inside the folder are no input of a second run.
@@ -77,9 +77,9 @@ def plan_jobs(pictures: Sequence[str], out: pathlib.Path) -> list[Job]:
             raise UserError(f"{text!r} does not exist: {_EXPECTED}")
         elif path.suffix.lower() == LIST_SUFFIX:
             sources += _read_list(path)
-        elif path.suffix.lower() == tfrecords.SUFFIX:
+        elif path.suffix.lower() == reader.SUFFIX:
             raise UserError(
-                f"{text!r} is one shard: expected its folder, with the index {tfrecords.INDEX_FILE}"
+                f"{text!r} is one shard: expected its folder, with the index {reader.INDEX_FILE}"
             )
         else:
             sources.append(_source_of(path, pathlib.Path(path.name)))

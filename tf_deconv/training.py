@@ -20,14 +20,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv import __version__, callbacks, data, distribution, recipe, runs
+from tf_deconv import __version__, callbacks, distribution, recipe, runs
 from tf_deconv.checks import check_train_config
 from tf_deconv.cluster import Cluster, read_cluster
 from tf_deconv.config.training import TrainConfig
+from tf_deconv.data import patches
+from tf_deconv.data.sources import Source
 from tf_deconv.images import arrays
 from tf_deconv.objectives import make_objective
 from tf_deconv.objectives.base import Objective
-from tf_deconv.sources import Source
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import Device, choose_device
 from tf_deconv.utils.options import UserError, read_config, to_json
@@ -259,7 +260,7 @@ def _fit(
         functools.partial(objective.training_batches, first_epoch), config.batch_size
     )
     if placement.strategy is None:  # It copies batches to its devices by itself.
-        batches = data.on_device(batches, objective.device.place)
+        batches = patches.on_device(batches, objective.device.place)
     model.fit(
         batches,
         epochs=config.epochs,

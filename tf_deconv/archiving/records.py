@@ -25,8 +25,8 @@ import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from tf_deconv.data.shards.records import Place
 from tf_deconv.images.files import Job
-from tf_deconv.shard_places import Place
 from tf_deconv.utils import files, remote
 from tf_deconv.utils.options import UserError
 

@@ -6,9 +6,6 @@ from typing import Any
 
 from tf_deconv.utils.options import option
 
-BUNDLED = "bundled"
-
-
 SOLVERS = ("euler", "heun")
 # How a flow makes pictures unless asked otherwise: docs/decisions/0013-generation.md.
 FLOW_STEPS, FLOW_SOLVER, FLOW_GUIDANCE = 25, "heun", 1.5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from tf_deconv.config.choices import BUNDLED
+from tf_deconv.data.config import BUNDLED
 from tf_deconv.networks.table import LIKELIHOODS
 from tf_deconv.utils.options import option
 

@@ -20,11 +20,12 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from tf_deconv import data, losses, runs
+from tf_deconv import losses, runs
 from tf_deconv.config.training import TrainConfig
+from tf_deconv.data import patches as patch_data
+from tf_deconv.data.sources import load_source
 from tf_deconv.degradations.tasks import find_task
 from tf_deconv.exporting import quantize
-from tf_deconv.sources import load_source
 from tf_deconv.utils.options import UserError, read_config
 
 STEPS, BATCH_SIZE, PATCH_SIZE, LEARNING_RATE = 2000, 16, 64, 2e-4
@@ -82,7 +83,7 @@ def data_of_run(folder: pathlib.Path, data_sha256: str | None) -> TuningData:
     if source.training.sha256() != data_sha256:
         raise UserError(f"the pictures at {config.data!r} are not those of the run")
     how = dict(patch_size=config.patch_size, batch_size=config.batch_size, seed=config.seed)
-    training = data.training_data(
+    training = patch_data.training_data(
         source.training,
         task,
         steps_per_epoch=STEPS,
@@ -92,7 +93,9 @@ def data_of_run(folder: pathlib.Path, data_sha256: str | None) -> TuningData:
         brightness=config.brightness,
         **how,
     )
-    validation = data.validation_data(source.validation, task, count=VALIDATION_PATCHES, **how)
+    validation = patch_data.validation_data(
+        source.validation, task, count=VALIDATION_PATCHES, **how
+    )
     loss = losses.make_loss(config.loss)
     return TuningData(training, validation, loss, STEPS, "clean held-out patches")
 

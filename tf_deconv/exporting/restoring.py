@@ -9,10 +9,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from tf_deconv import data, inference, runs, sources
+from tf_deconv import inference, runs
 from tf_deconv.artifacts import to_float32
-from tf_deconv.config.choices import BUNDLED
 from tf_deconv.config.exporting import ExportConfig
+from tf_deconv.data import patches, sources
+from tf_deconv.data.config import BUNDLED
 from tf_deconv.degradations.tasks import TASKS, find_task
 from tf_deconv.exporting import manifest as manifests
 from tf_deconv.exporting import onnx, publish, qat, saved_model, tflite, verify
@@ -207,7 +208,7 @@ def _degrade(
     picture: np.ndarray, task: Any, model: keras.Model, seed: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
     if task is not None:
-        return data.degrade_picture(np.ascontiguousarray(picture), task, seed)
+        return patches.degrade_picture(np.ascontiguousarray(picture), task, seed)
     # Nothing is known of the task: the picture itself goes in, and there is nothing to score.
     image = arrays.to_float(picture)
     channels = model.input_shape[-1]

@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from tf_deconv import __version__, sources
+from tf_deconv import __version__
 from tf_deconv.config.measuring import EvaluateConfig
+from tf_deconv.data import sources
+from tf_deconv.data.store import PictureStore
 from tf_deconv.generating import bounds, classifier, measuring
 from tf_deconv.generating.facts import Facts
 from tf_deconv.generating.generator import Generator, labels_of, sample
@@ -23,7 +25,6 @@ from tf_deconv.generating.opening import open_generator
 from tf_deconv.images import arrays as images
 from tf_deconv.images import sheets
 from tf_deconv.networks.likelihoods import bits_per_dimension, make_likelihood
-from tf_deconv.picture_store import PictureStore
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import choose_device
 from tf_deconv.utils.options import UserError

@@ -11,9 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from tf_deconv.config.training import TrainConfig
+from tf_deconv.data.sources import Source
 from tf_deconv.monitor import Monitor
 from tf_deconv.runs import Samples
-from tf_deconv.sources import Source
 from tf_deconv.utils.devices import Device
 
 

@@ -12,8 +12,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv import generation_data, recipe, runs
+from tf_deconv import recipe, runs
 from tf_deconv.config.training import TrainConfig
+from tf_deconv.data import generation_batches
+from tf_deconv.data.sources import Source, load_source
+from tf_deconv.data.store import PictureStore
 from tf_deconv.generating.facts import Facts
 from tf_deconv.generating.generator import Generator, sample
 from tf_deconv.generating.of_model import of_model
@@ -24,8 +27,6 @@ from tf_deconv.networks.table import NETWORKS, parse_levels
 from tf_deconv.networks.vae import LATENT
 from tf_deconv.objectives.base import Objective
 from tf_deconv.objectives.vae_trainer import VaeTrainer
-from tf_deconv.picture_store import PictureStore
-from tf_deconv.sources import Source, load_source
 from tf_deconv.utils.devices import Device
 from tf_deconv.utils.options import UserError
 
@@ -92,7 +93,7 @@ class Generation(Objective):
         """Describes the generator that will be trained."""
 
     @abc.abstractmethod
-    def make_batch(self) -> generation_data.MakeBatch:
+    def make_batch(self) -> generation_batches.MakeBatch:
         """Returns what makes a batch of pictures, labels and a seed."""
 
     def build_network(self, precision: str) -> keras.Model:
@@ -128,7 +129,7 @@ class Generation(Objective):
 
     def training_batches(self, first_epoch: int, part: int = 0, parts: int = 1) -> tf.data.Dataset:
         config = self.config
-        return generation_data.training_batches(
+        return generation_batches.training_batches(
             self._pictures(self.source.training),
             self.make_batch(),
             batch_size=config.batch_size,
@@ -140,7 +141,7 @@ class Generation(Objective):
         )
 
     def validation_batches(self) -> tf.data.Dataset:
-        return generation_data.validation_batches(
+        return generation_batches.validation_batches(
             self._pictures(self.source.validation),
             self.make_batch(),
             batch_size=self.config.batch_size,
@@ -186,9 +187,9 @@ class Generation(Objective):
             )
         return int(max(training.max(), validation.max())) + 1
 
-    def _pictures(self, store: PictureStore) -> generation_data.Pictures:
+    def _pictures(self, store: PictureStore) -> generation_batches.Pictures:
         facts = self.facts
-        return generation_data.Pictures(store, facts.height, facts.channels, facts.classes)
+        return generation_batches.Pictures(store, facts.height, facts.channels, facts.classes)
 
 
 class VaeGeneration(Generation):
@@ -200,8 +201,8 @@ class VaeGeneration(Generation):
         latent = self.config.latent or LATENT
         return Facts("vae", side_px, side_px, channels, classes, latent, self.config.likelihood)
 
-    def make_batch(self) -> generation_data.MakeBatch:
-        return generation_data.vae_batch(self.facts.latent, bool(self.facts.classes))
+    def make_batch(self) -> generation_batches.MakeBatch:
+        return generation_batches.vae_batch(self.facts.latent, bool(self.facts.classes))
 
     def build(self) -> keras.Model:
         config = self.config
@@ -231,8 +232,8 @@ class FlowGeneration(Generation):
     def make_facts(self, side_px: int, channels: int, classes: int) -> Facts:
         return Facts("flow", side_px, side_px, channels, classes)
 
-    def make_batch(self) -> generation_data.MakeBatch:
-        return generation_data.flow_batch(self.facts.classes)
+    def make_batch(self) -> generation_batches.MakeBatch:
+        return generation_batches.flow_batch(self.facts.classes)
 
 
 def _side_px(source: Source, divisor: int, data: str) -> int:

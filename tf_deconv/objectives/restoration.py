@@ -9,16 +9,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv import data, evaluation, inference, recipe, runs
+from tf_deconv import evaluation, inference, recipe, runs
 from tf_deconv.config.training import TrainConfig
+from tf_deconv.data import patches
+from tf_deconv.data.sources import load_source
+from tf_deconv.data.store import PictureStore
 from tf_deconv.degradations.tasks import Task, find_task
 from tf_deconv.images import arrays
 from tf_deconv.monitor import PSNR
 from tf_deconv.networks import reparameterization
 from tf_deconv.networks.table import NETWORKS
 from tf_deconv.objectives.base import Objective
-from tf_deconv.picture_store import PictureStore
-from tf_deconv.sources import load_source
 from tf_deconv.utils.devices import Device
 
 VALIDATION_PATCHES = 512
@@ -72,7 +73,7 @@ class Restoration(Objective):
 
     def training_batches(self, first_epoch: int, part: int = 0, parts: int = 1) -> tf.data.Dataset:
         config = self.config
-        return data.training_data(
+        return patches.training_data(
             self.source.training,
             self.task,
             patch_size=config.patch_size,
@@ -88,7 +89,7 @@ class Restoration(Objective):
 
     def validation_batches(self) -> tf.data.Dataset:
         config = self.config
-        return data.validation_data(
+        return patches.validation_data(
             self.source.validation,
             self.task,
             patch_size=config.patch_size,
@@ -131,7 +132,7 @@ class Restoration(Objective):
 def _make_samples(source, task: Task, config: TrainConfig) -> runs.Samples:
     training = source.training
     smallest = int(min(training.heights.min(), training.widths.min()))
-    calibration, *_ = data.fixed_patches(
+    calibration, *_ = patches.fixed_patches(
         training,
         task,
         patch_size=max(config.patch_size, min(CALIBRATION_SIDE_PX, smallest)),
@@ -154,4 +155,4 @@ def _sample_pair(
     store: PictureStore, index: int, task: Task, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     picture = arrays.center_crop(store.picture(index), SAMPLE_SIDE_PX)
-    return data.degrade_picture(np.ascontiguousarray(picture), task, seed + index)
+    return patches.degrade_picture(np.ascontiguousarray(picture), task, seed + index)

@@ -10,11 +10,11 @@ import pathlib
 
 import numpy as np
 
-from tf_deconv import picture_files
+from tf_deconv.data import folders
+from tf_deconv.data.folders import PictureFile
+from tf_deconv.data.store import content_hash
 from tf_deconv.images import arrays
 from tf_deconv.images.arrays import CHANNELS
-from tf_deconv.picture_files import PictureFile
-from tf_deconv.picture_store import content_hash
 from tf_deconv.utils.options import UserError
 
 
@@ -94,7 +94,7 @@ def scan(inputs: pathlib.Path, targets: pathlib.Path) -> tuple[list[PicturePair]
         alone = [path for stem, path in by_stem.items() if stem not in other[0]]
         skipped += [f"{_name(path, folder)}: has no partner" for path in alone]
         paths = [path for stem, path in by_stem.items() if stem in other[0]]
-        files, faults = picture_files.scan(folder, paths)
+        files, faults = folders.scan(folder, paths)
         skipped += faults
         found.append({_stem(file.path, folder): file for file in files})
     common = [stem for stem in sides[0][0] if stem in sides[1][0]]

@@ -26,11 +26,11 @@ from typing import Any
 
 import numpy as np
 
-from tf_deconv import picture_files
+from tf_deconv.data import folders
+from tf_deconv.data.labels import MAX_CLASSES
+from tf_deconv.data.store import StoreWriter, content_hash
 from tf_deconv.images import arrays
 from tf_deconv.images.arrays import CHANNELS, printable
-from tf_deconv.labels import MAX_CLASSES
-from tf_deconv.picture_store import StoreWriter, content_hash
 from tf_deconv.utils import remote
 from tf_deconv.utils.options import UserError, reason
 
@@ -267,11 +267,11 @@ def read_into(writer: StoreWriter, runs: list[Run], ahead_bytes: int) -> list[st
     for record in read_records(runs):
         size_bytes = record.height * record.width * record.channels
         if batch and (batch_bytes + size_bytes > most_bytes or len(batch) == _DECODE_PICTURES):
-            skipped += picture_files.read_into(writer, batch, ahead_bytes)
+            skipped += folders.read_into(writer, batch, ahead_bytes)
             batch, batch_bytes = [], 0
         batch.append(record)
         batch_bytes += size_bytes
-    return skipped + picture_files.read_into(writer, batch, ahead_bytes)
+    return skipped + folders.read_into(writer, batch, ahead_bytes)
 
 
 def read_records(runs: Iterable[Run]) -> Iterator[Record]:

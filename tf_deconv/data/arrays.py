@@ -26,10 +26,10 @@ from typing import BinaryIO
 
 import numpy as np
 
-from tf_deconv import labels
+from tf_deconv.data import labels
+from tf_deconv.data.store import StoreWriter
 from tf_deconv.images import arrays as images
 from tf_deconv.images.arrays import CHANNELS, printable
-from tf_deconv.picture_store import StoreWriter
 from tf_deconv.utils.options import UserError, reason
 
 ARRAY_SUFFIXES = (".npy", ".npz")

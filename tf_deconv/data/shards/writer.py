@@ -8,7 +8,7 @@ import json
 
 import tensorflow as tf
 
-from tf_deconv.tfrecords import (
+from tf_deconv.data.shards.reader import (
     CONTENT_SHA256,
     ENCODED,
     FILE_FORMAT,

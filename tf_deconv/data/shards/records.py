@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
-from tf_deconv import tfrecords
+from tf_deconv.data.shards import reader
 from tf_deconv.images.arrays import printable
 from tf_deconv.utils import remote
 
@@ -68,7 +68,7 @@ class Place:
         content = _read_at(self.path, self.offset, self.size_bytes)
         if zlib.crc32(content) != self.crc32:
             raise ValueError("its shard was changed since the pictures were listed: start again")
-        return tfrecords.parse(content).encoded
+        return reader.parse(content).encoded
 
 
 def find_places(data: str, progress: Callable[[float], None] | None = None) -> list[Place]:
@@ -82,13 +82,13 @@ def find_places(data: str, progress: Callable[[float], None] | None = None) -> l
     Raises:
       UserError: if there is no index, or a shard is missing or is not the one that it tells of.
     """
-    shards = {run.path: run.shard for run in tfrecords.open_shards(data)}
+    shards = {run.path: run.shard for run in reader.open_shards(data)}
     for path, shard in shards.items():  # All at first: reading takes long.
-        tfrecords.check_size(shard, path)
+        reader.check_size(shard, path)
     total_bytes, done_bytes = sum(shard.bytes for shard in shards.values()), 0
     places = []
     for path, shard in shards.items():
-        with remote.one_line(path, tfrecords.REMEDY):
+        with remote.one_line(path, reader.REMEDY):
             places += _places_of(shard, path)
         done_bytes += shard.bytes
         if progress is not None:
@@ -96,8 +96,8 @@ def find_places(data: str, progress: Callable[[float], None] | None = None) -> l
     return places
 
 
-def _places_of(shard: tfrecords.Shard, path: str) -> list[Place]:
-    digest, places = tfrecords.RecordDigest(), []
+def _places_of(shard: reader.Shard, path: str) -> list[Place]:
+    digest, places = reader.RecordDigest(), []
     for offset, _, content, _ in _records(path, shard.bytes):
         digest.update(content)
         places.append(_place(path, len(places), offset, content))
@@ -105,11 +105,11 @@ def _places_of(shard: tfrecords.Shard, path: str) -> list[Place]:
         return places
     places, damaged = _places_of_damaged(shard, path)
     if not damaged:
-        raise tfrecords.is_another(shard, path, digest)
+        raise reader.is_another(shard, path, digest)
     return places
 
 
-def _places_of_damaged(shard: tfrecords.Shard, path: str) -> tuple[list[Place], bool]:
+def _places_of_damaged(shard: reader.Shard, path: str) -> tuple[list[Place], bool]:
     """Finds what is whole by the records' own checksums; returns also whether any is damaged."""
     places, damaged, end = [], False, 0
     for offset, head, content, check in _records(path, shard.bytes):
@@ -128,7 +128,7 @@ def _places_of_damaged(shard: tfrecords.Shard, path: str) -> tuple[list[Place], 
 
 def _place(path: str, number: int, offset: int, content: bytes) -> Place:
     try:
-        example = tfrecords.parse(content)
+        example = reader.parse(content)
     except ValueError as error:
         return Place(path, number, fault=f"its record {error}")
     suffix = ".png" if example.encoded.startswith(_PNG) else ".jpg"
@@ -163,7 +163,7 @@ def _read_at(path: str, offset: int, size_bytes: int) -> bytes:
         with open(path, "rb") as stream:
             stream.seek(offset)
             return stream.read(size_bytes)
-    with remote.one_line(path, tfrecords.REMEDY):
+    with remote.one_line(path, reader.REMEDY):
         stream = _open_once(path)
         stream.seek(offset)
         return stream.read(size_bytes)

@@ -1,10 +1,12 @@
-"""Options of `shard`."""
+"""Options of `shard`, and their checks; the name of the bundled pictures."""
 
 from __future__ import annotations
 
 import dataclasses
 
-from tf_deconv.utils.options import option
+from tf_deconv.utils.options import UserError, option, validate
+
+BUNDLED = "bundled"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,3 +35,20 @@ class ShardConfig:
     max_pixels: int = option(
         2**28, "largest picture that is taken, in pixels; larger ones are left out", minimum=1
     )
+
+
+def check_shard_config(config: ShardConfig) -> ShardConfig:
+    """Validates the options of sharding.
+
+    Raises:
+      UserError: with every fault of the first kind found in one line.
+    """
+    config = validate(config)
+    if config.data is None:
+        raise UserError("data=None: expected pictures, such as a folder of them")
+    if config.shards is not None and config.shard_mb is not None:
+        raise UserError(
+            f"shards={config.shards} with shard_mb={config.shard_mb}: expected one of them, the"
+            " number of shards or their size"
+        )
+    return config

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv.picture_store import PictureStore
+from tf_deconv.data.store import PictureStore
 
 # Share of labels that a conditional flow does not get to see, so that it learns to do without one.
 DROPPED_LABELS = 0.1

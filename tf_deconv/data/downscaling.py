@@ -11,8 +11,8 @@ import math
 import numpy as np
 from PIL import Image
 
+from tf_deconv.data.store import PictureStore, StoreWriter, memory_budget
 from tf_deconv.images.arrays import CHANNELS
-from tf_deconv.picture_store import PictureStore, StoreWriter, memory_budget
 from tf_deconv.utils.options import UserError
 
 # Copies that take a picture's place in training, each with a factor of its own.

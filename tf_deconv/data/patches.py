@@ -14,9 +14,9 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
+from tf_deconv.data.store import PictureStore
 from tf_deconv.degradations import operators
 from tf_deconv.degradations.tasks import Task
-from tf_deconv.picture_store import PictureStore
 
 # Of a patch, each of so many pixels along either axis is looked at to tell how much detail it has.
 DETAIL_STEP_PX = 2

@@ -11,7 +11,7 @@ import pathlib
 
 import numpy as np
 
-from tf_deconv import stacks
+from tf_deconv.data import arrays
 from tf_deconv.utils.options import UserError, nearest, reason
 
 PREFIX = "keras:"
@@ -28,7 +28,7 @@ LOCAL_FILES = {
 }
 
 
-def open_dataset(data: str) -> list[stacks.Stack]:
+def open_dataset(data: str) -> list[arrays.Stack]:
     """Opens a picture set.
 
     Args:
@@ -48,7 +48,7 @@ def open_dataset(data: str) -> list[stacks.Stack]:
     paths = [folder / file for file in LOCAL_FILES[name]]
     # Not CIFAR: its archives hold pickles, which Keras reads after it has checked their hash.
     if not name.startswith("cifar") and all(path.is_file() for path in paths):
-        return stacks.open_stacks(paths)[0]
+        return arrays.open_stacks(paths)[0]
     import keras
 
     try:
@@ -61,7 +61,7 @@ def open_dataset(data: str) -> list[stacks.Stack]:
             f" expected {files}{hint}"
         ) from error
     return [
-        stacks.of_array(f"{name}/{part}", _channels_last(pictures), labels)
+        arrays.of_array(f"{name}/{part}", _channels_last(pictures), labels)
         for part, (pictures, labels) in zip(("train", "test"), parts)
     ]
 

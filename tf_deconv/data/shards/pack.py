@@ -17,13 +17,14 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from tf_deconv import picture_files, sources, stacks, tfrecords
-from tf_deconv.checks import check_shard_config
-from tf_deconv.config.sharding import ShardConfig
+from tf_deconv.data import arrays as array_files
+from tf_deconv.data import folders, sources
+from tf_deconv.data.config import ShardConfig, check_shard_config
+from tf_deconv.data.shards import reader
+from tf_deconv.data.shards.writer import ShardWriter, make_record
+from tf_deconv.data.store import content_hash, memory_budget, size_text
 from tf_deconv.images import arrays
 from tf_deconv.images.arrays import CHANNELS, is_grey
-from tf_deconv.picture_store import content_hash, memory_budget, size_text
-from tf_deconv.shard_writer import ShardWriter, make_record
 from tf_deconv.utils import files, remote
 from tf_deconv.utils.devices import choose_device
 from tf_deconv.utils.options import UserError, reason
@@ -48,7 +49,7 @@ class ShardResult:
     """
 
     folder: str
-    shards: tuple[tfrecords.Shard, ...]
+    shards: tuple[reader.Shard, ...]
     failures: tuple[str, ...]
 
 
@@ -182,7 +183,7 @@ def _encode_all(entries: list) -> Iterator[tuple[_Item, _Encoded | str]]:
     ahead_bytes = memory_budget() // 8
     waiting: collections.deque = collections.deque()
     waiting_bytes = 0
-    pool = concurrent.futures.ThreadPoolExecutor(picture_files.thread_count(entries))
+    pool = concurrent.futures.ThreadPoolExecutor(folders.thread_count(entries))
     try:
         for item in _items(entries):
             while len(waiting) == _AHEAD_PICTURES or (
@@ -211,13 +212,13 @@ def _items(entries: list) -> Iterator[_Item]:
         yield from _READERS[kind](group)
 
 
-def _items_of_files(found: Iterator[picture_files.PictureFile]) -> Iterator[_Item]:
+def _items_of_files(found: Iterator[folders.PictureFile]) -> Iterator[_Item]:
     for file in found:
         encode = functools.partial(_encode_file, file.path)
         yield _Item(file.name, None, file.label, file.height * file.width * CHANNELS, encode)
 
 
-def _items_of_stacks(found: Iterator[stacks.Stack]) -> Iterator[_Item]:
+def _items_of_stacks(found: Iterator[array_files.Stack]) -> Iterator[_Item]:
     for stack in found:
         numbers = itertools.repeat(None) if stack.labels is None else stack.labels.tolist()
         for index, (pixels, label) in enumerate(zip(stack.read(), numbers)):
@@ -225,17 +226,17 @@ def _items_of_stacks(found: Iterator[stacks.Stack]) -> Iterator[_Item]:
             yield _Item(f"{stack.name}[{index}]", stack.part, label, pixels.size, encode)
 
 
-def _items_of_shards(found: Iterator[tfrecords.Run]) -> Iterator[_Item]:
-    for record in tfrecords.read_records(found):
+def _items_of_shards(found: Iterator[reader.Run]) -> Iterator[_Item]:
+    for record in reader.read_records(found):
         encode = functools.partial(_encode_record, record)
         size_bytes = record.height * record.width * CHANNELS
         yield _Item(record.name, record.part, record.label, size_bytes, encode)
 
 
 _READERS = {
-    picture_files.PictureFile: _items_of_files,
-    stacks.Stack: _items_of_stacks,
-    tfrecords.Run: _items_of_shards,
+    folders.PictureFile: _items_of_files,
+    array_files.Stack: _items_of_stacks,
+    reader.Run: _items_of_shards,
 }
 
 
@@ -244,7 +245,7 @@ def _encode_file(path: pathlib.Path) -> _Encoded:
     return _encode_content(content, arrays.read_rgb(content))
 
 
-def _encode_record(record: tfrecords.Record) -> _Encoded:
+def _encode_record(record: reader.Record) -> _Encoded:
     return _encode_content(record.encoded, record.read())
 
 
@@ -263,16 +264,16 @@ def _encode_pixels(pixels: np.ndarray) -> _Encoded:
 # --- What is known of a source.
 
 
-def _part(entry: picture_files.PictureFile | stacks.Stack | tfrecords.Run) -> str | None:
+def _part(entry: folders.PictureFile | array_files.Stack | reader.Run) -> str | None:
     return getattr(entry, "part", None)
 
 
 def _have_labels(entries: list) -> bool:
     """Returns whether pictures have labels; all of a source have, or none."""
     entry = entries[0]
-    if isinstance(entry, tfrecords.Run):
+    if isinstance(entry, reader.Run):
         return entry.labelled
-    return (entry.labels if isinstance(entry, stacks.Stack) else entry.label) is not None
+    return (entry.labels if isinstance(entry, array_files.Stack) else entry.label) is not None
 
 
 def _lines(result: ShardResult, labels: bool) -> list[str]:

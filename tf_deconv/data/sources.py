@@ -11,18 +11,14 @@ import dataclasses
 import pathlib
 from collections.abc import Callable
 
-from tf_deconv import keras_datasets, pairs, picture_files, shrinking, stacks, tfrecords
-from tf_deconv.config.choices import BUNDLED
+from tf_deconv.data import arrays as array_files
+from tf_deconv.data import downscaling, folders, keras_datasets, pairs
+from tf_deconv.data.config import BUNDLED
+from tf_deconv.data.labels import of_subfolders
+from tf_deconv.data.shards import reader
+from tf_deconv.data.store import PictureStore, StoreWriter, cache_folder, memory_budget, size_text
 from tf_deconv.images import arrays
 from tf_deconv.images.arrays import CHANNELS
-from tf_deconv.labels import of_subfolders
-from tf_deconv.picture_store import (
-    PictureStore,
-    StoreWriter,
-    cache_folder,
-    memory_budget,
-    size_text,
-)
 from tf_deconv.utils.options import UserError, reason
 
 # Photographs in scikit-image's wheel whose licence is stated free (docstrings of skimage.data):
@@ -111,10 +107,10 @@ def load_source(
     store, skipped, notes = _read(data, targets, part, labels, *limits)
     training, validation, note = _split(data, store, hold_out)
     if shrink is not None:
-        factors = shrinking.parse_shrink(shrink)
+        factors = downscaling.parse_shrink(shrink)
         options = dict(smallest_px=patch_size, memory_bytes=memory_bytes)
-        training = shrinking.shrink(training, factors, **options)
-        validation = shrinking.shrink(validation, factors, copies=1, **options)
+        training = downscaling.shrink(training, factors, **options)
+        validation = downscaling.shrink(validation, factors, copies=1, **options)
     return Source(training, validation, tuple(skipped), (*notes, *note))
 
 
@@ -192,9 +188,9 @@ def has_parts(data: str) -> bool:
     """
     if data.startswith(keras_datasets.PREFIX):
         return True
-    if tfrecords.is_sharded(data):
-        return stacks.have_parts(tfrecords.open_shards(data))
-    return data != BUNDLED and stacks.have_parts(stacks.open_stacks(_list(data)[0])[0])
+    if reader.is_sharded(data):
+        return array_files.have_parts(reader.open_shards(data))
+    return data != BUNDLED and array_files.have_parts(array_files.open_stacks(_list(data)[0])[0])
 
 
 def open_source(data: str, labels: bool, max_pixels: int) -> Opened:
@@ -221,12 +217,12 @@ def _open(data: str, part: str | None, labels: bool) -> Opened:
         return _open_pictures(folder, [folder / name for name in names], labels=False)
     if data.startswith(keras_datasets.PREFIX):
         return _open_stacks(keras_datasets.open_dataset(data), [], part, labels)
-    if tfrecords.is_sharded(data):
-        runs = stacks.of_part(tfrecords.open_shards(data, labels), part)
-        return Opened(runs, tfrecords.read_into, [])
+    if reader.is_sharded(data):
+        runs = array_files.of_part(reader.open_shards(data, labels), part)
+        return Opened(runs, reader.read_into, [])
     stack_paths, picture_paths = _list(data)
     if stack_paths:
-        return _open_stacks(*stacks.open_stacks(stack_paths), part, labels)
+        return _open_stacks(*array_files.open_stacks(stack_paths), part, labels)
     return _open_pictures(pathlib.Path(data), picture_paths, labels)
 
 
@@ -238,45 +234,47 @@ def _list(data: str) -> tuple[list[pathlib.Path], list[pathlib.Path]]:
     except OSError as error:  # A name that is too long, a folder that may not be entered.
         raise UserError(f"data {data!r} cannot be read: {reason(error)}") from error
     if is_file:
-        if not stacks.is_stack(path):
+        if not array_files.is_stack(path):
             raise UserError(
                 f"data {data!r} is a file: expected a folder of pictures, or a .npy, .npz or IDX"
                 " file"
             )
         return [path], []
-    idx_paths = stacks.list_idx(path)
+    idx_paths = array_files.list_idx(path)
     if idx_paths:
         return idx_paths, []
     try:
         return [], arrays.list_pictures(path)
     except UserError:
-        array_paths = stacks.list_arrays(path)
+        array_paths = array_files.list_arrays(path)
         if not array_paths:
             raise
         return array_paths, []
 
 
 def _open_stacks(
-    found: list[stacks.Stack], skipped: list[str], part: str | None, labels: bool
+    found: list[array_files.Stack], skipped: list[str], part: str | None, labels: bool
 ) -> Opened:
-    found = stacks.of_part(found, part)
-    return Opened(stacks.with_labels(found) if labels else found, stacks.read_into, skipped)
+    found = array_files.of_part(found, part)
+    return Opened(
+        array_files.with_labels(found) if labels else found, array_files.read_into, skipped
+    )
 
 
 def _open_pictures(folder: pathlib.Path, paths: list[pathlib.Path], labels: bool) -> Opened:
-    entries, skipped = picture_files.scan(folder, paths)
+    entries, skipped = folders.scan(folder, paths)
     numbers = of_subfolders(folder, paths) if labels else None
     if numbers:
         entries = [dataclasses.replace(file, label=numbers[file.path]) for file in entries]
-    return Opened(entries, picture_files.read_into, skipped)
+    return Opened(entries, folders.read_into, skipped)
 
 
 def _open_pairs(inputs: str, targets: str) -> Opened:
     for data in (inputs, targets):
-        if tfrecords.is_sharded(data):
+        if reader.is_sharded(data):
             raise UserError(f"{data!r} holds shards: expected two folders of picture files")
     found, skipped = pairs.scan(pathlib.Path(inputs), pathlib.Path(targets))
-    return Opened(found, picture_files.read_into, skipped, 2 * CHANNELS)
+    return Opened(found, folders.read_into, skipped, 2 * CHANNELS)
 
 
 def bundled_folder() -> pathlib.Path:

@@ -17,9 +17,9 @@ from collections.abc import Collection, Iterable, Iterator
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from tf_deconv.data.store import StoreWriter, content_hash
 from tf_deconv.images import arrays
 from tf_deconv.images.arrays import CHANNELS, is_grey, printable
-from tf_deconv.picture_store import StoreWriter, content_hash
 from tf_deconv.utils.options import reason
 
 # Small pictures go to a thread together, and tiny ones all to one: they decode faster than threads

@@ -1,0 +1,1 @@
+"""Pictures of any source, and batches to train on."""

@@ -1,0 +1,1 @@
+"""Pictures packed into TFRecord shards, and read from them."""
