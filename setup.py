@@ -10,7 +10,7 @@ from setuptools.command.build_py import build_py
 ROOT = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))  # Under build isolation the project is not on it.
 
-from tf_deconv.shipped import MODELS, WHEEL_FOLDER  # noqa: E402  Needs no other package.
+from tf_deconv.inference.shipped import MODELS, WHEEL_FOLDER  # noqa: E402  Needs no other package.
 
 
 class BuildWithModels(build_py):

@@ -17,9 +17,10 @@ import numpy as np
 from PIL import Image
 
 import tf_deconv
-from tf_deconv import evaluation, runs, shipped
+from tf_deconv import evaluation
 from tf_deconv.data import patches, sources
 from tf_deconv.degradations.tasks import find_task
+from tf_deconv.inference import run_folder, shipped
 
 # astronaut: NASA, public domain; chelsea: Stefan van der Walt, CC0; coffee: Rachel Michetti, CC0.
 PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png")
@@ -41,7 +42,7 @@ def draw(name: str) -> np.ndarray:
         patches.degrade_picture(_part(pictures[name], TOP_SHARE.get(name, 0.5)), task, seed)
         for seed, name in enumerate(PHOTOGRAPHS)
     ]
-    samples = runs.Samples(
+    samples = run_folder.Samples(
         calibration=np.empty(0),
         degraded=tuple(degraded for degraded, _ in pairs),
         clean=tuple(clean for _, clean in pairs),

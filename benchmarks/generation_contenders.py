@@ -79,9 +79,9 @@ class Ours:
         Returns:
           seconds, passes and parameters, at least.
         """
-        from tf_deconv import runs
         from tf_deconv.callbacks import Interrupted
         from tf_deconv.config.training import TrainConfig
+        from tf_deconv.inference import run_folder
         from tf_deconv.training import train
 
         run = folder / "run"
@@ -100,7 +100,7 @@ class Ours:
         return {
             "seconds": metrics["duration_s"],
             "passes": epochs * each * batch_size / metrics["training_pictures"],
-            "parameters": runs.load_any_model(run / runs.MODEL_FILE).count_params(),
+            "parameters": run_folder.load_any_model(run / run_folder.MODEL_FILE).count_params(),
             "steps": epochs * each,
             "device": metrics["device"],
         }
@@ -221,8 +221,9 @@ class Pace:
 
 def probe(config: Any, report: Report) -> Pace:
     """Trains for a few steps as `training.train` does with a `TrainConfig`; leaves no files."""
-    from tf_deconv import recipe, runs
+    from tf_deconv import recipe
     from tf_deconv.checks import check_train_config
+    from tf_deconv.inference import run_folder
     from tf_deconv.objectives import make_objective
     from tf_deconv.utils.devices import choose_device
 
@@ -243,7 +244,7 @@ def probe(config: Any, report: Report) -> Pace:
         model.evaluate(validation, verbose=0)
         saved.set_weights(objective.saved_weights(model, model.get_weights(), saved))
         with tempfile.TemporaryDirectory() as folder:
-            runs.save_model(saved, pathlib.Path(folder, runs.MODEL_FILE), {})
+            run_folder.save_model(saved, pathlib.Path(folder, run_folder.MODEL_FILE), {})
         objective.preview(saved, final=False)
 
     first_steps_s, first_end_s = _seconds(lambda: fit(10)), _seconds(end_epoch)

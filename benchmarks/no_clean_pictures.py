@@ -75,9 +75,9 @@ def train(folder, name, options):
 
 
 def denoiser_of(run_dir):
-    from tf_deconv import artifacts, inference
+    from tf_deconv.inference import artifacts, restorer
 
-    return inference.Restorer(artifacts.open_artifact(run_dir)).restore
+    return restorer.Restorer(artifacts.open_artifact(run_dir)).restore
 
 
 def classical(sigma):

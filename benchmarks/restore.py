@@ -39,12 +39,13 @@ MEMORY_WORDS = ("MemoryError", "bad_alloc", "OOM", "exception:Status: 1, message
 
 def make_folder(folder, sizes_px):
     """Writes the model and the pictures."""
-    from tf_deconv import recipe, runs
+    from tf_deconv import recipe
     from tf_deconv.config.training import TrainConfig
     from tf_deconv.degradations.tasks import TASKS
+    from tf_deconv.inference import run_folder
 
     model = recipe.build_in("float32", TASKS["old-photo"], TrainConfig(network="article"))
-    runs.save_model(model, pathlib.Path(folder, MODEL), {"divisor": 2, "scale": 1})
+    run_folder.save_model(model, pathlib.Path(folder, MODEL), {"divisor": 2, "scale": 1})
     make_pictures(folder, sizes_px)
 
 
@@ -65,14 +66,16 @@ def make_pictures(folder, sizes_px):
 
 def this_project(folder):
     """Returns a function of a source and a target, as `tf-deconv restore` works on one picture."""
-    from tf_deconv import artifacts, inference, restoring
     from tf_deconv.images import files
+    from tf_deconv.inference import artifacts
+    from tf_deconv.inference import restore as restore_command
+    from tf_deconv.inference import restorer as restorers
 
-    restorer = inference.Restorer(artifacts.open_artifact(os.path.join(folder, MODEL)))
+    restorer = restorers.Restorer(artifacts.open_artifact(os.path.join(folder, MODEL)))
 
     def restore(source, target):
         job = files.Job(pathlib.Path(source), pathlib.Path(target))
-        restoring.restore_file(restorer, job, max_pixels=2**28)
+        restore_command.restore_file(restorer, job, max_pixels=2**28)
 
     return restore
 

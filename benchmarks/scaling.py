@@ -134,7 +134,7 @@ def side_of(megapixels: float) -> int:
 
 def tflite_of(model: str) -> str:
     """Returns the float32 file beside a model's SavedModel."""
-    from tf_deconv import shipped
+    from tf_deconv.inference import shipped
 
     (path,) = shipped.resolve(model).glob("tflite/*-float32.tflite")
     return str(path)

@@ -78,14 +78,14 @@ def row_of(task, runs):
 
 def crops_of(run):
     """Returns input, output and target of the middle of a held-out photograph."""
-    from tf_deconv import artifacts, runs
     from tf_deconv.degradations import baseline
     from tf_deconv.degradations.tasks import find_task
     from tf_deconv.images import arrays, padding
+    from tf_deconv.inference import artifacts, run_folder
 
     config = json.loads((run / "config.json").read_text())
     task = find_task(config["task"], config["degrade"])
-    samples = runs.load_samples(run / runs.SAMPLES_FILE)
+    samples = run_folder.load_samples(run / run_folder.SAMPLES_FILE)
     degraded, clean = arrays.crop_pair(samples.degraded[0], samples.clean[0], CROP_PX, task.scale)
     # Not through a Restorer, which takes what is transparent for the mask.
     artifact = artifacts.open_artifact(run)

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from tf_deconv import artifacts
-from tf_deconv.archiving import driver, records, worker
-from tf_deconv.config.using import RestoreConfig
+from tf_deconv.inference import artifacts
+from tf_deconv.inference.archive import driver, records, worker
+from tf_deconv.inference.config import RestoreConfig
 from tf_deconv.utils import devices
 from tf_deconv.utils.options import to_json
 

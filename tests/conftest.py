@@ -108,7 +108,8 @@ def run(train, made_once):
 @pytest.fixture(scope="session")
 def exported(script, run, made_once):
     """That run exported: folder, what was printed, the Keras model and the run's samples."""
-    from tf_deconv import load_model, runs
+    from tf_deconv import load_model
+    from tf_deconv.inference import run_folder
 
     out, output = made_once(
         "saved_models", lambda folder: script("export.py", run.folder, "--out", folder)
@@ -118,7 +119,7 @@ def exported(script, run, made_once):
         folder=folder,
         output=output,
         model=load_model(run.folder),
-        samples=runs.load_samples(run.folder / runs.SAMPLES_FILE),
+        samples=run_folder.load_samples(run.folder / run_folder.SAMPLES_FILE),
         tflite=lambda variant: folder / "tflite" / f"old-photo-article-{variant}.tflite",
     )
 
@@ -129,9 +130,9 @@ def stand_ins(tmp_path_factory):
     import keras
 
     import tf_deconv
-    from tf_deconv import runs
     from tf_deconv.config.exporting import ExportConfig
     from tf_deconv.degradations.tasks import TASKS
+    from tf_deconv.inference import run_folder
     from tf_deconv.networks.article import build_article
 
     out, work = tmp_path_factory.mktemp("models"), tmp_path_factory.mktemp("keras")
@@ -140,7 +141,7 @@ def stand_ins(tmp_path_factory):
         channels = TASKS[task].channels_in
         model = build_article(None, None, channels, channels)
         description = dict(task=task, network="article", divisor=2, scale=1)
-        runs.save_model(model, work / f"{name}.keras", description)
+        run_folder.save_model(model, work / f"{name}.keras", description)
         config = ExportConfig(
             model=str(work / f"{name}.keras"),
             out=str(out),
@@ -155,7 +156,7 @@ def stand_ins(tmp_path_factory):
 @pytest.fixture
 def here(stand_ins, monkeypatch, tmp_path):
     """Makes the stand-ins the only shipped models, and a folder of its own the present one."""
-    from tf_deconv import shipped
+    from tf_deconv.inference import shipped
 
     monkeypatch.setenv(shipped.VARIABLE, str(stand_ins))
     monkeypatch.setattr(shipped, "_PACKAGE", tmp_path / "nowhere" / "tf_deconv")

@@ -10,9 +10,9 @@ import pytest
 from tests.archive_runs import dead_letters, end, finish, start, tree, wait_for, workers_of
 from tests.commands import call, does, refuses
 from tests.picture_folders import make_pictures, write, write_noise
-from tf_deconv import restore_jobs
-from tf_deconv.archiving import driver, records, worker
 from tf_deconv.images.files import Job
+from tf_deconv.inference import jobs as restore_jobs
+from tf_deconv.inference.archive import driver, records, worker
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError
 

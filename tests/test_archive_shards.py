@@ -15,11 +15,11 @@ from tests.archive_runs import dead_letters, end, finish, start, tree, wait_for,
 from tests.commands import call, does, refuses
 from tests.picture_folders import make_pictures, write, write_noise
 from tests.shard_folders import shard
-from tf_deconv import restore_jobs
-from tf_deconv.archiving import records, worker
 from tf_deconv.data.shards import records as shard_records
 from tf_deconv.data.shards import writer as shard_writer
 from tf_deconv.images.files import Job
+from tf_deconv.inference import jobs as restore_jobs
+from tf_deconv.inference.archive import records, worker
 
 # Stands between two records: the first one's checksum, the second one's length with its own.
 FRAME_BYTES = 16

@@ -10,9 +10,10 @@ import tensorflow as tf
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tf_deconv import callbacks, evaluation, inference, losses, plots, runs
+from tf_deconv import callbacks, evaluation, losses, plots
 from tf_deconv.degradations import baseline, operators
 from tf_deconv.degradations.tasks import TASKS
+from tf_deconv.inference import restorer, run_folder
 from tf_deconv.objectives import restoration
 
 
@@ -174,10 +175,13 @@ def best_epoch(folder):
 
 
 def assert_preview_is_of_the_saved_model(folder):
-    model, samples = runs.load_model(folder), runs.load_samples(folder / runs.SAMPLES_FILE)
+    model, samples = (
+        run_folder.load_model(folder),
+        run_folder.load_samples(folder / run_folder.SAMPLES_FILE),
+    )
     sheets = [
         evaluation.preview(
-            lambda image: inference.restore_picture(model, image, 2),
+            lambda image: restorer.restore_picture(model, image, 2),
             samples,
             TASKS["old-photo"],
             side_px=side_px,

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from tf_deconv import runs
 from tf_deconv.generating import classifier
 from tf_deconv.generating.classifier import load, train_classifier
+from tf_deconv.inference import run_folder
 from tf_deconv.utils.options import UserError
 
 
@@ -107,7 +107,7 @@ def test_a_saved_classifier_predicts_the_same(trained, stripes, tmp_path):
     np.testing.assert_array_equal(loaded.features(images), trained.features(images))
     # It maps no picture to a picture: export and restore refuse it in one line.
     with pytest.raises(UserError, match="expected one picture"):
-        runs.load_model(path)
+        run_folder.load_model(path)
 
 
 def test_data_are_told_apart_by_every_pixel_and_label(stripes):
@@ -163,7 +163,7 @@ def test_files_that_are_no_classifier_are_refused(trained, tmp_path):
     with pytest.raises(UserError, match=r"is no \.keras file"):
         load(tmp_path / "missing.keras")
     other = tmp_path / "other.keras"
-    runs.save_model(trained.model, other, {"task": "denoise"})
+    run_folder.save_model(trained.model, other, {"task": "denoise"})
     with pytest.raises(UserError, match="is no classifier"):
         load(other)
 

@@ -21,9 +21,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tf_deconv import flatbuffer, inference, runs
-from tf_deconv.artifacts import to_float32
+from tf_deconv import flatbuffer
 from tf_deconv.exporting import pipeline, tflite
+from tf_deconv.inference import restorer, tflite_file
+from tf_deconv.inference import run_folder as run_folders
+from tf_deconv.inference.artifacts import to_float32
 from tf_deconv.variants import PROFILES, VARIANTS, parse_variants
 
 pytestmark = pytest.mark.clients
@@ -132,8 +134,8 @@ def published(exported, run, train, script, tmp_path_factory):
             run=run_folder,
             folder=folder,
             manifest=json.loads((folder / "manifest.json").read_text()),
-            model=runs.load_model(run_folder / runs.MODEL_FILE),
-            picture=runs.load_samples(run_folder / runs.SAMPLES_FILE).degraded[0],
+            model=run_folders.load_model(run_folder / run_folders.MODEL_FILE),
+            picture=run_folders.load_samples(run_folder / run_folders.SAMPLES_FILE).degraded[0],
         )
         return described[network]
 
@@ -143,7 +145,7 @@ def published(exported, run, train, script, tmp_path_factory):
 def restore_with_keras(model, cases):
     how = model.manifest["divisor"], model.manifest["scale"]
     return {
-        key: np.stack([inference.restore_picture(model.model, image, *how) for image in batch])
+        key: np.stack([restorer.restore_picture(model.model, image, *how) for image in batch])
         for key, batch in cases.items()
     }
 
@@ -201,7 +203,7 @@ def test_the_gpu_refuses_no_operator_of_files_made_for_it(published, network, pr
         model.model,
         parse_variants(None, profile),
         [size],
-        runs.load_samples(model.run / runs.SAMPLES_FILE).calibration,
+        run_folders.load_samples(model.run / run_folders.SAMPLES_FILE).calibration,
         divisor=model.manifest["divisor"],
         scale=model.manifest["scale"],
         keep_relu=PROFILES[profile].keep_relu,
@@ -232,7 +234,7 @@ def fused(exported, tmp_path):
     with pipeline.files.silent_stderr():
         tflite._write_static_signatures(model, tmp_path / "fused", [(28, 28)], 2, 1)
         content = tflite._convert_float(str(tmp_path / "fused"), "float32", ["restore_28x28"])
-    assert "TRANSPOSE_CONV v4" in flatbuffer.operator_counts(content)
+    assert "TRANSPOSE_CONV v4" in tflite_file.operator_counts(content)
     image = exported.samples.calibration[:1, :28, :28]
     paths = {"fused": tmp_path / "fused.tflite", "split": tmp_path / "split.tflite"}
     paths["fused"].write_bytes(content)

@@ -6,7 +6,8 @@ import keras
 import pytest
 from keras import layers
 
-from tf_deconv import flatbuffer, published
+from tf_deconv import published
+from tf_deconv.inference import tflite_file
 from tf_deconv.networks import article, complexity, mask_blending, unet
 
 
@@ -227,4 +228,4 @@ def test_an_export_tells_its_multiply_adds(exported):
     of_the_article = 9 * 32 + 16 * 32 * 64 / 4 + 9 * 64 * 64 + 16 * 64 * 3 + 3 * 3
     assert manifest["multiply_adds_per_pixel"] == of_the_article
     content = exported.tflite("int8").read_bytes()
-    assert flatbuffer.read_metadata(content)["multiply_adds_per_pixel"] == of_the_article
+    assert tflite_file.read_metadata(content)["multiply_adds_per_pixel"] == of_the_article

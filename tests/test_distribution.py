@@ -11,12 +11,13 @@ import pytest
 
 from tests import workers
 from tests.commands import fails, refuses
-from tf_deconv import distribution, runs
+from tf_deconv import distribution
 from tf_deconv.cluster import read_cluster
 from tf_deconv.data import generation_batches, patches
 from tf_deconv.data.store import PictureStore
 from tf_deconv.degradations.tasks import TASKS
 from tf_deconv.parser import make_parser
+from tf_deconv.training import checkpoints
 from tf_deconv.utils.devices import Device
 from tf_deconv.utils.options import UserError
 
@@ -28,7 +29,7 @@ OPTIONS += ("--precision", "float32")
 
 def checkpoint(folder):
     """Returns history and variables of a run's newest checkpoint."""
-    state, variables, damaged = runs.load_newest_checkpoint(folder / "checkpoints")
+    state, variables, damaged = checkpoints.load_newest_checkpoint(folder / "checkpoints")
     assert not damaged
     return state["history"], variables
 

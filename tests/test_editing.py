@@ -11,11 +11,11 @@ from tests import tiny_generators
 from tests.commands import does, fails, refuses
 from tests.tiny_generators import gaussian_flow
 from tf_deconv import edit_command
-from tf_deconv.config.using import EditConfig
 from tf_deconv.generating import editing, opening
 from tf_deconv.generating.facts import Facts
 from tf_deconv.generating.opening import open_generator
 from tf_deconv.images import arrays
+from tf_deconv.inference.config import EditConfig
 from tf_deconv.utils.options import UserError
 
 SHAPE = (8, 8, 1)

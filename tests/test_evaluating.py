@@ -11,7 +11,7 @@ from tf_deconv.config.measuring import EvaluateConfig
 from tf_deconv.data.store import PictureStore
 from tf_deconv.degradations.tasks import RESTORATIONS, TASKS, find_task
 from tf_deconv.images import metrics
-from tf_deconv.inference import Artifact, Restorer
+from tf_deconv.inference.restorer import Artifact, Restorer
 from tf_deconv.utils.options import UserError
 
 

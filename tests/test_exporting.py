@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from tests.commands import call
-from tf_deconv import flatbuffer, runs
-from tf_deconv.artifacts import to_float32
+from tf_deconv import flatbuffer
 from tf_deconv.config.exporting import ExportConfig
 from tf_deconv.exporting import pipeline, publish, quantize, tflite, verify
+from tf_deconv.inference import run_folder, tflite_file
+from tf_deconv.inference.artifacts import to_float32
 from tf_deconv.utils.options import UserError
 from tf_deconv.variants import VARIANTS, Variant
 
@@ -51,7 +52,7 @@ def test_tflite_files_have_builtin_operators_and_portable_versions(exported, var
     content = exported.tflite(variant).read_bytes()
     parameters = exported.model.count_params()
     assert flatbuffer.find_faults(content, parameters, VARIANTS[variant]) == []
-    counts = flatbuffer.operator_counts(content)
+    counts = tflite_file.operator_counts(content)
     assert {name for name in counts if name.startswith("TRANSPOSE_CONV")} <= {
         "TRANSPOSE_CONV v1",
         "TRANSPOSE_CONV v2",
@@ -119,7 +120,7 @@ def test_a_file_with_pictures_of_another_type_is_a_fault(exported):
 
 
 def test_int8_pictures_are_the_levels_of_a_picture_file_less_128(exported):
-    facts = flatbuffer.describe(exported.tflite("int8-full").read_bytes())
+    facts = tflite_file.describe(exported.tflite("int8-full").read_bytes())
     for signature in facts["signatures"]:
         assert signature["inputs"]["image"].endswith(", scale 0.00392156886 and zero point -128")
         assert signature["outputs"]["restored"].startswith("int8 (1, ")
@@ -134,7 +135,7 @@ def test_a_relu_that_saturation_does_costs_no_operator_and_changes_no_level(expo
         content = tflite.convert(
             model, ["int8"], [(28, 28)], calibration, divisor=2, scale=1, keep_relu=keep_relu
         )["int8"]
-        assert ("RELU v2" in flatbuffer.operator_counts(content)) == keep_relu
+        assert ("RELU v2" in tflite_file.operator_counts(content)) == keep_relu
         path = tmp_path / f"{keep_relu}.tflite"
         path.write_bytes(content)
         restored.append(verify.run_file(path, {"restore_28x28|0": image})["restore_28x28|0"])
@@ -153,7 +154,7 @@ def test_a_file_describes_itself(exported):
     manifest = json.loads((exported.folder / "manifest.json").read_text())
     for variant in VARIANTS:
         content = exported.tflite(variant).read_bytes()
-        facts = flatbuffer.read_metadata(content)
+        facts = tflite_file.read_metadata(content)
         entry = next(e for e in manifest["files"] if e["file"] == facts["file"])
         for key in ("value_range", "channels_in", "divisor", "scale", "tile_overlap", "license"):
             assert facts[key] == manifest[key]
@@ -165,8 +166,8 @@ def test_a_file_describes_itself(exported):
 def test_metadata_is_replaced_and_changes_no_picture(exported, tmp_path):
     content = exported.tflite("float32").read_bytes()
     other = flatbuffer.write_metadata(content, {"name": "ö"})
-    assert flatbuffer.read_metadata(other) == {"name": "ö"}
-    assert flatbuffer.describe(other) == flatbuffer.describe(content)
+    assert tflite_file.read_metadata(other) == {"name": "ö"}
+    assert tflite_file.describe(other) == tflite_file.describe(content)
     image = exported.samples.calibration[:1, :28, :28]
     restored = []
     for number, data in enumerate((content, other)):
@@ -210,7 +211,7 @@ def test_sizes_and_variants_are_chosen(run, tmp_path):
         "old-photo-article-float32.tflite",
         "old-photo-article-int8.tflite",
     }
-    facts = flatbuffer.describe((folder / "old-photo-article-int8.tflite").read_bytes())
+    facts = tflite_file.describe((folder / "old-photo-article-int8.tflite").read_bytes())
     names = [signature["name"] for signature in facts["signatures"]]
     assert names == ["restore_28x28", "restore_64x96"]
     assert facts["operators"]["RELU v2"] == 4
@@ -337,7 +338,7 @@ def test_mixed_precision_models_are_exported_in_float32():
 def test_damaged_samples_are_one_line(tmp_path):
     (tmp_path / "samples.npz").write_bytes(b"no archive")
     with pytest.raises(UserError, match="train again"):
-        runs.load_samples(tmp_path / "samples.npz")
+        run_folder.load_samples(tmp_path / "samples.npz")
 
 
 def test_what_is_published_can_be_read_by_every_user(exported):

@@ -11,10 +11,10 @@ import sys
 import numpy as np
 import pytest
 
-from tf_deconv import runs
 from tf_deconv.config.measuring import EvaluateConfig
 from tf_deconv.generating import evaluating
 from tf_deconv.generating.facts import Facts
+from tf_deconv.inference import run_folder
 from tf_deconv.networks.flow import build_flow
 from tf_deconv.utils.options import UserError
 
@@ -56,7 +56,7 @@ class UntrainedFlow(contenders.Ours):
         (folder / "run").mkdir()
         model = build_flow(28, 28, 1, 10, filters=(4, 6, 8))
         description = {"task": "generate", "network": "flow", "generator": facts.to_json()}
-        runs.save_model(model, folder / "run" / runs.MODEL_FILE, description)
+        run_folder.save_model(model, folder / "run" / run_folder.MODEL_FILE, description)
         return {"seconds": 600.0, "passes": 0.0, "parameters": model.count_params()}
 
 

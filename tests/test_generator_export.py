@@ -11,7 +11,7 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 
 import tf_deconv
-from tf_deconv import flatbuffer, inspecting, runs
+from tf_deconv import flatbuffer, inspecting
 from tf_deconv.benchmarking import benchmark
 from tf_deconv.config.exporting import ExportConfig
 from tf_deconv.config.measuring import BenchmarkConfig
@@ -22,6 +22,7 @@ from tf_deconv.generating.facts import Facts
 from tf_deconv.generating.generator import from_picture, sample
 from tf_deconv.generating.of_model import of_model
 from tf_deconv.generating.opening import open_generator
+from tf_deconv.inference import run_folder
 from tf_deconv.networks.flow import build_flow
 from tf_deconv.networks.vae import build_vae
 from tf_deconv.utils.options import UserError
@@ -52,16 +53,16 @@ def build(facts, seed=0):
 def write_run(folder, facts):
     folder.mkdir()
     description = dict(task="generate", network=facts.kind, generator=facts.to_json())
-    runs.save_model(build(facts), folder / runs.MODEL_FILE, description)
+    run_folder.save_model(build(facts), folder / run_folder.MODEL_FILE, description)
     pictures = np.random.default_rng(1).random((6, *facts.shape), np.float32)
-    samples = runs.Samples(
+    samples = run_folder.Samples(
         calibration=pictures,
         degraded=tuple(pictures),
         clean=tuple(pictures),
         names=tuple("abcdef"),
         labels=(0, 1, 2, 2, 1, 0),
     )
-    runs.save_samples(samples, folder / runs.SAMPLES_FILE)
+    run_folder.save_samples(samples, folder / run_folder.SAMPLES_FILE)
 
 
 @pytest.fixture(scope="module", params=FACTS)
@@ -266,7 +267,7 @@ def test_inspect_tells_what_a_generator_makes(exported):
 
 def test_the_gate_finds_a_file_of_other_weights(exported, tmp_path):
     config = ExportConfig(model=str(exported.run))
-    description = runs.read_description(exported.run / "model.keras")
+    description = run_folder.read_description(exported.run / "model.keras")
     subject = Generating(exported.run / "model.keras", description, config, print)
     other = build(exported.facts, seed=5)
     how = dict(keep_relu=True, phased=False)
@@ -312,7 +313,9 @@ def test_without_labels_in_colour_as_logits(tmp_path):
 
 def test_a_lone_keras_file_is_checked_on_its_own_pictures(exported, tmp_path):
     path = shutil.copy(exported.run / "model.keras", tmp_path / "mine.keras")
-    subject = Generating(path, runs.read_description(path), ExportConfig(model=str(path)), print)
+    subject = Generating(
+        path, run_folder.read_description(path), ExportConfig(model=str(path)), print
+    )
     assert subject.pictures.shape == (16, 8, 8, 1)
     assert subject.labels[:4].tolist() == [0, 1, 2, 0]
 
@@ -320,6 +323,6 @@ def test_a_lone_keras_file_is_checked_on_its_own_pictures(exported, tmp_path):
 def test_a_model_that_restores_is_no_generator(tmp_path):
     image = keras.Input((None, None, 1))
     model = keras.Model(image, keras.layers.Conv2D(1, 3, padding="same")(image))
-    runs.save_model(model, tmp_path / "model.keras", {"task": "denoise"})
+    run_folder.save_model(model, tmp_path / "model.keras", {"task": "denoise"})
     with pytest.raises(UserError, match="generates nothing: expected a generator"):
         open_generator(tmp_path)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_deconv import runs
 from tf_deconv.checks import check_train_config
 from tf_deconv.config.training import TrainConfig
 from tf_deconv.data import generation_batches
@@ -16,6 +15,7 @@ from tf_deconv.generating.facts import Facts
 from tf_deconv.generating.generator import flow_to, guided_velocity, labels_of, sample
 from tf_deconv.generating.of_model import log_probability, of_model
 from tf_deconv.images import arrays
+from tf_deconv.inference import run_folder
 from tf_deconv.networks.flow import build_flow
 from tf_deconv.networks.likelihoods import gaussian_kl, make_likelihood
 from tf_deconv.networks.vae import build_vae
@@ -258,10 +258,10 @@ def test_training_leaves_a_run_that_samples(network, folder, tmp_path):
     assert (result.run_dir / "preview.png").is_file()
     assert (result.run_dir / "curve.png").is_file()
     assert "pictures: 8x8, grey, 3 classes" in lines
-    known = runs.read_description(result.run_dir / "model.keras")
+    known = run_folder.read_description(result.run_dir / "model.keras")
     facts = Facts(**known["generator"])
     assert facts.shape == (8, 8, 1)
-    model = runs.load_any_model(result.run_dir / "model.keras")
+    model = run_folder.load_any_model(result.run_dir / "model.keras")
     pictures = sample(of_model(model, facts), 3, 1, steps=2)
     assert pictures.shape == (3, 8, 8, 1)
     stored = json.loads((result.run_dir / "config.json").read_text())
@@ -269,7 +269,7 @@ def test_training_leaves_a_run_that_samples(network, folder, tmp_path):
     shown = "nats (reconstruction" if network == "vae" else "val_loss"
     assert any(line.startswith("epoch 2/2") and shown in line for line in lines)
     with pytest.raises(UserError, match="generates pictures from noise"):
-        runs.load_model(result.run_dir)
+        run_folder.load_model(result.run_dir)
 
 
 @pytest.mark.slow
@@ -291,7 +291,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(folder, tmp_path):
     with pytest.raises(Stop):
         train(TrainConfig(**options, run_dir=str(tmp_path / "cut")), stop_after_one)
     resumed = train(TrainConfig(resume=True, run_dir=str(tmp_path / "cut")), lambda line: None)
-    models = [runs.load_any_model(x.run_dir / "model.keras") for x in (whole, resumed)]
+    models = [run_folder.load_any_model(x.run_dir / "model.keras") for x in (whole, resumed)]
     for one, other in zip(*(model.get_weights() for model in models)):
         np.testing.assert_array_equal(one, other)
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_deconv import UserError, artifacts
-from tf_deconv.artifacts import open_artifact
+from tf_deconv import UserError
 from tf_deconv.images import arrays
-from tf_deconv.inference import Artifact, Restorer, restore_picture
+from tf_deconv.inference import artifacts
+from tf_deconv.inference.artifacts import open_artifact
+from tf_deconv.inference.restorer import Artifact, Restorer, restore_picture
 from tf_deconv.networks.article import build_article
 
 TOLERANCE = 1e-5

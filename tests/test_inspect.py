@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from tests.commands import does, refuses
-from tf_deconv import flatbuffer, inspect_artifact, runs
+from tf_deconv import flatbuffer, inspect_artifact
+from tf_deconv.inference import run_folder, tflite_file
 
 PARAMETERS = 73_167
 # The last kernel, 4x4 from 64 to 3 channels, works on squares of pixels: 5x5 from 64 to 12.
@@ -89,7 +90,7 @@ def test_a_tflite_file_tells_its_numbers(capsys, exported, variant, weights, act
     assert facts["weights"] == weights
     assert facts["activations"] == activations
     content = exported.tflite(variant).read_bytes()
-    assert facts["operators"] == flatbuffer.operator_counts(content)
+    assert facts["operators"] == tflite_file.operator_counts(content)
     assert f"TRANSPOSE_CONV v3 x{4 if variant == 'int8' else 2}" in text
     signatures = {each["name"]: each for each in facts["signatures"]}
     assert signatures["restore_28x28"]["inputs"] == {"image": "float32 (1, 28, 28, 1)"}
@@ -216,7 +217,7 @@ def test_a_description_that_is_no_object_is_none(tmp_path, run):
     with zipfile.ZipFile(run.folder / "model.keras") as old, zipfile.ZipFile(path, "w") as new:
         for name in old.namelist():
             new.writestr(name, b"[1]" if name == "tf_deconv.json" else old.read(name))
-    assert runs.read_description(path) == {}
+    assert run_folder.read_description(path) == {}
     assert inspect_artifact(path)["task"] is None
 
 

@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from tf_deconv import shipped
 from tf_deconv.exporting import tflite
+from tf_deconv.inference import shipped
 from tf_deconv.networks import complexity
 from tf_deconv.networks.article import build_article
 from tf_deconv.networks.unet import build_unet

@@ -6,8 +6,8 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 
-from tf_deconv import flatbuffer
 from tf_deconv.exporting import phases, tflite
+from tf_deconv.inference import tflite_file
 from tf_deconv.networks.article import build_article
 from tf_deconv.networks.unet import build_unet
 
@@ -117,10 +117,10 @@ def test_networks_are_converted_so(model, divisor, scale, operators, rng):
         tflite.convert(model, ["float32"], [(32, 32)], calibration, phased=phased, **how)["float32"]
         for phased in (False, True)
     )
-    assert flatbuffer.operator_counts(plain)["DEPTH_TO_SPACE v1"] == 0
+    assert tflite_file.operator_counts(plain)["DEPTH_TO_SPACE v1"] == 0
     counts = {
         name.split()[0]: count
-        for name, count in flatbuffer.operator_counts(phased).items()
+        for name, count in tflite_file.operator_counts(phased).items()
         if name.split()[0] in ("TRANSPOSE_CONV", "AVERAGE_POOL_2D", "DEPTH_TO_SPACE")
     }
     assert counts == operators
@@ -136,7 +136,7 @@ def test_int8_of_a_network_with_sums_keeps_its_pictures_in_float(scale, rng):
         tflite.convert(model, [variant], [(32, 32)], image, phased=phased, **how)[variant]
         for variant, phased in (("int8", False), ("int8", True), ("int8-full", True))
     )
-    counts = [flatbuffer.operator_counts(content) for content in (plain, phased, full)]
+    counts = [tflite_file.operator_counts(content) for content in (plain, phased, full)]
     # With fixed ranges, squares would be laid out in float, between two conversions.
     assert [count["DEPTH_TO_SPACE v1"] for count in counts] == [0, 3 if scale == 1 else 4, 0]
     expected = model.predict(image, verbose=0)

@@ -17,7 +17,7 @@ from tests.protocol_pictures import cut_photograph, grey
 from tf_deconv import protocol_cases, protocol_table, protocols
 from tf_deconv.data.store import PictureStore
 from tf_deconv.images import arrays
-from tf_deconv.inference import Artifact, Restorer
+from tf_deconv.inference.restorer import Artifact, Restorer
 
 
 def read(folder):

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-from tf_deconv import runs
 from tf_deconv.exporting import qat
+from tf_deconv.inference import run_folder
 from tf_deconv.networks.article import build_article
 from tf_deconv.networks.unet import build_unet
 from tf_deconv.utils.options import UserError
@@ -73,7 +73,7 @@ def test_fine_tuning_leaves_a_network_that_bears_rounding_better(calibration):
 
 
 def test_a_run_is_fine_tuned_on_the_pictures_that_trained_it(run):
-    description = runs.read_description(run.folder / runs.MODEL_FILE)
+    description = run_folder.read_description(run.folder / run_folder.MODEL_FILE)
     tuning = qat.data_of_run(run.folder, description["data_sha256"])
     degraded, clean = next(iter(tuning.training))
     assert degraded.shape == (*clean.shape[:3], 1)
@@ -94,7 +94,7 @@ def test_a_run_is_fine_tuned_on_the_pictures_that_trained_it(run):
 )
 def test_without_the_runs_pictures_it_says_why(run, tmp_path, changes, message):
     if changes is not None:
-        config = json.loads((run.folder / runs.CONFIG_FILE).read_text()) | changes
-        (tmp_path / runs.CONFIG_FILE).write_text(json.dumps(config))
+        config = json.loads((run.folder / run_folder.CONFIG_FILE).read_text()) | changes
+        (tmp_path / run_folder.CONFIG_FILE).write_text(json.dumps(config))
     with pytest.raises(UserError, match=message):
         qat.data_of_run(tmp_path, "0" * 64)

@@ -10,9 +10,10 @@ from PIL import Image
 
 from tests.commands import call, does, refuses
 from tests.picture_folders import write_noise
-from tf_deconv import cli, restoring
+from tf_deconv import cli
 from tf_deconv.images import arrays
-from tf_deconv.inference import restore_picture
+from tf_deconv.inference import restore
+from tf_deconv.inference.restorer import restore_picture
 
 
 def tree(folder):
@@ -69,7 +70,7 @@ def test_a_bad_picture_does_not_stop_the_rest(capsys, tmp_path, run):
 
 
 def test_a_runtime_that_fails_on_one_picture_goes_on(capsys, tmp_path, run, monkeypatch):
-    from tf_deconv.inference import Restorer
+    from tf_deconv.inference.restorer import Restorer
 
     write_noise(tmp_path / "in" / "a.png", (50, 30))
     write_noise(tmp_path / "in" / "b.png", (40, 36))
@@ -174,7 +175,7 @@ def test_depth_transparency_profile_and_exif_reach_the_output(capsys, tmp_path, 
 def test_transparency_grows_with_the_picture(tmp_path):
     alpha = np.full((4, 5, 1), 65535, np.uint16)
     alpha[:, :2] = 0
-    large = restoring._enlarge(alpha, 3)
+    large = restore._enlarge(alpha, 3)
     assert large.shape == (12, 15, 1)
     assert large.dtype == np.uint16
     assert large[0, 0, 0] == 0

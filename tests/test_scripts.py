@@ -237,7 +237,7 @@ def test_degrade_composes_what_happens_to_the_pictures(capsys, tmp_path):
 
 
 def test_the_newest_run_is_exported_by_default(tmp_path, monkeypatch):
-    from tf_deconv.runs import find_model
+    from tf_deconv.inference.run_folder import find_model
 
     monkeypatch.chdir(tmp_path)
     for age_s, name in ((100, "b"), (50, "a"), (200, "c")):

@@ -17,7 +17,8 @@ import pytest
 import tf_deconv
 from tests.commands import does, refuses
 from tests.picture_folders import write_noise
-from tf_deconv import UserError, artifacts, shipped
+from tf_deconv import UserError
+from tf_deconv.inference import artifacts, shipped
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import tf_deconv
-from tf_deconv import shipped
 from tf_deconv.data import patches
 from tf_deconv.degradations import baseline
 from tf_deconv.degradations.tasks import find_task
 from tf_deconv.images import arrays, metrics
+from tf_deconv.inference import shipped
 
 NAMES = sorted(shipped.available())
 # What each must gain on photographs that nobody trained on, in dB: a broken one gains far less.

@@ -7,8 +7,9 @@ from PIL import Image
 import tf_deconv
 from tests.commands import does
 from tests.picture_folders import write_noise
-from tf_deconv import UserError, restoring
-from tf_deconv.inference import Artifact
+from tf_deconv import UserError
+from tf_deconv.inference import restore
+from tf_deconv.inference.restorer import Artifact
 
 
 def noise(height=36, width=40, channels=3, dtype=np.uint8):
@@ -68,7 +69,7 @@ def test_a_colour_picture_in_a_grey_model_names_the_colour_model(capsys, here):
 )
 def test_what_is_said_where_grey_meets_colour(channels, model, task, as_grey, said):
     artifact = Artifact(lambda batch: batch, *model, 1, 1, 0)
-    received = restoring.choose_conversion(channels, artifact, task)
+    received = restore.choose_conversion(channels, artifact, task)
     assert received[0] is as_grey
     assert said in received[1]
     assert bool(said) == bool(received[1])

@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tf_deconv import inference
 from tf_deconv.images import arrays
+from tf_deconv.inference import restorer
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ COLOUR = np.random.default_rng(0).integers(0, 256, (33, 47, 3), np.uint8)
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (2, 28, 28, 1), (1, 37, 53, 1), (3, 2, 5, 1)])
 def test_any_size_and_batch_equals_keras(exported, restore, shape):
     image = np.random.default_rng(1).random(shape, np.float32)
-    expected = [inference.restore_picture(exported.model, picture, 2) for picture in image]
+    expected = [restorer.restore_picture(exported.model, picture, 2) for picture in image]
     np.testing.assert_allclose(restore(image), np.stack(expected), atol=2e-6)
 
 
@@ -84,7 +84,7 @@ def test_a_wrong_dtype_is_invalid_argument(restore, dtype):
 def test_encoded_pictures_equal_keras_within_a_grey_level(exported, restore_bytes, kind, size):
     data = encoded(COLOUR[: size[0], : size[1]], kind)
     grey = arrays.luminance(arrays.to_float(arrays.read_rgb(data))).astype(np.float32)
-    expected = arrays.to_uint8(inference.restore_picture(exported.model, grey, 2)).astype(int)
+    expected = arrays.to_uint8(restorer.restore_picture(exported.model, grey, 2)).astype(int)
     received = np.asarray(Image.open(io.BytesIO(restore_bytes(data)[0])))
     assert received.shape == (*size, 3)
     assert np.abs(received - expected).max() <= 1
@@ -155,7 +155,7 @@ def test_a_picture_of_several_tiles_equals_the_whole(exported, restore_bytes, si
     rng = np.random.default_rng(5)
     pixels = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
     grey = arrays.luminance(arrays.to_float(pixels)).astype(np.float32)
-    expected = arrays.to_uint8(inference.restore_picture(exported.model, grey, 2)).astype(int)
+    expected = arrays.to_uint8(restorer.restore_picture(exported.model, grey, 2)).astype(int)
     received = np.asarray(Image.open(io.BytesIO(restore_bytes(encoded(pixels))[0])))
     assert received.shape == (*size, 3)
     assert np.abs(received - expected).max() <= 1

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tf_deconv import tiling
 from tf_deconv.images.padding import pad_array
-from tf_deconv.tiling import ALL_SYMMETRIES, Box
+from tf_deconv.inference import tiling
+from tf_deconv.inference.tiling import ALL_SYMMETRIES, Box
 
 SIDES = st.integers(1, 70)
 REACHES = st.integers(0, 20)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tf_deconv.images import arrays
 from tf_deconv.images.padding import mirrored, pad_array, pad_tensor
-from tf_deconv.inference import Artifact, Restorer
+from tf_deconv.inference.restorer import Artifact, Restorer
 from tf_deconv.utils.options import UserError
 
 SIDES = st.integers(1, 33)

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tf_deconv import recipe, runs, training
+from tf_deconv import recipe, training
 from tf_deconv.config.exporting import ExportConfig
 from tf_deconv.config.training import TrainConfig
 from tf_deconv.exporting.pipeline import export
+from tf_deconv.inference import run_folder
 from tf_deconv.parser import make_parser
 from tf_deconv.utils.options import UserError
 
@@ -44,7 +45,7 @@ def test_a_paired_run_scores_the_inputs_beside_the_outputs(tmp_path, folders):
     assert 19 < result.metrics["input"]["psnr_db"] < 22  # sigma 25 of 255 is 20.2 dB.
     assert result.metrics["output"]["psnr_db"] > 0
     # Names of the folders, not paths: the description is published.
-    description = runs.read_description(result.run_dir / runs.MODEL_FILE)
+    description = run_folder.read_description(result.run_dir / run_folder.MODEL_FILE)
     assert (description["training"]["data"], description["training"]["targets"]) == (
         "noisy",
         "clean",
@@ -143,7 +144,7 @@ def test_a_run_without_clean_pictures_claims_no_score_and_exports(tmp_path, fold
     assert "no scores: there are no clean pictures to compare with" in lines
     assert "output" not in result.metrics
     assert np.isfinite(result.metrics["best_val_psnr_db"])
-    samples = runs.load_samples(result.run_dir / runs.SAMPLES_FILE)
+    samples = run_folder.load_samples(result.run_dir / run_folder.SAMPLES_FILE)
     assert samples.clean == ()
     assert len(samples.degraded) == len(samples.names) > 0
     with Image.open(result.run_dir / "preview.png") as preview:

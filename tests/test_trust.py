@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from tests.commands import does, fails
-from tf_deconv import callbacks, runs
+from tf_deconv import callbacks
+from tf_deconv.inference import run_folder
+from tf_deconv.training import checkpoints
 from tf_deconv.utils.options import UserError
 
 OPTIONS = ["--epochs", "5", "--steps-per-epoch", "20", "--batch-size", "8", "--seed", "5"]
@@ -26,13 +28,13 @@ def uninterrupted(train, tmp_path_factory):
 
 
 def final_state(folder):
-    return runs.load_newest_checkpoint(folder / "checkpoints")[1]
+    return checkpoints.load_newest_checkpoint(folder / "checkpoints")[1]
 
 
 def assert_same_bits(run, other):
     """Compares all variables of the newest checkpoints, the best models and the histories."""
     assert all(np.array_equal(*pair) for pair in zip(final_state(run), final_state(other)))
-    models = [runs.load_model(folder).get_weights() for folder in (run, other)]
+    models = [run_folder.load_model(folder).get_weights() for folder in (run, other)]
     assert all(np.array_equal(*pair) for pair in zip(*models))
     assert (run / "history.csv").read_bytes() == (other / "history.csv").read_bytes()
 
@@ -62,7 +64,7 @@ def test_a_stopped_run_keeps_its_best_model_and_can_go_on(
         output = process.stdout.read()
     assert process.returncode == 128 + signum
     assert "best model so far" in output
-    assert runs.load_model(folder).get_weights()
+    assert run_folder.load_model(folder).get_weights()
     assert "resuming after epoch 2" in train("--resume", "--run-dir", folder)
     assert_same_bits(folder, uninterrupted)
 
@@ -114,7 +116,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_damaged_file(repository, tmp_path
     left = [path for path in folder.rglob("*") if path.is_file() and "logs" not in path.parts]
     assert {path.name for path in left} <= {"config.json", "model.keras", "history.csv"}
     if (folder / "model.keras").exists():
-        assert runs.load_model(folder)
+        assert run_folder.load_model(folder)
 
 
 @pytest.mark.slow
@@ -189,10 +191,10 @@ def test_a_loss_that_is_no_number_names_the_model_that_is_kept(tmp_path):
 def test_only_the_last_checkpoints_are_kept(tmp_path):
     for epoch in range(5):
         path = tmp_path / f"epoch-{epoch:06d}.npz"
-        runs.save_checkpoint(path, {"epoch": epoch}, [np.arange(epoch)])
-        runs.remove_old_checkpoints(tmp_path, callbacks.CHECKPOINTS_KEPT)
+        checkpoints.save_checkpoint(path, {"epoch": epoch}, [np.arange(epoch)])
+        checkpoints.remove_old_checkpoints(tmp_path, callbacks.CHECKPOINTS_KEPT)
     assert len(list(tmp_path.iterdir())) == callbacks.CHECKPOINTS_KEPT
-    state, variables, warnings = runs.load_newest_checkpoint(tmp_path)
+    state, variables, warnings = checkpoints.load_newest_checkpoint(tmp_path)
     assert (state["epoch"], len(variables[0]), warnings) == (4, 4, [])
 
 
@@ -200,9 +202,9 @@ def test_only_the_last_checkpoints_are_kept(tmp_path):
 def test_a_checkpoint_cut_short_is_passed_over(tmp_path, keep_bytes):
     for epoch in (1, 2):
         path = tmp_path / f"epoch-{epoch:06d}.npz"
-        runs.save_checkpoint(path, {"epoch": epoch}, [np.arange(100.0)])
+        checkpoints.save_checkpoint(path, {"epoch": epoch}, [np.arange(100.0)])
     path.write_bytes(path.read_bytes()[:keep_bytes])
-    state, _, warnings = runs.load_newest_checkpoint(tmp_path)
+    state, _, warnings = checkpoints.load_newest_checkpoint(tmp_path)
     assert state["epoch"] == 1
     assert len(warnings) == 1
 
@@ -210,8 +212,8 @@ def test_a_checkpoint_cut_short_is_passed_over(tmp_path, keep_bytes):
 def test_a_checkpoint_with_a_flipped_bit_is_passed_over(tmp_path):
     for epoch in (1, 2):
         path = tmp_path / f"epoch-{epoch:06d}.npz"
-        runs.save_checkpoint(path, {"epoch": epoch}, [np.arange(1000.0)])
+        checkpoints.save_checkpoint(path, {"epoch": epoch}, [np.arange(1000.0)])
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    assert runs.load_newest_checkpoint(tmp_path)[0]["epoch"] == 1
+    assert checkpoints.load_newest_checkpoint(tmp_path)[0]["epoch"] == 1

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_deconv import flatbuffer, inference, recipe
+from tf_deconv import recipe
 from tf_deconv.checks import check_train_config
 from tf_deconv.config.training import TrainConfig
 from tf_deconv.degradations.tasks import TASKS, find_task
 from tf_deconv.exporting import saved_model, tflite
+from tf_deconv.inference import restorer, tflite_file
 from tf_deconv.networks import receptive_field, reparameterization
 from tf_deconv.networks.table import NETWORKS
 from tf_deconv.networks.unet import DIVISOR, ENLARGING, SIZES, build_unet
@@ -282,11 +283,11 @@ def test_super_resolution_is_exported_in_operators_that_every_delegate_has(tmp_p
     served = tf.saved_model.load(tmp_path / "1").signatures["serving_default"]
     image = rng.random((1, 9, 14, 3), np.float32)
     restored = served(image=tf.constant(image))["restored"].numpy()
-    expected = inference.restore_picture(model, image[0], 4, 2)
+    expected = restorer.restore_picture(model, image[0], 4, 2)
     np.testing.assert_allclose(restored[0], expected, atol=1e-5)
     calibration = rng.random((1, 16, 16, 3), np.float32)
     file = tflite.convert(model, ["float32"], [(16, 16)], calibration, divisor=4, scale=2)[
         "float32"
     ]
-    kinds = {name.split()[0] for name in flatbuffer.operator_counts(file)}
+    kinds = {name.split()[0] for name in tflite_file.operator_counts(file)}
     assert kinds == {"ADD", "AVERAGE_POOL_2D", "CONV_2D", "MIRROR_PAD", "TRANSPOSE_CONV"}

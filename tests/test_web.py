@@ -22,9 +22,10 @@ from tests.browsers import (
     wait_for,
     wait_until_ready,
 )
-from tf_deconv import artifacts, inference
 from tf_deconv.exporting import web
 from tf_deconv.images import arrays
+from tf_deconv.inference import artifacts
+from tf_deconv.inference import restorer as restorers
 from tf_deconv.utils.options import UserError
 
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -174,7 +175,7 @@ def restore(browser, path):
 def python_pixels(page, pixels):
     """What `tf-deconv restore` makes of the same file in the same tiles."""
     (model,) = page.glob("models/*/tflite/*-float32.tflite")
-    restorer = inference.Restorer(artifacts.open_artifact(model))
+    restorer = restorers.Restorer(artifacts.open_artifact(model))
     return arrays.to_uint8(restorer.restore(arrays.to_float(pixels)))
 
 
@@ -265,7 +266,7 @@ def tile_in_browser(browser, pixels, artifact):
 
 
 def make_artifact(channels_in, channels_out, divisor, scale, reach, sizes):
-    return inference.Artifact(
+    return restorers.Artifact(
         run=lambda image: cross(image, reach or 1, channels_out, scale),
         channels_in=channels_in,
         channels_out=channels_out,
@@ -296,7 +297,7 @@ def test_tiles_of_every_kind_of_network_are_those_of_restore(page, server, brows
             pixels = rng.integers(0, 256, (height, width, 4), np.uint8)
             pixels[..., 3] = 255 if artifact.channels_in < 4 else 255 * (pixels[..., 3] > 90)
             restored = tile_in_browser(browser, pixels, artifact)
-            expected = inference.Restorer(artifact).restore(pixels)
+            expected = restorers.Restorer(artifact).restore(pixels)
             assert np.all(restored[..., 3] == 255)
             difference = np.abs(restored[..., :3] - expected.astype(int)).max()
             assert difference <= 1, (name, height, width)

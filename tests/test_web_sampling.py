@@ -20,13 +20,13 @@ from tests.browsers import (
     wait_for,
     wait_until_ready,
 )
-from tf_deconv import runs
 from tf_deconv.config.exporting import ExportConfig
 from tf_deconv.exporting import web
 from tf_deconv.generating.facts import Facts
 from tf_deconv.generating.generator import Generator, labels_of, sample
 from tf_deconv.generating.of_model import of_model
 from tf_deconv.images import arrays, sheets
+from tf_deconv.inference import run_folder
 from tf_deconv.networks.flow import build_flow
 from tf_deconv.networks.vae import build_vae
 from tf_deconv.sampling import columns_of
@@ -122,7 +122,7 @@ def pages(tmp_path_factory):
         folder = root / kind
         folder.mkdir()
         known = dict(task="generate", network=kind, generator=facts.to_json())
-        runs.save_model(models[kind], folder / "drawn.keras", known)
+        run_folder.save_model(models[kind], folder / "drawn.keras", known)
         options = dict(name="drawn", variants="float32", out=str(folder / "models"))
         options |= dict(web=str(folder / "page"), web_library=library)
         tf_deconv.export(ExportConfig(str(folder / "drawn.keras"), **options), lambda line: None)

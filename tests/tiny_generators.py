@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 
-from tf_deconv import runs
 from tf_deconv.generating.facts import Facts
 from tf_deconv.generating.generator import Generator
+from tf_deconv.inference import run_folder
 from tf_deconv.networks.flow import build_flow
 from tf_deconv.networks.vae import build_vae
 
@@ -28,7 +28,7 @@ def write(path, kind, channels=1, classes=0):
             if not np.any(weight.numpy()):
                 weight.assign(random.normal(0, 0.1, weight.shape))
     description = {"task": "generate", "network": kind, "generator": facts.to_json()}
-    runs.save_model(model, path, description)
+    run_folder.save_model(model, path, description)
     return path
 
 

@@ -19,14 +19,15 @@ from typing import Any
 
 import numpy as np
 
-from tf_deconv import plots, runs
+from tf_deconv import plots
 from tf_deconv.config.measuring import BenchmarkConfig
 from tf_deconv.data import patches, sources
 from tf_deconv.data.config import BUNDLED
 from tf_deconv.degradations.tasks import TASKS, find_task
 from tf_deconv.exporting import publish, tflite, verify
 from tf_deconv.images import metrics
-from tf_deconv.inference import fit_channels
+from tf_deconv.inference import run_folder
+from tf_deconv.inference.restorer import fit_channels
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError, reason, validate
 
@@ -159,7 +160,7 @@ def _read_manifest(folder: pathlib.Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         if "generator" in manifest:
-            raise UserError(runs.GENERATES.format(str(folder)))
+            raise UserError(run_folder.GENERATES.format(str(folder)))
         needed = ("name", "tflite_sizes", "scale", "channels_in", "files")
         if not manifest["files"] or any(key not in manifest for key in needed):
             raise ValueError("it names no file")

@@ -18,9 +18,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv import plots, runs
+from tf_deconv import plots
 from tf_deconv.images import arrays
+from tf_deconv.inference import run_folder
 from tf_deconv.monitor import PSNR, Monitor
+from tf_deconv.training import checkpoints as checkpoint_files
 from tf_deconv.utils import files, progress
 from tf_deconv.utils.options import UserError, reason
 
@@ -158,7 +160,7 @@ class RunWriter(keras.callbacks.Callback):
             self.save_model()
         files.write_bytes(self.folder / "history.csv", _to_csv(self.history))
         checkpoints = self.folder / "checkpoints"
-        runs.save_checkpoint(
+        checkpoint_files.save_checkpoint(
             checkpoints / f"epoch-{epoch + 1:06d}.npz",
             {
                 "epoch": epoch + 1,
@@ -169,10 +171,10 @@ class RunWriter(keras.callbacks.Callback):
             },
             [keras.ops.convert_to_numpy(variable) for variable in state_of(self.model)],
         )
-        runs.remove_old_checkpoints(checkpoints, CHECKPOINTS_KEPT)
+        checkpoint_files.remove_old_checkpoints(checkpoints, CHECKPOINTS_KEPT)
 
     def _kept(self) -> str:
-        if (self.folder / runs.MODEL_FILE).exists():
+        if (self.folder / run_folder.MODEL_FILE).exists():
             return f"the best model so far is in {str(self.folder)!r}"
         return "no epoch had ended, so there is no model yet"
 

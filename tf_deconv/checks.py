@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from tf_deconv.config.exporting import ExportConfig
 from tf_deconv.config.measuring import BenchmarkConfig, EvaluateConfig
 from tf_deconv.config.training import TrainConfig
-from tf_deconv.config.using import EditConfig, SampleConfig
 from tf_deconv.data.config import BUNDLED
 from tf_deconv.data.downscaling import parse_shrink
 from tf_deconv.degradations.tasks import TASKS, Task, parse_chain
+from tf_deconv.inference.config import EditConfig, SampleConfig
 from tf_deconv.networks.table import NETWORKS, Network, parse_levels
 from tf_deconv.published import PROTOCOLS
 from tf_deconv.utils.options import UserError, given_options, nearest, refuse_options, validate

@@ -12,14 +12,15 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from tf_deconv import checks, shipped
+from tf_deconv import checks
 from tf_deconv.config.exporting import ExportConfig
 from tf_deconv.config.measuring import BenchmarkConfig, EvaluateConfig
 from tf_deconv.config.training import TrainConfig
-from tf_deconv.config.using import EditConfig, RestoreConfig, SampleConfig
 from tf_deconv.data import config as data_config
 from tf_deconv.data.config import ShardConfig
 from tf_deconv.degradations.tasks import RESTORATIONS, parse_chain
+from tf_deconv.inference import shipped
+from tf_deconv.inference.config import EditConfig, RestoreConfig, SampleConfig
 from tf_deconv.parser import EXIT_USAGE, make_parser
 from tf_deconv.utils.files import json_text, silent_stderr
 from tf_deconv.utils.options import UserError, read_config, reason, validate
@@ -93,9 +94,9 @@ def _restore(options: dict[str, Any]) -> int:
     config = validate(RestoreConfig(**_gather(options, RestoreConfig)))
     _import_tensorflow()
     if config.engine == "beam":
-        from tf_deconv.archiving.driver import restore_archive as restore
+        from tf_deconv.inference.archive.driver import restore_archive as restore
     else:
-        from tf_deconv.restoring import restore
+        from tf_deconv.inference.restore import restore
 
     result = restore(config, pictures, report=_print_line)
     return EXIT_FAULT if result.failures else 0
@@ -126,7 +127,7 @@ def _evaluate(options: dict[str, Any]) -> int:
     if config.degrade is not None:
         parse_chain(config.degrade)
     _import_tensorflow()
-    from tf_deconv import artifacts
+    from tf_deconv.inference import artifacts
 
     generates = "generator" in artifacts.describe(*artifacts.find_artifact(config.model))
     checks.check_evaluate_config(config, generates)

@@ -16,7 +16,6 @@ import numpy as np
 from PIL import Image
 
 from tf_deconv.checks import check_edit_config, check_generator_options
-from tf_deconv.config.using import EditConfig
 from tf_deconv.data import arrays as array_files
 from tf_deconv.generating import editing
 from tf_deconv.generating.facts import Facts
@@ -25,6 +24,7 @@ from tf_deconv.generating.opening import open_generator
 from tf_deconv.images import arrays, metrics, sheets
 from tf_deconv.images.arrays import is_grey, printable
 from tf_deconv.images.sheets import encode_gif, there_and_back
+from tf_deconv.inference.config import EditConfig
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import choose_device
 from tf_deconv.utils.options import UserError, reason

@@ -13,7 +13,7 @@ from tf_deconv.degradations.baseline import do_nothing
 from tf_deconv.degradations.tasks import Task
 from tf_deconv.images import arrays, metrics, sheets
 from tf_deconv.images.arrays import crop_pair
-from tf_deconv.runs import Samples
+from tf_deconv.inference.run_folder import Samples
 
 
 def score(image: np.ndarray, clean: np.ndarray) -> dict[str, float]:

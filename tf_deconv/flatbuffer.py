@@ -10,25 +10,26 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections import Counter
 from typing import Any
 
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from tf_deconv.inference.tflite_file import (
+    _TYPE_NAMES,
+    METADATA_NAME,
+    _builtin_code,
+    _unpack,
+    describe,
+    operator_counts,
+)
 from tf_deconv.variants import PICTURE_CHANNELS, STATIC, Variant
 
-# The name of the file's own description, for apps: docs/mobile.md.
-METADATA_NAME = "tf_deconv.json"
 # The last version before fused activations.
 TRANSPOSE_CONV_VERSION = 3
 _CONVOLUTIONS = {schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.TRANSPOSE_CONV}
 _RESOURCE_OPERATORS = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE"}
-_OPERATOR_NAMES = {
-    value: name for name, value in vars(schema.BuiltinOperator).items() if name.isupper()
-}
-_TYPE_NAMES = {value: name.lower() for name, value in vars(schema.TensorType).items()}
 
 
 def make_portable(content: bytes, keep_relu: bool = True) -> bytes:
@@ -76,21 +77,6 @@ def make_portable(content: bytes, keep_relu: bool = True) -> bytes:
     return _pack(model, len(content))
 
 
-def _unpack(content: bytes) -> schema.ModelT:
-    """Reads a file, with weights that lie behind the flatbuffer taken into it.
-
-    litert-quantizer writes those of models over 256 kB there; a file that is packed again would
-    lose them.
-    """
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(content)))
-    for buffer in model.buffers:
-        if buffer.offset > 1:  # 0 and 1 say that the data is in the flatbuffer.
-            end = buffer.offset + buffer.size
-            buffer.data = np.frombuffer(content[buffer.offset : end], np.uint8)
-            buffer.offset = buffer.size = 0
-    return model
-
-
 def _pack(model: schema.ModelT, size_bytes: int) -> bytes:
     builder = flatbuffers.Builder(size_bytes + 4096)
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
@@ -122,21 +108,6 @@ def write_metadata(content: bytes, facts: dict[str, Any]) -> bytes:
         model.metadata = [*(model.metadata or ()), entry]
     model.buffers[entry.buffer].data = data
     return _pack(model, len(content) + len(data))
-
-
-def read_metadata(content: bytes) -> dict[str, Any]:
-    """Returns what `write_metadata` put into a file; {} for a file without."""
-    model = schema.Model.GetRootAs(bytearray(content))
-    for number in range(model.MetadataLength()):
-        entry = model.Metadata(number)
-        if entry.Name() == METADATA_NAME.encode():
-            stored = model.Buffers(entry.Buffer())
-            try:
-                facts = json.loads(stored.DataAsNumpy().tobytes())
-            except (ValueError, AttributeError):
-                return {}
-            return facts if isinstance(facts, dict) else {}
-    return {}
 
 
 def _split_relu(
@@ -172,97 +143,6 @@ def _relu_code(model: schema.ModelT) -> int:
     code.version = 2
     model.operatorCodes.append(code)
     return len(model.operatorCodes) - 1
-
-
-def _builtin_code(code: schema.OperatorCodeT) -> int:
-    return max(code.builtinCode, code.deprecatedBuiltinCode)
-
-
-def operator_counts(content: bytes) -> Counter[str]:
-    """Counts the operators of all subgraphs, by name with the version: {"CONV_2D v1": 6}."""
-    model = _unpack(content)
-    counts: Counter[str] = Counter()
-    for subgraph in model.subgraphs:
-        for operator in subgraph.operators:
-            code = model.operatorCodes[operator.opcodeIndex]
-            counts[f"{_OPERATOR_NAMES[_builtin_code(code)]} v{code.version}"] += 1
-    return counts
-
-
-def describe(content: bytes) -> dict[str, Any]:
-    """Tells what is in a file.
-
-    Args:
-      content: A `.tflite` file.
-    Returns:
-      "signatures": [{"name", "inputs": {name: "float32 (1, 28, 28, 1)"}, "outputs": the same}];
-      "operators": `operator_counts`;
-      "weights": type to number, {"int8 per channel": 73001, "int32": 166}, of one signature; "per
-      channel" where each channel has a scale of its own;
-      "activations": types of what lies between input and output, sorted.
-    """
-    model = _unpack(content)
-    weights: Counter[str] = Counter()
-    activations = set()
-    for subgraph in model.subgraphs:
-        outside = {*subgraph.inputs, *subgraph.outputs}
-        # Signatures share weights, but not an int8 file's biases, which have the input's scale.
-        own: dict[int, tuple[str, int]] = {}
-        for number, tensor in enumerate(subgraph.tensors):
-            kind = _TYPE_NAMES[tensor.type]
-            scales = tensor.quantization.scale if tensor.quantization else None
-            count = 0 if scales is None else len(scales)
-            stored = model.buffers[tensor.buffer].data
-            if stored is not None and len(stored):
-                # Whole numbers without a scale are shapes, not weights.
-                if count or kind.startswith("float"):
-                    kind += " per channel" if count > 1 and kind == "int8" else ""
-                    own[tensor.buffer] = kind, math.prod(map(int, tensor.shape))
-            elif number not in outside and not _is_unpacked_weight(model, subgraph, number):
-                activations.add(kind)
-        totals: Counter[str] = Counter()
-        for kind, count in own.values():
-            totals[kind] += count
-        weights = max(weights, totals, key=Counter.total)
-    return {
-        "signatures": [_signature(model, signature) for signature in model.signatureDefs or ()],
-        "operators": dict(operator_counts(content)),
-        "weights": dict(weights.most_common()),
-        "activations": sorted(activations),
-    }
-
-
-def _is_unpacked_weight(model: schema.ModelT, subgraph: schema.SubGraphT, number: int) -> bool:
-    """Whether a tensor is a float16 weight on its way to a convolution of float32."""
-    kind = schema.BuiltinOperator.DEQUANTIZE
-    return any(
-        number in operator.outputs
-        and _builtin_code(model.operatorCodes[operator.opcodeIndex]) == kind
-        and model.buffers[subgraph.tensors[operator.inputs[0]].buffer].data is not None
-        for operator in subgraph.operators
-    )
-
-
-def _signature(model: schema.ModelT, signature: schema.SignatureDefT) -> dict[str, Any]:
-    tensors = model.subgraphs[signature.subgraphIndex].tensors
-
-    def described(entries: list[schema.TensorMapT]) -> dict[str, str]:
-        chosen = {entry.name.decode(): tensors[entry.tensorIndex] for entry in entries}
-        return {name: _described(tensor) for name, tensor in chosen.items()}
-
-    return {
-        "name": signature.signatureKey.decode(),
-        "inputs": described(signature.inputs),
-        "outputs": described(signature.outputs),
-    }
-
-
-def _described(tensor: schema.TensorT) -> str:
-    text = f"{_TYPE_NAMES[tensor.type]} ({', '.join(map(str, tensor.shape))})"
-    if tensor.type == schema.TensorType.INT8 and tensor.quantization is not None:
-        scale, zero = tensor.quantization.scale[0], tensor.quantization.zeroPoint[0]
-        text += f", scale {scale:.9g} and zero point {zero}"
-    return text
 
 
 def constant_names(content: bytes) -> set[str]:

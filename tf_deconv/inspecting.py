@@ -14,9 +14,9 @@ import os
 import pathlib
 from typing import Any
 
-from tf_deconv import artifacts, flatbuffer, runs, shipped
 from tf_deconv.degradations.tasks import TASKS
 from tf_deconv.generating.opening import open_generator
+from tf_deconv.inference import artifacts, run_folder, shipped, tflite_file
 from tf_deconv.networks import complexity
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import choose_device
@@ -73,7 +73,7 @@ def inspect_artifact(path: str | pathlib.Path) -> dict[str, Any]:
         "files": _files(found),
     }
     if kind == "keras":
-        model = runs.load_any_model(found)
+        model = run_folder.load_any_model(found)
         result["parameters"] = model.count_params()
         if "generator" not in result:
             result["multiply_adds_per_pixel"] = complexity.multiply_adds_per_pixel(model)
@@ -86,8 +86,8 @@ def inspect_artifact(path: str | pathlib.Path) -> dict[str, Any]:
         result["signatures"] = _signatures(found)
         return result
     content = found.read_bytes()
-    result |= flatbuffer.describe(content)
-    result["metadata"] = flatbuffer.read_metadata(content) or None
+    result |= tflite_file.describe(content)
+    result["metadata"] = tflite_file.read_metadata(content) or None
     # A kernel that works on squares of pixels is stored with more weights than it has.
     result["parameters"] = known.get("parameters") or sum(result["weights"].values())
     return result
@@ -135,13 +135,13 @@ def _run(folder: pathlib.Path, training: dict[str, Any]) -> dict[str, Any]:
     try:
         with open(folder / "history.csv", newline="", encoding="utf-8") as stream:
             epochs = sum(1 for _ in csv.DictReader(stream))
-        scores = json.loads((folder / runs.METRICS_FILE).read_text(encoding="utf-8"))
+        scores = json.loads((folder / run_folder.METRICS_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:  # Written when training ends.
         scores = None
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(
             f"run {str(folder)!r} cannot be read: {reason(error)}; inspect its"
-            f" {runs.MODEL_FILE} alone"
+            f" {run_folder.MODEL_FILE} alone"
         ) from error
     return {
         "finished": scores is not None,
@@ -378,7 +378,7 @@ def _format_rows(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     ]
     if "operators" in facts:
         own = facts["metadata"]
-        rows.append(("metadata", f"{flatbuffer.METADATA_NAME}: {_own(own)}" if own else "none"))
+        rows.append(("metadata", f"{tflite_file.METADATA_NAME}: {_own(own)}" if own else "none"))
         counted = ", ".join(f"{name} x{count}" for name, count in facts["operators"].items())
         weights = ", ".join(f"{count:,} {kind}" for kind, count in facts["weights"].items())
         rows += [

@@ -18,14 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from tf_deconv import __version__, protocol_table, runs, shipped
-from tf_deconv.artifacts import describe, find_artifact, open_artifact
+from tf_deconv import __version__, protocol_table
 from tf_deconv.checks import check_benchmark_config
 from tf_deconv.config.measuring import BenchmarkConfig
 from tf_deconv.data import sources
 from tf_deconv.data.store import PictureStore
 from tf_deconv.images import arrays
-from tf_deconv.inference import Artifact, Restorer
+from tf_deconv.inference import run_folder, shipped
+from tf_deconv.inference.artifacts import describe, find_artifact, open_artifact
+from tf_deconv.inference.restorer import Artifact, Restorer
 from tf_deconv.networks import complexity
 from tf_deconv.protocol_cases import Case, is_grey, make_case
 from tf_deconv.published import FIGURES, PROTOCOLS, Published, known_set, set_size
@@ -99,7 +100,7 @@ def open_model(path: str, config: BenchmarkConfig) -> Method:
     check_fit(path, artifact, config.protocol)
     restorer = Restorer(artifact, config.tile_size, config.self_ensemble)
     if kind == "keras":
-        model = runs.load_model(found)
+        model = run_folder.load_model(found)
         cost = model.count_params(), complexity.multiply_adds_per_pixel(model)
     else:
         known = describe(kind, found)

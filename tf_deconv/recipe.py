@@ -11,9 +11,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from tf_deconv import artifacts, losses, runs, transfer
+from tf_deconv import losses, transfer
 from tf_deconv.config.training import TrainConfig
 from tf_deconv.degradations.tasks import Task, find_task
+from tf_deconv.inference import artifacts, run_folder
 from tf_deconv.muon import Muon
 from tf_deconv.networks.mask_blending import keep_known
 from tf_deconv.networks.table import NETWORKS, parse_levels
@@ -148,8 +149,8 @@ def open_start(init: str) -> Start:
     kind, path = artifacts.find_artifact(init)
     facts = artifacts.describe(kind, path)
     if kind == "keras":
-        facts = facts | {"training_s": runs.training_s(path)}
-        model = runs.load_model(path)
+        facts = facts | {"training_s": run_folder.training_s(path)}
+        model = run_folder.load_model(path)
     elif kind == "saved_model" and facts:
         artifacts.check_files(kind, path)
         model = _rebuild(path, facts)

@@ -7,8 +7,8 @@ from tf_deconv.config.choices import EDITS, FLOW_GUIDANCE, FLOW_SOLVER, FLOW_STE
 from tf_deconv.config.exporting import ExportConfig
 from tf_deconv.config.measuring import BenchmarkConfig, EvaluateConfig
 from tf_deconv.config.training import TrainConfig
-from tf_deconv.config.using import EditConfig, RestoreConfig, SampleConfig
 from tf_deconv.data.config import BUNDLED, ShardConfig
+from tf_deconv.inference.config import EditConfig, RestoreConfig, SampleConfig
 from tf_deconv.networks.table import LIKELIHOODS
 from tf_deconv.utils.options import LARGEST_SEED
 

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from tf_deconv.config.choices import (
-    FLOW_GUIDANCE,
-    FLOW_STEPS,
-    MODEL,
-    self_ensemble_option,
-    tile_size_option,
-)
+from tf_deconv.config.choices import FLOW_GUIDANCE, FLOW_STEPS
+from tf_deconv.inference.config import MODEL, self_ensemble_option, tile_size_option
 from tf_deconv.utils.options import option
 
 

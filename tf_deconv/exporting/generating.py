@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tf_deconv import noise, runs
+from tf_deconv import noise
 from tf_deconv.config.choices import FLOW_GUIDANCE, FLOW_SOLVER, FLOW_STEPS
 from tf_deconv.config.exporting import ExportConfig
 from tf_deconv.exporting import generators, verify
@@ -24,6 +24,7 @@ from tf_deconv.generating import opening
 from tf_deconv.generating.facts import read_facts
 from tf_deconv.generating.generator import from_picture, labels_of, sample
 from tf_deconv.generating.of_model import of_model
+from tf_deconv.inference import run_folder
 from tf_deconv.utils.options import UserError
 from tf_deconv.variants import PROFILES, VARIANTS, parse_variants
 
@@ -57,7 +58,7 @@ class Generating(Subject):
     ):
         super().__init__(path, description, config, report)
         self.facts = read_facts(description, str(path))
-        self.model = runs.load_any_model(path)
+        self.model = run_folder.load_any_model(path)
         self.generator = of_model(self.model, self.facts)
         self.signature, self.result = opening.SIGNATURES[self.facts.kind]
         self.pictures, self.labels = self._held_out()
@@ -205,9 +206,9 @@ class Generating(Subject):
 
     def _held_out(self) -> tuple[np.ndarray, np.ndarray | None]:
         """Returns up to CASES pictures of the run; a lone `.keras` file makes its own."""
-        beside = self.path.with_name(runs.SAMPLES_FILE)
+        beside = self.path.with_name(run_folder.SAMPLES_FILE)
         if beside.is_file():
-            kept = runs.load_samples(beside)
+            kept = run_folder.load_samples(beside)
             pictures = np.stack(kept.degraded[:CASES])
             fits = pictures.shape[1:] == self.facts.shape
             if fits and (not self.facts.classes or len(kept.labels) >= len(pictures)):

@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from tf_deconv import flatbuffer, runs
+from tf_deconv import flatbuffer
 from tf_deconv.checks import check_export_config
 from tf_deconv.config.exporting import ExportConfig
 from tf_deconv.exporting import manifest as manifests
@@ -22,6 +22,7 @@ from tf_deconv.exporting.generating import Generating
 from tf_deconv.exporting.restoring import Restoring
 from tf_deconv.exporting.subject import Subject
 from tf_deconv.exporting.verify import Report
+from tf_deconv.inference import run_folder
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import choose_device
 from tf_deconv.utils.options import UserError
@@ -60,8 +61,8 @@ def export(config: ExportConfig, report: Callable[[str], None] = print) -> Expor
     config = check_export_config(config)
     if config.name is not None:
         publish.check_name(config.name)
-    path = runs.find_model(config.model)
-    description = runs.read_description(path)
+    path = run_folder.find_model(config.model)
+    description = run_folder.read_description(path)
     kind = Generating if "generator" in description else Restoring
     kind.check_options(config)
     library = None
@@ -147,7 +148,7 @@ def _complete(
         subject.contract(),
         graph_tensors=graph_tensors,
         license=subject.config.license,
-        training_s=runs.training_s(subject.path),
+        training_s=run_folder.training_s(subject.path),
     )
     manifest = describe(reports=[(item, {}) for item in good])
     for item in good:
@@ -194,4 +195,4 @@ def _write_page(
 def _default_name(path: pathlib.Path, description: dict[str, Any]) -> str:
     if description.get("task") and description.get("network"):
         return f"{description['task']}-{description['network']}"
-    return path.stem if path.name != runs.MODEL_FILE else path.parent.name
+    return path.stem if path.name != run_folder.MODEL_FILE else path.parent.name

@@ -20,12 +20,13 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from tf_deconv import losses, runs
+from tf_deconv import losses
 from tf_deconv.config.training import TrainConfig
 from tf_deconv.data import patches as patch_data
 from tf_deconv.data.sources import load_source
 from tf_deconv.degradations.tasks import find_task
 from tf_deconv.exporting import quantize
+from tf_deconv.inference import run_folder
 from tf_deconv.utils.options import UserError, read_config
 
 STEPS, BATCH_SIZE, PATCH_SIZE, LEARNING_RATE = 2000, 16, 64, 2e-4
@@ -66,9 +67,9 @@ def data_of_run(folder: pathlib.Path, data_sha256: str | None) -> TuningData:
     Raises:
       UserError: if they are not there, are others by now, or have no clean ones.
     """
-    if not (folder / runs.CONFIG_FILE).is_file():
+    if not (folder / run_folder.CONFIG_FILE).is_file():
         raise UserError("there is no run beside the model")
-    config = TrainConfig(**read_config(folder / runs.CONFIG_FILE, TrainConfig))
+    config = TrainConfig(**read_config(folder / run_folder.CONFIG_FILE, TrainConfig))
     task = find_task(config.task, config.degrade, config.self_supervised)
     if task.blind_spots:
         raise UserError("the run had no clean pictures")

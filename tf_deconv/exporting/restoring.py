@@ -9,8 +9,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from tf_deconv import inference, runs
-from tf_deconv.artifacts import to_float32
 from tf_deconv.config.exporting import ExportConfig
 from tf_deconv.data import patches, sources
 from tf_deconv.data.config import BUNDLED
@@ -20,6 +18,8 @@ from tf_deconv.exporting import onnx, publish, qat, saved_model, tflite, verify
 from tf_deconv.exporting.subject import Requests, Subject
 from tf_deconv.exporting.verify import Reference, Report
 from tf_deconv.images import arrays
+from tf_deconv.inference import restorer, run_folder
+from tf_deconv.inference.artifacts import to_float32
 from tf_deconv.networks import complexity
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError
@@ -43,8 +43,8 @@ class Restoring(Subject):
         report: Callable[[str], None],
     ):
         super().__init__(path, description, config, report)
-        self.model = model = to_float32(runs.load_model(path))
-        scale = description.get("scale") or inference.infer_scale(model)
+        self.model = model = to_float32(run_folder.load_model(path))
+        scale = description.get("scale") or restorer.infer_scale(model)
         divisor = description.get("divisor") or _infer_divisor(model, path, scale)
         samples = _find_samples(path, description, model)
         sizes = _signature_sizes(config, description, divisor)
@@ -169,7 +169,7 @@ def _signature_sizes(
 
 def _infer_divisor(model: keras.Model, path: pathlib.Path, scale: int) -> int:
     try:
-        return inference.infer_divisor(model, scale)
+        return restorer.infer_divisor(model, scale)
     except ValueError as error:
         raise UserError(
             f"{str(path)!r} is not fully convolutional: {error}; expected a model that was built"
@@ -179,11 +179,11 @@ def _infer_divisor(model: keras.Model, path: pathlib.Path, scale: int) -> int:
 
 def _find_samples(
     path: pathlib.Path, description: dict[str, Any], model: keras.Model
-) -> runs.Samples:
+) -> run_folder.Samples:
     """Returns the run's samples; for a lone `.keras` file, makes some from bundled photographs."""
-    beside = path.with_name(runs.SAMPLES_FILE)
+    beside = path.with_name(run_folder.SAMPLES_FILE)
     if beside.is_file():
-        return runs.load_samples(beside)
+        return run_folder.load_samples(beside)
     source = sources.load_source(BUNDLED, CALIBRATION_SIDE_PX, 0.1)
     training = description.get("training") or {}
     name = description.get("task")
@@ -194,7 +194,7 @@ def _find_samples(
         [_degrade(store.picture(i), task, model, i) for i in range(len(store))]
         for store in (source.training, source.validation)
     )
-    return runs.Samples(
+    return run_folder.Samples(
         calibration=np.stack(
             [tflite.fit(degraded, (CALIBRATION_SIDE_PX,) * 2) for degraded, _ in training]
         ),

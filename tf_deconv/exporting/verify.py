@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv import artifacts, flatbuffer, inference
+from tf_deconv import flatbuffer
 from tf_deconv.exporting import runner, tflite
 from tf_deconv.images import arrays, metrics
-from tf_deconv.runs import Samples
+from tf_deconv.inference import artifacts, restorer, tflite_file
+from tf_deconv.inference.run_folder import Samples
 from tf_deconv.variants import VARIANTS
 
 SAVED_MODEL_FLOOR_DB = 120.0
@@ -56,7 +57,7 @@ class Reference:
     def restore(self, batch: np.ndarray) -> np.ndarray:
         """Restores (N, H, W, C) with Keras."""
         how = (self.divisor, self.scale)
-        return np.stack([inference.restore_picture(self.model, image, *how) for image in batch])
+        return np.stack([restorer.restore_picture(self.model, image, *how) for image in batch])
 
     def cases(self, size: tuple[int, int]) -> list[np.ndarray]:
         """Returns every held-out picture cut to a size, each (1, H, W, C)."""
@@ -129,7 +130,7 @@ def examine_tflite(path: pathlib.Path, variant: str, parameters: int, file: str)
     """Begins the report on a `.tflite` file: its operators and weights, without running it."""
     content, kind = path.read_bytes(), VARIANTS[variant]
     report = Report(file, len(content), kind.floor_db)
-    report.operators = dict(flatbuffer.operator_counts(content))
+    report.operators = dict(tflite_file.operator_counts(content))
     report.faults = flatbuffer.find_faults(content, parameters, kind)
     return report
 
@@ -275,7 +276,7 @@ def _check_bytes(key: str, case: np.ndarray, result: np.ndarray, reference: Refe
     # Pillow decodes, where it can: another program than the graph's TensorFlow.
     with_mask = channels == 4
     pixels = tf.io.decode_png(encoded, 4).numpy() if with_mask else arrays.read_rgb(encoded)
-    image = inference.fit_channels(pixels, channels)
+    image = restorer.fit_channels(pixels, channels)
     expected = arrays.to_uint8(reference.restore(image[np.newaxis])[0])
     is_jpeg = key.startswith("serve_jpeg|")
     decode = tf.io.decode_jpeg if is_jpeg else tf.io.decode_png

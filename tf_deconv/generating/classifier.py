@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 import tf_deconv
-from tf_deconv import runs
+from tf_deconv.inference import run_folder
 from tf_deconv.utils.options import UserError, reason
 
 FEATURES = 128
@@ -72,7 +72,7 @@ class Classifier:
 
     def save(self, path: str | pathlib.Path) -> None:
         """Writes a `.keras` file that carries the facts, whole or not at all."""
-        runs.save_model(self.model, pathlib.Path(path), self.facts)
+        run_folder.save_model(self.model, pathlib.Path(path), self.facts)
 
     @functools.cached_property
     def _extractor(self) -> Any:
@@ -181,7 +181,7 @@ def load(path: str | pathlib.Path) -> Classifier:
     path = pathlib.Path(path)
     if not path.is_file() or not zipfile.is_zipfile(path):
         raise UserError(f"{str(path)!r} is no .keras file: expected one that a classifier wrote")
-    facts = runs.read_description(path)
+    facts = run_folder.read_description(path)
     if facts.get("kind") != _KIND:
         raise UserError(
             f"{str(path)!r} is no classifier of tf_deconv: expected a .keras file that says so;"

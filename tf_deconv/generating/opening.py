@@ -35,7 +35,7 @@ def open_generator(path: str | os.PathLike[str], *, check: bool = True) -> Gener
     Raises:
       UserError: if there is none, it generates nothing, or a file of it has changed.
     """
-    from tf_deconv import artifacts
+    from tf_deconv.inference import artifacts
 
     kind, found = artifacts.find_artifact(path)
     if check:
@@ -46,10 +46,10 @@ def open_generator(path: str | os.PathLike[str], *, check: bool = True) -> Gener
 
 
 def _of_keras(path: pathlib.Path, facts: Facts) -> Generator:
-    from tf_deconv import runs
     from tf_deconv.generating.of_model import of_model
+    from tf_deconv.inference import run_folder
 
-    return of_model(runs.load_any_model(path), facts)
+    return of_model(run_folder.load_any_model(path), facts)
 
 
 def of_saved_model(folder: pathlib.Path, facts: Facts) -> Generator:

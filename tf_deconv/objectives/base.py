@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from tf_deconv.config.training import TrainConfig
 from tf_deconv.data.sources import Source
+from tf_deconv.inference.run_folder import Samples
 from tf_deconv.monitor import Monitor
-from tf_deconv.runs import Samples
 from tf_deconv.utils.devices import Device
 
 

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv import recipe, runs
+from tf_deconv import recipe
 from tf_deconv.config.training import TrainConfig
 from tf_deconv.data import generation_batches
 from tf_deconv.data.sources import Source, load_source
@@ -21,6 +21,7 @@ from tf_deconv.generating.facts import Facts
 from tf_deconv.generating.generator import Generator, sample
 from tf_deconv.generating.of_model import of_model
 from tf_deconv.images import arrays, sheets
+from tf_deconv.inference import run_folder
 from tf_deconv.monitor import ELBO, VELOCITY
 from tf_deconv.networks.likelihoods import make_likelihood
 from tf_deconv.networks.table import NETWORKS, parse_levels
@@ -54,10 +55,10 @@ class Generation(Objective):
     def __init__(self, config: TrainConfig, device: Device):
         super().__init__(config, device)
         self.facts: Facts
-        self.samples: runs.Samples
+        self.samples: run_folder.Samples
         self._wrapped: Generator | None = None
 
-    def load(self, report: Callable[[str], None]) -> runs.Samples:
+    def load(self, report: Callable[[str], None]) -> run_folder.Samples:
         config, divisor = self.config, NETWORKS[self.config.network].divisor
         self.source = load_source(
             config.data,
@@ -79,7 +80,7 @@ class Generation(Objective):
         pictures = arrays.to_float(held_out.cut(indices, None))
         training = self._pictures(self.source.training)
         first = np.arange(min(CALIBRATION_PICTURES, len(training.store)))
-        self.samples = runs.Samples(
+        self.samples = run_folder.Samples(
             calibration=arrays.to_float(training.cut(first, None)),
             degraded=tuple(pictures),
             clean=tuple(pictures),

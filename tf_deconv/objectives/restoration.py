@@ -9,13 +9,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv import evaluation, inference, recipe, runs
+from tf_deconv import evaluation, recipe
 from tf_deconv.config.training import TrainConfig
 from tf_deconv.data import patches
 from tf_deconv.data.sources import load_source
 from tf_deconv.data.store import PictureStore
 from tf_deconv.degradations.tasks import Task, find_task
 from tf_deconv.images import arrays
+from tf_deconv.inference import restorer, run_folder
 from tf_deconv.monitor import PSNR
 from tf_deconv.networks import reparameterization
 from tf_deconv.networks.table import NETWORKS
@@ -40,9 +41,9 @@ class Restoration(Objective):
         super().__init__(config, device)
         self.task = find_task(config.task, config.degrade, config.self_supervised)
         self.divisor = NETWORKS[config.network].divisor
-        self.samples: runs.Samples
+        self.samples: run_folder.Samples
 
-    def load(self, report: Callable[[str], None]) -> runs.Samples:
+    def load(self, report: Callable[[str], None]) -> run_folder.Samples:
         config = self.config
         self.source = load_source(
             config.data,
@@ -126,10 +127,10 @@ class Restoration(Objective):
         return lines
 
     def _restorer(self, model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
-        return lambda image: inference.restore_picture(model, image, self.divisor, self.task.scale)
+        return lambda image: restorer.restore_picture(model, image, self.divisor, self.task.scale)
 
 
-def _make_samples(source, task: Task, config: TrainConfig) -> runs.Samples:
+def _make_samples(source, task: Task, config: TrainConfig) -> run_folder.Samples:
     training = source.training
     smallest = int(min(training.heights.min(), training.widths.min()))
     calibration, *_ = patches.fixed_patches(
@@ -141,7 +142,7 @@ def _make_samples(source, task: Task, config: TrainConfig) -> runs.Samples:
     )
     indices = range(min(SAMPLE_PICTURES, len(source.validation)))
     pairs = [_sample_pair(source.validation, index, task, config.seed) for index in indices]
-    return runs.Samples(
+    return run_folder.Samples(
         # Exported models take [0, 1]: noise that leaves it is for training, and for `benchmark`.
         calibration=np.clip(calibration, 0.0, 1.0),
         degraded=tuple(np.clip(degraded, 0.0, 1.0) for degraded, _ in pairs),

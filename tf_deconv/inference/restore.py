@@ -18,17 +18,17 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from PIL import Image
 
-from tf_deconv import shipped
-from tf_deconv.artifacts import describe, find_artifact, open_artifact
-from tf_deconv.config.using import RestoreConfig
 from tf_deconv.data.shards.records import Place
 from tf_deconv.degradations.tasks import TASKS
 from tf_deconv.images import arrays
 from tf_deconv.images import files as image_files
 from tf_deconv.images.arrays import printable
 from tf_deconv.images.files import Job
-from tf_deconv.inference import Artifact, Restorer
-from tf_deconv.restore_jobs import plan_jobs
+from tf_deconv.inference import shipped
+from tf_deconv.inference.artifacts import describe, find_artifact, open_artifact
+from tf_deconv.inference.config import RestoreConfig
+from tf_deconv.inference.jobs import plan_jobs
+from tf_deconv.inference.restorer import Artifact, Restorer
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import choose_device
 from tf_deconv.utils.options import UserError, reason, validate

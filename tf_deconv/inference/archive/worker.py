@@ -14,12 +14,12 @@ import threading
 import time
 import uuid
 
-from tf_deconv.archiving import records
-from tf_deconv.artifacts import digest_of
-from tf_deconv.config.using import RestoreConfig
 from tf_deconv.images import files
 from tf_deconv.images.files import Job
-from tf_deconv.restoring import Model, open_model, restore_file
+from tf_deconv.inference.archive import records
+from tf_deconv.inference.artifacts import digest_of
+from tf_deconv.inference.config import RestoreConfig
+from tf_deconv.inference.restore import Model, open_model, restore_file
 from tf_deconv.utils import devices
 from tf_deconv.utils.options import UserError, reason
 

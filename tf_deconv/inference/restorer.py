@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv import tiling
 from tf_deconv.images import arrays
 from tf_deconv.images.padding import pad_array
-from tf_deconv.tiling import Box
+from tf_deconv.inference import tiling
+from tf_deconv.inference.tiling import Box
 from tf_deconv.utils.options import UserError
 
 # Side of a tile of the result unless asked for otherwise: the article's network takes 700 bytes for

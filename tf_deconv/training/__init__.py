@@ -20,15 +20,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv import __version__, callbacks, distribution, recipe, runs
+from tf_deconv import __version__, callbacks, distribution, recipe
 from tf_deconv.checks import check_train_config
 from tf_deconv.cluster import Cluster, read_cluster
 from tf_deconv.config.training import TrainConfig
 from tf_deconv.data import patches
 from tf_deconv.data.sources import Source
 from tf_deconv.images import arrays
+from tf_deconv.inference import run_folder
 from tf_deconv.objectives import make_objective
 from tf_deconv.objectives.base import Objective
+from tf_deconv.training import checkpoints
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import Device, choose_device
 from tf_deconv.utils.options import UserError, read_config, to_json
@@ -111,7 +113,7 @@ def _train(
     placement.check_alike(_common(description, device, state))
     files.make_folder(out / "checkpoints")
     files.write_json(out / "config.json", to_json(dataclasses.replace(config, resume=False)))
-    runs.save_samples(samples, out / runs.SAMPLES_FILE)
+    run_folder.save_samples(samples, out / run_folder.SAMPLES_FILE)
 
     averaged = callbacks.AveragedWeights()
 
@@ -121,7 +123,7 @@ def _train(
 
     def save_model() -> None:
         take_weights()
-        runs.save_model(saved, out / runs.MODEL_FILE, description)
+        run_folder.save_model(saved, out / run_folder.MODEL_FILE, description)
 
     def draw_preview() -> np.ndarray:
         take_weights()
@@ -131,7 +133,7 @@ def _train(
         """Leaves the curve of all epochs, and the preview of the model that was kept."""
         if placement.is_chief:
             pictures.write_curve()
-            saved.load_weights(out / runs.MODEL_FILE)
+            saved.load_weights(out / run_folder.MODEL_FILE)
             sheet = objective.preview(saved, final=True)
             files.write_bytes(out / "preview.png", arrays.encode_png(sheet))
 
@@ -169,12 +171,12 @@ def _train(
             ):
                 _fit(model, objective, placement, first_epoch, validation, run_callbacks)
         except callbacks.Interrupted:
-            if not (out / runs.MODEL_FILE).exists():
+            if not (out / run_folder.MODEL_FILE).exists():
                 save_model()  # Stopped within the first epoch: what there is beats nothing.
             finish()
             raise
         except UserError:
-            if (out / runs.MODEL_FILE).exists():
+            if (out / run_folder.MODEL_FILE).exists():
                 finish()
             raise
         finally:
@@ -228,13 +230,13 @@ def _resume(
     model: keras.Model, folder: pathlib.Path, source: Source, report: Callable[[str], None]
 ) -> dict[str, Any]:
     """Puts the newest whole checkpoint into the model; returns its state, {} for none at all."""
-    state, variables, damaged = runs.load_newest_checkpoint(folder / "checkpoints")
+    state, variables, damaged = checkpoints.load_newest_checkpoint(folder / "checkpoints")
     for line in damaged:
         report(f"warning: {line}")
     if not variables and damaged:
         raise UserError(
             f"{str(folder)!r} has no whole checkpoint: train anew in another --run-dir (its"
-            f" {runs.MODEL_FILE} is untouched)"
+            f" {run_folder.MODEL_FILE} is untouched)"
         )
     if variables:
         if state["data_sha256"] != source.training.sha256():
@@ -293,7 +295,7 @@ def _claim_folder(config: TrainConfig, is_chief: bool) -> tuple[pathlib.Path, Tr
         )
         return folder, check_train_config(stored)
     if config.run_dir is None:
-        folder = runs.default_run_dir(config.task, config.network)
+        folder = checkpoints.default_run_dir(config.task, config.network)
     else:
         folder = pathlib.Path(config.run_dir)
         if is_chief and folder.is_dir() and any(folder.iterdir()):

@@ -23,13 +23,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from tf_deconv import shipped
-from tf_deconv.archiving import records, worker
-from tf_deconv.artifacts import digest_of
-from tf_deconv.config.using import RestoreConfig
 from tf_deconv.images.files import Job
-from tf_deconv.restore_jobs import plan_jobs
-from tf_deconv.restoring import Lines, RestoreResult, check_config, open_model
+from tf_deconv.inference import shipped
+from tf_deconv.inference.archive import records, worker
+from tf_deconv.inference.artifacts import digest_of
+from tf_deconv.inference.config import RestoreConfig
+from tf_deconv.inference.jobs import plan_jobs
+from tf_deconv.inference.restore import Lines, RestoreResult, check_config, open_model
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError, to_json
 from tf_deconv.utils.progress import duration_text
@@ -267,7 +267,7 @@ def _has_beam() -> bool:
 
 
 def _command(folder: pathlib.Path) -> list[str]:
-    return [sys.executable, "-m", "tf_deconv.archiving.pipeline", os.path.abspath(folder)]
+    return [sys.executable, "-m", "tf_deconv.inference.archive.pipeline", os.path.abspath(folder)]
 
 
 @contextlib.contextmanager

@@ -1,8 +1,9 @@
-"""Options of the commands that make pictures with a model: `restore`, `sample`, `edit`."""
+"""Options of `restore`, and those that commands with a model share."""
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from tf_deconv.config.choices import (
     EDITS,
@@ -10,12 +11,30 @@ from tf_deconv.config.choices import (
     FLOW_SOLVER,
     FLOW_STEPS,
     GENERATOR,
-    MODEL,
     SOLVERS,
-    self_ensemble_option,
-    tile_size_option,
 )
 from tf_deconv.utils.options import LARGEST_SEED, option
+
+MODEL = "run folder, .keras file, SavedModel folder, .tflite file or name of a shipped model"
+
+
+def tile_size_option(when: str = "") -> Any:
+    """Declares `--tile-size`; `when` comes before what it is."""
+    return option(
+        0,
+        f"{when}side of the tiles that a picture is restored in, overlap included, in pixels; 0"
+        " chooses",
+        minimum=0,
+        maximum=2**16,
+    )
+
+
+def self_ensemble_option(when: str = "") -> Any:
+    """Declares `--self-ensemble`; `when` comes before what it does."""
+    return option(
+        False,
+        f"{when}mean over the 8 flips and turns of each picture: 8 times slower, a little better",
+    )
 
 
 @dataclasses.dataclass(frozen=True)

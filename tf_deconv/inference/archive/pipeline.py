@@ -1,4 +1,4 @@
-"""The pipeline of Apache Beam: `python -m tf_deconv.archiving.pipeline RUN_FOLDER`.
+"""The pipeline of Apache Beam: `python -m tf_deconv.inference.archive.pipeline RUN_FOLDER`.
 
 The driver starts it as a process of its own, whose output goes to a file: Beam and its workers tell
 a lot. It ends with its driver, whose end of the pipe on stdin closes then, however that ended, and
@@ -21,7 +21,7 @@ from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from tf_deconv.archiving import records
+from tf_deconv.inference.archive import records
 from tf_deconv.utils.devices import core_count
 
 _opening = threading.Lock()
@@ -51,7 +51,7 @@ class RestoreSlice(beam.DoFn):
 def _open_worker(folder: str):
     # As the command sets it; TensorFlow reads it when it is imported, which is now.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    from tf_deconv.archiving.worker import Worker
+    from tf_deconv.inference.archive.worker import Worker
 
     return Worker(pathlib.Path(folder))
 
@@ -95,6 +95,6 @@ def main(arguments: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     # By its name: what is pickled from __main__ is not found in another process.
-    from tf_deconv.archiving import pipeline
+    from tf_deconv.inference.archive import pipeline
 
     pipeline.main(sys.argv[1:])

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv import flatbuffer, inference, runs, shipped
-from tf_deconv.config.using import RestoreConfig
-from tf_deconv.inference import Artifact, Restorer
+from tf_deconv.inference import restorer, run_folder, shipped, tflite_file
+from tf_deconv.inference.config import RestoreConfig
+from tf_deconv.inference.restorer import Artifact, Restorer
 from tf_deconv.networks import receptive_field
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import choose_device, thread_count
@@ -70,8 +70,8 @@ def find_artifact(path: str | os.PathLike[str]) -> tuple[str, pathlib.Path]:
     if path.is_dir():
         if (path / "saved_model.pb").is_file():
             return "saved_model", path
-        if (path / runs.MODEL_FILE).is_file():
-            return "keras", path / runs.MODEL_FILE
+        if (path / run_folder.MODEL_FILE).is_file():
+            return "keras", path / run_folder.MODEL_FILE
         versions = [
             folder
             for folder in path.iterdir()
@@ -81,10 +81,10 @@ def find_artifact(path: str | os.PathLike[str]) -> tuple[str, pathlib.Path]:
             _check_export(path)
         if versions:
             return "saved_model", max(versions, key=lambda folder: int(folder.name))
-        if (path / runs.CONFIG_FILE).is_file():
+        if (path / run_folder.CONFIG_FILE).is_file():
             raise UserError(
                 f"run {str(path)!r} has no model yet: it is being trained, or was stopped before"
-                f" its first epoch ended; expected {runs.MODEL_FILE} in it"
+                f" its first epoch ended; expected {run_folder.MODEL_FILE} in it"
             )
         raise UserError(f"folder {str(path)!r} holds no model: {shipped.EXPECTED}")
     if not path.is_file():
@@ -110,12 +110,12 @@ def describe(kind: str, path: pathlib.Path) -> dict[str, Any]:
       of this model.
     """
     if kind == "keras":
-        return runs.read_description(path)
+        return run_folder.read_description(path)
     manifest, _ = _manifest_of(kind, path)
     # A file that travelled alone still has its own description, which tells less.
     if kind == "tflite" and not manifest:
         try:
-            return flatbuffer.read_metadata(path.read_bytes())
+            return tflite_file.read_metadata(path.read_bytes())
         except Exception:  # A damaged file raises whatever the reader stumbled over.
             return {}
     return manifest or _read_own_facts(path)
@@ -178,7 +178,7 @@ def open_artifact(path: str | os.PathLike[str], *, check: bool = True) -> Artifa
     if check:
         check_files(kind, found)
     if "generator" in describe(kind, found):
-        raise UserError(runs.GENERATES.format(os.fspath(path)))
+        raise UserError(run_folder.GENERATES.format(os.fspath(path)))
     opener = {"keras": _open_keras, "saved_model": _open_saved_model, "tflite": _open_tflite}[kind]
     return opener(found)
 
@@ -229,13 +229,13 @@ def to_float32(model: Any) -> Any:
 
 
 def _open_keras(path: pathlib.Path) -> Artifact:
-    model = runs.load_model(path)
+    model = run_folder.load_model(path)
     if any(layer.compute_dtype != "float32" for layer in model.layers if layer.weights):
         model = to_float32(model)
-    description = runs.read_description(path)
+    description = run_folder.read_description(path)
     try:
-        scale = description.get("scale") or inference.infer_scale(model)
-        divisor = description.get("divisor") or inference.infer_divisor(model, scale)
+        scale = description.get("scale") or restorer.infer_scale(model)
+        divisor = description.get("divisor") or restorer.infer_divisor(model, scale)
     except ValueError as error:
         raise UserError(f"{str(path)!r} is not fully convolutional: {reason(error)}") from error
     return keras_artifact(model, divisor, scale)

@@ -22,7 +22,7 @@ MANIFEST_FILE = "manifest.json"
 EXPECTED = "expected a run folder, a .keras file, a SavedModel folder or a .tflite file"
 REMEDY = "install tf-deconv again or take the folder whole from where it came; or export again"
 
-_PACKAGE = pathlib.Path(__file__).parent
+_PACKAGE = pathlib.Path(__file__).parents[1]
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 

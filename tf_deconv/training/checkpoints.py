@@ -1,0 +1,65 @@
+"""Checkpoints of a run: written after each epoch, and read again by `--resume`."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import pathlib
+import zipfile
+from typing import Any
+
+import numpy as np
+
+from tf_deconv.utils import files
+from tf_deconv.utils.options import reason
+
+
+def default_run_dir(task: str, network: str) -> pathlib.Path:
+    """Returns runs/DATE-TASK-NETWORK for now, with a number where that exists."""
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    base = pathlib.Path("runs", f"{stamp}-{task}-{network}")
+    path, number = base, 1
+    while path.exists():
+        number += 1
+        path = base.with_name(f"{base.name}-{number}")
+    return path
+
+
+def save_checkpoint(path: pathlib.Path, state: dict[str, Any], variables: list[np.ndarray]) -> None:
+    """Writes a checkpoint as one file, whole or not at all.
+
+    Args:
+      path: Ends in `.npz`.
+      state: What JSON can hold.
+      variables: Every variable of model and optimizer, in order.
+    """
+    arrays = {f"variable_{i}": array for i, array in enumerate(variables)}
+    with files.replacing(path) as temporary:
+        np.savez(temporary, state=np.array(json.dumps(state)), **arrays)
+
+
+def load_newest_checkpoint(
+    folder: pathlib.Path,
+) -> tuple[dict[str, Any], list[np.ndarray], list[str]]:
+    """Reads the newest checkpoint that is whole; zip's checksums tell.
+
+    Returns:
+      state, variables, and a warning for each damaged file that was passed over. With no usable
+      checkpoint, state and variables are empty.
+    """
+    warnings = []
+    for path in sorted(folder.glob("epoch-*.npz"), reverse=True):
+        try:
+            with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
+                state = json.loads(str(stored["state"]))
+                return state, [stored[f"variable_{i}"] for i in range(len(stored) - 1)], warnings
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile, EOFError) as error:
+            warnings.append(f"{path.name} is damaged and was passed over: {reason(error)}")
+    return {}, [], warnings
+
+
+def remove_old_checkpoints(folder: pathlib.Path, keep: int) -> None:
+    """Removes all but the last `keep` checkpoints."""
+    for path in sorted(folder.glob("epoch-*.npz"))[:-keep]:
+        os.unlink(path)
