@@ -37,7 +37,7 @@ import numpy as np
 from generation_contenders import CONTENDERS, Opened
 
 from tf_deconv import cli
-from tf_deconv.config.choices import FLOW_GUIDANCE, FLOW_STEPS
+from tf_deconv.generation.config import FLOW_GUIDANCE, FLOW_STEPS
 from tf_deconv.images import arrays, sheets
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError, option, reason, validate

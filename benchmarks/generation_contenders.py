@@ -107,9 +107,9 @@ class Ours:
 
     def open(self, folder: pathlib.Path, *, steps: int, guidance: float) -> Opened:
         """Opens what `train` left; a flow takes so many steps with such guidance."""
-        from tf_deconv.generating.generator import BATCH, labels_of, sample
-        from tf_deconv.generating.of_model import log_probability
-        from tf_deconv.generating.opening import open_generator
+        from tf_deconv.generation.generator import BATCH, labels_of, sample
+        from tf_deconv.generation.keras_generator import log_probability
+        from tf_deconv.generation.opening import open_generator
 
         generator = open_generator(folder / "run")
         make = functools.partial(sample, generator, guidance=guidance)

@@ -10,12 +10,11 @@ from PIL import Image
 from tests import tiny_generators
 from tests.commands import does, fails, refuses
 from tests.tiny_generators import gaussian_flow
-from tf_deconv import edit_command
-from tf_deconv.generating import editing, opening
-from tf_deconv.generating.facts import Facts
-from tf_deconv.generating.opening import open_generator
+from tf_deconv.generation import edit, editing, opening
+from tf_deconv.generation.config import EditConfig
+from tf_deconv.generation.opening import open_generator
+from tf_deconv.generation.spec import Facts
 from tf_deconv.images import arrays
-from tf_deconv.inference.config import EditConfig
 from tf_deconv.utils.options import UserError
 
 SHAPE = (8, 8, 1)
@@ -256,14 +255,14 @@ def test_fitting_cuts_the_middle_and_averages(rng):
     pixels = np.zeros((16, 40, 3), np.uint8)
     pixels[:, 12:28] = 200
     facts = Facts("vae", 8, 8, 1)
-    picture, _ = edit_command.fit(pixels, facts)
+    picture, _ = edit.fit(pixels, facts)
     np.testing.assert_allclose(picture, 200 / 255, atol=0.01)
     assert picture.shape == SHAPE
     exact = rng.integers(0, 256, (8, 8, 1), np.uint8)
-    same, notes = edit_command.fit(np.repeat(exact, 3, axis=-1), facts)
+    same, notes = edit.fit(np.repeat(exact, 3, axis=-1), facts)
     assert np.array_equal(same, arrays.to_float(exact))
     assert notes == []
-    picture, _ = edit_command.fit(pixels, dataclasses.replace(facts, channels=3, width=20))
+    picture, _ = edit.fit(pixels, dataclasses.replace(facts, channels=3, width=20))
     assert picture.shape == (8, 20, 3)
 
 
@@ -325,7 +324,7 @@ def test_a_label_of_a_stack_that_the_model_does_not_know_is_refused(capsys, tmp_
 def test_a_mask_that_leaves_nothing_or_all_is_refused(tmp_path, grey, where):
     Image.new("L", (8, 8), grey).save(tmp_path / "mask.png")
     with pytest.raises(UserError, match=f"is white {where}"):
-        edit_command.read_mask(str(tmp_path / "mask.png"), 8, 8)
+        edit.read_mask(str(tmp_path / "mask.png"), 8, 8)
 
 
 def test_an_input_is_not_written_over(capsys, tmp_path, models):
@@ -341,4 +340,4 @@ def test_a_vae_without_its_encoder_is_refused(opened, monkeypatch, tmp_path):
     monkeypatch.setattr(opening, "open_generator", lambda path: vae)
     picture = write_picture(tmp_path / "a.png")
     with pytest.raises(UserError, match="has no encoder, which reconstruct needs"):
-        edit_command.edit(EditConfig("vae.tflite"), [str(picture)])
+        edit.edit(EditConfig("vae.tflite"), [str(picture)])

@@ -13,7 +13,7 @@ import pytest
 
 from tf_deconv.config.measuring import EvaluateConfig
 from tf_deconv.generating import evaluating
-from tf_deconv.generating.facts import Facts
+from tf_deconv.generation.spec import Facts
 from tf_deconv.inference import run_folder
 from tf_deconv.networks.flow import build_flow
 from tf_deconv.utils.options import UserError

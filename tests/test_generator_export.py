@@ -18,10 +18,10 @@ from tf_deconv.config.measuring import BenchmarkConfig
 from tf_deconv.exporting import generators, pipeline
 from tf_deconv.exporting.generating import Generating
 from tf_deconv.exporting.warmup import WARMUP_FILE, PredictionLog
-from tf_deconv.generating.facts import Facts
-from tf_deconv.generating.generator import from_picture, sample
-from tf_deconv.generating.of_model import of_model
-from tf_deconv.generating.opening import open_generator
+from tf_deconv.generation.generator import from_picture, sample
+from tf_deconv.generation.keras_generator import of_model
+from tf_deconv.generation.opening import open_generator
+from tf_deconv.generation.spec import Facts
 from tf_deconv.inference import run_folder
 from tf_deconv.networks.flow import build_flow
 from tf_deconv.networks.vae import build_vae

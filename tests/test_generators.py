@@ -11,9 +11,9 @@ from tf_deconv.checks import check_train_config
 from tf_deconv.config.training import TrainConfig
 from tf_deconv.data import generation_batches
 from tf_deconv.data.store import PictureStore
-from tf_deconv.generating.facts import Facts
-from tf_deconv.generating.generator import flow_to, guided_velocity, labels_of, sample
-from tf_deconv.generating.of_model import log_probability, of_model
+from tf_deconv.generation.generator import flow_to, guided_velocity, labels_of, sample
+from tf_deconv.generation.keras_generator import log_probability, of_model
+from tf_deconv.generation.spec import Facts
 from tf_deconv.images import arrays
 from tf_deconv.inference import run_folder
 from tf_deconv.networks.flow import build_flow

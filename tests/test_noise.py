@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tf_deconv import noise
+from tf_deconv.generation import noise
 from tf_deconv.utils.options import UserError
 
 # Seed, first, count, size, stream: ends of the ranges, odd sizes, and words above 2**31.

@@ -10,11 +10,11 @@ from tests import tiny_generators
 from tests.commands import does, refuses
 from tf_deconv.checks import check_evaluate_config
 from tf_deconv.config.measuring import EvaluateConfig
-from tf_deconv.generating import generator
-from tf_deconv.generating.opening import open_generator
+from tf_deconv.generation import generator
+from tf_deconv.generation.config import SampleConfig
+from tf_deconv.generation.opening import open_generator
+from tf_deconv.generation.sample import sample
 from tf_deconv.images import arrays, sheets
-from tf_deconv.inference.config import SampleConfig
-from tf_deconv.sampling import sample
 from tf_deconv.utils.options import UserError
 
 

@@ -22,14 +22,14 @@ from tests.browsers import (
 )
 from tf_deconv.config.exporting import ExportConfig
 from tf_deconv.exporting import web
-from tf_deconv.generating.facts import Facts
-from tf_deconv.generating.generator import Generator, labels_of, sample
-from tf_deconv.generating.of_model import of_model
+from tf_deconv.generation.generator import Generator, labels_of, sample
+from tf_deconv.generation.keras_generator import of_model
+from tf_deconv.generation.sample import columns_of
+from tf_deconv.generation.spec import Facts
 from tf_deconv.images import arrays, sheets
 from tf_deconv.inference import run_folder
 from tf_deconv.networks.flow import build_flow
 from tf_deconv.networks.vae import build_vae
-from tf_deconv.sampling import columns_of
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 # Neither square nor of one colour each: swapped sides and channels show.

@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 
-from tf_deconv.generating.facts import Facts
-from tf_deconv.generating.generator import Generator
+from tf_deconv.generation.generator import Generator
+from tf_deconv.generation.spec import Facts
 from tf_deconv.inference import run_folder
 from tf_deconv.networks.flow import build_flow
 from tf_deconv.networks.vae import build_vae

@@ -12,7 +12,6 @@ from tf_deconv.config.training import TrainConfig
 from tf_deconv.data.config import BUNDLED
 from tf_deconv.data.downscaling import parse_shrink
 from tf_deconv.degradations.tasks import TASKS, Task, parse_chain
-from tf_deconv.inference.config import EditConfig, SampleConfig
 from tf_deconv.networks.table import NETWORKS, Network, parse_levels
 from tf_deconv.published import PROTOCOLS
 from tf_deconv.utils.options import UserError, given_options, nearest, refuse_options, validate
@@ -240,55 +239,12 @@ def check_evaluate_config(config: EvaluateConfig, generates: bool) -> None:
     refuse_options(config, others, what)
 
 
-def check_edit_config(config: EditConfig, count: int) -> EditConfig:
-    """Validates the options of an edit.
-
-    Args:
-      config: The options.
-      count: Number of pictures.
-    Raises:
-      UserError: with every fault of the first kind found in one line.
-    """
-    config = validate(config)
-    others = [name for name, action in _OF_AN_ACTION.items() if action != config.action]
-    refuse_options(config, others, f"action {config.action!r}")
-    if config.action == "interpolate" and count != 2:
-        raise UserError(
-            f"{count} pictures with action 'interpolate': expected 2, the first and the last"
-        )
-    if config.action == "inpaint" and config.mask is None:
-        raise UserError(
-            "mask=None with action 'inpaint': expected --mask, what is made anew: left, right, top,"
-            " bottom, center or a picture file"
-        )
-    return config
-
-
-def check_generator_options(config: SampleConfig | EditConfig, kind: str, classes: int) -> None:
-    """Refuses options of `sample` and `edit` that do not fit the generator.
-
-    Args:
-      config: Valid options.
-      kind: "vae" or "flow".
-      classes: Number of classes; 0 for a generator without labels.
-    Raises:
-      UserError: with every fault in one line.
-    """
-    if kind == "vae":
-        refuse_options(config, _OF_A_FLOW, "a VAE, which makes its pictures in one step")
-    if not classes:
-        refuse_options(config, _OF_LABELS, "a generator that was trained without labels")
-    if config.label is not None and config.label >= classes:
-        raise UserError(f"label={config.label}: expected 0 to {classes - 1}")
-
-
 _OF_RESTORING = ("targets", "task", "degrade", "tile_size", "self_ensemble", "no_classical")
 _OF_GENERATING = (
     *("training", "count", "classifier", "importance_samples", "importance_pictures"),
     *("steps", "guidance"),
 )
-_OF_A_FLOW = ("steps", "solver", "guidance", "gif")
-_OF_LABELS = ("label", "guidance")
-_OF_AN_ACTION = dict(mask="inpaint", variants="inpaint", seed="inpaint", frames="interpolate")
+
+
 _OF_AN_EXPORT = ("threads", "rounds")
 _OF_A_PROTOCOL = ("data", "classical", "tile_size", "self_ensemble")

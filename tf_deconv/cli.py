@@ -19,8 +19,9 @@ from tf_deconv.config.training import TrainConfig
 from tf_deconv.data import config as data_config
 from tf_deconv.data.config import ShardConfig
 from tf_deconv.degradations.tasks import RESTORATIONS, parse_chain
+from tf_deconv.generation.config import EditConfig, SampleConfig
 from tf_deconv.inference import shipped
-from tf_deconv.inference.config import EditConfig, RestoreConfig, SampleConfig
+from tf_deconv.inference.config import RestoreConfig
 from tf_deconv.parser import EXIT_USAGE, make_parser
 from tf_deconv.utils.files import json_text, silent_stderr
 from tf_deconv.utils.options import UserError, read_config, reason, validate
@@ -105,7 +106,7 @@ def _restore(options: dict[str, Any]) -> int:
 def _sample(options: dict[str, Any]) -> int:
     config = validate(SampleConfig(**_gather(options, SampleConfig)))
     _import_tensorflow()
-    from tf_deconv.sampling import sample
+    from tf_deconv.generation.sample import sample
 
     sample(config, report=_print_line)
     return 0
@@ -115,7 +116,7 @@ def _edit(options: dict[str, Any]) -> int:
     pictures = options.pop("pictures")
     config = validate(EditConfig(**_gather(options, EditConfig)))
     _import_tensorflow()
-    from tf_deconv.edit_command import edit
+    from tf_deconv.generation.edit import edit
 
     edit(config, pictures, report=_print_line)
     return 0

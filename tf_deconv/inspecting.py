@@ -15,7 +15,7 @@ import pathlib
 from typing import Any
 
 from tf_deconv.degradations.tasks import TASKS
-from tf_deconv.generating.opening import open_generator
+from tf_deconv.generation.opening import open_generator
 from tf_deconv.inference import artifacts, run_folder, shipped, tflite_file
 from tf_deconv.networks import complexity
 from tf_deconv.utils import files

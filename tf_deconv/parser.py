@@ -13,8 +13,9 @@ from tf_deconv.config.measuring import BenchmarkConfig, EvaluateConfig
 from tf_deconv.config.training import TrainConfig
 from tf_deconv.data.config import ShardConfig
 from tf_deconv.degradations.tasks import OPERATORS, RESTORATIONS, TASKS
+from tf_deconv.generation.config import EditConfig, SampleConfig
 from tf_deconv.inference import shipped
-from tf_deconv.inference.config import EditConfig, RestoreConfig, SampleConfig
+from tf_deconv.inference.config import RestoreConfig
 from tf_deconv.networks.table import NETWORKS
 from tf_deconv.published import PROTOCOLS
 from tf_deconv.variants import PROFILES, VARIANTS

@@ -3,7 +3,7 @@
  *   ./noise SEED FIRST COUNT SIZE [STREAM]
  *
  * One line for each of the pictures FIRST to FIRST + COUNT - 1, with SIZE standard normal numbers:
- * those of Python's tf_deconv.noise.normal(SEED, COUNT, SIZE, first=FIRST, stream=STREAM).
+ * those of Python's tf_deconv.generation.noise.normal(SEED, COUNT, SIZE, first=FIRST, stream=STREAM).
  *
  * Exit code 0, 1 with one line on stderr when it did not work, 2 when it was called wrongly.
  */

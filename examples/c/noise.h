@@ -1,4 +1,4 @@
-/* The noise of docs/noise.md: the same numbers as Python's tf_deconv.noise. Copy this file; link
+/* The noise of docs/noise.md: the same numbers as Python's tf_deconv.generation.noise. Copy this file; link
  * with -lm. A number depends on seed, stream, picture and place alone, so any order will do. */
 
 #ifndef TF_DECONV_NOISE_H

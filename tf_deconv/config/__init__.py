@@ -3,12 +3,20 @@
 One field is one option, on the command line and in `--config` JSON: see `options`.
 """
 
-from tf_deconv.config.choices import EDITS, FLOW_GUIDANCE, FLOW_SOLVER, FLOW_STEPS, SOLVERS
 from tf_deconv.config.exporting import ExportConfig
 from tf_deconv.config.measuring import BenchmarkConfig, EvaluateConfig
 from tf_deconv.config.training import TrainConfig
 from tf_deconv.data.config import BUNDLED, ShardConfig
-from tf_deconv.inference.config import EditConfig, RestoreConfig, SampleConfig
+from tf_deconv.generation.config import (
+    EDITS,
+    FLOW_GUIDANCE,
+    FLOW_SOLVER,
+    FLOW_STEPS,
+    SOLVERS,
+    EditConfig,
+    SampleConfig,
+)
+from tf_deconv.inference.config import RestoreConfig
 from tf_deconv.networks.table import LIKELIHOODS
 from tf_deconv.utils.options import LARGEST_SEED
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from tf_deconv.config.choices import FLOW_GUIDANCE, FLOW_STEPS
+from tf_deconv.generation.config import FLOW_GUIDANCE, FLOW_STEPS
 from tf_deconv.inference.config import MODEL, self_ensemble_option, tile_size_option
 from tf_deconv.utils.options import option
 

@@ -13,17 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from tf_deconv import noise
-from tf_deconv.config.choices import FLOW_GUIDANCE, FLOW_SOLVER, FLOW_STEPS
 from tf_deconv.config.exporting import ExportConfig
 from tf_deconv.exporting import generators, verify
 from tf_deconv.exporting.generator_card import make_generator_card
 from tf_deconv.exporting.subject import Requests, Subject
 from tf_deconv.exporting.verify import Report
-from tf_deconv.generating import opening
-from tf_deconv.generating.facts import read_facts
-from tf_deconv.generating.generator import from_picture, labels_of, sample
-from tf_deconv.generating.of_model import of_model
+from tf_deconv.generation import noise, opening
+from tf_deconv.generation.config import FLOW_GUIDANCE, FLOW_SOLVER, FLOW_STEPS
+from tf_deconv.generation.generator import from_picture, labels_of, sample
+from tf_deconv.generation.keras_generator import of_model
+from tf_deconv.generation.spec import read_facts
 from tf_deconv.inference import run_folder
 from tf_deconv.utils.options import UserError
 from tf_deconv.variants import PROFILES, VARIANTS, parse_variants

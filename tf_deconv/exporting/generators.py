@@ -16,12 +16,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv import noise
-from tf_deconv.config.choices import FLOW_GUIDANCE, FLOW_STEPS
 from tf_deconv.exporting import phases, tflite
-from tf_deconv.generating.facts import Facts
-from tf_deconv.generating.generator import BATCH
-from tf_deconv.generating.opening import SIGNATURES
+from tf_deconv.generation import noise
+from tf_deconv.generation.config import FLOW_GUIDANCE, FLOW_STEPS
+from tf_deconv.generation.generator import BATCH
+from tf_deconv.generation.opening import SIGNATURES
+from tf_deconv.generation.spec import Facts
 from tf_deconv.inference.artifacts import FACTS_FILE
 from tf_deconv.networks.likelihoods import make_likelihood
 from tf_deconv.utils.files import silent_stderr

@@ -16,8 +16,8 @@ import tempfile
 from typing import Any
 
 from tf_deconv.degradations.tasks import TASKS
-from tf_deconv.generating.facts import Facts, read_facts
-from tf_deconv.inference.config import SampleConfig
+from tf_deconv.generation.config import SampleConfig
+from tf_deconv.generation.spec import Facts, read_facts
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError, reason
 

@@ -18,10 +18,10 @@ from tf_deconv.config.measuring import EvaluateConfig
 from tf_deconv.data import sources
 from tf_deconv.data.store import PictureStore
 from tf_deconv.generating import bounds, classifier, measuring
-from tf_deconv.generating.facts import Facts
-from tf_deconv.generating.generator import Generator, labels_of, sample
-from tf_deconv.generating.of_model import log_probability
-from tf_deconv.generating.opening import open_generator
+from tf_deconv.generation.generator import Generator, labels_of, sample
+from tf_deconv.generation.keras_generator import log_probability
+from tf_deconv.generation.opening import open_generator
+from tf_deconv.generation.spec import Facts
 from tf_deconv.images import arrays as images
 from tf_deconv.images import sheets
 from tf_deconv.networks.likelihoods import bits_per_dimension, make_likelihood

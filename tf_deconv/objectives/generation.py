@@ -17,9 +17,9 @@ from tf_deconv.config.training import TrainConfig
 from tf_deconv.data import generation_batches
 from tf_deconv.data.sources import Source, load_source
 from tf_deconv.data.store import PictureStore
-from tf_deconv.generating.facts import Facts
-from tf_deconv.generating.generator import Generator, sample
-from tf_deconv.generating.of_model import of_model
+from tf_deconv.generation.generator import Generator, sample
+from tf_deconv.generation.keras_generator import of_model
+from tf_deconv.generation.spec import Facts
 from tf_deconv.images import arrays, sheets
 from tf_deconv.inference import run_folder
 from tf_deconv.monitor import ELBO, VELOCITY

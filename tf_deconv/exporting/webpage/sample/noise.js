@@ -1,4 +1,4 @@
-// The noise of docs/noise.md: the same numbers as Python's tf_deconv.noise. A number depends on
+// The noise of docs/noise.md: the same numbers as Python's tf_deconv.generation.noise. A number depends on
 // seed, stream, picture and place alone.
 
 const ROTATIONS = [

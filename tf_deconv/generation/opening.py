@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from tf_deconv.generating.facts import Facts, read_facts
-from tf_deconv.generating.generator import Generator
+from tf_deconv.generation.generator import Generator
+from tf_deconv.generation.spec import Facts, read_facts
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError, reason
 
@@ -46,7 +46,7 @@ def open_generator(path: str | os.PathLike[str], *, check: bool = True) -> Gener
 
 
 def _of_keras(path: pathlib.Path, facts: Facts) -> Generator:
-    from tf_deconv.generating.of_model import of_model
+    from tf_deconv.generation.keras_generator import of_model
     from tf_deconv.inference import run_folder
 
     return of_model(run_folder.load_any_model(path), facts)

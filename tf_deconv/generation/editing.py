@@ -9,14 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tf_deconv import noise
-from tf_deconv.generating.generator import (
-    BATCH,
-    Generator,
-    flow_to,
-    from_picture,
-    to_picture,
-)
+from tf_deconv.generation import noise
+from tf_deconv.generation.generator import BATCH, Generator, flow_to, from_picture, to_picture
 from tf_deconv.utils.options import UserError
 
 # The parts of a picture that a mask's name makes anew, as shares: top, bottom, left, right.

@@ -15,16 +15,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image
 
-from tf_deconv.checks import check_edit_config, check_generator_options
 from tf_deconv.data import arrays as array_files
-from tf_deconv.generating import editing
-from tf_deconv.generating.facts import Facts
-from tf_deconv.generating.generator import Generator
-from tf_deconv.generating.opening import open_generator
+from tf_deconv.generation import editing
+from tf_deconv.generation.config import EditConfig, check_edit_config, check_generator_options
+from tf_deconv.generation.generator import Generator
+from tf_deconv.generation.opening import open_generator
+from tf_deconv.generation.spec import Facts
 from tf_deconv.images import arrays, metrics, sheets
 from tf_deconv.images.arrays import is_grey, printable
 from tf_deconv.images.sheets import encode_gif, there_and_back
-from tf_deconv.inference.config import EditConfig
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import choose_device
 from tf_deconv.utils.options import UserError, reason

@@ -1,8 +1,8 @@
 """One interface for generators of every format, and pictures from them.
 
 A `Generator` is two or three NumPy functions; `opening` makes it of a run, a `.keras` file, a
-SavedModel or a `.tflite` file. Noise is `tf_deconv.noise`, so the same seed is the same picture
-everywhere.
+SavedModel or a `.tflite` file. Noise comes from `generation.noise`, so the same seed gives the
+same picture everywhere.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tf_deconv import noise
-from tf_deconv.config.choices import FLOW_GUIDANCE, FLOW_SOLVER, FLOW_STEPS
-from tf_deconv.generating.facts import Facts
+from tf_deconv.generation import noise
+from tf_deconv.generation.config import FLOW_GUIDANCE, FLOW_SOLVER, FLOW_STEPS
+from tf_deconv.generation.spec import Facts
 from tf_deconv.utils.options import UserError
 
 BATCH = 64

@@ -14,16 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from tf_deconv import __version__, noise
-from tf_deconv.checks import check_generator_options
-from tf_deconv.generating import generator as generating
-from tf_deconv.generating.facts import Facts
-from tf_deconv.generating.generator import Generator
-from tf_deconv.generating.opening import open_generator
+from tf_deconv import __version__
+from tf_deconv.generation import generator as generating
+from tf_deconv.generation import noise
+from tf_deconv.generation.config import SampleConfig, check_generator_options
+from tf_deconv.generation.generator import Generator
+from tf_deconv.generation.opening import open_generator
+from tf_deconv.generation.spec import Facts
 from tf_deconv.images import arrays, sheets
 from tf_deconv.images.sheets import encode_gif
 from tf_deconv.inference import artifacts
-from tf_deconv.inference.config import SampleConfig
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import choose_device
 from tf_deconv.utils.options import UserError, validate

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from tf_deconv.generating.facts import Facts
-from tf_deconv.generating.generator import Generator
+from tf_deconv.generation.generator import Generator
+from tf_deconv.generation.spec import Facts
 from tf_deconv.networks.likelihoods import make_likelihood
 
 

@@ -1,0 +1,1 @@
+"""Generators: pictures from them, editing and measuring, over one interface (`generator`)."""
