@@ -17,10 +17,10 @@ import numpy as np
 from PIL import Image
 
 import tf_deconv
-from tf_deconv import evaluation
 from tf_deconv.data import patches, sources
 from tf_deconv.degradations.tasks import find_task
 from tf_deconv.inference import run_folder, shipped
+from tf_deconv.training import scores
 
 # astronaut: NASA, public domain; chelsea: Stefan van der Walt, CC0; coffee: Rachel Michetti, CC0.
 PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png")
@@ -48,7 +48,7 @@ def draw(name: str) -> np.ndarray:
         clean=tuple(clean for _, clean in pairs),
         names=PHOTOGRAPHS,
     )
-    return evaluation.preview(model, samples, task, side_px=SIDE_PX)
+    return scores.preview(model, samples, task, side_px=SIDE_PX)
 
 
 def _part(picture: np.ndarray, top_share: float) -> np.ndarray:

@@ -104,7 +104,7 @@ class Pictures:
     @functools.cached_property
     def sha256(self) -> str:
         """Tells which pictures and labels these are."""
-        from tf_deconv.generating import classifier
+        from tf_deconv.evaluation.generators import classifier
 
         return classifier.data_sha256(self.pixels, self.labels)
 
@@ -211,7 +211,7 @@ def measure(
     Raises:
       UserError: if nothing is trained.
     """
-    from tf_deconv.generating import measuring
+    from tf_deconv.evaluation.generators import scores as generator_scores
 
     trained = {name: find_training(name, config, training) for name in names}
     for name in names:
@@ -222,9 +222,9 @@ def measure(
     judge = find_classifier(config, training, test, report)
 
     @functools.cache
-    def yardstick() -> measuring.Yardstick:
+    def yardstick() -> generator_scores.Yardstick:
         report("measuring training and test pictures")
-        return measuring.make_yardstick(
+        return generator_scores.make_yardstick(
             judge, training.pixels, test.pixels, config.count, config.seed
         )
 
@@ -252,7 +252,7 @@ def measure_one(
     report: Report,
 ) -> dict[str, Any]:
     """Measures one network, and writes its pictures and their nearest neighbours."""
-    from tf_deconv.generating import measuring
+    from tf_deconv.evaluation.generators import scores as generator_scores
 
     out = pathlib.Path(config.out)
     opened = CONTENDERS[name].open(out / name, steps=config.steps, guidance=config.guidance)
@@ -264,8 +264,8 @@ def measure_one(
     grid = sheets.grid(pictures[:GRID_PICTURES], GRID_COLUMNS)
     files.write_bytes(out / f"{name}.png", arrays.encode_png(grid))
     report(f"{name}: scoring them, made in {sampling_ms:.2f} ms each")
-    scores = measuring.score_pictures(yardstick, pictures, opened.labels(config.count))
-    copies, sheet = measuring.copies(pictures, training.pixels, test.pixels)
+    scores = generator_scores.score_pictures(yardstick, pictures, opened.labels(config.count))
+    copies, sheet = generator_scores.copies(pictures, training.pixels, test.pixels)
     files.write_bytes(out / f"neighbours-{name}.png", arrays.encode_png(sheet))
     row = {"floor": yardstick.floor, "scores": scores, "copies": copies}
     row["sampling_ms"] = sampling_ms
@@ -277,12 +277,12 @@ def measure_one(
 
 def measure_likelihood(opened: Opened, config: Config, test: Pictures) -> dict[str, float]:
     """Returns the ELBO of all test pictures and the tighter bound of the first, in nats."""
-    from tf_deconv.generating import bounds
+    from tf_deconv.evaluation.generators import likelihood_bounds
 
     functions, seed = (opened.encode, opened.log_probability), config.seed
-    binary = bounds.binarise(test.pixels, seed)
-    elbo = bounds.elbo(*functions, binary, seed=seed)
-    weighted = bounds.importance_weighted_bound(
+    binary = likelihood_bounds.binarise(test.pixels, seed)
+    elbo = likelihood_bounds.elbo(*functions, binary, seed=seed)
+    weighted = likelihood_bounds.importance_weighted_bound(
         *functions,
         binary[: config.importance_pictures],
         samples=config.importance_samples,
@@ -293,9 +293,9 @@ def measure_likelihood(opened: Opened, config: Config, test: Pictures) -> dict[s
 
 def find_classifier(config: Config, training: Pictures, test: Pictures, report: Report) -> Any:
     """Opens OUT/classifier.keras if it was trained on these pictures, or else trains it."""
-    from tf_deconv.generating import classifier, evaluating
+    from tf_deconv.evaluation.generators import classifier, evaluate
 
-    path = pathlib.Path(config.out, evaluating.CLASSIFIER_FILE)
+    path = pathlib.Path(config.out, evaluate.CLASSIFIER_FILE)
     if path.exists():
         judge = classifier.load(path)
         if judge.facts["data_sha256"] == training.sha256:
@@ -304,7 +304,7 @@ def find_classifier(config: Config, training: Pictures, test: Pictures, report: 
     judge = classifier.train_classifier(
         training.pixels,
         training.labels,
-        seed=evaluating.CLASSIFIER_SEED,
+        seed=evaluate.CLASSIFIER_SEED,
         test=(test.pixels, test.labels),
         report=report,
     )

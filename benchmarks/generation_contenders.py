@@ -33,7 +33,7 @@ class Opened:
       warm_up: Compiles what `sample` needs.
       sample: (count, seed) to (count, 28, 28, 1) float32 in [0, 1].
       labels: count to the (count,) labels that those pictures are made with, or to None.
-      encode: As `tf_deconv.generating.bounds` takes it; None without a likelihood.
+      encode: As `generators.likelihood_bounds` takes it; None without a likelihood.
       log_probability: Likewise.
     """
 

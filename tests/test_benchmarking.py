@@ -9,7 +9,7 @@ from PIL import Image
 from tests.commands import fails
 from tf_deconv import benchmarking
 from tf_deconv.benchmarking import Row
-from tf_deconv.config.measuring import BenchmarkConfig
+from tf_deconv.evaluation.config import BenchmarkConfig
 from tf_deconv.utils.options import UserError
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from tf_deconv.generating.bounds import (
+from tf_deconv.evaluation.generators.likelihood_bounds import (
     binarise,
     elbo,
     importance_weighted_bound,

@@ -10,11 +10,12 @@ import tensorflow as tf
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tf_deconv import callbacks, evaluation, losses, plots
+from tf_deconv import callbacks, losses, plots
 from tf_deconv.degradations import baseline, operators
 from tf_deconv.degradations.tasks import TASKS
 from tf_deconv.inference import restorer, run_folder
 from tf_deconv.objectives import restoration
+from tf_deconv.training import scores
 
 
 def read_summaries(folder):
@@ -180,7 +181,7 @@ def assert_preview_is_of_the_saved_model(folder):
         run_folder.load_samples(folder / run_folder.SAMPLES_FILE),
     )
     sheets = [
-        evaluation.preview(
+        scores.preview(
             lambda image: restorer.restore_picture(model, image, 2),
             samples,
             TASKS["old-photo"],
@@ -213,7 +214,7 @@ def test_doing_nothing_is_scored_as_training_scores_patches():
     degraded = clean[..., :1] + np.array([0.1, 0.01, 0.1], np.float32)[:, None, None, None]
     batches = tf.data.Dataset.from_tensor_slices((degraded, clean)).batch(2)
     # A constant error of 0.1 scores 20 dB, of 0.01 40 dB.
-    assert evaluation.do_nothing_psnr_db(batches, TASKS["old-photo"]) == pytest.approx(
+    assert scores.do_nothing_psnr_db(batches, TASKS["old-photo"]) == pytest.approx(
         (20 + 40 + 20) / 3, abs=1e-3
     )
 
@@ -238,4 +239,4 @@ def test_a_batch_enlarged_is_each_picture_enlarged(rng):
 def test_where_nothing_is_degraded_nothing_is_scored():
     clean = np.random.default_rng(0).random((3, 28, 28, 3), np.float32)
     batches = tf.data.Dataset.from_tensor_slices((clean, clean)).batch(2)
-    assert evaluation.do_nothing_psnr_db(batches, TASKS["reconstruct"]) is None
+    assert scores.do_nothing_psnr_db(batches, TASKS["reconstruct"]) is None

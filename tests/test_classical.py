@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tf_deconv import classical
+from tf_deconv.evaluation import classical
 from tf_deconv.images import metrics
 
 GAUSSIAN = classical.denoise_gaussian

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from tf_deconv.generating import classifier
-from tf_deconv.generating.classifier import load, train_classifier
+from tf_deconv.evaluation.generators import classifier
+from tf_deconv.evaluation.generators.classifier import load, train_classifier
 from tf_deconv.inference import run_folder
 from tf_deconv.utils.options import UserError
 

@@ -6,7 +6,7 @@ import keras
 import pytest
 from keras import layers
 
-from tf_deconv import published
+from tf_deconv.evaluation.protocols import published
 from tf_deconv.inference import tflite_file
 from tf_deconv.networks import article, complexity, mask_blending, unet
 

@@ -5,8 +5,12 @@ import pytest
 import scipy.linalg
 import scipy.spatial
 
-from tf_deconv.generating import distances
-from tf_deconv.generating.distances import frechet_distance, nearest_neighbours, precision_recall
+from tf_deconv.evaluation.generators import distances
+from tf_deconv.evaluation.generators.distances import (
+    frechet_distance,
+    nearest_neighbours,
+    precision_recall,
+)
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from tests.commands import does, refuses
-from tf_deconv import evaluating, flatbuffer
+from tf_deconv import flatbuffer
+from tf_deconv.evaluation import evaluate
 from tf_deconv.images import arrays
 
 SIDES = ("input", "classical", "output")
@@ -70,7 +71,7 @@ def test_every_kind_of_model_scores_the_same(capsys, tmp_path, run, exported, bu
         results.append(read(tmp_path / "out"))
     for one, other in zip(*(result["pictures"] for result in results)):
         assert one["input"] == other["input"]
-        for score in evaluating.SCORES:
+        for score in evaluate.SCORES:
             assert one["output"][score] == pytest.approx(other["output"][score], abs=2e-3)
 
 

@@ -6,10 +6,10 @@ import math
 import numpy as np
 import pytest
 
-from tf_deconv import evaluating, scoreboard
-from tf_deconv.config.measuring import EvaluateConfig
 from tf_deconv.data.store import PictureStore
 from tf_deconv.degradations.tasks import RESTORATIONS, TASKS, find_task
+from tf_deconv.evaluation import evaluate, report
+from tf_deconv.evaluation.config import EvaluateConfig
 from tf_deconv.images import metrics
 from tf_deconv.inference.restorer import Artifact, Restorer
 from tf_deconv.utils.options import UserError
@@ -32,7 +32,7 @@ def measured(triples, run=lambda batch: batch, task="denoise", denoiser=None):
     task = TASKS[task]
     restorer = Restorer(artifact(run, task.channels_in, task.channels_out, task.scale))
     triples = list(triples)
-    scores, sheet = evaluating.measure(
+    scores, sheet = evaluate.measure(
         restorer, task, iter(triples), failures, len(triples), denoiser, lines.append
     )
     return scores, sheet, failures, lines
@@ -45,7 +45,7 @@ def test_the_chain_of_training_is_measured_unless_another_is_asked_for():
     known = {"task": "denoise", "training": {"degrade": "noise:0-50", "data": "photos"}}
 
     def chain(**options):
-        return evaluating.choose_task(EvaluateConfig(**options), known)[1].degrade
+        return evaluate.choose_task(EvaluateConfig(**options), known)[1].degrade
 
     assert chain() == "noise:0-50"
     assert chain(degrade="noise:3") == "noise:3"
@@ -56,16 +56,16 @@ def test_the_chain_of_training_is_measured_unless_another_is_asked_for():
 @pytest.mark.parametrize("known", [{}, {"task": "of another time"}, {"task": ["denoise"]}])
 def test_a_task_that_is_not_known_is_asked_for(known):
     with pytest.raises(UserError, match="does not tell what it was trained for"):
-        evaluating.choose_task(EvaluateConfig(model="m"), known)
+        evaluate.choose_task(EvaluateConfig(model="m"), known)
 
 
 def test_the_bundled_photographs_are_only_for_models_trained_on_the_others():
     bundled, folder = ({"training": {"data": data}} for data in ("bundled", "photos"))
-    assert evaluating._choose_data(EvaluateConfig(), bundled) == ("bundled", [])
+    assert evaluate._choose_data(EvaluateConfig(), bundled) == ("bundled", [])
     for known in (folder, {}, {"training": None}):
         with pytest.raises(UserError, match="data=None: expected --data"):
-            evaluating._choose_data(EvaluateConfig(), known)
-    data, notes = evaluating._choose_data(EvaluateConfig(data="my/photos"), folder)
+            evaluate._choose_data(EvaluateConfig(), known)
+    data, notes = evaluate._choose_data(EvaluateConfig(data="my/photos"), folder)
     assert data == "my/photos"
     assert "the scores flatter" in notes[0]
 
@@ -74,10 +74,10 @@ def test_the_bundled_photographs_are_only_for_models_trained_on_the_others():
 def test_a_model_of_its_own_shape_fits_every_task(name):
     task = TASKS[name]
     own = artifact(None, task.channels_in, task.channels_out, task.scale)
-    evaluating.check_fit(own, name, task)
+    evaluate.check_fit(own, name, task)
     other = artifact(None, task.channels_in, task.channels_out, task.scale + 7)
     with pytest.raises(UserError, match=f"task='{name}' has .*: no task fits this model"):
-        evaluating.check_fit(other, name, task)
+        evaluate.check_fit(other, name, task)
 
 
 @pytest.mark.parametrize("name", RESTORATIONS)
@@ -86,7 +86,7 @@ def test_every_task_is_measured(name, bundled):
     picture = bundled.validation.picture(0)[90:121, 90:127]
     pictures = [("x", np.concatenate([picture] * (task.source_channels // 3), axis=-1))]
     failures = []
-    triples = evaluating.degraded_pictures(PictureStore.of(pictures), task, 0, failures)
+    triples = evaluate.degraded_pictures(PictureStore.of(pictures), task, 0, failures)
 
     def run(batch):
         colours = batch[..., :3] if batch.shape[-1] == 4 else batch
@@ -106,7 +106,7 @@ def test_every_task_is_measured(name, bundled):
 
 def test_a_classical_denoiser_is_for_noise_alone():
     def name(task, degrade=None):
-        denoiser = evaluating.choose_classical(find_task(task, degrade))
+        denoiser = evaluate.choose_classical(find_task(task, degrade))
         return denoiser and denoiser.name
 
     assert name("denoise") == name("old-photo") == "non-local means"
@@ -122,7 +122,7 @@ def test_a_classical_denoiser_is_for_noise_alone():
 def test_pictures_smaller_than_the_scale_are_named():
     store = PictureStore.of([("dot.png", np.zeros((2, 9, 3), np.uint8))])
     failures = []
-    triples = evaluating.degraded_pictures(store, TASKS["super-resolve-x3"], 0, failures)
+    triples = evaluate.degraded_pictures(store, TASKS["super-resolve-x3"], 0, failures)
     assert list(triples) == []
     assert failures == ["dot.png: 9x2 is smaller than the scale, 3"]
 
@@ -133,7 +133,7 @@ def test_pictures_smaller_than_the_scale_are_named():
 def test_scores_are_those_of_the_clipped_picture(rng):
     clean = rng.random((12, 13, 3))
     image = clean + rng.normal(0, 0.5, clean.shape)
-    received = evaluating.score(image, clean)
+    received = evaluate.score(image, clean)
     clipped = np.clip(image, 0, 1)
     assert received == {
         "psnr_db": metrics.psnr_db(clipped, clean),
@@ -202,7 +202,7 @@ def test_a_broken_network_gives_dashes_and_a_sheet():
 
 def test_columns_are_aligned_whatever_the_name():
     triples = [triple("a"), triple("a very long name of a picture.png"), triple("c", (8, 8, 3))]
-    denoiser = evaluating.Classical("flat", lambda degraded, clean: 0 * degraded)
+    denoiser = evaluate.Classical("flat", lambda degraded, clean: 0 * degraded)
     _, _, _, lines = measured(triples, denoiser=denoiser)
     assert len({len(line) for line in lines}) == 1
     assert lines[3].startswith("...me of a picture.png ")
@@ -210,7 +210,7 @@ def test_columns_are_aligned_whatever_the_name():
 
 
 def test_the_sheet_keeps_the_best_and_the_worst():
-    extremes = scoreboard.Extremes()
+    extremes = report.Extremes()
     image = np.zeros((8, 8, 3), np.float32)
     gains = [3.0, -1.0, 9.0, math.nan, 5.0, 4.0, -math.inf, 0.0, 8.0, 1.0]
     for number, gain in enumerate(gains):
@@ -224,8 +224,8 @@ def test_the_sheet_keeps_the_best_and_the_worst():
 
 def test_small_and_narrow_pictures_fill_their_place_on_the_sheet():
     image = np.zeros((28, 14, 1), np.float32)
-    shown = scoreboard._for_sheet(image)
+    shown = report._for_sheet(image)
     assert shown.shape == (252, 256, 3)
     assert (shown[:, :126] == 0).all()
     assert (shown[:, 126:] == 1).all()
-    assert scoreboard._for_sheet(np.zeros((900, 700, 3))).shape == (256, 256, 3)
+    assert report._for_sheet(np.zeros((900, 700, 3))).shape == (256, 256, 3)

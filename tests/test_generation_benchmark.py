@@ -11,8 +11,8 @@ import sys
 import numpy as np
 import pytest
 
-from tf_deconv.config.measuring import EvaluateConfig
-from tf_deconv.generating import evaluating
+from tf_deconv.evaluation.config import EvaluateConfig
+from tf_deconv.evaluation.generators import evaluate
 from tf_deconv.generation.spec import Facts
 from tf_deconv.inference import run_folder
 from tf_deconv.networks.flow import build_flow
@@ -133,7 +133,7 @@ def test_passes_and_parameters_are_those_of_the_training(compared):
 def test_figures_are_those_of_tf_deconv_evaluate(compared, tmp_path):
     config, _, _, _ = compared
     out = pathlib.Path(config.out)
-    evaluated = evaluating.evaluate_generator(
+    evaluated = evaluate.evaluate_generator(
         EvaluateConfig(
             model=str(out / "vae" / "run"),
             data=config.data,

@@ -7,7 +7,8 @@ import pytest
 
 from tests import tiny_generators
 from tests.commands import does, refuses
-from tf_deconv.generating import classifier, measuring
+from tf_deconv.evaluation.generators import classifier
+from tf_deconv.evaluation.generators import scores as generator_scores
 from tf_deconv.images import arrays
 
 SIDE, CLASSES = 8, 3
@@ -101,12 +102,12 @@ def test_real_pictures_pass_for_real_and_copies_are_noticed(judge):
     (x_train, _), (x_test, y_test) = pictures(240, 0), pictures(90, 1)
     training, test = x_train[..., np.newaxis], x_test[..., np.newaxis]
     trained = classifier.load(judge)
-    yardstick = measuring.make_yardstick(trained, training, test, 90, seed=0)
-    scores = measuring.score_pictures(yardstick, arrays.to_float(test), y_test)
+    yardstick = generator_scores.make_yardstick(trained, training, test, 90, seed=0)
+    scores = generator_scores.score_pictures(yardstick, arrays.to_float(test), y_test)
     assert scores["frechet_distance"] == pytest.approx(0.0, abs=1e-6)
     assert scores["precision"] == scores["recall"] == 1.0
     assert scores["label_accuracy"] > 0.9
-    learned, _ = measuring.copies(arrays.to_float(training[:20]), training, test)
+    learned, _ = generator_scores.copies(arrays.to_float(training[:20]), training, test)
     assert learned["generated_to_training"] == pytest.approx(0.0, abs=1e-6)
     assert learned["test_to_training"] > 0.01
 

@@ -11,10 +11,11 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 
 import tf_deconv
-from tf_deconv import flatbuffer, inspecting
+from tf_deconv import flatbuffer
 from tf_deconv.benchmarking import benchmark
 from tf_deconv.config.exporting import ExportConfig
-from tf_deconv.config.measuring import BenchmarkConfig
+from tf_deconv.evaluation import inspect
+from tf_deconv.evaluation.config import BenchmarkConfig
 from tf_deconv.exporting import generators, pipeline
 from tf_deconv.exporting.generating import Generating
 from tf_deconv.exporting.warmup import WARMUP_FILE, PredictionLog
@@ -256,9 +257,9 @@ def test_commands_that_restore_say_what_generates(exported, tmp_path):
 
 def test_inspect_tells_what_a_generator_makes(exported):
     for path in (exported.run, exported.folder, exported.tflite("int8")):
-        facts = inspecting.inspect_artifact(path)
+        facts = inspect.inspect_artifact(path)
         assert facts["generator"] == exported.facts.to_json()
-        text = "\n".join(inspecting.lines(facts))
+        text = "\n".join(inspect.lines(facts))
         assert "8x8, 1 channel, grey" in text
         assert "3, labels 0 to 2" in text
         assert path == exported.run or "sampled pictures differ by" in text

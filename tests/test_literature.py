@@ -12,10 +12,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tf_deconv import protocols, published
 from tf_deconv.degradations import operators
+from tf_deconv.evaluation.protocols import measure, published
+from tf_deconv.evaluation.protocols.cases import make_case
 from tf_deconv.images import arrays
-from tf_deconv.protocol_cases import make_case
 
 # Bicubic on Set5, as Kim et al. 2016 (VDSR) and most papers print it. SRCNN and those after it
 # resize luminance; EDSR and those after it resize colour, and score luminance of the result.
@@ -54,7 +54,7 @@ def test_bicubic_on_set5_scores_what_the_literature_prints(set5, scale, channels
 @pytest.mark.parametrize("sigma", [15, 25, 50])
 def test_bm3d_on_set12_scores_what_the_literature_prints(set12, sigma):
     pytest.importorskip("bm3d")
-    bm3d = protocols.open_bm3d("awgn-grey")
+    bm3d = measure.open_bm3d("awgn-grey")
     cases = [make_case("awgn-grey", picture, sigma, 1) for picture in set12]
     mean = np.mean([case.psnr_db(bm3d.restore(case, sigma, print)) for case in cases])
     assert mean == pytest.approx(BM3D_DB[sigma], abs=0.1)

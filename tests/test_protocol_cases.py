@@ -9,9 +9,9 @@ from PIL import Image
 from skimage.color import rgb2ycbcr
 
 from tests.protocol_pictures import cut_photograph, grey
-from tf_deconv import protocol_cases
+from tf_deconv.evaluation.protocols import cases
+from tf_deconv.evaluation.protocols.cases import make_case
 from tf_deconv.images import arrays
-from tf_deconv.protocol_cases import make_case
 
 ONE_LEVEL_DB = 20 * math.log10(255)
 
@@ -46,7 +46,7 @@ def test_noise_is_numpys_with_seed_0_before_each_picture(photograph, sigma, chan
 
 def test_the_first_number_of_the_noise_is_known():
     # Of the Mersenne Twister with seed 0: no version of NumPy may change it.
-    noise = protocol_cases.add_noise(np.zeros((1, 1, 1), np.float32), 255)
+    noise = cases.add_noise(np.zeros((1, 1, 1), np.float32), 255)
     assert noise[0, 0, 0] == pytest.approx(1.764052345967664)
 
 
@@ -73,7 +73,7 @@ def test_jpeg_is_what_pillow_writes_and_reads(photograph, quality, colour):
 def test_y_is_that_of_scikit_image_rounded(rng):
     pixels = rng.integers(0, 256, (40, 50, 3), np.uint8)
     pixels[0, :2] = [[0] * 3, [255] * 3]
-    luma = protocol_cases.studio_luma(pixels)
+    luma = cases.studio_luma(pixels)
     assert luma.dtype == np.uint8
     np.testing.assert_array_equal(luma[..., 0], np.rint(rgb2ycbcr(pixels)[..., 0]))
     assert luma[0, :2, 0].tolist() == [16, 235]
@@ -90,7 +90,7 @@ def test_super_resolution_starts_from_an_8_bit_picture(photograph, scale, channe
     levels = case.degraded * 255
     np.testing.assert_allclose(levels, np.rint(levels), atol=1e-4)
     cut = picture[: height * scale, : width * scale]
-    clean = protocol_cases.studio_luma(cut) if channels == 1 else cut
+    clean = cases.studio_luma(cut) if channels == 1 else cut
     np.testing.assert_array_equal(case.clean, clean)
     # Pillow's kernel is the same; the edges are not: tests/test_literature.py.
     shown = Image.fromarray(clean[..., 0] if channels == 1 else clean)

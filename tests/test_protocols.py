@@ -14,8 +14,9 @@ from PIL import Image
 
 from tests.commands import does, fails, refuses
 from tests.protocol_pictures import cut_photograph, grey
-from tf_deconv import protocol_cases, protocol_table, protocols
 from tf_deconv.data.store import PictureStore
+from tf_deconv.evaluation.protocols import cases, tables
+from tf_deconv.evaluation.protocols import measure as protocol_measure
 from tf_deconv.images import arrays
 from tf_deconv.inference.restorer import Artifact, Restorer
 
@@ -84,14 +85,16 @@ def models(tmp_path_factory):
 def restoring(run, channels, scale=1, name="model"):
     restorer = Restorer(Artifact(run, channels, channels, 1, scale, 0))
     settings = (scale,) if scale > 1 else (15, 25, 50)
-    return protocols.Method(
+    return protocol_measure.Method(
         name, "model", channels, settings, lambda case, *_: restorer.restore(case.degraded)
     )
 
 
 def measure(store, protocol, *methods):
     failures = []
-    pictures, scores = protocols.measure(protocol, methods, store, failures, lambda line: None)
+    pictures, scores = protocol_measure.measure(
+        protocol, methods, store, failures, lambda line: None
+    )
     return pictures, scores, failures
 
 
@@ -109,29 +112,29 @@ def test_noise_reaches_the_model_unclipped_and_unrounded(photograph):
         (np.zeros((9, 11, 1), np.uint8), seen[0]),
         (grey(photograph), seen[3]),
     ):
-        expected = protocol_cases.add_noise(arrays.to_float(picture), 15)
+        expected = cases.add_noise(arrays.to_float(picture), 15)
         np.testing.assert_array_equal(received, expected)
 
 
 def test_a_perfect_model_is_exact(photograph):
     store = PictureStore.of([("a", photograph), ("b", photograph[:20])])
-    perfect = protocols.Method(
+    perfect = protocol_measure.Method(
         "perfect", "model", 3, (15, 25, 50), lambda case, *_: arrays.to_float(case.clean)
     )
     _, (scores,), failures = measure(store, "awgn-colour", perfect)
     assert failures == []
     assert scores == {sigma: [math.inf, math.inf] for sigma in (15, 25, 50)}
-    row = protocols._measured_row(perfect, scores)
+    row = protocol_measure._measured_row(perfect, scores)
     assert row["psnr_db"] == {"15": math.inf, "25": math.inf, "50": math.inf}
     assert row["exact_pictures"] == {"15": 2, "25": 2, "50": 2}
     result = {"protocol": "awgn-colour", "settings": ["15", "25", "50"], "rows": [row]}
-    line = protocol_table.table(result)[-1]
+    line = tables.table(result)[-1]
     assert line == "| perfect | exact | exact | exact | - | - | measured |"
 
 
 def test_means_leave_out_what_is_exact():
-    method = protocols.Method("x", "model", 1, (15,), None)
-    row = protocols._measured_row(method, {15: [30.0, math.inf, 32.0]})
+    method = protocol_measure.Method("x", "model", 1, (15,), None)
+    row = protocol_measure._measured_row(method, {15: [30.0, math.inf, 32.0]})
     assert row["psnr_db"] == {"15": 31.0}
     assert row["exact_pictures"] == {"15": 1}
 
@@ -157,13 +160,13 @@ def test_baselines_are_one_for_each_kind_of_picture():
     def of(channels, scale):
         return restoring(None, channels, scale)
 
-    found = protocols.baselines("sr", [of(1, 2), of(3, 4), of(3, 2)])
+    found = protocol_measure.baselines("sr", [of(1, 2), of(3, 4), of(3, 2)])
     assert [(m.name, m.channels, m.settings) for m in found] == [
         ("bicubic", 3, (2, 4)),
         ("bicubic of Y", 1, (2,)),
     ]
-    assert [m.name for m in protocols.baselines("sr", [of(1, 2)])] == ["bicubic"]
-    assert [m.name for m in protocols.baselines("awgn-grey", [of(1, 1)] * 2)] == ["noisy"]
+    assert [m.name for m in protocol_measure.baselines("sr", [of(1, 2)])] == ["bicubic"]
+    assert [m.name for m in protocol_measure.baselines("awgn-grey", [of(1, 1)] * 2)] == ["noisy"]
 
 
 # --- The command.
@@ -369,7 +372,7 @@ def test_pictures_that_are_all_too_small_are_a_mistake(capsys, tmp_path, models)
 
 
 def test_without_its_package_bm3d_is_asked_for_by_name(capsys, models, folder, monkeypatch):
-    monkeypatch.setattr(protocols.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(protocol_measure.importlib.util, "find_spec", lambda name: None)
     arguments = (models["1"], "--protocol", "awgn-grey", "--data", folder, "--classical")
     assert "pip install bm3d" in refuses(capsys, "benchmark", *arguments)
 
@@ -384,7 +387,7 @@ def test_bm3d_is_told_sigma_and_gets_what_the_model_gets(photograph, monkeypatch
     package = types.ModuleType("bm3d")
     package.bm3d = package.bm3d_rgb = denoise
     monkeypatch.setitem(sys.modules, "bm3d", package)
-    monkeypatch.setattr(protocols.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(protocol_measure.importlib.util, "find_spec", lambda name: name)
     data = tmp_path / "in"
     data.mkdir()
     Image.fromarray(photograph).save(data / "a.png")

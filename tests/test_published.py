@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from tf_deconv import protocol_table, published
+from tf_deconv.evaluation.protocols import published, tables
 
 
 @pytest.mark.parametrize(
@@ -62,4 +62,4 @@ def test_published_figures_are_of_the_protocols_settings_and_in_decibels():
     ],
 )
 def test_counts_have_three_digits(count, text):
-    assert protocol_table._count(count) == text
+    assert tables._count(count) == text

@@ -8,8 +8,7 @@ from PIL import Image
 
 from tests import tiny_generators
 from tests.commands import does, refuses
-from tf_deconv.checks import check_evaluate_config
-from tf_deconv.config.measuring import EvaluateConfig
+from tf_deconv.evaluation.config import EvaluateConfig, check_evaluate_config
 from tf_deconv.generation import generator
 from tf_deconv.generation.config import SampleConfig
 from tf_deconv.generation.opening import open_generator

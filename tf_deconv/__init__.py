@@ -14,7 +14,7 @@ import importlib
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "EvaluateConfig": "tf_deconv.config",
+    "EvaluateConfig": "tf_deconv.evaluation.config",
     "ExportConfig": "tf_deconv.config",
     "RestoreConfig": "tf_deconv.inference.config",
     "ShardConfig": "tf_deconv.data.config",
@@ -24,9 +24,9 @@ _PUBLIC = {
     "NETWORKS": "tf_deconv.networks.table",
     "TASKS": "tf_deconv.degradations.tasks",
     "build_article": "tf_deconv.networks.article",
-    "evaluate": "tf_deconv.evaluating",
+    "evaluate": "tf_deconv.evaluation.evaluate",
     "export": "tf_deconv.exporting.pipeline",
-    "inspect_artifact": "tf_deconv.inspecting",
+    "inspect_artifact": "tf_deconv.evaluation.inspect",
     "load": "tf_deconv.inference.artifacts",
     "load_model": "tf_deconv.inference.run_folder",
     "open_artifact": "tf_deconv.inference.artifacts",

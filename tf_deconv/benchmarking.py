@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 from tf_deconv import plots
-from tf_deconv.config.measuring import BenchmarkConfig
 from tf_deconv.data import patches, sources
 from tf_deconv.data.config import BUNDLED
 from tf_deconv.degradations.tasks import TASKS, find_task
+from tf_deconv.evaluation.config import BenchmarkConfig
 from tf_deconv.exporting import publish, tflite, verify
 from tf_deconv.images import metrics
 from tf_deconv.inference import run_folder

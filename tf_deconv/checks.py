@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
 
 from tf_deconv.config.exporting import ExportConfig
-from tf_deconv.config.measuring import BenchmarkConfig, EvaluateConfig
 from tf_deconv.config.training import TrainConfig
 from tf_deconv.data.config import BUNDLED
 from tf_deconv.data.downscaling import parse_shrink
 from tf_deconv.degradations.tasks import TASKS, Task, parse_chain
 from tf_deconv.networks.table import NETWORKS, Network, parse_levels
-from tf_deconv.published import PROTOCOLS
-from tf_deconv.utils.options import UserError, given_options, nearest, refuse_options, validate
+from tf_deconv.utils.options import UserError, given_options, nearest, validate
 from tf_deconv.variants import PROFILES, parse_sizes, parse_variants
 
 # What noisy pictures alone can teach: a hidden pixel is a sample of what was asked for, plus noise.
@@ -186,65 +183,3 @@ def check_export_config(config: ExportConfig) -> ExportConfig:
     if config.sizes is not None:
         parse_sizes(config.sizes)
     return config
-
-
-def check_benchmark_config(config: BenchmarkConfig, models: Sequence[str]) -> BenchmarkConfig:
-    """Validates the options of a benchmark: of an export, or of models by a protocol.
-
-    Args:
-      config: The options.
-      models: The models to measure by a protocol.
-    Raises:
-      UserError: with every fault of the first kind found in one line.
-    """
-    config = validate(config, {"protocol": PROTOCOLS})
-    names = ", ".join(PROTOCOLS)
-    if (config.export is None) == (config.protocol is None):
-        given = f"export={config.export!r} with protocol={config.protocol!r}"
-        raise UserError(
-            f"{given}: expected --export and the folder of an exported model, or models and"
-            f" --protocol, one of {names}"
-        )
-    mode, others = ("export", _OF_A_PROTOCOL) if config.export else ("protocol", _OF_AN_EXPORT)
-    faults = given_options(config, others, f"--{mode}")
-    if config.export and models:
-        faults.append(f"MODEL {models[0]!r} with --export: leave it out, or choose --protocol")
-    if config.protocol and not models and not config.classical:
-        faults.append("no MODEL: expected one or more, before --protocol")
-    if config.protocol and config.data is None:
-        faults.append("data=None: expected --data, a folder of pictures to measure on")
-    if config.classical and config.protocol in ("sr", "jpeg"):
-        faults.append(
-            f"classical=True with protocol={config.protocol!r}: expected awgn-grey or awgn-colour,"
-            " whose noise BM3D removes"
-        )
-    if faults:
-        raise UserError("; ".join(faults))
-    return config
-
-
-def check_evaluate_config(config: EvaluateConfig, generates: bool) -> None:
-    """Refuses options of `evaluate` that do not fit the kind of model.
-
-    Args:
-      config: Valid options.
-      generates: Whether the model is a generator, and not one that restores.
-    Raises:
-      UserError: with every fault in one line.
-    """
-    if generates:
-        others, what = _OF_RESTORING, "a generator"
-    else:
-        others, what = _OF_GENERATING, "a model that restores"
-    refuse_options(config, others, what)
-
-
-_OF_RESTORING = ("targets", "task", "degrade", "tile_size", "self_ensemble", "no_classical")
-_OF_GENERATING = (
-    *("training", "count", "classifier", "importance_samples", "importance_pictures"),
-    *("steps", "guidance"),
-)
-
-
-_OF_AN_EXPORT = ("threads", "rounds")
-_OF_A_PROTOCOL = ("data", "classical", "tile_size", "self_ensemble")

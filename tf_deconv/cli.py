@@ -14,11 +14,12 @@ from typing import Any
 
 from tf_deconv import checks
 from tf_deconv.config.exporting import ExportConfig
-from tf_deconv.config.measuring import BenchmarkConfig, EvaluateConfig
 from tf_deconv.config.training import TrainConfig
 from tf_deconv.data import config as data_config
 from tf_deconv.data.config import ShardConfig
 from tf_deconv.degradations.tasks import RESTORATIONS, parse_chain
+from tf_deconv.evaluation import config as evaluation_config
+from tf_deconv.evaluation.config import BenchmarkConfig, EvaluateConfig
 from tf_deconv.generation.config import EditConfig, SampleConfig
 from tf_deconv.inference import shipped
 from tf_deconv.inference.config import RestoreConfig
@@ -131,11 +132,11 @@ def _evaluate(options: dict[str, Any]) -> int:
     from tf_deconv.inference import artifacts
 
     generates = "generator" in artifacts.describe(*artifacts.find_artifact(config.model))
-    checks.check_evaluate_config(config, generates)
+    evaluation_config.check_evaluate_config(config, generates)
     if generates:
-        from tf_deconv.generating.evaluating import evaluate_generator as evaluate
+        from tf_deconv.evaluation.generators.evaluate import evaluate_generator as evaluate
     else:
-        from tf_deconv.evaluating import evaluate
+        from tf_deconv.evaluation.evaluate import evaluate
 
     result = evaluate(config, report=_print_nothing if as_json else _print_line)
     if as_json:
@@ -145,13 +146,13 @@ def _evaluate(options: dict[str, Any]) -> int:
 
 def _benchmark(options: dict[str, Any]) -> int:
     as_json, models = options.pop("json"), options.pop("models")
-    config = checks.check_benchmark_config(
+    config = evaluation_config.check_benchmark_config(
         BenchmarkConfig(**_gather(options, BenchmarkConfig)), models
     )
     _import_tensorflow()
     report = _print_nothing if as_json else _print_line
     if config.protocol is not None:
-        from tf_deconv.protocols import benchmark_protocol
+        from tf_deconv.evaluation.protocols.measure import benchmark_protocol
 
         measured = benchmark_protocol(config, models, report)
         scores, code = measured.scores, EXIT_FAULT if measured.failures else 0
@@ -178,7 +179,7 @@ def _inspect(options: dict[str, Any]) -> int:
     if model is None:
         return _list_shipped(as_json)
     _import_tensorflow()
-    from tf_deconv.inspecting import inspect_artifact, lines
+    from tf_deconv.evaluation.inspect import inspect_artifact, lines
 
     facts = inspect_artifact(model)
     if as_json:

@@ -4,9 +4,9 @@ One field is one option, on the command line and in `--config` JSON: see `option
 """
 
 from tf_deconv.config.exporting import ExportConfig
-from tf_deconv.config.measuring import BenchmarkConfig, EvaluateConfig
 from tf_deconv.config.training import TrainConfig
 from tf_deconv.data.config import BUNDLED, ShardConfig
+from tf_deconv.evaluation.config import BenchmarkConfig, EvaluateConfig
 from tf_deconv.generation.config import (
     EDITS,
     FLOW_GUIDANCE,

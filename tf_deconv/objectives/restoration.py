@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv import evaluation, recipe
+from tf_deconv import recipe
 from tf_deconv.config.training import TrainConfig
 from tf_deconv.data import patches
 from tf_deconv.data.sources import load_source
@@ -21,6 +21,7 @@ from tf_deconv.monitor import PSNR
 from tf_deconv.networks import reparameterization
 from tf_deconv.networks.table import NETWORKS
 from tf_deconv.objectives.base import Objective
+from tf_deconv.training import scores as run_scores
 from tf_deconv.utils.devices import Device
 
 VALIDATION_PATCHES = 512
@@ -100,16 +101,16 @@ class Restoration(Objective):
         )
 
     def baseline(self, validation: tf.data.Dataset) -> float | None:
-        return evaluation.do_nothing_psnr_db(validation, self.task)
+        return run_scores.do_nothing_psnr_db(validation, self.task)
 
     def preview(self, saved: keras.Model, *, final: bool) -> np.ndarray:
         options = {} if final else dict(side_px=EPOCH_PREVIEW_SIDE_PX)
-        return evaluation.preview(self._restorer(saved), self.samples, self.task, **options)
+        return run_scores.preview(self._restorer(saved), self.samples, self.task, **options)
 
     def scores(self, saved: keras.Model) -> dict[str, Any]:
         if not self.samples.clean:
             return {}
-        return evaluation.evaluate(self._restorer(saved), self.samples, self.task)
+        return run_scores.evaluate(self._restorer(saved), self.samples, self.task)
 
     def score_lines(self, result: dict[str, Any]) -> list[str]:
         if "pictures" not in result:

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tf_deconv.generating.classifier import Classifier
-from tf_deconv.generating.distances import (
+from tf_deconv.evaluation.generators.classifier import Classifier
+from tf_deconv.evaluation.generators.distances import (
     frechet_distance,
     nearest_neighbours,
     precision_recall,

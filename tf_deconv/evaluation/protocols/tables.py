@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from tf_deconv.evaluation.protocols.published import PROTOCOLS
 from tf_deconv.images import arrays
-from tf_deconv.published import PROTOCOLS
 
 
 def table(result: dict[str, Any]) -> list[str]:

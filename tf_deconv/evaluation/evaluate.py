@@ -17,18 +17,19 @@ from typing import Any
 
 import numpy as np
 
-from tf_deconv import __version__, classical
-from tf_deconv.config.measuring import EvaluateConfig
+from tf_deconv import __version__
 from tf_deconv.data import patches, sources
 from tf_deconv.data.config import BUNDLED
 from tf_deconv.data.store import PictureStore
 from tf_deconv.degradations import baseline, operators
 from tf_deconv.degradations.tasks import RESTORATIONS, Task, find_task, parse_chain
+from tf_deconv.evaluation import classical
+from tf_deconv.evaluation.config import EvaluateConfig
+from tf_deconv.evaluation.report import Extremes, Table
 from tf_deconv.images import arrays, metrics
 from tf_deconv.inference import shipped
 from tf_deconv.inference.artifacts import describe, find_artifact, open_artifact
 from tf_deconv.inference.restorer import Artifact, Restorer
-from tf_deconv.scoreboard import Extremes, Table
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import choose_device
 from tf_deconv.utils.options import UserError, reason, validate

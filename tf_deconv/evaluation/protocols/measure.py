@@ -18,18 +18,24 @@ from typing import Any
 
 import numpy as np
 
-from tf_deconv import __version__, protocol_table
-from tf_deconv.checks import check_benchmark_config
-from tf_deconv.config.measuring import BenchmarkConfig
+from tf_deconv import __version__
 from tf_deconv.data import sources
 from tf_deconv.data.store import PictureStore
+from tf_deconv.evaluation.config import BenchmarkConfig, check_benchmark_config
+from tf_deconv.evaluation.protocols import tables
+from tf_deconv.evaluation.protocols.cases import Case, is_grey, make_case
+from tf_deconv.evaluation.protocols.published import (
+    FIGURES,
+    PROTOCOLS,
+    Published,
+    known_set,
+    set_size,
+)
 from tf_deconv.images import arrays
 from tf_deconv.inference import run_folder, shipped
 from tf_deconv.inference.artifacts import describe, find_artifact, open_artifact
 from tf_deconv.inference.restorer import Artifact, Restorer
 from tf_deconv.networks import complexity
-from tf_deconv.protocol_cases import Case, is_grey, make_case
-from tf_deconv.published import FIGURES, PROTOCOLS, Published, known_set, set_size
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import choose_device
 from tf_deconv.utils.options import UserError, reason
@@ -245,11 +251,9 @@ def benchmark_protocol(
         "pictures": pictures,
         "failures": sorted(failures),
     }
-    lines = protocol_table.table(result)
+    lines = tables.table(result)
     files.write_json(folder / SCORES_FILE, result)
-    files.write_bytes(
-        folder / TABLE_FILE, "\n".join(protocol_table.page(result, data)).encode() + b"\n"
-    )
+    files.write_bytes(folder / TABLE_FILE, "\n".join(tables.page(result, data)).encode() + b"\n")
     for line in lines:
         report(line)
     report(f"written: {folder / SCORES_FILE}, {TABLE_FILE}")
@@ -298,7 +302,7 @@ def measure(
             for setting, value in own.items():
                 collected[setting].append(value)
         shown = [
-            f"{method.name} {protocol_table.decibels_texts(own.values())}"
+            f"{method.name} {tables.decibels_texts(own.values())}"
             for method, own in zip(methods, values)
         ]
         report(f"{head} {size}: {', '.join(shown)} dB")

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from tf_deconv import __version__
-from tf_deconv.config.measuring import EvaluateConfig
 from tf_deconv.data import sources
 from tf_deconv.data.store import PictureStore
-from tf_deconv.generating import bounds, classifier, measuring
+from tf_deconv.evaluation.config import EvaluateConfig
+from tf_deconv.evaluation.generators import classifier, likelihood_bounds
+from tf_deconv.evaluation.generators import scores as generator_scores
 from tf_deconv.generation.generator import Generator, labels_of, sample
 from tf_deconv.generation.keras_generator import log_probability
 from tf_deconv.generation.opening import open_generator
@@ -99,13 +100,13 @@ def evaluate_generator(
         "tf_deconv": __version__,
     }
     if judge is not None:
-        yardstick = measuring.make_yardstick(
+        yardstick = generator_scores.make_yardstick(
             judge, training.pixels, test.pixels, config.count, config.seed
         )
         scores["classifier"] = judge.facts
         scores["floor"] = yardstick.floor
-        scores["scores"] = measuring.score_pictures(yardstick, pictures, labels)
-    scores["copies"], sheet = measuring.copies(pictures, training.pixels, test.pixels)
+        scores["scores"] = generator_scores.score_pictures(yardstick, pictures, labels)
+    scores["copies"], sheet = generator_scores.copies(pictures, training.pixels, test.pixels)
     if facts.kind == "vae":
         scores["likelihood"] = _likelihood(generator, config, test, report)
     files.write_json(folder / SCORES_FILE, scores)
@@ -225,16 +226,20 @@ def _likelihood(
         report("note: the test pictures have no labels, without which there is no likelihood")
         return None
     binary = make_likelihood(facts.likelihood).binary
-    pixels = bounds.binarise(test.pixels, config.seed) if binary else images.to_float(test.pixels)
+    pixels = (
+        likelihood_bounds.binarise(test.pixels, config.seed)
+        if binary
+        else images.to_float(test.pixels)
+    )
     labels = test.labels.astype(np.int32) if facts.classes else None
     encode, log_likelihood = (
         _without_labels(function, bool(facts.classes))
         for function in (generator.encode, log_probability(generator.model, facts))
     )
-    elbo = bounds.elbo(encode, log_likelihood, pixels, seed=config.seed, labels=labels)
+    elbo = likelihood_bounds.elbo(encode, log_likelihood, pixels, seed=config.seed, labels=labels)
     count = min(config.importance_pictures, len(pixels))
     report(f"likelihood: {config.importance_samples} latents for each of {count} pictures")
-    weighted = bounds.importance_weighted_bound(
+    weighted = likelihood_bounds.importance_weighted_bound(
         encode,
         log_likelihood,
         pixels[:count],

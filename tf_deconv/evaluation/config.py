@@ -1,12 +1,14 @@
-"""Options of the commands that measure: `evaluate`, `benchmark`."""
+"""Options of `evaluate` and `benchmark`, and their checks."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
+from tf_deconv.evaluation.protocols.published import PROTOCOLS
 from tf_deconv.generation.config import FLOW_GUIDANCE, FLOW_STEPS
 from tf_deconv.inference.config import MODEL, self_ensemble_option, tile_size_option
-from tf_deconv.utils.options import option
+from tf_deconv.utils.options import UserError, given_options, option, refuse_options, validate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,3 +117,65 @@ class BenchmarkConfig:
         "benchmark",
         "folder that receives benchmark.json, .md and .png, or protocol.json and .md",
     )
+
+
+def check_benchmark_config(config: BenchmarkConfig, models: Sequence[str]) -> BenchmarkConfig:
+    """Validates the options of a benchmark: of an export, or of models by a protocol.
+
+    Args:
+      config: The options.
+      models: The models to measure by a protocol.
+    Raises:
+      UserError: with every fault of the first kind found in one line.
+    """
+    config = validate(config, {"protocol": PROTOCOLS})
+    names = ", ".join(PROTOCOLS)
+    if (config.export is None) == (config.protocol is None):
+        given = f"export={config.export!r} with protocol={config.protocol!r}"
+        raise UserError(
+            f"{given}: expected --export and the folder of an exported model, or models and"
+            f" --protocol, one of {names}"
+        )
+    mode, others = ("export", _OF_A_PROTOCOL) if config.export else ("protocol", _OF_AN_EXPORT)
+    faults = given_options(config, others, f"--{mode}")
+    if config.export and models:
+        faults.append(f"MODEL {models[0]!r} with --export: leave it out, or choose --protocol")
+    if config.protocol and not models and not config.classical:
+        faults.append("no MODEL: expected one or more, before --protocol")
+    if config.protocol and config.data is None:
+        faults.append("data=None: expected --data, a folder of pictures to measure on")
+    if config.classical and config.protocol in ("sr", "jpeg"):
+        faults.append(
+            f"classical=True with protocol={config.protocol!r}: expected awgn-grey or awgn-colour,"
+            " whose noise BM3D removes"
+        )
+    if faults:
+        raise UserError("; ".join(faults))
+    return config
+
+
+def check_evaluate_config(config: EvaluateConfig, generates: bool) -> None:
+    """Refuses options of `evaluate` that do not fit the kind of model.
+
+    Args:
+      config: Valid options.
+      generates: Whether the model is a generator, and not one that restores.
+    Raises:
+      UserError: with every fault in one line.
+    """
+    if generates:
+        others, what = _OF_RESTORING, "a generator"
+    else:
+        others, what = _OF_GENERATING, "a model that restores"
+    refuse_options(config, others, what)
+
+
+_OF_RESTORING = ("targets", "task", "degrade", "tile_size", "self_ensemble", "no_classical")
+_OF_GENERATING = (
+    *("training", "count", "classifier", "importance_samples", "importance_pictures"),
+    *("steps", "guidance"),
+)
+
+
+_OF_AN_EXPORT = ("threads", "rounds")
+_OF_A_PROTOCOL = ("data", "classical", "tile_size", "self_ensemble")

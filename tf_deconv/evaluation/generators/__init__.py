@@ -1,0 +1,1 @@
+"""How good a generator is: distances, likelihoods, copies."""

@@ -1,0 +1,1 @@
+"""Measuring as the literature does, beside the figures that it prints."""
