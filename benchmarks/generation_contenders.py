@@ -1,6 +1,6 @@
 """The networks that `generation.py` compares: how each is trained, opened and timed.
 
-`Ours` goes through `tf_deconv.training.train`, `Theirs` through `generation_baselines`. Both leave
+`Ours` goes through `training.trainer.train`, `Theirs` through `generation_baselines`. Both leave
 files in a folder, and `open` makes of them an `Opened`, which is all that measuring knows.
 """
 
@@ -79,10 +79,10 @@ class Ours:
         Returns:
           seconds, passes and parameters, at least.
         """
-        from tf_deconv.callbacks import Interrupted
-        from tf_deconv.config.training import TrainConfig
         from tf_deconv.inference import run_folder
-        from tf_deconv.training import train
+        from tf_deconv.training.callbacks import Interrupted
+        from tf_deconv.training.config import TrainConfig
+        from tf_deconv.training.trainer import train
 
         run = folder / "run"
         # What a stopped training left: on a loaded machine nobody knows what its clock was worth.
@@ -221,10 +221,10 @@ class Pace:
 
 def probe(config: Any, report: Report) -> Pace:
     """Trains for a few steps as `training.train` does with a `TrainConfig`; leaves no files."""
-    from tf_deconv import recipe
-    from tf_deconv.checks import check_train_config
     from tf_deconv.inference import run_folder
-    from tf_deconv.objectives import make_objective
+    from tf_deconv.training import compilation
+    from tf_deconv.training.config import check_train_config
+    from tf_deconv.training.trainer import make_objective
     from tf_deconv.utils.devices import choose_device
 
     # In epochs of 10 steps one call of the compiled function runs them all, as in training.
@@ -232,7 +232,7 @@ def probe(config: Any, report: Report) -> Pace:
     device = choose_device(config.device, config.precision)
     objective = make_objective(config, device)
     objective.load(lambda line: None)
-    recipe.set_seed(config.seed, device)
+    compilation.set_seed(config.seed, device)
     model, saved = objective.build(), objective.build_saved()
     objective.compile(model)
     batches, validation = objective.training_batches(0), objective.validation_batches()

@@ -167,8 +167,8 @@ def layers(folder, file, picture, threads, runs):
 
 def training_of(manifest):
     """Returns the options that a shipped network was trained with, and its task."""
-    from tf_deconv.config.training import TrainConfig
     from tf_deconv.degradations.tasks import find_task
+    from tf_deconv.training.config import TrainConfig
 
     names = {field.name for field in dataclasses.fields(TrainConfig)}
     given = {key: value for key, value in manifest["training"].items() if key in names}
@@ -185,15 +185,15 @@ def training_step(folder, precision, threads, steps):
     cli.quiet_libraries()
     tf = _tensorflow(threads)
 
-    from tf_deconv import recipe
+    from tf_deconv.training import compilation
     from tf_deconv.utils import devices
 
     manifest = json.loads(pathlib.Path(folder, "manifest.json").read_text())
     config, task = training_of(manifest)
     device = devices.choose_device("cpu", precision)
-    recipe.set_seed(0, device)
-    model = recipe.build_in(device.precision, task, config, trained=True)
-    recipe.compile_model(model, config, device)
+    compilation.set_seed(0, device)
+    model = compilation.build_in(device.precision, task, config, trained=True)
+    compilation.compile_model(model, config, device)
     side, scale = config.patch_size, task.scale
     # What the network is fed: uneven, and in [0, 1].
     ramp = np.random.default_rng(0).random((config.batch_size, side * scale, side * scale, 1))

@@ -39,12 +39,12 @@ MEMORY_WORDS = ("MemoryError", "bad_alloc", "OOM", "exception:Status: 1, message
 
 def make_folder(folder, sizes_px):
     """Writes the model and the pictures."""
-    from tf_deconv import recipe
-    from tf_deconv.config.training import TrainConfig
     from tf_deconv.degradations.tasks import TASKS
     from tf_deconv.inference import run_folder
+    from tf_deconv.training import compilation
+    from tf_deconv.training.config import TrainConfig
 
-    model = recipe.build_in("float32", TASKS["old-photo"], TrainConfig(network="article"))
+    model = compilation.build_in("float32", TASKS["old-photo"], TrainConfig(network="article"))
     run_folder.save_model(model, pathlib.Path(folder, MODEL), {"divisor": 2, "scale": 1})
     make_pictures(folder, sizes_px)
 

@@ -95,11 +95,10 @@ def this_project(data, minutes, plain=False):
     import keras
     import numpy as np
 
-    from tf_deconv import recipe
-    from tf_deconv.checks import check_train_config
-    from tf_deconv.config.training import TrainConfig
     from tf_deconv.data import patches as pipeline
     from tf_deconv.degradations.tasks import find_task
+    from tf_deconv.training import compilation
+    from tf_deconv.training.config import TrainConfig, check_train_config
     from tf_deconv.utils import devices
 
     options = dict(optimizer="adam", learning_rate=1e-3, loss="mse") if plain else {}
@@ -110,9 +109,9 @@ def this_project(data, minutes, plain=False):
     task = find_task(config.task, DEGRADE)
     training, crops = load(data)
     device = devices.choose_device("auto", "float32" if plain else "auto")
-    recipe.set_seed(0, device)
-    model = recipe.build_in(device.precision, task, config)
-    plain_copy = recipe.build_in("float32", task, config)
+    compilation.set_seed(0, device)
+    model = compilation.build_in(device.precision, task, config)
+    plain_copy = compilation.build_in("float32", task, config)
     batches = pipeline.training_data(
         training,
         task,
@@ -128,15 +127,15 @@ def this_project(data, minutes, plain=False):
         model.fit(batches, steps_per_epoch=steps, verbose=0, shuffle=False, **more)
 
     # The rate has to be 0 when the time is over: how many steps that is, a short run tells.
-    recipe.compile_model(model, config, device)
+    compilation.compile_model(model, config, device)
     fit(50)
     started = time.perf_counter()
     fit(100)
     step_s = (time.perf_counter() - started) / 100
     steps = max(1, int(60 * minutes / step_s / config.steps_per_epoch)) * config.steps_per_epoch
     keras.utils.set_random_seed(0)
-    model = recipe.build_in(device.precision, task, config)
-    recipe.compile_model(
+    model = compilation.build_in(device.precision, task, config)
+    compilation.compile_model(
         model, dataclasses.replace(config, epochs=steps // config.steps_per_epoch), device
     )
     if plain:

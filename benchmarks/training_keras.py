@@ -19,15 +19,15 @@ def train_py(work, pipeline=False, xla="auto", **options):
     cli.quiet_libraries()
     import tensorflow as tf
 
-    from tf_deconv import recipe
     from tf_deconv.data import patches, sources
+    from tf_deconv.training import compilation
     from tf_deconv.utils import devices
 
     device = devices.choose_device(work.device, xla=xla, network=work.network)
-    recipe.set_seed(0, device)
+    compilation.set_seed(0, device)
     config, task = work.config(**options), work.task()
-    model = recipe.build_in(device.precision, task, config, trained=True)
-    recipe.compile_model(model, config, device)
+    model = compilation.build_in(device.precision, task, config, trained=True)
+    compilation.compile_model(model, config, device)
     if pipeline:
         source = sources.load_source(config.data, config.patch_size, config.validation_fraction)
         batches = patches.training_data(
@@ -53,9 +53,9 @@ def train_py(work, pipeline=False, xla="auto", **options):
 
 def keras_fit(work, batch_size=None, **arguments):
     """The same layers, `compile(optimizer, loss)` and `fit(arrays)`, nothing else said."""
-    from tf_deconv import recipe
+    from tf_deconv.training import compilation
 
-    model = recipe.build_in("float32", work.task(), work.config())
+    model = compilation.build_in("float32", work.task(), work.config())
     model.compile("adam", LOSSES[load_facts()["loss"]], **arguments)
     x, y = load_pairs()
 

@@ -54,8 +54,7 @@ class Work:
 
     def config(self, **options):
         """Returns the checked options of `train.py` for it."""
-        from tf_deconv.checks import check_train_config
-        from tf_deconv.config.training import TrainConfig
+        from tf_deconv.training.config import TrainConfig, check_train_config
 
         own = dict(
             network=self.network,
@@ -95,9 +94,9 @@ def prepare(work):
     import numpy as np
     import tensorflow as tf
 
-    from tf_deconv import recipe
     from tf_deconv.data import patches, sources
     from tf_deconv.networks import complexity
+    from tf_deconv.training import compilation
 
     config, task = work.config(), work.task()
     source = sources.load_source(config.data, work.patch_size, config.validation_fraction)
@@ -110,7 +109,7 @@ def prepare(work):
     )
     folder = pathlib.Path(os.environ[FOLDER_VARIABLE])
     np.savez(folder / "pairs.npz", x=x, y=y)
-    model = recipe.build_in("float32", task, config)
+    model = compilation.build_in("float32", task, config)
     forward = complexity.multiply_adds_per_pixel(model) * work.patch_size**2
     facts = dict(
         # A step is three forward passes: forward, gradient by input, gradient by weights.

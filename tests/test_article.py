@@ -6,12 +6,12 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from tf_deconv import losses
 from tf_deconv.data import patches
 from tf_deconv.degradations.tasks import TASKS
 from tf_deconv.images import padding
 from tf_deconv.networks.article import DIVISOR, build_article
 from tf_deconv.networks.table import NETWORKS
+from tf_deconv.training import losses
 
 # The shape that the article states after each of its lines, for one picture.
 DECLARED_SHAPES = {

@@ -10,12 +10,11 @@ import tensorflow as tf
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tf_deconv import callbacks, losses, plots
 from tf_deconv.degradations import baseline, operators
 from tf_deconv.degradations.tasks import TASKS
 from tf_deconv.inference import restorer, run_folder
-from tf_deconv.objectives import restoration
-from tf_deconv.training import scores
+from tf_deconv.training import callbacks, losses, restoration, scores
+from tf_deconv.training import curve as learning_curve
 
 
 def read_summaries(folder):
@@ -118,7 +117,7 @@ def test_a_curve_that_cannot_be_drawn_is_told_and_stops_nothing(tmp_path, monkey
     def fail(*_):
         raise RuntimeError("no font at all")
 
-    monkeypatch.setattr(plots, "draw_curve", fail)
+    monkeypatch.setattr(learning_curve, "draw_curve", fail)
     run = TinyRun(tmp_path).fit()
     assert "warning: curve.png could not be written: no font at all" in run.lines
     assert len(run.writer.history) == 3
@@ -127,7 +126,9 @@ def test_a_curve_that_cannot_be_drawn_is_told_and_stops_nothing(tmp_path, monkey
 
 def test_drawing_curves_takes_a_small_share_of_short_epochs(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(plots, "draw_curve", lambda rows, *_: drawn.append(len(rows)) or b"png")
+    monkeypatch.setattr(
+        learning_curve, "draw_curve", lambda rows, *_: drawn.append(len(rows)) or b"png"
+    )
     now = [0.0]
 
     def clock():

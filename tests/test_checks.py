@@ -2,10 +2,9 @@
 
 import pytest
 
-from tf_deconv.checks import check_train_config
-from tf_deconv.config.training import TrainConfig
 from tf_deconv.degradations.tasks import RESTORATIONS, TASKS
 from tf_deconv.networks.table import NETWORKS
+from tf_deconv.training.config import TrainConfig, check_train_config
 from tf_deconv.utils.options import UserError
 
 RESTORING = [name for name, network in NETWORKS.items() if not network.generates]

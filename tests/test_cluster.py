@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tf_deconv.cluster import read_cluster
+from tf_deconv.training.cluster import read_cluster
 from tf_deconv.utils.options import UserError
 
 WORKERS = ["host-0:2222", "host-1:2223"]

@@ -10,9 +10,9 @@ import stat
 import pytest
 
 from tf_deconv.config.exporting import ExportConfig
-from tf_deconv.config.training import TrainConfig
 from tf_deconv.degradations.tasks import TASKS
 from tf_deconv.networks.table import NETWORKS
+from tf_deconv.training.config import TrainConfig
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError, nearest, read_config, reason, to_json, validate
 

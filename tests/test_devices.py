@@ -178,8 +178,8 @@ def test_the_path_of_a_gpu_trains_on_a_logical_device(run_python, tmp_path, xla,
 
 @pytest.mark.parametrize(("strategy", "expected"), [(None, "/GPU:0"), (object(), None)])
 def test_batches_wait_on_the_gpu_unless_a_strategy_places_them(monkeypatch, strategy, expected):
-    from tf_deconv import distribution, training
     from tf_deconv.data import patches
+    from tf_deconv.training import distribution, trainer
 
     placed = []
     monkeypatch.setattr(patches, "on_device", lambda batches, place: placed.append(place))
@@ -191,7 +191,7 @@ def test_batches_wait_on_the_gpu_unless_a_strategy_places_them(monkeypatch, stra
         training_batches=lambda first_epoch, part, parts: None,
     )
     model = types.SimpleNamespace(fit=lambda *arguments, **options: None)
-    training._fit(model, objective, distribution.Placement(strategy), 0, None, [])
+    trainer._fit(model, objective, distribution.Placement(strategy), 0, None, [])
     assert placed == [expected] * (expected is not None)
 
 
@@ -211,10 +211,9 @@ def test_a_gpu_has_every_operation_of_a_step_in_its_number_format(options, preci
     import tensorflow as tf
     from tensorflow.python.framework import kernels
 
-    from tf_deconv import recipe
-    from tf_deconv.checks import check_train_config
-    from tf_deconv.config.training import TrainConfig
     from tf_deconv.degradations.tasks import TASKS
+    from tf_deconv.training import compilation
+    from tf_deconv.training.config import TrainConfig, check_train_config
 
     def kernels_of(operation):
         return kernels.get_registered_kernels_for_op(operation).kernel
@@ -223,8 +222,8 @@ def test_a_gpu_has_every_operation_of_a_step_in_its_number_format(options, preci
         pytest.skip("this TensorFlow was built without GPUs")
     config = check_train_config(TrainConfig(batch_size=2, **options))
     task = TASKS[config.task]
-    model = recipe.build_in(precision, task, config, trained=True)
-    recipe.compile_model(model, config, devices.Device("gpu", "Some GPU", precision, False))
+    model = compilation.build_in(precision, task, config, trained=True)
+    compilation.compile_model(model, config, devices.Device("gpu", "Some GPU", precision, False))
     side = config.patch_size
     shapes = (
         (2, side // task.scale, side // task.scale, task.channels_in),

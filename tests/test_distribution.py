@@ -11,13 +11,12 @@ import pytest
 
 from tests import workers
 from tests.commands import fails, refuses
-from tf_deconv import distribution
-from tf_deconv.cluster import read_cluster
 from tf_deconv.data import generation_batches, patches
 from tf_deconv.data.store import PictureStore
 from tf_deconv.degradations.tasks import TASKS
 from tf_deconv.parser import make_parser
-from tf_deconv.training import checkpoints
+from tf_deconv.training import checkpoints, distribution
+from tf_deconv.training.cluster import read_cluster
 from tf_deconv.utils.devices import Device
 from tf_deconv.utils.options import UserError
 
@@ -215,7 +214,7 @@ def test_replicas_of_a_vae_add_up_to_its_loss():
 
     from tf_deconv.networks.likelihoods import make_likelihood
     from tf_deconv.networks.vae import build_vae
-    from tf_deconv.objectives.vae_trainer import VaeTrainer
+    from tf_deconv.training.vae import VaeTrainer
 
     keras.utils.set_random_seed(0)
     image = np.random.default_rng(0).random((4, 8, 8, 1), np.float32)

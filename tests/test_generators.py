@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_deconv.checks import check_train_config
-from tf_deconv.config.training import TrainConfig
 from tf_deconv.data import generation_batches
 from tf_deconv.data.store import PictureStore
 from tf_deconv.generation.generator import flow_to, guided_velocity, labels_of, sample
@@ -19,8 +17,9 @@ from tf_deconv.inference import run_folder
 from tf_deconv.networks.flow import build_flow
 from tf_deconv.networks.likelihoods import gaussian_kl, make_likelihood
 from tf_deconv.networks.vae import build_vae
-from tf_deconv.objectives.vae_trainer import VaeTrainer
-from tf_deconv.training import train
+from tf_deconv.training.config import TrainConfig, check_train_config
+from tf_deconv.training.trainer import train
+from tf_deconv.training.vae import VaeTrainer
 from tf_deconv.utils.options import UserError
 
 SIDE, CLASSES = 8, 3

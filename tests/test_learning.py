@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_deconv import losses
 from tf_deconv.data import patches
 from tf_deconv.degradations.tasks import TASKS
 from tf_deconv.images import arrays, metrics
 from tf_deconv.networks.article import build_article
+from tf_deconv.training import losses
 
 pytestmark = pytest.mark.slow
 

@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from tf_deconv import losses
-from tf_deconv.config.training import TrainConfig
 from tf_deconv.images import metrics
 from tf_deconv.networks.article import build_article
+from tf_deconv.training import losses
+from tf_deconv.training.config import TrainConfig
 
 # Of the errors 0.3 and -0.4: (0.09 + 0.16) / 2, (0.3 + 0.4) / 2, and the Charbonnier loss as
 # (sqrt(0.090001) + sqrt(0.160001)) / 2 = (0.30000167 + 0.40000125) / 2.

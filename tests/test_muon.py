@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from tf_deconv import muon
-from tf_deconv.muon import Muon, is_matrix, orthogonalize
+from tf_deconv.training import muon
+from tf_deconv.training.muon import Muon, is_matrix, orthogonalize
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (16, 40), (300, 48), (1152, 128)])

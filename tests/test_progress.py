@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from tf_deconv.training import callbacks
 from tf_deconv.utils import progress
 
 
@@ -27,13 +28,13 @@ def test_a_duration_has_two_units_at_most(seconds, text):
 
 
 def test_the_first_epoch_counts_only_while_it_is_alone():
-    assert progress.epoch_duration_s([30.0]) == 30.0
-    assert progress.epoch_duration_s([30.0, 10.0]) == 10.0
-    assert progress.epoch_duration_s([30.0, 10.0, 12.0]) == 11.0
+    assert callbacks.epoch_duration_s([30.0]) == 30.0
+    assert callbacks.epoch_duration_s([30.0, 10.0]) == 10.0
+    assert callbacks.epoch_duration_s([30.0, 10.0, 12.0]) == 11.0
 
 
 def test_a_machine_that_slows_is_followed():
-    assert progress.epoch_duration_s([30.0, *[10.0] * 50, *[20.0] * 5]) == 20.0
+    assert callbacks.epoch_duration_s([30.0, *[10.0] * 50, *[20.0] * 5]) == 20.0
 
 
 def rows(*psnrs_db, first=1):
@@ -44,7 +45,7 @@ def rows(*psnrs_db, first=1):
 
 
 def test_an_epoch_is_one_line_with_the_time_left_for_all():
-    assert progress.epoch_line(rows(19.0, 20.794, 19.27), 10, [30.0, 11.0, 13.0]) == (
+    assert callbacks.epoch_line(rows(19.0, 20.794, 19.27), 10, [30.0, 11.0, 13.0]) == (
         "epoch  3/10  loss 0.00616  val_psnr 19.27 dB  best 20.79 (epoch 2)"
         "  12 s/epoch, 1 min 24 s left"
     )
@@ -52,12 +53,12 @@ def test_an_epoch_is_one_line_with_the_time_left_for_all():
 
 def test_after_a_resume_only_what_is_left_counts():
     # Four epochs long ago, one in this process: five more of its length.
-    line = progress.epoch_line(rows(20.0, 20.0, 20.0, 20.0, 21.0), 10, [60.0])
+    line = callbacks.epoch_line(rows(20.0, 20.0, 20.0, 20.0, 21.0), 10, [60.0])
     assert line.endswith("best 21.00 (epoch 5)  1 min/epoch, 5 min left")
 
 
 def test_after_the_last_epoch_no_time_is_left():
-    line = progress.epoch_line(rows(20.0, 20.0), 2, [3.0, 1.25])
+    line = callbacks.epoch_line(rows(20.0, 20.0), 2, [3.0, 1.25])
     assert line == "epoch 2/2  loss 0.00616  val_psnr 20.00 dB  best 20.00 (epoch 1)  1.2 s/epoch"
 
 

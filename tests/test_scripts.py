@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.commands import does, fails
-from tf_deconv.config.training import TrainConfig
+from tf_deconv.training.config import TrainConfig
 
 TINY = ["--epochs", "2", "--steps-per-epoch", "3", "--batch-size", "8"]
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tf_deconv import recipe, training
 from tf_deconv.config.exporting import ExportConfig
-from tf_deconv.config.training import TrainConfig
 from tf_deconv.exporting.pipeline import export
 from tf_deconv.inference import run_folder
 from tf_deconv.parser import make_parser
+from tf_deconv.training import pretrained, trainer
+from tf_deconv.training.config import TrainConfig
 from tf_deconv.utils.options import UserError
 
 TINY = dict(epochs=1, steps_per_epoch=2, batch_size=4)
@@ -36,7 +36,7 @@ def folders(tmp_path, rng):
 def train(tmp_path, **options):
     lines = []
     config = TrainConfig(run_dir=str(tmp_path / "run"), **{**TINY, **options})
-    return training.train(config, report=lines.append), lines
+    return trainer.train(config, report=lines.append), lines
 
 
 def test_a_paired_run_scores_the_inputs_beside_the_outputs(tmp_path, folders):
@@ -96,7 +96,7 @@ def denoiser(tmp_path_factory):
 
 def test_training_begins_with_an_export_as_with_its_run(denoiser):
     run, exported = denoiser
-    of_run, of_export = recipe.open_start(str(run)), recipe.open_start(str(exported))
+    of_run, of_export = pretrained.open_start(str(run)), pretrained.open_start(str(exported))
     pairs = zip(of_run.model.get_weights(), of_export.model.get_weights(), strict=True)
     assert all(np.array_equal(*pair) for pair in pairs)
     assert of_run.facts == of_export.facts
@@ -126,7 +126,7 @@ def test_an_export_that_is_not_whole_is_no_start(denoiser, tmp_path, damage, mes
     folder = shutil.copytree(denoiser[1], tmp_path / "model")
     damage(folder)
     with pytest.raises(UserError, match=message):
-        recipe.open_start(str(folder))
+        pretrained.open_start(str(folder))
 
 
 def alter(folder, **changes):

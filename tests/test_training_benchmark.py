@@ -222,10 +222,10 @@ def test_the_pytorch_twin_computes_the_same(small, network, size, rng):
     torch = pytest.importorskip("torch")
     import training_torch
 
-    from tf_deconv import recipe
+    from tf_deconv.training import compilation
 
     work = small(network, size)
-    model = recipe.build_in("float32", work.task(), work.config())
+    model = compilation.build_in("float32", work.task(), work.config())
     # The U-Net's tail begins with zeros, and would say nothing.
     for weight in model.trainable_variables:
         if weight.shape[-2:] and not weight.numpy().any():

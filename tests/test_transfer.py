@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tf_deconv.networks.unet import build_unet
-from tf_deconv.transfer import copy_weights
+from tf_deconv.training.pretrained import copy_weights
 
 
 def filled(seed=0, **options):

@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 
 from tests.commands import does, fails
-from tf_deconv import callbacks
 from tf_deconv.inference import run_folder
-from tf_deconv.training import checkpoints
+from tf_deconv.training import callbacks, checkpoints
 from tf_deconv.utils.options import UserError
 
 OPTIONS = ["--epochs", "5", "--steps-per-epoch", "20", "--batch-size", "8", "--seed", "5"]

@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_deconv import recipe
-from tf_deconv.checks import check_train_config
-from tf_deconv.config.training import TrainConfig
 from tf_deconv.degradations.tasks import TASKS, find_task
 from tf_deconv.exporting import saved_model, tflite
 from tf_deconv.inference import restorer, tflite_file
 from tf_deconv.networks import receptive_field, reparameterization
 from tf_deconv.networks.table import NETWORKS
 from tf_deconv.networks.unet import DIVISOR, ENLARGING, SIZES, build_unet
+from tf_deconv.training import compilation
+from tf_deconv.training.config import TrainConfig, check_train_config
 from tf_deconv.utils.devices import Device
 
 
@@ -98,12 +97,12 @@ def test_blind_to_levels_it_cannot_shift_colours(rng, size, scale):
 
 def test_training_keeps_the_head_blind_and_what_is_saved_needs_no_class_of_ours(rng, tmp_path):
     config = check_train_config(TrainConfig(network="unet", size="tiny", task="denoise"))
-    model = recipe.build_in("float32", TASKS["denoise"], config, trained=True)
-    recipe.compile_model(model, config, Device("cpu", "", "float32", False))
+    model = compilation.build_in("float32", TASKS["denoise"], config, trained=True)
+    compilation.compile_model(model, config, Device("cpu", "", "float32", False))
     batch = rng.random((4, 16, 16, 3), np.float32)
     model.fit(batch, rng.random((4, 16, 16, 3), np.float32), verbose=0)
     np.testing.assert_allclose(np.sum(model.get_layer("head").kernel, axis=(0, 1)), 0, atol=1e-6)
-    saved = recipe.build_in("float32", TASKS["denoise"], config)
+    saved = compilation.build_in("float32", TASKS["denoise"], config)
     saved.set_weights(model.get_weights())
     saved.save(tmp_path / "model.keras")
     code = "import sys, keras; print(keras.models.load_model(sys.argv[1]).count_params())"
@@ -139,7 +138,7 @@ def test_only_tasks_that_need_levels_see_them(task, degrade, expected):
     )
     found = find_task(task, degrade)
     assert found.sees_levels == expected
-    model = recipe.build_in("float32", found, config, trained=True)
+    model = compilation.build_in("float32", found, config, trained=True)
     assert (model.get_layer("head").kernel.constraint is None) == expected
 
 

@@ -19,7 +19,7 @@ _PUBLIC = {
     "RestoreConfig": "tf_deconv.inference.config",
     "ShardConfig": "tf_deconv.data.config",
     "Restorer": "tf_deconv.inference.restorer",
-    "TrainConfig": "tf_deconv.config",
+    "TrainConfig": "tf_deconv.training.config",
     "UserError": "tf_deconv.utils.options",
     "NETWORKS": "tf_deconv.networks.table",
     "TASKS": "tf_deconv.degradations.tasks",

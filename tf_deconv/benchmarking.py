@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from tf_deconv import plots
 from tf_deconv.data import patches, sources
 from tf_deconv.data.config import BUNDLED
 from tf_deconv.degradations.tasks import TASKS, find_task
 from tf_deconv.evaluation.config import BenchmarkConfig
+from tf_deconv.exporting import benchmark as export_benchmark
 from tf_deconv.exporting import publish, tflite, verify
 from tf_deconv.images import metrics
 from tf_deconv.inference import run_folder
@@ -255,4 +255,4 @@ def _plot(rows: list[Row], name: str) -> bytes:
             label = path.stem.removeprefix(f"{name}-") if path.suffix == ".tflite" else path.suffix
             point = (label or "SavedModel", row.p50_ms, row.task_psnr_db)
             groups.setdefault(row.runtime, []).append(point)
-    return plots.draw_points(groups, "ms a picture on one thread", "PSNR, dB", name)
+    return export_benchmark.draw_points(groups, "ms a picture on one thread", "PSNR, dB", name)

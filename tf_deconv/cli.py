@@ -14,7 +14,6 @@ from typing import Any
 
 from tf_deconv import checks
 from tf_deconv.config.exporting import ExportConfig
-from tf_deconv.config.training import TrainConfig
 from tf_deconv.data import config as data_config
 from tf_deconv.data.config import ShardConfig
 from tf_deconv.degradations.tasks import RESTORATIONS, parse_chain
@@ -24,6 +23,8 @@ from tf_deconv.generation.config import EditConfig, SampleConfig
 from tf_deconv.inference import shipped
 from tf_deconv.inference.config import RestoreConfig
 from tf_deconv.parser import EXIT_USAGE, make_parser
+from tf_deconv.training import config as training_config
+from tf_deconv.training.config import TrainConfig
 from tf_deconv.utils.files import json_text, silent_stderr
 from tf_deconv.utils.options import UserError, read_config, reason, validate
 
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _train(options: dict[str, Any]) -> int:
     values = _gather(options, TrainConfig)
-    config = checks.check_train_config(TrainConfig(**values))
+    config = training_config.check_train_config(TrainConfig(**values))
     if config.resume:
         given = sorted(set(values) - {"run_dir", "resume", "strategy"})
         if given:
@@ -69,8 +70,8 @@ def _train(options: dict[str, Any]) -> int:
                 f"--resume takes every option from the run's config.json: leave out {_flags(given)}"
             )
     _import_tensorflow()
-    from tf_deconv.callbacks import Interrupted
-    from tf_deconv.training import train
+    from tf_deconv.training.callbacks import Interrupted
+    from tf_deconv.training.trainer import train
 
     try:
         train(config, report=_print_line)

@@ -9,7 +9,6 @@ from typing import Any
 
 from tf_deconv import __version__
 from tf_deconv.config.exporting import ExportConfig
-from tf_deconv.config.training import TrainConfig
 from tf_deconv.data.config import ShardConfig
 from tf_deconv.degradations.tasks import OPERATORS, RESTORATIONS, TASKS
 from tf_deconv.evaluation.config import BenchmarkConfig, EvaluateConfig
@@ -18,6 +17,7 @@ from tf_deconv.generation.config import EditConfig, SampleConfig
 from tf_deconv.inference import shipped
 from tf_deconv.inference.config import RestoreConfig
 from tf_deconv.networks.table import NETWORKS
+from tf_deconv.training.config import TrainConfig
 from tf_deconv.variants import PROFILES, VARIANTS
 
 # Of a mistake on the command line; argparse's own.

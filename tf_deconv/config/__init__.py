@@ -4,7 +4,6 @@ One field is one option, on the command line and in `--config` JSON: see `option
 """
 
 from tf_deconv.config.exporting import ExportConfig
-from tf_deconv.config.training import TrainConfig
 from tf_deconv.data.config import BUNDLED, ShardConfig
 from tf_deconv.evaluation.config import BenchmarkConfig, EvaluateConfig
 from tf_deconv.generation.config import (
@@ -18,6 +17,7 @@ from tf_deconv.generation.config import (
 )
 from tf_deconv.inference.config import RestoreConfig
 from tf_deconv.networks.table import LIKELIHOODS
+from tf_deconv.training.config import TrainConfig
 from tf_deconv.utils.options import LARGEST_SEED
 
 __all__ = [

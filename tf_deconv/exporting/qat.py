@@ -20,13 +20,13 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from tf_deconv import losses
-from tf_deconv.config.training import TrainConfig
 from tf_deconv.data import patches as patch_data
 from tf_deconv.data.sources import load_source
 from tf_deconv.degradations.tasks import find_task
 from tf_deconv.exporting import quantize
 from tf_deconv.inference import run_folder
+from tf_deconv.training import losses
+from tf_deconv.training.config import TrainConfig
 from tf_deconv.utils.options import UserError, read_config
 
 STEPS, BATCH_SIZE, PATCH_SIZE, LEARNING_RATE = 2000, 16, 64, 2e-4

@@ -27,12 +27,12 @@ class Network:
       patch_size: Side of a training patch unless the user asks for another, in pixels.
       batch_size: Patches in a batch unless the user asks for another number.
       learning_rate: Peak rate unless the user asks for another.
-      loss: Name in `tf_deconv.losses` unless the user asks for another.
+      loss: Name in `tf_deconv.training.losses` unless the user asks for another.
       sizes: Names of its sizes, the default one first; empty where there is only one. With sizes
         its builder also takes `filters`, `blocks` and `reparameterize`.
       levels: Levels of each size, all with the same divisor.
       levels_enlarging: The same of networks that enlarge, where those differ.
-      optimizer: Name in `tf_deconv.recipe` unless the user asks for another.
+      optimizer: Name in `tf_deconv.training.compilation` unless the user asks for another.
       ema: Momentum of the average of weights unless the user asks for another; 0: none.
       generates: Whether it makes pictures from noise; its builder then takes sizes, `channels`,
         `classes` and `filters`, and `levels[""]` tells how many of those there are.

@@ -9,10 +9,32 @@ import pathlib
 import zipfile
 from typing import Any
 
+import keras
 import numpy as np
 
 from tf_deconv.utils import files
-from tf_deconv.utils.options import reason
+from tf_deconv.utils.options import UserError, reason
+
+
+def state_of(model: keras.Model) -> list[keras.Variable]:
+    """Returns every variable that decides how training goes on, in a fixed order."""
+    return [*model.variables, *model.optimizer.variables]
+
+
+def restore_state(model: keras.Model, variables: list[np.ndarray]) -> None:
+    """Sets the variables of `state_of`; the optimizer must be built.
+
+    Raises:
+      UserError: if number or shapes differ.
+    """
+    targets = state_of(model)
+    if [tuple(target.shape) for target in targets] != [value.shape for value in variables]:
+        raise UserError(
+            "the checkpoint belongs to another network or optimizer; resume with the versions and"
+            " options that made it"
+        )
+    for target, value in zip(targets, variables):
+        target.assign(value)
 
 
 def default_run_dir(task: str, network: str) -> pathlib.Path:

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv import losses
 from tf_deconv.degradations.baseline import do_nothing
 from tf_deconv.degradations.tasks import Task
 from tf_deconv.images import arrays, metrics, sheets
 from tf_deconv.images.arrays import crop_pair
 from tf_deconv.inference.run_folder import Samples
+from tf_deconv.training import losses
 
 
 def score(image: np.ndarray, clean: np.ndarray) -> dict[str, float]:

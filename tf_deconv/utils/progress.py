@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Sequence
 from typing import TextIO
 
-from tf_deconv.monitor import PSNR, Monitor
-
 _BAR_WIDTH = 30
-# Epochs whose mean tells the length of the next ones: few enough to follow a machine that slows.
-_EPOCHS_TO_JUDGE_BY = 5
 
 
 class Bar:
@@ -57,41 +52,3 @@ def duration_text(seconds: float) -> str:
             rest = seconds % size // smaller
             return f"{seconds // size} {name}" + (f" {rest} {smaller_name}" if rest else "")
     return f"{seconds} s"
-
-
-def epoch_duration_s(durations_s: Sequence[float]) -> float:
-    """Judges how long the next epoch takes, in seconds.
-
-    Args:
-      durations_s: Of the epochs so far, at least one. The first builds the graph on top: it counts
-        only while there is no other.
-    """
-    latest = (durations_s[1:] or durations_s)[-_EPOCHS_TO_JUDGE_BY:]
-    return sum(latest) / len(latest)
-
-
-def epoch_line(
-    rows: Sequence[dict[str, float]],
-    epochs: int,
-    durations_s: Sequence[float],
-    monitor: Monitor = PSNR,
-) -> str:
-    """Describes the last epoch, the best one, and the time until the last.
-
-    Args:
-      rows: One per epoch: `epoch`, `loss` and what is monitored.
-      epochs: Number of epochs in the whole training.
-      durations_s: Seconds of each epoch of this process, at least one; after a resume fewer than
-        `rows`.
-      monitor: The figure that tells which epoch was the best.
-    """
-    row, best = rows[-1], monitor.best(rows)
-    number, each_s = int(row["epoch"]), epoch_duration_s(durations_s)
-    shown = f"{each_s:.1f} s" if each_s < 9.95 else duration_text(each_s)
-    line = (
-        f"epoch {number:{len(str(epochs))}}/{epochs}  loss {row['loss']:.3g}"
-        f"  {monitor.line(row)}"
-        f"  best {best[monitor.name]:{monitor.form}} (epoch {best['epoch']:.0f})  {shown}/epoch"
-    )
-    left = epochs - number
-    return f"{line}, {duration_text(left * each_s)} left" if left else line

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 import keras
 import tensorflow as tf
 
-from tf_deconv.cluster import VARIABLE, Cluster
+from tf_deconv.training.cluster import VARIABLE, Cluster
 from tf_deconv.utils.devices import Device
 from tf_deconv.utils.options import UserError, reason
 

@@ -10,10 +10,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv.config.training import TrainConfig
 from tf_deconv.data.sources import Source
 from tf_deconv.inference.run_folder import Samples
-from tf_deconv.monitor import Monitor
+from tf_deconv.training.config import TrainConfig
+from tf_deconv.training.monitor import Monitor
 from tf_deconv.utils.devices import Device
 
 

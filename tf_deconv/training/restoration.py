@@ -9,19 +9,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv import recipe
-from tf_deconv.config.training import TrainConfig
 from tf_deconv.data import patches
 from tf_deconv.data.sources import load_source
 from tf_deconv.data.store import PictureStore
 from tf_deconv.degradations.tasks import Task, find_task
 from tf_deconv.images import arrays
 from tf_deconv.inference import restorer, run_folder
-from tf_deconv.monitor import PSNR
 from tf_deconv.networks import reparameterization
 from tf_deconv.networks.table import NETWORKS
-from tf_deconv.objectives.base import Objective
+from tf_deconv.training import compilation
 from tf_deconv.training import scores as run_scores
+from tf_deconv.training.config import TrainConfig
+from tf_deconv.training.monitor import PSNR
+from tf_deconv.training.objective import Objective
 from tf_deconv.utils.devices import Device
 
 VALIDATION_PATCHES = 512
@@ -58,13 +58,13 @@ class Restoration(Objective):
         return self.samples
 
     def build(self) -> keras.Model:
-        return recipe.build_in(self.device.precision, self.task, self.config, trained=True)
+        return compilation.build_in(self.device.precision, self.task, self.config, trained=True)
 
     def build_saved(self) -> keras.Model:
-        return recipe.build_in("float32", self.task, self.config)
+        return compilation.build_in("float32", self.task, self.config)
 
     def compile(self, model: keras.Model) -> None:
-        recipe.compile_model(model, self.config, self.device)
+        compilation.compile_model(model, self.config, self.device)
 
     def description(self) -> dict[str, Any]:
         return {"divisor": self.divisor, "scale": self.task.scale}

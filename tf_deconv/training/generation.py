@@ -12,8 +12,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv import recipe
-from tf_deconv.config.training import TrainConfig
 from tf_deconv.data import generation_batches
 from tf_deconv.data.sources import Source, load_source
 from tf_deconv.data.store import PictureStore
@@ -22,12 +20,14 @@ from tf_deconv.generation.keras_generator import of_model
 from tf_deconv.generation.spec import Facts
 from tf_deconv.images import arrays, sheets
 from tf_deconv.inference import run_folder
-from tf_deconv.monitor import ELBO, VELOCITY
 from tf_deconv.networks.likelihoods import make_likelihood
 from tf_deconv.networks.table import NETWORKS, parse_levels
 from tf_deconv.networks.vae import LATENT
-from tf_deconv.objectives.base import Objective
-from tf_deconv.objectives.vae_trainer import VaeTrainer
+from tf_deconv.training import compilation
+from tf_deconv.training.config import TrainConfig
+from tf_deconv.training.monitor import ELBO, VELOCITY
+from tf_deconv.training.objective import Objective
+from tf_deconv.training.vae import VaeTrainer
 from tf_deconv.utils.devices import Device
 from tf_deconv.utils.options import UserError
 
@@ -106,7 +106,7 @@ class Generation(Objective):
         if facts.kind == "vae":
             options["latent"] = facts.latent
             options["parameters"] = make_likelihood(facts.likelihood).parameters
-        with recipe.dtype_policy(precision):
+        with compilation.dtype_policy(precision):
             return network.build(height=facts.height, width=facts.width, **options)
 
     def build(self) -> keras.Model:
@@ -116,7 +116,7 @@ class Generation(Objective):
         return self.build_network("float32")
 
     def compile(self, model: keras.Model) -> None:
-        recipe.compile_model(model, self.config, self.device, metrics=[])
+        compilation.compile_model(model, self.config, self.device, metrics=[])
 
     def description(self) -> dict[str, Any]:
         return {

@@ -11,20 +11,22 @@ import pathlib
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv import plots
 from tf_deconv.images import arrays
 from tf_deconv.inference import run_folder
-from tf_deconv.monitor import PSNR, Monitor
 from tf_deconv.training import checkpoints as checkpoint_files
+from tf_deconv.training import curve as learning_curve
+from tf_deconv.training.checkpoints import state_of
+from tf_deconv.training.monitor import PSNR, Monitor
 from tf_deconv.utils import files, progress
 from tf_deconv.utils.options import UserError, reason
+from tf_deconv.utils.progress import duration_text
 
 CHECKPOINTS_KEPT = 2
 # Where epochs are shorter than this many drawings of the learning curve, some go without one.
@@ -229,7 +231,7 @@ class Pictures(keras.callbacks.Callback):
             return
         started = time.monotonic()
         try:
-            curve = plots.draw_curve(self.history, self.do_nothing_psnr_db, self.monitor)
+            curve = learning_curve.draw_curve(self.history, self.do_nothing_psnr_db, self.monitor)
             files.write_bytes(self.folder / "curve.png", curve)
         except Exception as error:  # Hours of training are worth more than their picture.
             self.report(f"warning: curve.png could not be written: {reason(error)}")
@@ -294,40 +296,19 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self._durations_s.append(time.monotonic() - self._started)
         self.bar.clear()
-        self.report(progress.epoch_line(self.history, self.epochs, self._durations_s, self.monitor))
+        self.report(epoch_line(self.history, self.epochs, self._durations_s, self.monitor))
 
     def _left_s(self, done: int, now: float) -> float | None:
         """Judges the time until the end of training, in seconds; None before anything is known."""
         epochs = self.epochs - self._epoch
         if self._durations_s:
-            whole = epochs * progress.epoch_duration_s(self._durations_s)
+            whole = epochs * epoch_duration_s(self._durations_s)
             return max(0.0, whole - (now - self._started))
         # The first steps take as long as it takes to build the graph.
         since, steps = self._first
         if done == steps:
             return None
         return (epochs * self.steps_per_epoch - done) * (now - since) / (done - steps)
-
-
-def state_of(model: keras.Model) -> list[keras.Variable]:
-    """Returns every variable that decides how training goes on, in a fixed order."""
-    return [*model.variables, *model.optimizer.variables]
-
-
-def restore_state(model: keras.Model, variables: list[np.ndarray]) -> None:
-    """Sets the variables of `state_of`; the optimizer must be built.
-
-    Raises:
-      UserError: if number or shapes differ.
-    """
-    targets = state_of(model)
-    if [tuple(target.shape) for target in targets] != [value.shape for value in variables]:
-        raise UserError(
-            "the checkpoint belongs to another network or optimizer; resume with the versions and"
-            " options that made it"
-        )
-    for target, value in zip(targets, variables):
-        target.assign(value)
 
 
 def _to_csv(rows: list[dict[str, float]]) -> bytes:
@@ -337,3 +318,45 @@ def _to_csv(rows: list[dict[str, float]]) -> bytes:
     writer.writeheader()
     writer.writerows(rows)
     return stream.getvalue().encode()
+
+
+# Epochs whose mean tells the length of the next ones: few enough to follow a machine that slows.
+_EPOCHS_TO_JUDGE_BY = 5
+
+
+def epoch_duration_s(durations_s: Sequence[float]) -> float:
+    """Judges how long the next epoch takes, in seconds.
+
+    Args:
+      durations_s: Of the epochs so far, at least one. The first builds the graph on top: it counts
+        only while there is no other.
+    """
+    latest = (durations_s[1:] or durations_s)[-_EPOCHS_TO_JUDGE_BY:]
+    return sum(latest) / len(latest)
+
+
+def epoch_line(
+    rows: Sequence[dict[str, float]],
+    epochs: int,
+    durations_s: Sequence[float],
+    monitor: Monitor = PSNR,
+) -> str:
+    """Describes the last epoch, the best one, and the time until the last.
+
+    Args:
+      rows: One per epoch: `epoch`, `loss` and what is monitored.
+      epochs: Number of epochs in the whole training.
+      durations_s: Seconds of each epoch of this process, at least one; after a resume fewer than
+        `rows`.
+      monitor: The figure that tells which epoch was the best.
+    """
+    row, best = rows[-1], monitor.best(rows)
+    number, each_s = int(row["epoch"]), epoch_duration_s(durations_s)
+    shown = f"{each_s:.1f} s" if each_s < 9.95 else duration_text(each_s)
+    line = (
+        f"epoch {number:{len(str(epochs))}}/{epochs}  loss {row['loss']:.3g}"
+        f"  {monitor.line(row)}"
+        f"  best {best[monitor.name]:{monitor.form}} (epoch {best['epoch']:.0f})  {shown}/epoch"
+    )
+    left = epochs - number
+    return f"{line}, {duration_text(left * each_s)} left" if left else line

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import pathlib
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import keras
 import numpy as np
 
-from tf_deconv import losses, transfer
-from tf_deconv.config.training import TrainConfig
-from tf_deconv.degradations.tasks import Task, find_task
-from tf_deconv.inference import artifacts, run_folder
-from tf_deconv.muon import Muon
+from tf_deconv.degradations.tasks import Task
 from tf_deconv.networks.mask_blending import keep_known
 from tf_deconv.networks.table import NETWORKS, parse_levels
+from tf_deconv.training import losses
+from tf_deconv.training.config import TrainConfig
+from tf_deconv.training.muon import Muon
 from tf_deconv.utils.devices import Device
-from tf_deconv.utils.options import UserError, reason
 
 # Share of the steps in which the rate rises from 0 to its peak, where the optimizer is Muon.
 WARMUP_SHARE, WARMUP_STEPS = 0.1, 100
@@ -121,82 +116,6 @@ def _schedule(config: TrainConfig, steps: int) -> keras.optimizers.schedules.Lea
 
 
 OPTIMIZERS = {"adam": keras.optimizers.Adam, "muon": Muon}
-
-
-@dataclasses.dataclass(frozen=True)
-class Start:
-    """What training begins with.
-
-    Attributes:
-      name: Of the run or model, without its path: it is published.
-      model: The trained network, float32.
-      facts: What is known of how it was trained, as manifests tell it.
-    """
-
-    name: str
-    model: keras.Model
-    facts: dict[str, Any]
-
-
-def open_start(init: str) -> Start:
-    """Opens a trained network to begin with.
-
-    Args:
-      init: A run folder, a `.keras` file, or an exported model: its folder or a shipped one's name.
-    Raises:
-      UserError: if there is none, or it is damaged.
-    """
-    kind, path = artifacts.find_artifact(init)
-    facts = artifacts.describe(kind, path)
-    if kind == "keras":
-        facts = facts | {"training_s": run_folder.training_s(path)}
-        model = run_folder.load_model(path)
-    elif kind == "saved_model" and facts:
-        artifacts.check_files(kind, path)
-        model = _rebuild(path, facts)
-    else:
-        raise UserError(
-            f"init={init!r}: expected a run folder, a .keras file, the whole folder of an export"
-            " (with its SavedModel and manifest) or the name of a shipped model"
-        )
-    kept = ("training", "device", "data_sha256", "began_with", "training_s")
-    # A manifest says "trained_on" for what a description calls "device".
-    facts = facts | {"device": facts.get("device") or facts.get("trained_on")}
-    return Start(
-        pathlib.Path(init).name, model, {key: facts[key] for key in kept if facts.get(key)}
-    )
-
-
-def _rebuild(folder: pathlib.Path, manifest: dict[str, Any]) -> keras.Model:
-    """Builds an exported network again around the weights that its SavedModel holds in order."""
-    import tensorflow as tf
-
-    try:
-        config = TrainConfig(**manifest["training"])
-        task = find_task(config.task, config.degrade, config.self_supervised)
-        model = build_in("float32", task, config)
-        stored = tf.train.load_checkpoint(str(folder / "variables" / "variables"))
-        names = [f"weights/{n}/.ATTRIBUTES/VARIABLE_VALUE" for n in range(len(model.weights))]
-        model.set_weights([stored.get_tensor(name) for name in names])
-    except (KeyError, TypeError, ValueError, tf.errors.OpError) as error:
-        raise UserError(
-            f"training cannot begin with {str(folder)!r}: {reason(error)}; expected an export of a"
-            " network of this version, or else its run"
-        ) from error
-    return model
-
-
-def begin_with(model: keras.Model, start: Start) -> list[str]:
-    """Copies what fits of a trained network; returns lines for the user."""
-    left = transfer.copy_weights(start.model, model)
-    if len(left) == len(model.weights):
-        raise UserError(
-            "the model given as init shares no layer with this network: expected one of the same"
-            " network and size"
-        )
-    count = len(model.weights)
-    line = f"init: {count - len(left)} of {count} weights copied"
-    return [f"{line}; these begin anew: {', '.join(left)}" if left else line]
 
 
 def round_to_float16(weights: list[np.ndarray]) -> list[np.ndarray]:

@@ -1,0 +1,335 @@
+"""Options of `train`, and their checks."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from tf_deconv.data.config import BUNDLED
+from tf_deconv.data.downscaling import parse_shrink
+from tf_deconv.degradations.tasks import TASKS, Task, parse_chain
+from tf_deconv.networks.table import LIKELIHOODS, NETWORKS, Network, parse_levels
+from tf_deconv.utils.options import UserError, given_options, nearest, option, validate
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides a training run; stored in the run folder as `config.json`."""
+
+    network: str | None = option(
+        None, "network to train; article, or vae for the task generate, when left out", type=str
+    )
+    size: str | None = option(
+        None, "size of the network, where it has several; its first when left out", type=str
+    )
+    filters: str | None = option(
+        None,
+        "filters of each level from the finest down, such as '24,48,96'; those of --size when left"
+        " out",
+        type=str,
+    )
+    blocks: str | None = option(
+        None,
+        "residual blocks of each level, such as '1,1,2': on either side, and the last one's at the"
+        " bottom; those of --size when left out",
+        type=str,
+    )
+    reparameterize: bool = option(
+        False, "train each 3x3 convolution with a 1x1 one beside it; they become one when saved"
+    )
+    task: str = option("old-photo", "what the network learns to undo")
+    data: str = option(
+        BUNDLED,
+        "folder of pictures; a .npy, .npz or IDX file, or a folder of them; folder or URL (gs://)"
+        " that tf-deconv shard wrote; 'keras:NAME' such as keras:fashion_mnist; 'bundled': the"
+        " photographs in scikit-image",
+    )
+    targets: str | None = option(
+        None,
+        "for the task paired: folder of the pictures as they should be, under the names of --data",
+        type=str,
+    )
+    self_supervised: bool = option(
+        False, "the pictures are noisy and there are no clean ones; for the denoising tasks"
+    )
+    shrink: str | None = option(
+        None,
+        "factor, or range of factors such as 2-4, by which pictures are made smaller first; for"
+        " large photographs, which are soft at full size and have JPEG blocks",
+        type=str,
+    )
+    candidates: int = option(
+        1,
+        "places drawn for each patch, of which the one with the most detail is taken",
+        minimum=1,
+        maximum=64,
+    )
+    brightness: float = option(
+        1.0,
+        "darkest factor that a patch is multiplied by at random; 1: none is",
+        above=0.0,
+        maximum=1.0,
+    )
+    init: str | None = option(
+        None,
+        "run, .keras file, export or shipped model whose weights training begins with; layers that"
+        " it has not, or of another shape, begin anew",
+        type=str,
+    )
+    conditional: bool = option(
+        False, "for the task generate: the network is told each picture's label"
+    )
+    likelihood: str | None = option(
+        None,
+        "for the network vae: what its decoder tells of each pixel; bernoulli when left out",
+        choices=LIKELIHOODS,
+        type=str,
+    )
+    latent: int | None = option(
+        None,
+        "for the network vae: numbers in a latent; the network's own when left out",
+        minimum=1,
+        maximum=4096,
+        type=int,
+    )
+    free_bits: float = option(
+        0.0,
+        "for the network vae: KL of each latent number that costs nothing, in nats",
+        minimum=0.0,
+        maximum=100.0,
+    )
+    kl_warmup: float = option(
+        0.1,
+        "for the network vae: share of the steps in which the KL's weight rises from 0 to 1",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    max_pixels: int = option(
+        2**28, "largest picture that is decoded, in pixels; larger ones are left out", minimum=1
+    )
+    run_dir: str | None = option(
+        None, "folder to write; a new runs/DATE-TASK-NETWORK when left out", type=str
+    )
+    epochs: int = option(10, "number of epochs", minimum=1)
+    steps_per_epoch: int = option(100, "training steps (batches) in an epoch", minimum=1)
+    batch_size: int | None = option(
+        None, "patches in a batch; the network's own number when left out", minimum=1, type=int
+    )
+    degrade: str | None = option(
+        None,
+        "what happens to the pictures, in this order, such as 'blur:1.5 noise:0-50 jpeg:40'; the"
+        " task's own when left out",
+        type=str,
+        words="NAME:LEVEL",
+    )
+    patch_size: int | None = option(
+        None,
+        "height and width of a (clean) training patch, in pixels; the network's own when left out,"
+        " or the next size that network and task divide; for the task generate the size of the"
+        " pictures, that of --data when left out",
+        minimum=1,
+        type=int,
+    )
+    optimizer: str | None = option(
+        None, "the network's own when left out", choices=("adam", "muon"), type=str
+    )
+    learning_rate: float | None = option(
+        None,
+        "peak rate, which falls to 0 along a cosine; the network's own when left out",
+        above=0.0,
+        maximum=1.0,
+        type=float,
+    )
+    loss: str | None = option(
+        None,
+        "training loss; the network's own when left out",
+        choices=("charbonnier", "l1", "likelihood", "ms-ssim", "mse", "psnr"),
+        type=str,
+    )
+    clip_norm: float = option(
+        0.0, "largest norm of the gradient over all weights; 0: not clipped", minimum=0.0
+    )
+    ema: float | None = option(
+        None,
+        "momentum of the average of weights that is validated and saved, such as 0.999; 0: off; the"
+        " network's own when left out",
+        minimum=0.0,
+        maximum=0.99999,
+        type=float,
+    )
+    validation_fraction: float = option(
+        0.1, "share of a folder's pictures held out, between 0 and 1", above=0.0, maximum=0.9
+    )
+    precision: str = option(
+        "auto",
+        "number format of the hidden layers; auto: the fastest that the device has",
+        choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
+    )
+    device: str = option("auto", "where to train", choices=("auto", "cpu", "gpu"))
+    xla: str = option(
+        "auto",
+        "whether XLA compiles the training step; auto: off on a CPU, on a GPU what is known to be"
+        " faster for the network, else Keras's own choice",
+        choices=("auto", "on", "off"),
+    )
+    strategy: str = option(
+        "auto",
+        "how several devices train together: mirrored: the GPUs of this machine; multiworker: the"
+        " machines that TF_CONFIG names; auto: what there is; a batch is that of all together",
+        choices=("auto", "mirrored", "multiworker", "none"),
+    )
+    seed: int = option(0, "integer from which all randomness comes", minimum=0, maximum=2**31 - 1)
+    resume: bool = option(False, "go on from the last checkpoint in --run-dir")
+
+
+# What noisy pictures alone can teach: a hidden pixel is a sample of what was asked for, plus noise.
+SELF_SUPERVISED_TASKS = ("denoise", "denoise-grey", "low-light")
+
+
+def check_train_config(config: TrainConfig) -> TrainConfig:
+    """Validates the options of a training run.
+
+    Args:
+      config: The options.
+    Returns:
+      The config, each value in its declared type, what the network decides filled in.
+    Raises:
+      UserError: with every fault in one line.
+    """
+    config = validate(config, {"task": TASKS, "network": NETWORKS})
+    task = TASKS[config.task]
+    if config.network is None:
+        config = dataclasses.replace(config, network="vae" if task.generates else "article")
+    network = NETWORKS[config.network]
+    faults = [
+        *_task_faults(config, task),
+        *_network_faults(config, network),
+        *_generation_faults(config, task, network),
+    ]
+    if config.shrink is not None:
+        try:
+            parse_shrink(config.shrink)
+        except UserError as error:
+            faults.append(str(error))
+    divisor = network.divisor * task.scale
+    patch_size = config.patch_size
+    if patch_size is None and not task.generates:
+        patch_size = math.ceil(network.patch_size / divisor) * divisor
+    elif patch_size is not None and patch_size % divisor:
+        below = patch_size // divisor * divisor
+        near = f"{below} or {below + divisor}" if below else f"{divisor}"
+        faults.append(
+            f"patch_size={patch_size}: expected a multiple of {divisor} for network"
+            f" {config.network!r} and task {config.task!r}; {near} would do"
+        )
+    if faults:
+        raise UserError("; ".join(faults))
+    return dataclasses.replace(
+        config,
+        patch_size=patch_size,
+        batch_size=config.batch_size or network.batch_size,
+        learning_rate=config.learning_rate or network.learning_rate,
+        loss=config.loss or network.loss,
+        optimizer=config.optimizer or network.optimizer,
+        size=config.size or (network.sizes[0] if network.sizes else None),
+        ema=network.ema if config.ema is None else config.ema,
+        likelihood=config.likelihood or ("bernoulli" if config.network == "vae" else None),
+    )
+
+
+# Options that decide how pictures are degraded and compared.
+_OF_RESTORATION = ("self_supervised", "shrink", "candidates", "brightness", "degrade", "init")
+_OF_A_VAE = ("likelihood", "latent", "free_bits", "kl_warmup")
+_OF_GENERATION = ("conditional", *_OF_A_VAE)
+
+
+def _generation_faults(config: TrainConfig, task: Task, network: Network) -> list[str]:
+    if task.generates != network.generates:
+        fitting = ", ".join(
+            name for name, other in NETWORKS.items() if other.generates == task.generates
+        )
+        return [f"network={config.network!r} with task {config.task!r}: expected one of {fitting}"]
+    others = _OF_RESTORATION if task.generates else _OF_GENERATION
+    if config.network == "flow":
+        others = (*others, *_OF_A_VAE)
+    faults = given_options(config, others, f"task {config.task!r} and network {config.network!r}")
+    only_loss = task.generates or config.loss == "likelihood"
+    if config.loss is not None and only_loss and config.loss != network.loss:
+        faults.append(f"loss={config.loss!r} with network {config.network!r}: leave it out")
+    if task.generates and config.data == BUNDLED:
+        faults.append(
+            f"data={BUNDLED!r} with task {config.task!r}: expected --data, hundreds of pictures of"
+            " one kind and size"
+        )
+    return faults
+
+
+def _task_faults(config: TrainConfig, task: Task) -> list[str]:
+    faults = []
+    try:
+        parse_chain(config.degrade or "")
+    except UserError as error:
+        faults.append(str(error))
+    if task.paired and (config.targets is None or config.data == BUNDLED):
+        faults.append(
+            f"task {config.task!r} with data={config.data!r} and targets={config.targets!r}:"
+            " expected two folders, the pictures as they are and as they should be"
+        )
+    if not task.paired and config.targets is not None:
+        faults.append(
+            f"targets={config.targets!r} with task {config.task!r}, which makes its inputs from"
+            " its targets: expected task 'paired'"
+        )
+    if config.self_supervised and config.task not in SELF_SUPERVISED_TASKS:
+        known = ", ".join(SELF_SUPERVISED_TASKS)
+        faults.append(f"self_supervised with task {config.task!r}: expected one of {known}")
+    if config.self_supervised and config.degrade is not None:
+        faults.append(
+            f"degrade={config.degrade!r} with self_supervised, which takes the pictures as they"
+            " are: leave one of them out"
+        )
+    if config.self_supervised and config.loss in ("ms-ssim", "psnr"):
+        faults.append(
+            f"loss={config.loss!r} with self_supervised, which compares single pixels: expected"
+            " another loss"
+        )
+    return faults
+
+
+def _network_faults(config: TrainConfig, network: Network) -> list[str]:
+    if network.generates:
+        given = [name for name in ("size", "blocks", "reparameterize") if getattr(config, name)]
+        faults = [
+            f"{name}={getattr(config, name)!r}: network {config.network!r} has one size, which"
+            " --filters changes; leave it out"
+            for name in given
+        ]
+        try:
+            if config.filters is not None:
+                parse_levels("filters", config.filters, network.levels[""])
+        except UserError as error:
+            faults.append(str(error))
+        return faults
+    if not network.sizes:
+        given = {
+            name: getattr(config, name)
+            for name in ("size", "filters", "blocks", "reparameterize")
+            if getattr(config, name)
+        }
+        return [
+            f"{name}={value!r}: network {config.network!r} has one size only; leave it out"
+            for name, value in given.items()
+        ]
+    if config.size is not None and config.size not in network.sizes:
+        hint = nearest(config.size, network.sizes)
+        return [f"size={config.size!r}{hint}: expected one of {', '.join(network.sizes)}"]
+    scale = TASKS[config.task].scale if config.task in TASKS else 1
+    levels = network.levels_of(config.size or network.sizes[0], scale)
+    faults = []
+    for name in ("filters", "blocks"):
+        try:
+            if getattr(config, name) is not None:
+                parse_levels(name, getattr(config, name), levels)
+        except UserError as error:
+            faults.append(str(error))
+    return faults

@@ -1,0 +1,141 @@
+"""Weights of one network into another of the same kind: where training begins with --init."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import keras
+import numpy as np
+
+from tf_deconv.degradations.tasks import find_task
+from tf_deconv.inference import artifacts, run_folder
+from tf_deconv.training.compilation import build_in
+from tf_deconv.training.config import TrainConfig
+from tf_deconv.utils.options import UserError, reason
+
+COLOURS = 3
+
+
+def copy_weights(source: Any, target: Any) -> list[str]:
+    """Copies every weight that the source has too, by the names of layer and weight.
+
+    Between a grey and a colour network the kernels at both ends are converted: a colour network
+    that is copied does to a grey picture what the grey one did, and the other way round.
+
+    Args:
+      source: A Keras model.
+      target: The one that receives weights.
+    Returns:
+      Paths of the target's weights that keep their value: the source has none of that name, or one
+      of a shape that cannot be converted.
+    """
+    known = {weight.path: np.asarray(weight.numpy()) for weight in source.weights}
+    left = []
+    for layer in target.layers:
+        # A convolution's kernel is (h, w, in, out), a transposed one's (h, w, out, in).
+        input_axis = 3 if isinstance(layer, keras.layers.Conv2DTranspose) else 2
+        for weight in layer.weights:
+            value = known.get(weight.path)
+            if value is not None:
+                value = _converted(value, tuple(weight.shape), input_axis)
+            if value is None:
+                left.append(weight.path)
+            else:
+                weight.assign(value)
+    return left
+
+
+def _converted(value: np.ndarray, shape: tuple[int, ...], input_axis: int) -> np.ndarray | None:
+    """Returns a kernel in another shape, grey to colour or colour to grey; None if it cannot be."""
+    if value.ndim != len(shape):
+        return None
+    for axis, size in enumerate(shape):
+        # A grey pixel is three equal ones: weights of inputs are shared out, or summed; those of
+        # outputs repeated, or averaged.
+        inputs = axis == input_axis
+        if size == COLOURS * value.shape[axis]:
+            value = np.repeat(value, COLOURS, axis) / (COLOURS if inputs else 1)
+        elif COLOURS * size == value.shape[axis]:
+            parts = value.reshape(*value.shape[:axis], size, COLOURS, *value.shape[axis + 1 :])
+            value = parts.sum(axis + 1) if inputs else parts.mean(axis + 1)
+        elif size != value.shape[axis]:
+            return None
+    return value
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """What training begins with.
+
+    Attributes:
+      name: Of the run or model, without its path: it is published.
+      model: The trained network, float32.
+      facts: What is known of how it was trained, as manifests tell it.
+    """
+
+    name: str
+    model: keras.Model
+    facts: dict[str, Any]
+
+
+def open_start(init: str) -> Start:
+    """Opens a trained network to begin with.
+
+    Args:
+      init: A run folder, a `.keras` file, or an exported model: its folder or a shipped one's name.
+    Raises:
+      UserError: if there is none, or it is damaged.
+    """
+    kind, path = artifacts.find_artifact(init)
+    facts = artifacts.describe(kind, path)
+    if kind == "keras":
+        facts = facts | {"training_s": run_folder.training_s(path)}
+        model = run_folder.load_model(path)
+    elif kind == "saved_model" and facts:
+        artifacts.check_files(kind, path)
+        model = _rebuild(path, facts)
+    else:
+        raise UserError(
+            f"init={init!r}: expected a run folder, a .keras file, the whole folder of an export"
+            " (with its SavedModel and manifest) or the name of a shipped model"
+        )
+    kept = ("training", "device", "data_sha256", "began_with", "training_s")
+    # A manifest says "trained_on" for what a description calls "device".
+    facts = facts | {"device": facts.get("device") or facts.get("trained_on")}
+    return Start(
+        pathlib.Path(init).name, model, {key: facts[key] for key in kept if facts.get(key)}
+    )
+
+
+def _rebuild(folder: pathlib.Path, manifest: dict[str, Any]) -> keras.Model:
+    """Builds an exported network again around the weights that its SavedModel holds in order."""
+    import tensorflow as tf
+
+    try:
+        config = TrainConfig(**manifest["training"])
+        task = find_task(config.task, config.degrade, config.self_supervised)
+        model = build_in("float32", task, config)
+        stored = tf.train.load_checkpoint(str(folder / "variables" / "variables"))
+        names = [f"weights/{n}/.ATTRIBUTES/VARIABLE_VALUE" for n in range(len(model.weights))]
+        model.set_weights([stored.get_tensor(name) for name in names])
+    except (KeyError, TypeError, ValueError, tf.errors.OpError) as error:
+        raise UserError(
+            f"training cannot begin with {str(folder)!r}: {reason(error)}; expected an export of a"
+            " network of this version, or else its run"
+        ) from error
+    return model
+
+
+def begin_with(model: keras.Model, start: Start) -> list[str]:
+    """Copies what fits of a trained network; returns lines for the user."""
+    left = copy_weights(start.model, model)
+    if len(left) == len(model.weights):
+        raise UserError(
+            "the model given as init shares no layer with this network: expected one of the same"
+            " network and size"
+        )
+    count = len(model.weights)
+    line = f"init: {count - len(left)} of {count} weights copied"
+    return [f"{line}; these begin anew: {', '.join(left)}" if left else line]
