@@ -65,8 +65,8 @@ def make_products(folder, sides=SIDES):
     """Writes one fully connected layer of each side: float32, int8, and int8 of float tensors."""
     import tensorflow as tf
 
-    from tf_deconv.exporting import quantize
-    from tf_deconv.variants import VARIANTS
+    from tf_deconv.exporting.tflite import quantize
+    from tf_deconv.exporting.variants import VARIANTS
 
     for side in sides:
         plain, static = (_dense(tf, side, is_static) for is_static in (False, True))

@@ -7,7 +7,7 @@ convert, which is part of what is tested. RESULTS holds float32 pictures under t
 what the runtime tells of the file.
 
 The code here is kept apart from what checks files before they are published
-(tf_deconv/exporting/runner.py), and is what docs/clients.md shows.
+(tf_deconv/exporting/parity/runner.py), and is what docs/clients.md shows.
 """
 
 import sys

@@ -130,8 +130,8 @@ def stand_ins(tmp_path_factory):
     import keras
 
     import tf_deconv
-    from tf_deconv.config.exporting import ExportConfig
     from tf_deconv.degradations.tasks import TASKS
+    from tf_deconv.exporting.config import ExportConfig
     from tf_deconv.inference import run_folder
     from tf_deconv.networks.article import build_article
 

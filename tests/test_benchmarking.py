@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from tests.commands import fails
-from tf_deconv import benchmarking
-from tf_deconv.benchmarking import Row
 from tf_deconv.evaluation.config import BenchmarkConfig
+from tf_deconv.exporting import benchmark
+from tf_deconv.exporting.benchmark import Row
 from tf_deconv.utils.options import UserError
 
 
@@ -22,7 +22,7 @@ def measured(run, script, tmp_path_factory):
         export=str(folder / "old-photo-article"), threads="1", out=str(folder / "out")
     )
     lines = []
-    return folder / "out", benchmarking.benchmark(config, lines.append), lines
+    return folder / "out", benchmark.benchmark(config, lines.append), lines
 
 
 def test_every_file_is_measured_in_every_runtime_that_is_installed(measured):
@@ -54,7 +54,7 @@ def test_it_leaves_json_a_table_and_a_plot(measured):
 
 def test_a_file_that_a_runtime_cannot_run_is_told_in_its_row():
     row = Row("a.tflite", "openvino", 1, 10, fault="ended with code 1: no | such")
-    assert benchmarking.table([row])[-1] == (
+    assert benchmark.table([row])[-1] == (
         "| a.tflite | openvino | 1 | 10 | ended with code 1: no / such |  |  |  |  |"
     )
 
@@ -66,7 +66,7 @@ def test_what_is_no_export_is_one_line(tmp_path, content):
     with pytest.raises(
         UserError, match=r"is no exported model: manifest.json: .*saved_models/NAME"
     ):
-        benchmarking.benchmark(BenchmarkConfig(export=str(tmp_path)), print)
+        benchmark.benchmark(BenchmarkConfig(export=str(tmp_path)), print)
 
 
 def test_bad_options_are_one_line(capsys, exported):

@@ -21,12 +21,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tf_deconv import flatbuffer
-from tf_deconv.exporting import pipeline, tflite
+from tf_deconv.exporting import pipeline
+from tf_deconv.exporting.tflite import convert, flatbuffer
+from tf_deconv.exporting.variants import PROFILES, VARIANTS, parse_variants
 from tf_deconv.inference import restorer, tflite_file
 from tf_deconv.inference import run_folder as run_folders
 from tf_deconv.inference.artifacts import to_float32
-from tf_deconv.variants import PROFILES, VARIANTS, parse_variants
 
 pytestmark = pytest.mark.clients
 
@@ -154,7 +154,7 @@ def any_size_cases(model):
     """Returns pictures of sizes that a service meets, the last one a batch."""
     sizes = ((1, 1, 1), (1, 37, 53), (1, 61, 2), (2, 64, 64))
     return {
-        f"serving_default|{number}": np.stack([tflite.fit(model.picture, size)] * count)
+        f"serving_default|{number}": np.stack([convert.fit(model.picture, size)] * count)
         for number, (count, *size) in enumerate(sizes)
     }
 
@@ -182,7 +182,7 @@ def test_a_client_gives_the_picture_of_keras(published, network, variant, client
     cases = {}
     for name in names[:1] if how.one_signature else names:
         size = tuple(map(int, re.fullmatch(r"restore_(\d+)x(\d+)", name).groups()))
-        cases[f"{name}|0"] = tflite.fit(model.picture, size)[np.newaxis]
+        cases[f"{name}|0"] = convert.fit(model.picture, size)[np.newaxis]
     results = run_client(tmp_path, how.runtime, path, cases, how.threads)
     entry = next(e for e in model.manifest["files"] if e["file"] == f"tflite/{path.name}")
     restored = psnr_db(results, restore_with_keras(model, cases))
@@ -198,8 +198,8 @@ def test_a_client_gives_the_picture_of_keras(published, network, variant, client
 def test_the_gpu_refuses_no_operator_of_files_made_for_it(published, network, profile, tmp_path):
     model = published(network)
     size = (64, 64)
-    case = tflite.fit(model.picture, size)[np.newaxis]
-    contents = tflite.convert(
+    case = convert.fit(model.picture, size)[np.newaxis]
+    contents = convert.convert(
         model.model,
         parse_variants(None, profile),
         [size],
@@ -232,8 +232,8 @@ def fused(exported, tmp_path):
             kernel, bias = layer.get_weights()
             layer.set_weights([kernel, bias - 0.1])
     with pipeline.files.silent_stderr():
-        tflite._write_static_signatures(model, tmp_path / "fused", [(28, 28)], 2, 1)
-        content = tflite._convert_float(str(tmp_path / "fused"), "float32", ["restore_28x28"])
+        convert._write_static_signatures(model, tmp_path / "fused", [(28, 28)], 2, 1)
+        content = convert._convert_float(str(tmp_path / "fused"), "float32", ["restore_28x28"])
     assert "TRANSPOSE_CONV v4" in tflite_file.operator_counts(content)
     image = exported.samples.calibration[:1, :28, :28]
     paths = {"fused": tmp_path / "fused.tflite", "split": tmp_path / "split.tflite"}
@@ -356,7 +356,7 @@ def pictures(tmp_path):
 def test_the_c_program_gives_every_bit_of_pythons_floats(published, c_program, network, tmp_path):
     model = published(network)
     # As many threads as the C program takes: one for each processor.
-    cases = {"serving_default|0": tflite.fit(model.picture, (37, 53))[np.newaxis]}
+    cases = {"serving_default|0": convert.fit(model.picture, (37, 53))[np.newaxis]}
     results = run_client(tmp_path, "tensorflow", model.folder / "1", cases, threads=0)
     (image,), (expected,) = cases.values(), results.values()
     given, restored = tmp_path / "in.f32", tmp_path / "out.f32"

@@ -9,8 +9,8 @@ import stat
 
 import pytest
 
-from tf_deconv.config.exporting import ExportConfig
 from tf_deconv.degradations.tasks import TASKS
+from tf_deconv.exporting.config import ExportConfig
 from tf_deconv.networks.table import NETWORKS
 from tf_deconv.training.config import TrainConfig
 from tf_deconv.utils import files

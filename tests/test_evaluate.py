@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from tests.commands import does, refuses
-from tf_deconv import flatbuffer
 from tf_deconv.evaluation import evaluate
+from tf_deconv.exporting.tflite import flatbuffer
 from tf_deconv.images import arrays
 
 SIDES = ("input", "classical", "output")

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from tests.commands import call
-from tf_deconv import flatbuffer
-from tf_deconv.config.exporting import ExportConfig
-from tf_deconv.exporting import pipeline, publish, quantize, tflite, verify
+from tf_deconv.exporting import pipeline, publish
+from tf_deconv.exporting.config import ExportConfig
+from tf_deconv.exporting.parity import gate
+from tf_deconv.exporting.tflite import convert, flatbuffer, quantize
+from tf_deconv.exporting.variants import VARIANTS, Variant
 from tf_deconv.inference import run_folder, tflite_file
 from tf_deconv.inference.artifacts import to_float32
 from tf_deconv.utils.options import UserError
-from tf_deconv.variants import VARIANTS, Variant
 
 
 def test_the_export_is_complete(exported):
@@ -76,8 +77,8 @@ def test_a_fused_relu_is_found_and_split_without_changing_the_picture(exported, 
     # and OpenVINO drops the relu (7.6 dB).
     model = exported.model
     with pipeline.files.silent_stderr():
-        tflite._write_static_signatures(model, tmp_path, [(28, 28)], 2, 1)
-        fused = tflite._convert_float(str(tmp_path), "float32", ["restore_28x28"])
+        convert._write_static_signatures(model, tmp_path, [(28, 28)], 2, 1)
+        fused = convert._convert_float(str(tmp_path), "float32", ["restore_28x28"])
     faults = flatbuffer.find_faults(fused, model.count_params(), VARIANTS["float32"])
     assert faults == ["TRANSPOSE_CONV is version 4: expected at most 3"]
     split = flatbuffer.make_portable(fused)
@@ -86,7 +87,7 @@ def test_a_fused_relu_is_found_and_split_without_changing_the_picture(exported, 
     for number, content in enumerate((fused, split)):
         path = tmp_path / f"{number}.tflite"
         path.write_bytes(content)
-        outputs.append(verify.run_file(path, {"restore_28x28|0": image})["restore_28x28|0"])
+        outputs.append(gate.run_file(path, {"restore_28x28|0": image})["restore_28x28|0"])
     np.testing.assert_allclose(*outputs, atol=1e-6)
 
 
@@ -132,13 +133,13 @@ def test_a_relu_that_saturation_does_costs_no_operator_and_changes_no_level(expo
     image = calibration[:1, :28, :28]
     restored = []
     for keep_relu in (False, True):
-        content = tflite.convert(
+        content = convert.convert(
             model, ["int8"], [(28, 28)], calibration, divisor=2, scale=1, keep_relu=keep_relu
         )["int8"]
         assert ("RELU v2" in tflite_file.operator_counts(content)) == keep_relu
         path = tmp_path / f"{keep_relu}.tflite"
         path.write_bytes(content)
-        restored.append(verify.run_file(path, {"restore_28x28|0": image})["restore_28x28|0"])
+        restored.append(gate.run_file(path, {"restore_28x28|0": image})["restore_28x28|0"])
     np.testing.assert_array_equal(*restored)
 
 
@@ -173,7 +174,7 @@ def test_metadata_is_replaced_and_changes_no_picture(exported, tmp_path):
     for number, data in enumerate((content, other)):
         path = tmp_path / f"{number}.tflite"
         path.write_bytes(data)
-        restored.append(verify.run_file(path, {"restore_28x28|0": image})["restore_28x28|0"])
+        restored.append(gate.run_file(path, {"restore_28x28|0": image})["restore_28x28|0"])
     np.testing.assert_array_equal(*restored)
 
 
@@ -235,7 +236,7 @@ def test_sizes_that_the_network_does_not_divide_are_refused(run, tmp_path):
 )
 def test_calibration_pictures_of_a_wrong_scale_are_refused(pictures, expected):
     with pytest.raises(UserError, match=expected):
-        tflite.check_calibration(pictures)
+        convert.check_calibration(pictures)
 
 
 def test_a_file_under_its_floor_is_not_published(capsys, run, tmp_path, monkeypatch):
@@ -255,7 +256,7 @@ def test_a_process_that_crashes_is_a_fault_and_not_our_end(tmp_path):
     path = tmp_path / "broken.tflite"
     path.write_bytes(b"no flatbuffer")
     with pytest.raises(RuntimeError, match="ended with code"):
-        verify.run_file(path, {"restore_28x28|0": np.zeros((1, 28, 28, 1), np.float32)})
+        gate.run_file(path, {"restore_28x28|0": np.zeros((1, 28, 28, 1), np.float32)})
 
 
 def test_a_wrong_picture_does_not_pass_the_gate(exported, tmp_path):
@@ -265,8 +266,8 @@ def test_a_wrong_picture_does_not_pass_the_gate(exported, tmp_path):
     weights[-1] = weights[-1] + 0.01
     other.set_weights(weights)
     sizes = ((28, 28), (256, 256))
-    reference = verify.Reference(other, 2, 1, exported.samples, sizes)
-    report = verify.check_tflite(exported.tflite("float32"), "float32", reference, "file")
+    reference = gate.Reference(other, 2, 1, exported.samples, sizes)
+    report = gate.check_tflite(exported.tflite("float32"), "float32", reference, "file")
     assert len(report.faults) == 1
     assert "dB against Keras, below its floor of 120" in report.faults[0]
 

@@ -11,14 +11,15 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 
 import tf_deconv
-from tf_deconv import flatbuffer
-from tf_deconv.benchmarking import benchmark
-from tf_deconv.config.exporting import ExportConfig
 from tf_deconv.evaluation import inspect
 from tf_deconv.evaluation.config import BenchmarkConfig
-from tf_deconv.exporting import generators, pipeline
-from tf_deconv.exporting.generating import Generating
-from tf_deconv.exporting.warmup import WARMUP_FILE, PredictionLog
+from tf_deconv.exporting import pipeline
+from tf_deconv.exporting.benchmark import benchmark
+from tf_deconv.exporting.config import ExportConfig
+from tf_deconv.exporting.generation import Generating
+from tf_deconv.exporting.saved_model import generator as saved_generator
+from tf_deconv.exporting.saved_model.serving import WARMUP_FILE, PredictionLog
+from tf_deconv.exporting.tflite import flatbuffer
 from tf_deconv.generation.generator import from_picture, sample
 from tf_deconv.generation.keras_generator import of_model
 from tf_deconv.generation.opening import open_generator
@@ -272,7 +273,7 @@ def test_the_gate_finds_a_file_of_other_weights(exported, tmp_path):
     subject = Generating(exported.run / "model.keras", description, config, print)
     other = build(exported.facts, seed=5)
     how = dict(keep_relu=True, phased=False)
-    content = generators.convert(other, exported.facts, ["float32"], **how)["float32"]
+    content = saved_generator.convert(other, exported.facts, ["float32"], **how)["float32"]
     path = tmp_path / "other.tflite"
     path.write_bytes(content)
     report = subject.check_tflite(path, "float32", "other.tflite")
@@ -297,7 +298,7 @@ def test_warmup_requests_are_answered(exported, signatures):
 def test_without_labels_in_colour_as_logits(tmp_path):
     facts = Facts("vae", 8, 8, 3, latent=4, likelihood="bernoulli")
     model = build(facts)
-    generators.write_saved_model(model, facts, tmp_path / "1")
+    saved_generator.write_saved_model(model, facts, tmp_path / "1")
     expected = sample(of_model(model, facts), 3, 1)
     loaded = tf.saved_model.load(str(tmp_path / "1"))
     made = loaded.signatures["sample"](count=tf.constant(3), seed=tf.constant(1))["image"]
@@ -306,7 +307,7 @@ def test_without_labels_in_colour_as_logits(tmp_path):
     for phased in (False, True):
         how = dict(keep_relu=not phased, phased=phased)
         path = tmp_path / f"{phased}.tflite"
-        content = generators.convert(model, facts, ["float32"], **how)["float32"]
+        content = saved_generator.convert(model, facts, ["float32"], **how)["float32"]
         described = {"generator": facts.to_json()}
         path.write_bytes(flatbuffer.write_metadata(content, described))
         np.testing.assert_allclose(sample(open_generator(path), 3, 1), expected, atol=1e-5)

@@ -312,11 +312,11 @@ def serve(folder, count, settled_after, progress, report):
 @pytest.fixture(scope="module")
 def small_service(tmp_path_factory):
     """An untrained network's SavedModel that refuses more than MAX_PIXELS pixels."""
-    from tf_deconv.exporting import saved_model
+    from tf_deconv.exporting.saved_model import restorer
     from tf_deconv.networks.article import build_article
 
     folder = tmp_path_factory.mktemp("hostile") / "1"
-    saved_model.write_saved_model(
+    restorer.write_saved_model(
         build_article(None, None), folder, divisor=2, scale=1, max_pixels=MAX_PIXELS
     )
     return folder
@@ -362,14 +362,14 @@ def decode(tmp_path_factory):
     """`serve_bytes` of a model that changes nothing: what comes back is what was decoded."""
     import keras
 
-    from tf_deconv.exporting import saved_model
+    from tf_deconv.exporting.saved_model import restorer
 
     image = keras.Input((None, None, 3))
     layer = keras.layers.Conv2D(3, 1, use_bias=False)
     model = keras.Model(image, layer(image))
     layer.set_weights([np.eye(3, dtype=np.float32)[None, None]])
     folder = tmp_path_factory.mktemp("identity") / "1"
-    saved_model.write_saved_model(model, folder, divisor=1, scale=1, max_pixels=MAX_PIXELS)
+    restorer.write_saved_model(model, folder, divisor=1, scale=1, max_pixels=MAX_PIXELS)
     loaded = tf.saved_model.load(str(folder))
 
     def run(data):

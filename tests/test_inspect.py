@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from tests.commands import does, refuses
-from tf_deconv import flatbuffer, inspect_artifact
+from tf_deconv import inspect_artifact
+from tf_deconv.exporting.tflite import flatbuffer
 from tf_deconv.inference import run_folder, tflite_file
 
 PARAMETERS = 73_167

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from tf_deconv.exporting import tflite
+from tf_deconv.exporting.tflite import convert as tflite_convert
 from tf_deconv.inference import shipped
 from tf_deconv.networks import complexity
 from tf_deconv.networks.article import build_article
@@ -31,7 +31,9 @@ def operator(kind="CONV_2D", work=0, moved=100, layer="a", shape="3x3"):
 def convert(model, path, divisor, scale, phased):
     calibration = np.random.default_rng(0).random((1, 16, 24, model.input_shape[-1]), np.float32)
     how = dict(divisor=divisor, scale=scale, phased=phased)
-    path.write_bytes(tflite.convert(model, ["float32"], [(16, 24)], calibration, **how)["float32"])
+    path.write_bytes(
+        tflite_convert.convert(model, ["float32"], [(16, 24)], calibration, **how)["float32"]
+    )
     return layers.read(path)
 
 

@@ -5,15 +5,15 @@ import os
 
 import pytest
 
-from tf_deconv.config.exporting import ExportConfig
-from tf_deconv.exporting import onnx, pipeline
+from tf_deconv.exporting import onnx_file, pipeline
+from tf_deconv.exporting.config import ExportConfig
 from tf_deconv.utils.options import UserError
 
 
 def test_packages_that_are_missing_are_told_before_any_work(monkeypatch):
-    monkeypatch.setattr(onnx, "_is_there", lambda name: name == "onnx")
+    monkeypatch.setattr(onnx_file, "_is_there", lambda name: name == "onnx")
     with pytest.raises(UserError, match=r"onnxruntime, tf2onnx not installed.*tf-deconv\[onnx\]"):
-        onnx.check_packages()
+        onnx_file.check_packages()
 
 
 @pytest.mark.clients

@@ -6,7 +6,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 
-from tf_deconv.exporting import phases, tflite
+from tf_deconv.exporting.tflite import convert, polyphase
 from tf_deconv.inference import tflite_file
 from tf_deconv.networks.article import build_article
 from tf_deconv.networks.unet import build_unet
@@ -23,7 +23,7 @@ def one_layer(layer, channels=5, size=(12, 18)):
 def test_the_picture_is_the_same(rng, kind, kernel_size, filters):
     options = dict(padding="same", activation="relu", bias_initializer="ones")
     model = one_layer(kind(filters, kernel_size, **options))
-    phased = phases.by_phases(model)
+    phased = polyphase.by_phases(model)
     assert phased.layers[-1].name.endswith("_phased")
     image = rng.normal(size=(2, 12, 18, 5)).astype(np.float32)
     expected = model.predict(image, verbose=0)
@@ -35,7 +35,7 @@ def test_maps_of_odd_or_unknown_sides_are_computed_as_before(rng, size):
     model = one_layer(layers.Conv2D(3, 3, padding="same"), size=size)
     image = rng.normal(size=(1, *(side or 9 for side in size), 5)).astype(np.float32)
     expected = model.predict(image, verbose=0)
-    phased = phases.by_phases(model)
+    phased = polyphase.by_phases(model)
     np.testing.assert_allclose(phased.predict(image, verbose=0), expected, atol=1e-6)
 
 
@@ -45,7 +45,7 @@ def test_maps_of_odd_or_unknown_sides_are_computed_as_before(rng, size):
 def test_a_kernel_as_large_as_its_stride_is_the_same(rng, size, padding, filters, factor):
     options = dict(padding=padding, activation="relu", bias_initializer="ones")
     model = one_layer(layers.Conv2DTranspose(filters, factor, strides=factor, **options), size=size)
-    phased = phases.by_phases(model)
+    phased = polyphase.by_phases(model)
     assert phased.layers[-1].name.endswith("_phased")
     image = rng.normal(size=(2, *(side or 9 for side in size), 5)).astype(np.float32)
     expected = model.predict(image, verbose=0)
@@ -57,7 +57,7 @@ def test_weights_of_a_network_are_those_of_its_layers(rng):
     model.set_weights([rng.normal(size=w.shape) / 8 for w in model.get_weights()])
     image = rng.random((1, 16, 24, 3), np.float32)
     expected = model.predict(image, verbose=0)
-    phased = phases.by_phases(model).predict(image, verbose=0)
+    phased = polyphase.by_phases(model).predict(image, verbose=0)
     np.testing.assert_allclose(phased, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -74,7 +74,7 @@ def test_weights_of_a_network_are_those_of_its_layers(rng):
     ],
 )
 def test_other_layers_are_left_alone(layer):
-    assert not phases._has_few_channels(layer)
+    assert not polyphase._has_few_channels(layer)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_other_layers_are_left_alone(layer):
     ],
 )
 def test_other_strides_are_left_alone(layer):
-    assert not phases._makes_squares(layer)
+    assert not polyphase._makes_squares(layer)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,9 @@ def test_networks_are_converted_so(model, divisor, scale, operators, rng):
     calibration = rng.random((1, 32, 32, channels), np.float32)
     how = dict(divisor=divisor, scale=scale)
     plain, phased = (
-        tflite.convert(model, ["float32"], [(32, 32)], calibration, phased=phased, **how)["float32"]
+        convert.convert(model, ["float32"], [(32, 32)], calibration, phased=phased, **how)[
+            "float32"
+        ]
         for phased in (False, True)
     )
     assert tflite_file.operator_counts(plain)["DEPTH_TO_SPACE v1"] == 0
@@ -133,7 +135,7 @@ def test_int8_of_a_network_with_sums_keeps_its_pictures_in_float(scale, rng):
     image = rng.random((1, 32, 32, 3), np.float32)
     how = dict(divisor=4, scale=scale)
     plain, phased, full = (
-        tflite.convert(model, [variant], [(32, 32)], image, phased=phased, **how)[variant]
+        convert.convert(model, [variant], [(32, 32)], image, phased=phased, **how)[variant]
         for variant, phased in (("int8", False), ("int8", True), ("int8-full", True))
     )
     counts = [tflite_file.operator_counts(content) for content in (plain, phased, full)]

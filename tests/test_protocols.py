@@ -209,16 +209,17 @@ def test_an_identity_scores_what_doing_nothing_does(capsys, tmp_path, models, fo
 def test_every_format_scores_the_same_and_gets_unclipped_noise(
     capsys, tmp_path, models, folder, kind
 ):
-    from tf_deconv.exporting import saved_model, tflite
+    from tf_deconv.exporting.saved_model import restorer as saved_restorer
+    from tf_deconv.exporting.tflite import convert
 
     model = keras.models.load_model(models["1"])
     path = tmp_path / "1"
     if kind == "saved_model":
-        saved_model.write_saved_model(model, path, divisor=1, scale=1, max_pixels=2**20, reach=0)
+        saved_restorer.write_saved_model(model, path, divisor=1, scale=1, max_pixels=2**20, reach=0)
     else:
         calibration = np.random.default_rng(0).random((1, 16, 16, 1), np.float32)
         how = dict(divisor=1, scale=1, keep_relu=False, phased=False)
-        contents = tflite.convert(model, ("float32",), ((16, 16),), calibration, **how)
+        contents = convert.convert(model, ("float32",), ((16, 16),), calibration, **how)
         path.write_bytes(contents["float32"])
     does(capsys, "benchmark", path, "--protocol", "awgn-grey", "--data", folder, "--out", tmp_path)
     scores = read(tmp_path)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from tf_deconv.exporting import qat
+from tf_deconv.exporting.tflite import qat
 from tf_deconv.inference import run_folder
 from tf_deconv.networks.article import build_article
 from tf_deconv.networks.unet import build_unet

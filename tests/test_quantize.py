@@ -4,11 +4,11 @@ import keras
 import numpy as np
 import pytest
 
-from tf_deconv import flatbuffer
-from tf_deconv.exporting import quantize, tflite
+from tf_deconv.exporting.tflite import convert as tflite_convert
+from tf_deconv.exporting.tflite import flatbuffer, quantize
+from tf_deconv.exporting.variants import VARIANTS
 from tf_deconv.networks.article import build_article
 from tf_deconv.networks.unet import build_unet
-from tf_deconv.variants import VARIANTS
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,9 @@ def calibration():
 
 def convert(model, calibration, *variants):
     divisor = 4 if model.name == "unet" else 2
-    return tflite.convert(model, variants, [(64, 64)], calibration, divisor=divisor, scale=1)
+    return tflite_convert.convert(
+        model, variants, [(64, 64)], calibration, divisor=divisor, scale=1
+    )
 
 
 def picked(**options):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tf_deconv.config.exporting import ExportConfig
+from tf_deconv.exporting.config import ExportConfig
 from tf_deconv.exporting.pipeline import export
 from tf_deconv.inference import run_folder
 from tf_deconv.parser import make_parser

@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 
 from tf_deconv.degradations.tasks import TASKS, find_task
-from tf_deconv.exporting import saved_model, tflite
+from tf_deconv.exporting.saved_model import restorer as saved_restorer
+from tf_deconv.exporting.tflite import convert
 from tf_deconv.inference import restorer, tflite_file
 from tf_deconv.networks import receptive_field, reparameterization
 from tf_deconv.networks.table import NETWORKS
@@ -278,14 +279,14 @@ def test_wrong_arguments_are_refused(arguments, message):
 def test_super_resolution_is_exported_in_operators_that_every_delegate_has(tmp_path, rng):
     # Keras's bilinear enlarging failed in the graph; its repeating became TILE of five axes.
     model = randomise(build_unet(scale=2, size="tiny"))
-    saved_model.write_saved_model(model, tmp_path / "1", divisor=4, scale=2, max_pixels=10**6)
+    saved_restorer.write_saved_model(model, tmp_path / "1", divisor=4, scale=2, max_pixels=10**6)
     served = tf.saved_model.load(tmp_path / "1").signatures["serving_default"]
     image = rng.random((1, 9, 14, 3), np.float32)
     restored = served(image=tf.constant(image))["restored"].numpy()
     expected = restorer.restore_picture(model, image[0], 4, 2)
     np.testing.assert_allclose(restored[0], expected, atol=1e-5)
     calibration = rng.random((1, 16, 16, 3), np.float32)
-    file = tflite.convert(model, ["float32"], [(16, 16)], calibration, divisor=4, scale=2)[
+    file = convert.convert(model, ["float32"], [(16, 16)], calibration, divisor=4, scale=2)[
         "float32"
     ]
     kinds = {name.split()[0] for name in tflite_file.operator_counts(file)}

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tf_deconv import checks
-from tf_deconv.config.exporting import ExportConfig
+from tf_deconv.exporting import config
+from tf_deconv.exporting.config import ExportConfig
+from tf_deconv.exporting.variants import PROFILES, VARIANTS, parse_sizes, parse_variants
 from tf_deconv.utils.options import UserError
-from tf_deconv.variants import PROFILES, VARIANTS, parse_sizes, parse_variants
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_every_wrong_name_is_told_with_the_nearest():
 )
 def test_export_options_are_checked_before_tensorflow_loads(options, expected):
     with pytest.raises(UserError, match=expected):
-        checks.check_export_config(ExportConfig(**options))
+        config.check_export_config(ExportConfig(**options))
 
 
 def test_tables_tell_what_their_entries_are():

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 
-from tf_deconv.exporting import warmup
+from tf_deconv.exporting.saved_model import serving
 from tf_deconv.images import arrays
 
 NAME = "old-photo-article"
@@ -28,7 +28,7 @@ def requests():
 def version(exported, requests, tmp_path_factory):
     folder = tmp_path_factory.mktemp("warmup") / "1"
     shutil.copytree(exported.folder / "1", folder)
-    warmup.write_warmup(folder, NAME, requests)
+    serving.write_warmup(folder, NAME, requests)
     return folder
 
 
@@ -42,7 +42,7 @@ def test_each_record_is_answered_by_its_signature(version, records, requests):
     loaded = tf.saved_model.load(str(version))
     replayed = {}
     for record in records:
-        request = warmup.PredictionLog.FromString(record).predict_log.request
+        request = serving.PredictionLog.FromString(record).predict_log.request
         assert request.model_spec.name == NAME
         inputs = {
             name: tf.constant(tf.make_ndarray(tensor_pb2.TensorProto.FromString(tensor)))
@@ -60,14 +60,14 @@ def test_each_record_is_answered_by_its_signature(version, records, requests):
 
 
 def test_records_written_twice_are_the_same_bytes(version, requests, records):
-    path = warmup.write_warmup(version, NAME, requests)
+    path = serving.write_warmup(version, NAME, requests)
     assert [record.numpy() for record in tf.data.TFRecordDataset(str(path))] == records
 
 
 @pytest.mark.parametrize("requests", [{}, {"serve_bytes": {}}])
 def test_a_request_without_inputs_is_refused(tmp_path, requests):
     with pytest.raises(ValueError, match="expected inputs for each signature"):
-        warmup.write_warmup(tmp_path, NAME, requests)
+        serving.write_warmup(tmp_path, NAME, requests)
 
 
 @pytest.mark.clients

@@ -22,7 +22,7 @@ from tests.browsers import (
     wait_for,
     wait_until_ready,
 )
-from tf_deconv.exporting import web
+from tf_deconv.exporting.web import build
 from tf_deconv.images import arrays
 from tf_deconv.inference import artifacts
 from tf_deconv.inference import restorer as restorers
@@ -35,7 +35,7 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 def library(tmp_path):
     """Files by the names that the runtime has."""
     folder = tmp_path / "@litertjs"
-    for package, names in web._LIBRARY_FILES.items():
+    for package, names in build._LIBRARY_FILES.items():
         for name in names:
             path = folder / package / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def library(tmp_path):
 
 def write(exported, out, library):
     manifest = json.loads((exported.folder / "manifest.json").read_text())
-    web.write_web(exported.tflite("float32"), manifest, out, library)
+    build.write_web(exported.tflite("float32"), manifest, out, library)
 
 
 def test_the_page_is_complete_and_asks_no_other_host(exported, tmp_path, library):
@@ -85,7 +85,7 @@ def test_a_folder_of_something_else_is_left_alone(exported, tmp_path, library):
     with pytest.raises(UserError, match="is not empty and no earlier page"):
         write(exported, tmp_path / "mine", library)
     with pytest.raises(UserError, match="is a file"):
-        web.check_target(tmp_path / "mine" / "letter.txt")
+        build.check_target(tmp_path / "mine" / "letter.txt")
     assert (tmp_path / "mine" / "letter.txt").read_text() == "dear"
 
 
@@ -93,7 +93,7 @@ def test_a_model_json_of_someone_elses_is_no_earlier_page(tmp_path):
     # TensorFlow.js calls its models that: a folder of one was taken for a page, and replaced.
     (tmp_path / "model.json").write_text('{"format": "layers-model", "page_files": 3}')
     with pytest.raises(UserError, match=r"it holds 'model\.json'"):
-        web.check_target(tmp_path)
+        build.check_target(tmp_path)
 
 
 def test_a_file_added_to_an_earlier_page_is_not_lost(exported, tmp_path, library):
@@ -109,7 +109,7 @@ def test_an_earlier_page_comes_back_when_the_new_one_cannot_take_its_place(tmp_p
     (tmp_path / "page").mkdir()
     (tmp_path / "page" / "index.html").write_text("earlier")
     with pytest.raises(UserError, match="cannot be replaced: No such file"):
-        web._swap(tmp_path / "missing", tmp_path / "page", tmp_path / "old")
+        build._swap(tmp_path / "missing", tmp_path / "page", tmp_path / "old")
     assert (tmp_path / "page" / "index.html").read_text() == "earlier"
 
 
@@ -119,18 +119,18 @@ def test_npms_cause_is_told_and_not_where_its_log_is(tmp_path, monkeypatch):
         "npm error A complete log of this run can be found in: somewhere\n"
     )
     done = types.SimpleNamespace(returncode=1, stderr=stderr)
-    monkeypatch.setattr(web.subprocess, "run", lambda *_, **__: done)
+    monkeypatch.setattr(build.subprocess, "run", lambda *_, **__: done)
     with pytest.raises(UserError, match=r"2\.5\.3: notarget No matching version found; name a"):
-        web._fetch(tmp_path)
+        build._fetch(tmp_path)
 
 
 def test_without_the_runtime_the_way_to_get_it_is_told(tmp_path, library, monkeypatch):
     (library / "core" / "wasm" / "litert_wasm_internal.wasm").unlink()
     with pytest.raises(UserError, match=r"no core/wasm/litert_wasm_internal.wasm: .*npm install"):
-        web.find_library(str(library))
+        build.find_library(str(library))
     monkeypatch.setattr(shutil, "which", lambda _: None)
     with pytest.raises(UserError, match="install npm, or name a node_modules"):
-        web.find_library(None)
+        build.find_library(None)
 
 
 # --- In a browser.

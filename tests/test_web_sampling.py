@@ -20,8 +20,8 @@ from tests.browsers import (
     wait_for,
     wait_until_ready,
 )
-from tf_deconv.config.exporting import ExportConfig
-from tf_deconv.exporting import web
+from tf_deconv.exporting.config import ExportConfig
+from tf_deconv.exporting.web import build
 from tf_deconv.generation.generator import Generator, labels_of, sample
 from tf_deconv.generation.keras_generator import of_model
 from tf_deconv.generation.sample import columns_of
@@ -46,7 +46,7 @@ SAMPLER = {"steps": 25, "solver": "heun", "guidance": 1.5}
 def library(tmp_path_factory):
     """Files by the names that the runtime has."""
     folder = tmp_path_factory.mktemp("runtime")
-    for package, names in web._LIBRARY_FILES.items():
+    for package, names in build._LIBRARY_FILES.items():
         for name in names:
             path = folder / package / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ def library(tmp_path_factory):
 def write(folder, facts, library):
     (folder / "drawn-float32.tflite").write_bytes(b"network")
     manifest = {"name": "drawn", "task": "generate", "generator": facts.to_json()}
-    web.write_web(folder / "drawn-float32.tflite", manifest, folder / "page", library)
+    build.write_web(folder / "drawn-float32.tflite", manifest, folder / "page", library)
     return folder / "page"
 
 
@@ -92,7 +92,7 @@ def test_a_page_of_one_kind_takes_the_place_of_the_other(tmp_path, library):
     page = write(tmp_path, FACTS["vae"], library)
     manifest = dict(name="plain", task=None, tflite_sizes=[[8, 8]], channels_in=1, channels_out=1)
     manifest |= dict(divisor=2, scale=1, tile_overlap=2)
-    web.write_web(tmp_path / "drawn-float32.tflite", manifest, page, library)
+    build.write_web(tmp_path / "drawn-float32.tflite", manifest, page, library)
     names = {path.name for path in page.iterdir()}
     assert "tiles.js" in names
     assert not {"noise.js", "sampling.js", "sample.css"} & names
@@ -112,7 +112,7 @@ def pages(tmp_path_factory):
     """Small networks as pages below one folder: the generators by their kinds, and the folder."""
     need_browser()
     root = tmp_path_factory.mktemp("web")
-    library = web._fetch(root / "fetched").as_posix()
+    library = build._fetch(root / "fetched").as_posix()
     models = {
         "vae": randomized(build_vae(8, 12, 3, latent=5, filters=(4, 8)), 0.3),
         "flow": randomized(build_flow(12, 8, 1, 3, filters=(4, 8)), 0.15),

@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "EvaluateConfig": "tf_deconv.evaluation.config",
-    "ExportConfig": "tf_deconv.config",
+    "ExportConfig": "tf_deconv.exporting.config",
     "RestoreConfig": "tf_deconv.inference.config",
     "ShardConfig": "tf_deconv.data.config",
     "Restorer": "tf_deconv.inference.restorer",

@@ -12,13 +12,13 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from tf_deconv import checks
-from tf_deconv.config.exporting import ExportConfig
 from tf_deconv.data import config as data_config
 from tf_deconv.data.config import ShardConfig
 from tf_deconv.degradations.tasks import RESTORATIONS, parse_chain
 from tf_deconv.evaluation import config as evaluation_config
 from tf_deconv.evaluation.config import BenchmarkConfig, EvaluateConfig
+from tf_deconv.exporting import config as exporting_config
+from tf_deconv.exporting.config import ExportConfig
 from tf_deconv.generation.config import EditConfig, SampleConfig
 from tf_deconv.inference import shipped
 from tf_deconv.inference.config import RestoreConfig
@@ -84,7 +84,7 @@ def _train(options: dict[str, Any]) -> int:
 
 
 def _export(options: dict[str, Any]) -> int:
-    config = checks.check_export_config(ExportConfig(**_gather(options, ExportConfig)))
+    config = exporting_config.check_export_config(ExportConfig(**_gather(options, ExportConfig)))
     _import_tensorflow()
     from tf_deconv.exporting.pipeline import export
 
@@ -158,7 +158,7 @@ def _benchmark(options: dict[str, Any]) -> int:
         measured = benchmark_protocol(config, models, report)
         scores, code = measured.scores, EXIT_FAULT if measured.failures else 0
     else:
-        from tf_deconv.benchmarking import benchmark
+        from tf_deconv.exporting.benchmark import benchmark
 
         scores, code = benchmark(config, report), 0
     if as_json:

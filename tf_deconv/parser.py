@@ -8,17 +8,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tf_deconv import __version__
-from tf_deconv.config.exporting import ExportConfig
 from tf_deconv.data.config import ShardConfig
 from tf_deconv.degradations.tasks import OPERATORS, RESTORATIONS, TASKS
 from tf_deconv.evaluation.config import BenchmarkConfig, EvaluateConfig
 from tf_deconv.evaluation.protocols.published import PROTOCOLS
+from tf_deconv.exporting.config import ExportConfig
+from tf_deconv.exporting.variants import PROFILES, VARIANTS
 from tf_deconv.generation.config import EditConfig, SampleConfig
 from tf_deconv.inference import shipped
 from tf_deconv.inference.config import RestoreConfig
 from tf_deconv.networks.table import NETWORKS
 from tf_deconv.training.config import TrainConfig
-from tf_deconv.variants import PROFILES, VARIANTS
 
 # Of a mistake on the command line; argparse's own.
 EXIT_USAGE = 2

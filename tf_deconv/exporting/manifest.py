@@ -5,15 +5,10 @@ The card of a generator is in `generator_card`.
 
 from __future__ import annotations
 
-import itertools
 import math
-import re
-import shlex
-from collections.abc import Iterable
 from typing import Any
 
-from tf_deconv.degradations.tasks import TASKS
-from tf_deconv.exporting.verify import Report
+from tf_deconv.exporting.parity.gate import Report
 
 FORMAT_VERSION = 1
 # The weights belong to whoever trained them.
@@ -168,126 +163,3 @@ def table(reports: list[Report], timed: dict[str, str]) -> list[str]:
 
 def _number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
-
-
-def make_card(manifest: dict[str, Any], lines: list[str], has_picture: bool) -> str:
-    """Writes the model card.
-
-    Args:
-      manifest: What `make_manifest` returned.
-      lines: What `table` returned.
-      has_picture: Whether `preview.jpg` lies beside it.
-    Returns:
-      Markdown.
-    """
-    name, sizes = manifest["name"], manifest["tflite_sizes"]
-    size_list = ", ".join(f"`restore_{height}x{width}`" for height, width in sizes)
-    picture = "![input, output and target, held out](preview.jpg)\n\n" if has_picture else ""
-    height, width = sizes[-1]
-    channels_in, channels_out = manifest["channels_in"], manifest["channels_out"]
-    table_text = "\n".join(lines)
-    saved_model = training = ""
-    if manifest["version"]:
-        version = manifest["version"]
-        saved_model = f"""- SavedModel, version {version}: `serving_default` takes `image`, float32
-  (N, H, W, {channels_in}) of any size, and gives `restored`; `serve_bytes` takes
-  `image_bytes`, PNG or JPEG files, and gives `restored_bytes`, PNG files; `serve_jpeg` gives JPEG.
-  `serving/` holds a configuration for TensorFlow Serving.
-"""
-    if manifest["training"]:
-        training = origin(manifest)
-    return f"""# {name}
-
-{_summary(manifest)}.
-
-{picture}Channels: {channels_in} in, {channels_out} out. Values in [0, 1].
-Scale {manifest["scale"]}. Any size: the graph pads to
-multiples of {manifest["divisor"]} and crops again.
-
-## Files
-
-Every file was compared with the Keras model on held-out pictures before it was put here.
-"task dB" is the PSNR against the clean pictures, "loss dB" what that is less than Keras's, "median
-ms" the time of one {width}x{height} picture on one thread of the machine that exported.
-
-```
-{table_text}
-```
-
-## Use
-
-{saved_model}- TFLite: signatures {size_list}, each `image` to `restored`, batch 1, float32
-  (`int8-full`: int8, with scale and zero point on the tensors). Each file describes itself in its
-  metadata entry `tf_deconv.json`.
-- `manifest.json` has all of this for programs, with checksums.
-- Licence {manifest["license"]}.
-{training}"""
-
-
-def _summary(manifest: dict[str, Any]) -> str:
-    """Tells what goes in and what comes out."""
-    task = TASKS.get(manifest["task"] or "")
-    if task is None:
-        return "A Keras model of pictures"
-    summary = task.summary[0].upper() + task.summary[1:]
-    degrade = (manifest["training"] or {}).get("degrade")
-    if not degrade:
-        return summary
-    # What stands in brackets is the task's own chain.
-    return (
-        f"{re.sub(r' [(][^)]*[)]', '', summary)}. It learned from pictures degraded by `{degrade}`"
-    )
-
-
-_REPEAT = """Each run began with the one above it; `--init` tells what that one's folder was called.
-To repeat them, give each a `--run-dir`, and the next one that folder as `--init`.
-
-"""
-
-
-def origin(manifest: dict[str, Any]) -> str:
-    """Writes the card's part on training: the command of each run in turn, the first one first."""
-    stages, stage, trained_on = [], manifest, manifest["trained_on"]
-    while stage:
-        stages.insert(0, stage)
-        stage = stage.get("began_with")
-    commands = "\n".join(f"python train.py {_command(stage['training'])}" for stage in stages)
-    repeat = duration = ""
-    digest = manifest["data_sha256"]
-    if len(stages) > 1:
-        repeat = _REPEAT
-    if all(stage.get("training_s") for stage in stages):
-        by_device = itertools.groupby(stages, lambda stage: stage.get("device", trained_on))
-        shown = (f"{_durations(some)} on {device}" for device, some in by_device)
-        duration = f"Training took {'; '.join(shown)}.\n"
-    return f"""
-## Training
-
-Network `{manifest["network"]}`, task `{manifest["task"]}`:
-
-```
-{commands}
-```
-
-{repeat}{duration}SHA-256 of the pictures that patches were cut from (sizes and pixels): `{digest}`.
-"""
-
-
-def _durations(stages: Iterable[dict[str, Any]]) -> str:
-    times = [stage["training_s"] for stage in stages]
-    if max(times) < 90:
-        return " + ".join(f"{seconds:.0f}" for seconds in times) + " seconds"
-    return " + ".join(f"{seconds / 60:.0f}" for seconds in times) + " minutes"
-
-
-def _command(training: dict[str, Any]) -> str:
-    words = []
-    for key, value in training.items():
-        # Not `in (None, False)`: 0 equals False, and a seed of 0 has to be told.
-        if value is None or value is False or key in ("run_dir", "resume"):
-            continue
-        words.append(f"--{key.replace('_', '-')}")
-        if value is not True:
-            # A chain of operators is several words; each of the others is one.
-            words.append(value if key == "degrade" else shlex.quote(str(value)))
-    return " ".join(words)

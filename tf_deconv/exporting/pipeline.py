@@ -13,15 +13,16 @@ from typing import Any
 
 from PIL import Image
 
-from tf_deconv import flatbuffer
-from tf_deconv.checks import check_export_config
-from tf_deconv.config.exporting import ExportConfig
 from tf_deconv.exporting import manifest as manifests
-from tf_deconv.exporting import publish, saved_model, serving, warmup, web
-from tf_deconv.exporting.generating import Generating
-from tf_deconv.exporting.restoring import Restoring
-from tf_deconv.exporting.subject import Subject
-from tf_deconv.exporting.verify import Report
+from tf_deconv.exporting import publish
+from tf_deconv.exporting.config import ExportConfig, check_export_config
+from tf_deconv.exporting.exporter import Subject
+from tf_deconv.exporting.generation import Generating
+from tf_deconv.exporting.parity.gate import Report
+from tf_deconv.exporting.restoration import Restoring
+from tf_deconv.exporting.saved_model import restorer, serving
+from tf_deconv.exporting.tflite import flatbuffer
+from tf_deconv.exporting.web import build
 from tf_deconv.inference import run_folder
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import choose_device
@@ -67,8 +68,8 @@ def export(config: ExportConfig, report: Callable[[str], None] = print) -> Expor
     kind.check_options(config)
     library = None
     if config.web is not None:
-        web.check_target(pathlib.Path(config.web))
-        library = web.find_library(config.web_library)
+        build.check_target(pathlib.Path(config.web))
+        library = build.find_library(config.web_library)
     choose_device("cpu", "float32")
     subject = kind(path, description, config, report)
     name = publish.check_name(config.name or _default_name(path, description))
@@ -105,7 +106,7 @@ def _write_files(subject: Subject, staging: pathlib.Path, name: str, version: in
     (staging / publish.TFLITE_FOLDER).mkdir(parents=True)
     subject.report("writing and checking the SavedModel")
     folder = staging / str(version)
-    warmup.write_warmup(folder, name, subject.write_saved_model(folder))
+    serving.write_warmup(folder, name, subject.write_saved_model(folder))
     reports = [subject.check_saved_model(folder, f"{version}/")]
     subject.report(f"writing and checking TFLite: {', '.join(subject.variants)}")
     for variant, content in subject.convert().items():
@@ -137,7 +138,7 @@ def _complete(
     has_saved_model = folder.is_dir()
     graph_tensors = None
     if has_saved_model:
-        graph_tensors = saved_model.graph_tensors(folder)
+        graph_tensors = restorer.graph_tensors(folder)
         configs = staging / publish.SERVING_FOLDER
         serving.write_configs(configs, name, batching=subject.batching)
     describe = functools.partial(
@@ -188,7 +189,7 @@ def _write_page(
     if not file.is_file():
         raise UserError(f"web={config.web!r}: {file.name} was not made or did not pass its check")
     manifest = json.loads((target / publish.MANIFEST_FILE).read_text(encoding="utf-8"))
-    web.write_web(file, manifest, pathlib.Path(config.web), library)
+    build.write_web(file, manifest, pathlib.Path(config.web), library)
     report(f"web page: python -m http.server --directory {config.web}")
 
 

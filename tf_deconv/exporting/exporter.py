@@ -13,8 +13,8 @@ from typing import Any
 
 import keras
 
-from tf_deconv.config.exporting import ExportConfig
-from tf_deconv.exporting.verify import Report
+from tf_deconv.exporting.config import ExportConfig
+from tf_deconv.exporting.parity.gate import Report
 
 # Signature to input name to tensor or array: what warms a server up.
 Requests = Mapping[str, Mapping[str, Any]]

@@ -16,12 +16,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv import flatbuffer
-from tf_deconv.exporting import phases, quantize
-from tf_deconv.exporting.saved_model import restore_tensor
+from tf_deconv.exporting.saved_model.restorer import restore_tensor
+from tf_deconv.exporting.tflite import flatbuffer, polyphase, quantize
+from tf_deconv.exporting.variants import VARIANTS
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError
-from tf_deconv.variants import VARIANTS
 
 CALIBRATION_CASES = 64
 
@@ -61,7 +60,7 @@ def convert(
     check_calibration(calibration)
 
     def write(folder: pathlib.Path, in_phases: bool) -> None:
-        network = phases.by_phases(model) if in_phases else model
+        network = polyphase.by_phases(model) if in_phases else model
         _write_static_signatures(network, folder, sizes, divisor, scale)
 
     return convert_graphs(

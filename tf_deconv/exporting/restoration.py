@@ -9,21 +9,25 @@ from typing import Any
 import keras
 import numpy as np
 
-from tf_deconv.config.exporting import ExportConfig
 from tf_deconv.data import patches, sources
 from tf_deconv.data.config import BUNDLED
 from tf_deconv.degradations.tasks import TASKS, find_task
-from tf_deconv.exporting import manifest as manifests
-from tf_deconv.exporting import onnx, publish, qat, saved_model, tflite, verify
-from tf_deconv.exporting.subject import Requests, Subject
-from tf_deconv.exporting.verify import Reference, Report
+from tf_deconv.exporting import model_card as manifests
+from tf_deconv.exporting import onnx_file, publish
+from tf_deconv.exporting.config import ExportConfig
+from tf_deconv.exporting.exporter import Requests, Subject
+from tf_deconv.exporting.parity import gate
+from tf_deconv.exporting.parity.gate import Reference, Report
+from tf_deconv.exporting.saved_model import restorer as saved_restorer
+from tf_deconv.exporting.tflite import convert as tflite_convert
+from tf_deconv.exporting.tflite import qat
+from tf_deconv.exporting.variants import PROFILES, VARIANTS, parse_sizes, parse_variants
 from tf_deconv.images import arrays
 from tf_deconv.inference import restorer, run_folder
 from tf_deconv.inference.artifacts import to_float32
 from tf_deconv.networks import complexity
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError
-from tf_deconv.variants import PROFILES, VARIANTS, parse_sizes, parse_variants
 
 DEFAULT_PATCH_SIZE, DEFAULT_LARGER_SIZE = 28, (256, 256)
 # Side of the calibration pictures that stand in for a run's own.
@@ -53,7 +57,7 @@ class Restoring(Subject):
     @staticmethod
     def check_options(config: ExportConfig) -> None:
         if config.onnx:
-            onnx.check_packages()
+            onnx_file.check_packages()
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -62,7 +66,7 @@ class Restoring(Subject):
     def write_saved_model(self, folder: pathlib.Path) -> Requests:
         reference = self.reference
         with files.silent_stderr():
-            saved_model.write_saved_model(
+            saved_restorer.write_saved_model(
                 self.model,
                 folder,
                 divisor=reference.divisor,
@@ -70,8 +74,8 @@ class Restoring(Subject):
                 max_pixels=self.config.max_pixels,
                 reach=reference.reach,
             )
-        picture = tflite.fit(reference.samples.degraded[0], WARMUP_SIZE)
-        encoded = verify.encode_pictures(picture)["png"].tobytes()
+        picture = tflite_convert.fit(reference.samples.degraded[0], WARMUP_SIZE)
+        encoded = gate.encode_pictures(picture)["png"].tobytes()
         return {
             "serving_default": {"image": picture[np.newaxis]},
             "serve_bytes": {"image_bytes": [encoded]},
@@ -79,7 +83,7 @@ class Restoring(Subject):
         }
 
     def check_saved_model(self, folder: pathlib.Path, file: str) -> Report:
-        return verify.check_saved_model(folder, self.reference, file)
+        return gate.check_saved_model(folder, self.reference, file)
 
     def convert(self) -> dict[str, bytes]:
         reference, profile = self.reference, PROFILES[self.config.profile]
@@ -90,7 +94,9 @@ class Restoring(Subject):
             keep_relu=profile.keep_relu,
             phased=profile.phased,
         )
-        contents = tflite.convert(self.model, self.variants, reference.sizes, calibration, **how)
+        contents = tflite_convert.convert(
+            self.model, self.variants, reference.sizes, calibration, **how
+        )
         has_sums = any(isinstance(layer, keras.layers.Add) for layer in self.model.layers)
         rounded = [name for name in self.variants if VARIANTS[name].has_fixed_ranges(has_sums)]
         if self.config.qat and rounded:
@@ -98,11 +104,11 @@ class Restoring(Subject):
             tuned = qat.fine_tune(
                 self.model, calibration, self._tuning_data(), divisor=divisor, report=self.report
             )
-            contents |= tflite.convert(tuned, rounded, reference.sizes, calibration, **how)
+            contents |= tflite_convert.convert(tuned, rounded, reference.sizes, calibration, **how)
         return contents
 
     def check_tflite(self, path: pathlib.Path, variant: str, file: str) -> Report:
-        return verify.check_tflite(path, variant, self.reference, file)
+        return gate.check_tflite(path, variant, self.reference, file)
 
     def write_others(self, staging: pathlib.Path, name: str) -> list[Report]:
         if not self.config.onnx:
@@ -111,8 +117,8 @@ class Restoring(Subject):
         target = staging / publish.ONNX_FOLDER / f"{name}.onnx"
         target.parent.mkdir()
         reference = self.reference
-        onnx.write_onnx(self.model, target, divisor=reference.divisor, scale=reference.scale)
-        return [verify.check_onnx(target, reference, f"{publish.ONNX_FOLDER}/{target.name}")]
+        onnx_file.write_onnx(self.model, target, divisor=reference.divisor, scale=reference.scale)
+        return [gate.check_onnx(target, reference, f"{publish.ONNX_FOLDER}/{target.name}")]
 
     def contract(self) -> dict[str, Any]:
         reference, reach = self.reference, self.reference.reach
@@ -135,7 +141,9 @@ class Restoring(Subject):
 
     def timed_signature(self, file: str) -> str:
         size = self.reference.sizes[-1]
-        return tflite.signature_name(size) if file.endswith(".tflite") else "serving_default"
+        return (
+            tflite_convert.signature_name(size) if file.endswith(".tflite") else "serving_default"
+        )
 
     def next_command(self, target: pathlib.Path, file: str) -> str:
         client = "serve_python" if file.endswith("/") else "run_tflite"
@@ -196,7 +204,7 @@ def _find_samples(
     )
     return run_folder.Samples(
         calibration=np.stack(
-            [tflite.fit(degraded, (CALIBRATION_SIDE_PX,) * 2) for degraded, _ in training]
+            [tflite_convert.fit(degraded, (CALIBRATION_SIDE_PX,) * 2) for degraded, _ in training]
         ),
         degraded=tuple(degraded for degraded, _ in held_out),
         clean=tuple(clean for _, clean in held_out if clean is not None),

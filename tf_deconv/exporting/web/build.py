@@ -21,7 +21,7 @@ from tf_deconv.generation.spec import Facts, read_facts
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError, reason
 
-PAGES = pathlib.Path(__file__).parent / "webpage"
+PAGES = pathlib.Path(__file__).parent
 LIBRARY_VERSION = "2.5.3"
 # Of the package's builds, those that need neither threads nor newer browsers' switches; and
 # package.json, which tells whoever finds the copy its version, source and licence.

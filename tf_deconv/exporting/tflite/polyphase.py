@@ -20,7 +20,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from tf_deconv.exporting.quantize import PICTURE_LAYER
+from tf_deconv.exporting.tflite.quantize import PICTURE_LAYER
 
 # More channels than this fill the lanes as they are.
 FEW_CHANNELS = 4

@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from tf_deconv.config.exporting import ExportConfig
-from tf_deconv.exporting import generators, verify
-from tf_deconv.exporting.generator_card import make_generator_card
-from tf_deconv.exporting.subject import Requests, Subject
-from tf_deconv.exporting.verify import Report
+from tf_deconv.exporting.config import ExportConfig
+from tf_deconv.exporting.exporter import Requests, Subject
+from tf_deconv.exporting.model_card import make_generator_card
+from tf_deconv.exporting.parity import gate
+from tf_deconv.exporting.parity.gate import Report
+from tf_deconv.exporting.saved_model import generator
+from tf_deconv.exporting.variants import PROFILES, VARIANTS, parse_variants
 from tf_deconv.generation import noise, opening
 from tf_deconv.generation.config import FLOW_GUIDANCE, FLOW_SOLVER, FLOW_STEPS
 from tf_deconv.generation.generator import from_picture, labels_of, sample
@@ -25,7 +27,6 @@ from tf_deconv.generation.keras_generator import of_model
 from tf_deconv.generation.spec import read_facts
 from tf_deconv.inference import run_folder
 from tf_deconv.utils.options import UserError
-from tf_deconv.variants import PROFILES, VARIANTS, parse_variants
 
 # Latents, or pictures and times, that signatures are compared on; pictures that are sampled.
 CASES, PICTURES = 16, 4
@@ -81,7 +82,7 @@ class Generating(Subject):
         return tuple(name for name in names if not VARIANTS[name].int8_pictures)
 
     def write_saved_model(self, folder: pathlib.Path) -> Requests:
-        generators.write_saved_model(self.model, self.facts, folder)
+        generator.write_saved_model(self.model, self.facts, folder)
         one = {key: array[:1] for key, array in self.inputs.items()}
         requests = {
             "serving_default": self._sample_inputs(1),
@@ -93,7 +94,7 @@ class Generating(Subject):
         return requests
 
     def check_saved_model(self, folder: pathlib.Path, file: str) -> Report:
-        report = verify.examine_saved_model(folder, file)
+        report = gate.examine_saved_model(folder, file)
         cases, expected = self._batches(self.signature, self.inputs, {self.result: self.outputs})
         of_encoder: Arrays = {}
         if self.facts.kind == "vae":
@@ -105,7 +106,7 @@ class Generating(Subject):
         for number, count in enumerate((PICTURES, 1)):
             inputs = self._sample_inputs(count)
             cases |= {f"sample|{number}|{name}": value for name, value in inputs.items()}
-        results = verify.run_for(report, folder, cases)
+        results = gate.run_for(report, folder, cases)
         if not results:
             return report
         self._measure(report, results, expected)
@@ -121,7 +122,7 @@ class Generating(Subject):
 
     def convert(self) -> dict[str, bytes]:
         profile = PROFILES[self.config.profile]
-        return generators.convert(
+        return generator.convert(
             self.model,
             self.facts,
             self.variants,
@@ -130,14 +131,14 @@ class Generating(Subject):
         )
 
     def check_tflite(self, path: pathlib.Path, variant: str, file: str) -> Report:
-        network = generators.network_of(self.model, self.facts)
-        report = verify.examine_tflite(path, variant, network.count_params(), file)
+        network = generator.network_of(self.model, self.facts)
+        report = gate.examine_tflite(path, variant, network.count_params(), file)
         cases, expected = {}, {}
         for number in range(len(self.outputs)):
             key, one = f"{self.signature}|{number}", slice(number, number + 1)
             cases |= {f"{key}|{name}": array[one] for name, array in self.inputs.items()}
             expected[f"{key}|{self.result}"] = self.outputs[one]
-        results = verify.run_for(report, path, cases)
+        results = gate.run_for(report, path, cases)
         if not results:
             return report
         self._measure(report, results, expected)
@@ -235,7 +236,7 @@ class Generating(Subject):
 
     def _measure(self, report: Report, results: Arrays, expected: Arrays) -> None:
         pairs = [(key, results[key], wanted) for key, wanted in expected.items()]
-        verify.measure(report, pairs, _RANGES[self.result])
+        gate.measure(report, pairs, _RANGES[self.result])
 
     def _compare_pictures(
         self, report: Report, made: list[np.ndarray], tolerance: float | None

@@ -23,7 +23,7 @@ from keras import layers, ops
 from tf_deconv.data import patches as patch_data
 from tf_deconv.data.sources import load_source
 from tf_deconv.degradations.tasks import find_task
-from tf_deconv.exporting import quantize
+from tf_deconv.exporting.tflite import quantize
 from tf_deconv.inference import run_folder
 from tf_deconv.training import losses
 from tf_deconv.training.config import TrainConfig

@@ -16,6 +16,7 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from tf_deconv.exporting.variants import PICTURE_CHANNELS, STATIC, Variant
 from tf_deconv.inference.tflite_file import (
     _TYPE_NAMES,
     METADATA_NAME,
@@ -24,7 +25,6 @@ from tf_deconv.inference.tflite_file import (
     describe,
     operator_counts,
 )
-from tf_deconv.variants import PICTURE_CHANNELS, STATIC, Variant
 
 # The last version before fused activations.
 TRANSPOSE_CONV_VERSION = 3

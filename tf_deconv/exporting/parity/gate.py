@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv import flatbuffer
-from tf_deconv.exporting import runner, tflite
+from tf_deconv.exporting.parity import runner
+from tf_deconv.exporting.tflite import convert, flatbuffer
+from tf_deconv.exporting.variants import VARIANTS
 from tf_deconv.images import arrays, metrics
 from tf_deconv.inference import artifacts, restorer, tflite_file
 from tf_deconv.inference.run_folder import Samples
-from tf_deconv.variants import VARIANTS
 
 SAVED_MODEL_FLOOR_DB = 120.0
 ONNX_FLOOR_DB = 100.0
@@ -61,7 +61,7 @@ class Reference:
 
     def cases(self, size: tuple[int, int]) -> list[np.ndarray]:
         """Returns every held-out picture cut to a size, each (1, H, W, C)."""
-        return [tflite.fit(picture, size)[np.newaxis] for picture in self.samples.degraded]
+        return [convert.fit(picture, size)[np.newaxis] for picture in self.samples.degraded]
 
     @functools.cached_property
     def reach(self) -> int | None:
@@ -78,7 +78,7 @@ class Reference:
         if not self.samples.clean:
             return None
         scores = [
-            metrics.psnr_db(np.clip(image[0], 0, 1), tflite.fit(clean, self.sizes[-1], self.scale))
+            metrics.psnr_db(np.clip(image[0], 0, 1), convert.fit(clean, self.sizes[-1], self.scale))
             for image, clean in zip(restored, self.samples.clean)
         ]
         return float(np.mean(scores))
@@ -119,7 +119,7 @@ def check_tflite(path: pathlib.Path, variant: str, reference: Reference, file: s
     """Checks one `.tflite` file: operators, weights, then every signature against Keras."""
     report = examine_tflite(path, variant, reference.model.count_params(), file)
     cases = {
-        f"{tflite.signature_name(size)}|{number}": case
+        f"{convert.signature_name(size)}|{number}": case
         for size in reference.sizes
         for number, case in enumerate(reference.cases(size))
     }
@@ -145,7 +145,7 @@ def check_saved_model(folder: pathlib.Path, reference: Reference, file: str) -> 
     """Checks a SavedModel: odd sizes, batches, encoded pictures, against Keras."""
     report = examine_saved_model(folder, file)
     cases = _any_size_cases(reference)
-    encoded = encode_pictures(tflite.fit(reference.samples.degraded[0], (45, 31)))
+    encoded = encode_pictures(convert.fit(reference.samples.degraded[0], (45, 31)))
     cases |= {f"serve_bytes|{name}": data for name, data in encoded.items()}
     cases["serve_jpeg|png"] = encoded["png"]
     return _compare(folder, cases, reference, report)
@@ -169,7 +169,7 @@ def check_onnx(path: pathlib.Path, reference: Reference, file: str) -> Report:
 def _any_size_cases(reference: Reference) -> dict[str, np.ndarray]:
     picture = reference.samples.degraded[0]
     requests = [
-        np.stack([tflite.fit(np.roll(picture, 7 * shift, axis=1), size) for shift in range(count)])
+        np.stack([convert.fit(np.roll(picture, 7 * shift, axis=1), size) for shift in range(count)])
         for count, *size in (*ODD_REQUESTS, (3, *reference.sizes[0]))
     ]
     requests += reference.cases(reference.sizes[-1])

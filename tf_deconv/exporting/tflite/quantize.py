@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from tf_deconv import flatbuffer
+from tf_deconv.exporting.tflite import flatbuffer
+from tf_deconv.exporting.variants import DYNAMIC, STATIC, WEIGHTS, Variant
 from tf_deconv.utils import files
-from tf_deconv.variants import DYNAMIC, STATIC, WEIGHTS, Variant
 
 # In int8 files with float pictures, convolutions that touch the picture stay in float where a
 # network has sums and each is at most this share of its work.

@@ -16,7 +16,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv.exporting import phases, tflite
+from tf_deconv.exporting.tflite import convert as tflite_convert
+from tf_deconv.exporting.tflite import polyphase
 from tf_deconv.generation import noise
 from tf_deconv.generation.config import FLOW_GUIDANCE, FLOW_STEPS
 from tf_deconv.generation.generator import BATCH
@@ -98,13 +99,15 @@ def convert(
         inputs = {"x": x, "t": tf.TensorSpec((1,), tf.float32, name="t")} | label
 
     def write(folder: pathlib.Path, in_phases: bool) -> None:
-        own = phases.by_phases(network) if in_phases else network
-        run = _caller(tflite.with_constants(own), facts)
+        own = polyphase.by_phases(network) if in_phases else network
+        run = _caller(tflite_convert.with_constants(own), facts)
         function = tf.function(lambda **given: {result: run(given)}, autograph=False)
         concrete = function.get_concrete_function(**inputs)
         tf.saved_model.save(tf.Module(), str(folder), {name: concrete})
 
-    return tflite.convert_graphs(write, variants, [name], keep_relu=keep_relu, phased=phased)
+    return tflite_convert.convert_graphs(
+        write, variants, [name], keep_relu=keep_relu, phased=phased
+    )
 
 
 def network_of(model: keras.Model, facts: Facts) -> keras.Model:

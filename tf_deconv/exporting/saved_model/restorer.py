@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from tf_deconv.exporting.decoding import decode, to_input
+from tf_deconv.exporting.saved_model.decoding import decode, to_input
 from tf_deconv.images.padding import pad_tensor
 
 # Without colour subsampling: less than a grey level from the restored pixels on average.

@@ -1,10 +1,11 @@
-"""Options of `export`."""
+"""Options of `export`, and their checks."""
 
 from __future__ import annotations
 
 import dataclasses
 
-from tf_deconv.utils.options import option
+from tf_deconv.exporting.variants import PROFILES, parse_sizes, parse_variants
+from tf_deconv.utils.options import UserError, option, validate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,3 +47,21 @@ class ExportConfig:
     max_pixels: int = option(
         2**24, "largest picture that serve_bytes decodes, in pixels", minimum=1, maximum=2**30
     )
+
+
+def check_export_config(config: ExportConfig) -> ExportConfig:
+    """Validates the options of an export.
+
+    Raises:
+      UserError: with every fault of the first kind found in one line.
+    """
+    config = validate(config, {"profile": PROFILES})
+    variants = parse_variants(config.variants, config.profile)
+    if config.web is not None and "float32" not in variants:
+        raise UserError(
+            f"web={config.web!r} with variants={config.variants!r}: expected float32 among them,"
+            " which the page runs"
+        )
+    if config.sizes is not None:
+        parse_sizes(config.sizes)
+    return config

@@ -9,7 +9,7 @@ import warnings
 import keras
 import tensorflow as tf
 
-from tf_deconv.exporting.saved_model import restore_tensor
+from tf_deconv.exporting.saved_model.restorer import restore_tensor
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError
 

@@ -1,0 +1,1 @@
+"""The TFLite files: conversion, quantisation, and rewriting for every runtime."""

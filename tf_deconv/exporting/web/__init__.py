@@ -1,0 +1,1 @@
+"""A static page that runs one `.tflite` file in the browser."""
