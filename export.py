@@ -2,7 +2,7 @@
 
 import sys
 
-from tf_deconv.cli import main
+from tf_deconv.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main(["export", *sys.argv[1:]]))

@@ -36,7 +36,7 @@ import generation_table
 import numpy as np
 from generation_contenders import CONTENDERS, Opened
 
-from tf_deconv import cli
+from tf_deconv.cli import main as cli_main
 from tf_deconv.generation.config import FLOW_GUIDANCE, FLOW_STEPS
 from tf_deconv.images import arrays, sheets
 from tf_deconv.utils import files
@@ -390,7 +390,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = vars(_make_parser().parse_args(arguments))
     only, contender = options.pop("only"), options.pop("contender")
     report = functools.partial(print, flush=True)
-    cli.quiet_libraries()
+    cli_main.quiet_libraries()
     try:
         config = validate(Config(**options))
         if config.data is None:

@@ -180,9 +180,9 @@ def training_of(manifest):
 
 def training_step(folder, precision, threads, steps):
     """Seconds of one training step of a network's own size, batch and optimizer."""
-    from tf_deconv import cli
+    from tf_deconv.cli import main
 
-    cli.quiet_libraries()
+    main.quiet_libraries()
     tf = _tensorflow(threads)
 
     from tf_deconv.training import compilation

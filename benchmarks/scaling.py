@@ -142,11 +142,11 @@ def tflite_of(model: str) -> str:
 
 def make_inputs(folder: str, counts: Sequence[int], megapixels: Sequence[float], shards: bool):
     """Writes what all series read."""
-    from tf_deconv import cli
+    from tf_deconv.cli import main as cli_main
     from tf_deconv.data.config import ShardConfig
     from tf_deconv.data.shards import pack
 
-    cli.quiet_libraries()
+    cli_main.quiet_libraries()
     work = pathlib.Path(folder)
     restore.make_pictures(folder, {side_of(size) for size in megapixels})
     for count in counts:
@@ -160,12 +160,12 @@ def make_inputs(folder: str, counts: Sequence[int], megapixels: Sequence[float],
 
 def open_source(data: str) -> None:
     """Opens a source as training does; prints the seconds it took and those of CPU."""
-    from tf_deconv import cli
+    from tf_deconv.cli import main as cli_main
     from tf_deconv.data import sources
     from tf_deconv.data.shards import reader
     from tf_deconv.utils import remote
 
-    cli.quiet_libraries()
+    cli_main.quiet_libraries()
     if reader.is_sharded(data):
         remote.tensorflow_for(data)  # Training has imported it before.
     started, cpu = time.perf_counter(), time.process_time()

@@ -87,9 +87,9 @@ class Clock:
 
 
 def this_project(data, minutes, plain=False):
-    from tf_deconv import cli
+    from tf_deconv.cli import main as cli_main
 
-    cli.quiet_libraries()
+    cli_main.quiet_libraries()
     import dataclasses
 
     import keras

@@ -124,9 +124,9 @@ def find_device(device):
 
 def _find(device):
     """What `find_device` runs."""
-    from tf_deconv import cli
+    from tf_deconv.cli import main as cli_main
 
-    cli.quiet_libraries()
+    cli_main.quiet_libraries()
     from tf_deconv.utils import devices
 
     try:

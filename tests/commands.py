@@ -1,12 +1,12 @@
 """Commands as a user types them, run in this process; `capsys` takes what they print."""
 
-from tf_deconv import cli
+from tf_deconv.cli import main
 
 
 def call(capsys, *arguments):
     """Runs `tf-deconv ARGUMENTS`; returns its exit code, stdout and stderr."""
     try:
-        code = cli.main([*map(str, arguments)])
+        code = main.main([*map(str, arguments)])
     except SystemExit as stop:  # argparse ends by itself
         code = stop.code
     captured = capsys.readouterr()

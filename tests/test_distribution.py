@@ -11,10 +11,10 @@ import pytest
 
 from tests import workers
 from tests.commands import fails, refuses
+from tf_deconv.cli.parser import make_parser
 from tf_deconv.data import generation_batches, patches
 from tf_deconv.data.store import PictureStore
 from tf_deconv.degradations.tasks import TASKS
-from tf_deconv.parser import make_parser
 from tf_deconv.training import checkpoints, distribution
 from tf_deconv.training.cluster import read_cluster
 from tf_deconv.utils.devices import Device

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.commands import call, does, refuses
 from tests.picture_folders import write_noise
-from tf_deconv import cli
+from tf_deconv.cli import main
 from tf_deconv.images import arrays
 from tf_deconv.inference import restore
 from tf_deconv.inference.restorer import restore_picture
@@ -193,7 +193,7 @@ def test_odd_names_work(tmp_path, run, name):
             Image.new("RGB", (20, 20)).save(stream, "PNG")
     except OSError:
         pytest.skip("this file system refuses the name")
-    code = cli.main(
+    code = main.main(
         ["restore", str(run.folder), str(tmp_path / "in"), "--out", str(tmp_path / "o")]
     )
     assert code == 0

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tf_deconv.cli.parser import make_parser
 from tf_deconv.exporting.config import ExportConfig
 from tf_deconv.exporting.pipeline import export
 from tf_deconv.inference import run_folder
-from tf_deconv.parser import make_parser
 from tf_deconv.training import pretrained, trainer
 from tf_deconv.training.config import TrainConfig
 from tf_deconv.utils.options import UserError

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from tf_deconv.cli.parser import EXIT_USAGE, make_parser
 from tf_deconv.data import config as data_config
 from tf_deconv.data.config import ShardConfig
 from tf_deconv.degradations.tasks import RESTORATIONS, parse_chain
@@ -22,7 +23,6 @@ from tf_deconv.exporting.config import ExportConfig
 from tf_deconv.generation.config import EditConfig, SampleConfig
 from tf_deconv.inference import shipped
 from tf_deconv.inference.config import RestoreConfig
-from tf_deconv.parser import EXIT_USAGE, make_parser
 from tf_deconv.training import config as training_config
 from tf_deconv.training.config import TrainConfig
 from tf_deconv.utils.files import json_text, silent_stderr
