@@ -126,6 +126,12 @@ def test_white_balance_and_matrix_leave_white_white():
         assert 1.5 <= white[1] / white[2] <= 1.9
 
 
+@pytest.mark.parametrize("chain", ["camera:100-12800", "shot:800", "camera:800@0.5 jpeg:80"])
+def test_a_network_for_cameras_need_not_see_levels_and_so_cannot_move_them(chain):
+    assert not Task("", chain).sees_levels
+    assert Task("", f"{chain} poisson:30@0.1").sees_levels
+
+
 # --- Noise.
 
 
@@ -182,9 +188,8 @@ def test_demosaiced_noise_is_weak_at_high_frequencies(chance):
     # White noise has 3/4 of its power there: the plane but for a square of half its side.
     assert spectrum_share(white[0, ..., 0].numpy()) == pytest.approx(0.75, abs=0.02)
     for_colours = camera._demosaic(white, tf.constant(chance), tf.constant((5, 6)))[0].numpy()
-    # Of bilinear red and blue, |(1 + cos u)(1 + cos v) / 4|^2 and so on: below half of white's.
-    limits = (0.6, 0.7, 0.6)
-    for channel, limit in enumerate(limits):
+    # Green keeps half of the pixels as they are, red and blue a quarter.
+    for channel, limit in enumerate((0.6, 0.7, 0.6)):
         assert spectrum_share(for_colours[..., channel]) < limit
 
 
@@ -279,7 +284,7 @@ def test_resizing_moves_nothing(picture, seed):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_jpeg_of_full_chroma_gives_the_very_pixels_of_pillow(rng, quality, channels):
     pixels = arrays.to_uint8(rng.random((5, 7, channels)).repeat(5, 0).repeat(5, 1))
-    seen = operators.jpeg_full_chroma(tf.constant(arrays.to_float(pixels)), quality, None)
+    seen = operators.jpeg444(tf.constant(arrays.to_float(pixels)), quality, None)
     image, stream = Image.fromarray(pixels.squeeze()), io.BytesIO()
     image.save(stream, "JPEG", quality=quality, subsampling=0)
     expected = np.asarray(Image.open(stream)).reshape(pixels.shape)
@@ -322,6 +327,16 @@ def test_a_share_of_all_is_no_share(picture):
     np.testing.assert_array_equal(
         degrade("noise:20@1 jpeg:60-90@1", picture), degrade("noise:20 jpeg:60-90", picture)
     )
+
+
+def test_a_picture_that_is_not_chosen_does_not_pay():
+    task = Task("", "jpeg:50@0.5")
+    make_pair = tf.function(lambda picture, seed: operators.make_pair(task, picture, seed))
+    signature = (tf.TensorSpec((8, 8, 3)), tf.TensorSpec((2,), tf.int32))
+    graph = make_pair.get_concrete_function(*signature).graph
+    operations = {operation.type for operation in graph.get_operations()}
+    assert not [name for name in operations if "Jpeg" in name]
+    assert operations & {"If", "StatelessIf"}
 
 
 @pytest.mark.parametrize("operator", OPERATORS)

@@ -7,8 +7,8 @@ its arguments and a seed, so a tf.data pipeline may run it in parallel and still
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -250,9 +250,7 @@ def jpeg(image: tf.Tensor, quality: Any, _: tf.Tensor, __: float = 0.0) -> tf.Te
 
 
 @operator("jpeg444")
-def jpeg_full_chroma(
-    image: tf.Tensor, quality: Any, _: tf.Tensor, highest: float = 100.0
-) -> tf.Tensor:
+def jpeg444(image: tf.Tensor, quality: Any, _: tf.Tensor, highest: float = 100.0) -> tf.Tensor:
     """Compresses with chroma at full size, as `jpeg` otherwise.
 
     Args:
@@ -264,13 +262,11 @@ def jpeg_full_chroma(
     """
     pixels = tf.image.convert_image_dtype(image, tf.uint8, saturate=True)
     level = tf.cast(tf.round(tf.cast(quality, tf.float32)), tf.int32)
-
     # The encoder whose quality may vary has no setting for chroma, so there is one for each.
-    def encoder(fixed: int) -> Callable[[], tf.Tensor]:
-        return lambda: tf.io.encode_jpeg(pixels, quality=fixed, chroma_downsampling=False)
-
-    encoders = [encoder(fixed) for fixed in range(1, round(highest) + 1)]
-    decoded = decode_jpeg(tf.switch_case(level - 1, encoders), image.shape[-1])
+    encode = functools.partial(tf.io.encode_jpeg, pixels, chroma_downsampling=False)
+    qualities = range(1, round(highest) + 1)
+    encoded = tf.switch_case(level - 1, [functools.partial(encode, quality=q) for q in qualities])
+    decoded = decode_jpeg(encoded, image.shape[-1])
     return tf.ensure_shape(tf.image.convert_image_dtype(decoded, tf.float32), image.shape)
 
 
