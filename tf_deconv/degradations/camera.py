@@ -26,8 +26,8 @@ RED_GAINS, BLUE_GAINS = (1.9, 2.4), (1.5, 1.9)
 EXPOSURE_MEAN, EXPOSURE_STDDEV = 0.8, 0.1
 # Exponents of the S-shaped tone curve: none, to the middle slope of Brooks et al.'s smoothstep.
 CONTRASTS = (1.0, 1.5)
-# In which share of cameras the picture itself goes through the mosaic; in the others it is taken
-# for one that already did, and the noise alone does.
+# In which share of cameras the picture itself loses what a mosaic loses of it behind a lens; in the
+# others it is taken for one that already did, and the noise alone goes through the mosaic.
 MOSAIC_SHARE = 0.5
 # The camera's own denoiser and sharpener: shares of cameras, Gaussians in pixels, strength.
 DENOISER_SHARE, LUMA_STDDEV_PX, CHROMA_STDDEV_PX = 0.5, 0.8, 1.5
@@ -92,22 +92,22 @@ def photograph(image: tf.Tensor, iso: Any, seed: tf.Tensor, _: float = 0.0) -> t
     chance = tf.random.stateless_uniform((12,), tf.random.experimental.stateless_fold_in(seed, 7))
     contrast = _between(CONTRASTS, chance[0])
     linear = _to_linear(_s_curve(image, 1.0 / contrast))
-    to_raw = _to_raw(chance[1:7], seed) if channels == 3 else _exposure(seed)[None, None]
+    to_raw = _exposure(seed) * (_to_sensor(chance[1:5]) if channels == 3 else tf.eye(1))
     raw = tf.tensordot(linear, to_raw, [[-1], [1]])
 
-    raw = _mirror_both(raw, _DEMOSAIC_RADIUS + _NOISE_RADIUS)
-    sensor = _mosaic(raw, seed) if channels == 3 else raw
-    noise = _sensor_noise(sensor, iso, seed)
-    planes = tf.stack([sensor, noise])  # (2, H + 10, W + 10, 1)
-    inner = raw[_DEMOSAIC_RADIUS:-_DEMOSAIC_RADIUS, _DEMOSAIC_RADIUS:-_DEMOSAIC_RADIUS]
     if channels == 3:
-        planes = _demosaic(planes, chance[7], seed)  # (2, H + 6, W + 6, 3)
-        noise = planes[1]
-        signal = tf.where(chance[8] < MOSAIC_SHARE, planes[0], inner)
+        light = _through_lens(_mirror_both(raw, _DEMOSAIC_RADIUS + _NOISE_RADIUS + 1))
+        # Red and blue are counted weaker, and balanced before demosaicing, which mixes colours.
+        gains = tf.stack([_between(RED_GAINS, chance[5]), 1.0, _between(BLUE_GAINS, chance[6])])
+        sensor, gain = _mosaic(light, seed), _mosaic(tf.broadcast_to(gains, tf.shape(light)), seed)
+        noise = gain * _sensor_noise(sensor / gain, iso, seed)
+        planes = tf.stack([sensor, noise])  # (2, H + 10, W + 10, 1)
+        guessed, noise = tf.unstack(_demosaic(planes, chance[7], seed))  # (H + 6, W + 6, 3) each
+        lost = _inner(guessed, _NOISE_RADIUS) - _inner(light, _DEMOSAIC_RADIUS + _NOISE_RADIUS)
+        signal = tf.where(chance[8] < MOSAIC_SHARE, raw + lost, raw)
     else:
-        noise = noise[_DEMOSAIC_RADIUS:-_DEMOSAIC_RADIUS, _DEMOSAIC_RADIUS:-_DEMOSAIC_RADIUS]
-        signal = inner
-    signal = signal[_NOISE_RADIUS:-_NOISE_RADIUS, _NOISE_RADIUS:-_NOISE_RADIUS]
+        noise = _sensor_noise(_mirror_both(raw, _NOISE_RADIUS), iso, seed)
+        signal = raw
 
     from_raw = tf.linalg.inv(to_raw)
     noise = _develop_noise(tf.tensordot(noise, from_raw, [[-1], [1]]), chance[9:])
@@ -245,14 +245,12 @@ def _exposure(seed: tf.Tensor) -> tf.Tensor:
     return tf.clip_by_value(drawn, 0.5, 1.0)
 
 
-def _to_raw(chance: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Returns (3, 3): linear sRGB to what the sensor counts, before white balance and exposure."""
-    weights = chance[:4] / tf.reduce_sum(chance[:4])
+def _to_sensor(chance: tf.Tensor) -> tf.Tensor:
+    """Returns (3, 3): linear sRGB to a sensor's colours, white-balanced, from 4 weights."""
+    weights = chance / tf.reduce_sum(chance)
     to_sensor = tf.tensordot(weights, tf.constant(_XYZ_TO_SENSOR), 1) @ tf.constant(_SRGB_TO_XYZ)
     # White is (1, 1, 1) before as after.
-    to_sensor /= tf.reduce_sum(to_sensor, axis=1, keepdims=True)
-    gains = tf.stack([_between(RED_GAINS, chance[4]), 1.0, _between(BLUE_GAINS, chance[5])])
-    return to_sensor * (_exposure(seed) / gains)[:, tf.newaxis]
+    return to_sensor / tf.reduce_sum(to_sensor, axis=1, keepdims=True)
 
 
 # --- The sensor.
@@ -265,6 +263,12 @@ def _sensor_noise(light: tf.Tensor, iso: Any, seed: tf.Tensor) -> tf.Tensor:
     read = tf.exp(READ_OFFSET + READ_SPREAD * spread) * shot**READ_SLOPE
     own = tf.random.experimental.stateless_fold_in(seed, 10)
     return tf.sqrt(shot * light + read) * tf.random.stateless_normal(tf.shape(light), own)
+
+
+def _through_lens(light: tf.Tensor) -> tf.Tensor:
+    """Blurs by (1, 2, 1) / 4 along both axes: (H + 2, W + 2, C) to (H, W, C)."""
+    rows = 0.25 * (light[:-2] + light[2:]) + 0.5 * light[1:-1]
+    return 0.25 * (rows[:, :-2] + rows[:, 2:]) + 0.5 * rows[:, 1:-1]
 
 
 def _sites(height: tf.Tensor, width: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -339,6 +343,10 @@ def _filter_channels(image: tf.Tensor, kernels: tf.Tensor) -> tf.Tensor:
         image[tf.newaxis], kernels[..., tf.newaxis], (1, 1, 1, 1), "VALID"
     )
     return filtered[0]
+
+
+def _inner(image: tf.Tensor, margin: int) -> tf.Tensor:
+    return image[margin:-margin, margin:-margin]
 
 
 def _mirror_both(image: tf.Tensor, count: int) -> tf.Tensor:
