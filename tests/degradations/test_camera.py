@@ -158,7 +158,8 @@ def test_a_mosaic_behind_a_lens_hardly_moves_the_mean_of_a_texture(rng, monkeypa
     texture = texture.astype(np.float32)
     seeds = [tf.constant((seed, 0)) for seed in range(12)]
     seen = [camera.photograph(tf.constant(texture), 0.0, seed).numpy() for seed in seeds]
-    assert np.mean([shifts(texture, some) for some in seen]) < 1
+    # Demosaicing before white is balanced moved it by 0.55 grey levels.
+    assert np.mean([shifts(texture, some) for some in seen]) < 0.4
 
 
 def test_a_lens_blurs_by_its_kernel(rng):
