@@ -47,6 +47,7 @@ def everything_in(folder):
         (["--data", "no/such/folder"], "does not exist: expected a folder of pictures"),
         (["--config", "no_such.json"], "cannot be read"),
         (["--degrade", "nois:3"], "did you mean 'noise'"),
+        (["--degrade", "jpeg:70-98@1.5"], "expected jpeg:70-98@SHARE"),
         (["--degrade", "noise:3", "jpeg:0"], "degrade='jpeg:0': expected jpeg:LEVEL"),
         (["--resume"], "expected --run-dir"),
         (["--resume", "--run-dir", "nowhere"], "has no config.json"),

@@ -351,3 +351,21 @@ def test_importing_the_package_imports_neither_tensorflow_nor_keras(run_python):
         "print(sorted({'tensorflow', 'keras'} & set(sys.modules)))"
     )
     assert run_python(code) == "[]"
+
+
+def test_a_share_of_patches_is_grey_in_all_channels_and_its_noise_too(bundled):
+    batches = patch_data.training_data(
+        bundled.training,
+        find_task("denoise"),
+        patch_size=28,
+        batch_size=64,
+        steps_per_epoch=1,
+        seed=3,
+        grey=0.5,
+    )
+    degraded, clean = next(batches.as_numpy_iterator())
+    grey = [bool(np.all(patch == patch[..., :1])) for patch in degraded]
+    assert 16 < sum(grey) < 48
+    for is_grey, patch in zip(grey, clean):
+        if is_grey:
+            np.testing.assert_array_equal(patch, np.repeat(patch[..., :1], 3, axis=-1))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tf_deconv.degradations import operators
-from tf_deconv.degradations.tasks import OPERATORS, RESTORATIONS, Task
+from tf_deconv.degradations.tasks import FUNCTIONS, OPERATORS, RESTORATIONS, Task
 from tf_deconv.images import arrays
 
 SIDES = st.integers(1, 19)
@@ -18,8 +18,11 @@ FACTORS = st.sampled_from([1, 2, 3, 4])
 DTYPES = st.sampled_from([np.uint8, np.uint16, np.float32])
 every_task = pytest.mark.parametrize("task", RESTORATIONS.values(), ids=RESTORATIONS)
 every_operator = pytest.mark.parametrize("name", OPERATORS)
-# The level at which an operator leaves the picture as it is; photons and JPEG have none.
-NEUTRAL = {"noise": 0, "awgn": 0, "clip": 0, "blur": 0, "motion": 1}
+# The level at which an operator leaves the picture as it is; photons, ISO and JPEG have none.
+NEUTRAL = {
+    **dict.fromkeys(("noise", "awgn", "clip", "blur", "mosaic", "grain", "sharpen"), 0),
+    **dict.fromkeys(("motion", "resize"), 1),
+}
 
 
 def few(count):
@@ -45,7 +48,7 @@ def levels(name):
 
 
 def operate(name, picture, level, seed=(1, 2), highest=None):
-    operator = getattr(operators, OPERATORS[name].function)
+    operator = FUNCTIONS[name]
     highest = level if highest is None else highest
     return operator(tf.constant(picture), level, tf.constant(seed), highest).numpy()
 

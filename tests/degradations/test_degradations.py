@@ -23,7 +23,22 @@ from tf_deconv.utils.options import UserError
 every_task = pytest.mark.parametrize("task", RESTORATIONS.values(), ids=RESTORATIONS)
 every_operator = pytest.mark.parametrize("name", OPERATORS)
 # A level of each operator that shows.
-LEVELS = {"noise": 25, "awgn": 25, "clip": 1, "poisson": 30, "blur": 1.5, "motion": 7, "jpeg": 20}
+LEVELS = {
+    "noise": 25,
+    "awgn": 25,
+    "clip": 1,
+    "poisson": 30,
+    "camera": 6400,
+    "shot": 6400,
+    "mosaic": 1,
+    "grain": 25,
+    "sharpen": 1,
+    "resize": 2,
+    "blur": 1.5,
+    "motion": 7,
+    "jpeg": 20,
+    "jpeg444": 20,
+}
 SEED = (1, 2)
 
 
@@ -131,10 +146,11 @@ def test_a_higher_level_hurts_more(name, picture):
         metrics.psnr_db(*degrade(Task("", f"{name}:{level}"), picture)) for level in (low, high)
     ]
     # Of photons and of JPEG quality, more is better.
-    assert (scores[0] < scores[1]) == (name in ("poisson", "jpeg"))
+    assert (scores[0] < scores[1]) == (name in ("poisson", "jpeg", "jpeg444"))
 
 
-@pytest.mark.parametrize("name", [name for name in OPERATORS if name != "clip"])
+# Each seed draws another camera, and they differ by more than the level does.
+@pytest.mark.parametrize("name", [name for name in OPERATORS if name not in ("clip", "camera")])
 def test_a_range_draws_another_level_for_each_seed(name, picture):
     low, high = sorted((LEVELS[name], OPERATORS[name].low + LEVELS[name] / 4))
     task = Task("", f"{name}:{low:g}-{high:g}")
@@ -156,6 +172,7 @@ def test_a_chain_is_read_with_its_ranges():
     steps = parse_chain("blur:1.5 noise:0-50 jpeg:40")
     assert steps == (Step("blur", 1.5, 1.5), Step("noise", 0, 50), Step("jpeg", 40, 40))
     assert parse_chain("") == ()
+    assert parse_chain("jpeg:70-98@0.5") == (Step("jpeg", 70, 98, 0.5),)
 
 
 @pytest.mark.parametrize(
@@ -169,6 +186,17 @@ def test_a_chain_is_read_with_its_ranges():
         ("jpeg:0", "from 1 to 100"),
         ("blur:-1", "expected blur:LEVEL"),
         ("noise:nan", "expected noise:LEVEL"),
+        ("noise@0.5", "expected noise:LEVEL"),
+        ("noise:5@0", "expected noise:5@SHARE, .* more than 0 and at most 1"),
+        ("noise:5@1.5", "expected noise:5@SHARE"),
+        ("noise:5@-0.5", "expected noise:5@SHARE"),
+        ("noise:5@nan", "expected noise:5@SHARE"),
+        ("noise:5@x", "expected noise:5@SHARE"),
+        ("noise:5@", "expected noise:5@SHARE"),
+        ("noise:5@0.1-0.5", "expected noise:5@SHARE"),
+        ("noise:5@0.5@0.5", "expected noise:5@SHARE"),
+        ("nois:5@0.5", "did you mean 'noise'"),
+        ("camera:0", "ISO, from 1 to 25600"),
     ],
 )
 def test_a_wrong_chain_says_what_is_expected(chain, expected):

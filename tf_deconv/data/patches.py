@@ -24,6 +24,8 @@ DETAIL_STEP_PX = 2
 VALIDATION_EPOCH = -1
 # Folded into a patch's seed for its brightness; no operator folds in this number.
 BRIGHTNESS_STREAM = 2_000_003
+# Folded into a patch's seed to decide whether it is grey; likewise.
+GREY_STREAM = 2_000_004
 # Batches that wait on a GPU while it trains on another.
 BATCHES_ON_DEVICE = 2
 
@@ -173,6 +175,7 @@ def training_data(
     first_epoch: int = 0,
     candidates: int = 1,
     brightness: float = 1.0,
+    grey: float = 0.0,
     part: int = 0,
     parts: int = 1,
 ) -> tf.data.Dataset:
@@ -188,6 +191,7 @@ def training_data(
       first_epoch: Epoch to begin with; resuming begins where the run stopped.
       candidates: As for `make_plan`.
       brightness: Each patch is multiplied by a factor drawn between this and 1.
+      grey: Share of patches that are grey in all three channels, their noise too.
       part: Which of the shares of each batch, from 0; its rows are those that the whole would have.
       parts: Number of shares, which divides the batch.
     Returns:
@@ -218,7 +222,7 @@ def training_data(
     dataset = dataset.prefetch(2).unbatch()
     # Not AUTOTUNE: it lets the buffer grow to hundreds of batches, and `fit` waits for them at its
     # end (37 s after a training of 45 s).
-    degraded = _degraded(dataset, task, brightness)
+    degraded = _degraded(dataset, task, brightness, grey)
     return degraded.batch(own, drop_remainder=True).prefetch(8)
 
 
@@ -279,9 +283,11 @@ def degrade_picture(picture: np.ndarray, task: Task, seed: int) -> tuple[np.ndar
     return degraded.numpy(), clean.numpy()
 
 
-def _degraded(dataset: tf.data.Dataset, task: Task, brightness: float = 1.0) -> tf.data.Dataset:
+def _degraded(
+    dataset: tf.data.Dataset, task: Task, brightness: float = 1.0, grey: float = 0.0
+) -> tf.data.Dataset:
     return dataset.map(
-        lambda patch, seed: _make_example(task, patch, seed, brightness),
+        lambda patch, seed: _make_example(task, patch, seed, brightness, grey),
         num_parallel_calls=_degradation_threads(),
         deterministic=True,
     )
@@ -297,14 +303,29 @@ def _degradation_threads() -> int:
 
 
 def _make_example(
-    task: Task, patch: tf.Tensor, seed: tf.Tensor, brightness: float
+    task: Task, patch: tf.Tensor, seed: tf.Tensor, brightness: float, grey: float
 ) -> tuple[tf.Tensor, ...]:
     image = tf.image.convert_image_dtype(patch, tf.float32)
     if brightness < 1.0:
         own = tf.random.experimental.stateless_fold_in(seed, BRIGHTNESS_STREAM)
         image *= tf.random.stateless_uniform((), own, brightness, 1.0)
-    degraded, clean = operators.make_pair(task, image, seed)
+    if grey > 0.0:
+        own = tf.random.experimental.stateless_fold_in(seed, GREY_STREAM)
+        degraded, clean = tf.cond(
+            tf.random.stateless_uniform((), own) < grey,
+            lambda: _grey_pair(task, image, seed),
+            lambda: operators.make_pair(task, image, seed),
+        )
+    else:
+        degraded, clean = operators.make_pair(task, image, seed)
     if not task.blind_spots:
         return degraded, clean
     hidden, weights = operators.hide_pixels(degraded, seed)
     return hidden, clean, weights
+
+
+def _grey_pair(task: Task, image: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns a pair of a grey picture, repeated in three channels as files hold it."""
+    grey_task = dataclasses.replace(task, grey_input=True, grey_output=True)
+    degraded, clean = operators.make_pair(grey_task, image, seed)
+    return tf.repeat(degraded, 3, axis=-1), tf.repeat(clean, 3, axis=-1)

@@ -7,14 +7,16 @@ its arguments and a seed, so a tf.data pipeline may run it in parallel and still
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
 import tensorflow as tf
 
-from tf_deconv.degradations.tasks import OPERATORS, Task, parse_chain
+from tf_deconv.degradations import camera  # noqa: F401 - its operators register themselves.
+from tf_deconv.degradations.tasks import FUNCTIONS, OPERATORS, Step, Task, operator, parse_chain
 from tf_deconv.images.arrays import LUMINANCE_WEIGHTS
-from tf_deconv.images.padding import mirrored
+from tf_deconv.images.padding import mirror, mirrored
 
 # Standard deviation of a camera's read noise, as a share of white, beside its photon noise.
 READ_NOISE_STDDEV = 0.01
@@ -23,6 +25,9 @@ STROKES, STROKE_WIDTH = 4, 0.08
 # Of pixels that are hidden from a network without clean pictures: one in each cell of this side,
 # and what takes its place is drawn from a window around it.
 BLIND_CELL_PX, BLIND_WINDOW_PX = 4, 5
+
+# What is folded into a step's seed to draw its level, and whether it happens.
+LEVEL_STREAM, SHARE_STREAM = 1_000_003, 1_000_033
 
 
 def make_pair(task: Task, picture: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -45,8 +50,7 @@ def make_pair(task: Task, picture: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tenso
     for number, step in enumerate(parse_chain(task.degrade)):
         # The first step takes the seed itself, further ones a seed of their own.
         own = tf.random.experimental.stateless_fold_in(seed, number) if number else seed
-        operator = globals()[OPERATORS[step.operator].function]
-        degraded = operator(degraded, _draw_level(step.low, step.high, own), own, step.high)
+        degraded = _apply(step, degraded, own)
     if task.mask:
         known = inpainting_mask(tf.shape(degraded)[0], tf.shape(degraded)[1], seed)
         known = tf.ensure_shape(known, (*degraded.shape[:2], 1))
@@ -54,11 +58,26 @@ def make_pair(task: Task, picture: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tenso
     return degraded, clean
 
 
-def _draw_level(low: float, high: float, seed: tf.Tensor) -> tf.Tensor | float:
-    if low == high:
-        return low
-    own = tf.random.experimental.stateless_fold_in(seed, 1_000_003)
-    return tf.random.stateless_uniform((), own, low, high)
+def _apply(step: Step, image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Applies a step to its share of pictures; the others cost nothing."""
+
+    def applied() -> tf.Tensor:
+        return FUNCTIONS[step.operator](image, _draw_level(step, seed), seed, step.high)
+
+    if step.share == 1.0:
+        return applied()
+    own = tf.random.experimental.stateless_fold_in(seed, SHARE_STREAM)
+    chosen = tf.random.stateless_uniform((), own) < step.share
+    return tf.ensure_shape(tf.cond(chosen, applied, lambda: image), image.shape)
+
+
+def _draw_level(step: Step, seed: tf.Tensor) -> tf.Tensor | float:
+    if step.low == step.high:
+        return step.low
+    own = tf.random.experimental.stateless_fold_in(seed, LEVEL_STREAM)
+    if OPERATORS[step.operator].logarithmic:
+        return tf.exp(tf.random.stateless_uniform((), own, math.log(step.low), math.log(step.high)))
+    return tf.random.stateless_uniform((), own, step.low, step.high)
 
 
 def _cut_to_multiple(image: tf.Tensor, factor: int) -> tf.Tensor:
@@ -82,6 +101,7 @@ def luminance(image: tf.Tensor) -> tf.Tensor:
     return (of_red * red + of_green * green + of_blue * blue)[..., tf.newaxis]
 
 
+@operator("noise")
 def gaussian_noise(image: tf.Tensor, stddev: Any, seed: tf.Tensor, _: float = 0.0) -> tf.Tensor:
     """Adds white Gaussian noise and clips to [0, 1], as a picture file would.
 
@@ -96,6 +116,7 @@ def gaussian_noise(image: tf.Tensor, stddev: Any, seed: tf.Tensor, _: float = 0.
     return tf.clip_by_value(image + stddev / 255.0 * noise, 0.0, 1.0)
 
 
+@operator("awgn")
 def unclipped_gaussian_noise(
     image: tf.Tensor, stddev: Any, seed: tf.Tensor, _: float = 0.0
 ) -> tf.Tensor:
@@ -112,6 +133,7 @@ def unclipped_gaussian_noise(
     return image + stddev / 255.0 * tf.random.stateless_normal(tf.shape(image), seed)
 
 
+@operator("clip")
 def store_by_chance(image: tf.Tensor, share: Any, seed: tf.Tensor, _: float = 0.0) -> tf.Tensor:
     """Clips to [0, 1] and rounds to 8 bits, as a file would, in a share of pictures.
 
@@ -129,6 +151,7 @@ def store_by_chance(image: tf.Tensor, share: Any, seed: tf.Tensor, _: float = 0.
     return tf.where(tf.random.stateless_uniform((), seed) < share, stored, image)
 
 
+@operator("poisson")
 def low_light_noise(image: tf.Tensor, photons: Any, seed: tf.Tensor, _: float = 0.0) -> tf.Tensor:
     """Counts photons and reads them out: Poisson noise of the signal plus Gaussian read noise.
 
@@ -148,6 +171,7 @@ def low_light_noise(image: tf.Tensor, photons: Any, seed: tf.Tensor, _: float = 
     return tf.clip_by_value(tf.ensure_shape(counted, image.shape) / photons + read, 0.0, 1.0)
 
 
+@operator("blur")
 def gaussian_blur(image: tf.Tensor, stddev: Any, _: tf.Tensor, highest: float) -> tf.Tensor:
     """Blurs with a Gaussian; edges are mirrored.
 
@@ -173,6 +197,7 @@ def gaussian_blur(image: tf.Tensor, stddev: Any, _: tf.Tensor, highest: float) -
     )
 
 
+@operator("motion")
 def motion_blur(image: tf.Tensor, length: Any, seed: tf.Tensor, highest: float) -> tf.Tensor:
     """Blurs along a line whose direction is drawn from the seed; edges are mirrored.
 
@@ -201,18 +226,13 @@ def motion_blur(image: tf.Tensor, length: Any, seed: tf.Tensor, highest: float) 
 def _filter(image: tf.Tensor, kernel: tf.Tensor, rows: int, columns: int) -> tf.Tensor:
     """Convolves every channel with a symmetric (2 rows + 1, 2 columns + 1) kernel."""
     channels = image.shape[-1]
-    padded = _mirror(_mirror(image, rows, 0), columns, 1)
+    padded = mirror(mirror(image, rows, 0), columns, 1)
     filters = tf.tile(kernel[:, :, tf.newaxis, tf.newaxis], (1, 1, channels, 1))
     filtered = tf.nn.depthwise_conv2d(padded[tf.newaxis], filters, (1, 1, 1, 1), "VALID")[0]
     return tf.ensure_shape(tf.clip_by_value(filtered, 0.0, 1.0), image.shape)
 
 
-def _mirror(image: tf.Tensor, count: int, axis: int) -> tf.Tensor:
-    """Mirrors `count` rows or columns onto both ends; works for any size, unlike `tf.pad`."""
-    size = tf.shape(image)[axis]
-    return tf.gather(image, mirrored(tf.range(-count, size + count), size), axis=axis)
-
-
+@operator("jpeg")
 def jpeg(image: tf.Tensor, quality: Any, _: tf.Tensor, __: float = 0.0) -> tf.Tensor:
     """Compresses with a real encoder (libjpeg, chroma at half size) and decodes again.
 
@@ -225,6 +245,27 @@ def jpeg(image: tf.Tensor, quality: Any, _: tf.Tensor, __: float = 0.0) -> tf.Te
     pixels = tf.image.convert_image_dtype(image, tf.uint8, saturate=True)
     level = tf.cast(tf.round(tf.cast(quality, tf.float32)), tf.int32)
     encoded = tf.raw_ops.EncodeJpegVariableQuality(images=pixels, quality=level)
+    decoded = decode_jpeg(encoded, image.shape[-1])
+    return tf.ensure_shape(tf.image.convert_image_dtype(decoded, tf.float32), image.shape)
+
+
+@operator("jpeg444")
+def jpeg444(image: tf.Tensor, quality: Any, _: tf.Tensor, highest: float = 100.0) -> tf.Tensor:
+    """Compresses with chroma at full size, as `jpeg` otherwise.
+
+    Args:
+      image: (H, W, 1 or 3) float32 in [0, 1].
+      quality: 1 to 100, rounded.
+      highest: The largest `quality` that can come.
+    Returns:
+      (H, W, C) float32 in [0, 1].
+    """
+    pixels = tf.image.convert_image_dtype(image, tf.uint8, saturate=True)
+    level = tf.cast(tf.round(tf.cast(quality, tf.float32)), tf.int32)
+    # The encoder whose quality may vary has no setting for chroma, so there is one for each.
+    encode = functools.partial(tf.io.encode_jpeg, pixels, chroma_downsampling=False)
+    qualities = range(1, round(highest) + 1)
+    encoded = tf.switch_case(level - 1, [functools.partial(encode, quality=q) for q in qualities])
     decoded = decode_jpeg(encoded, image.shape[-1])
     return tf.ensure_shape(tf.image.convert_image_dtype(decoded, tf.float32), image.shape)
 

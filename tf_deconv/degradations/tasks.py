@@ -8,6 +8,8 @@ What happens to the picture is a chain of operators, such as "blur:1.5 noise:10 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from tf_deconv.utils.options import UserError, nearest
 
@@ -21,59 +23,91 @@ class Operator:
       unit: What its number counts.
       low: Smallest number allowed.
       high: Largest number allowed.
-      function: Name in `operators`: (image, level, seed, highest level) to image.
+      logarithmic: Whether a level from a range is as likely to be doubled as to be halved, not
+        uniform; `low` is then more than 0.
     """
 
     summary: str
     unit: str
     low: float
     high: float
-    function: str
+    logarithmic: bool = False
 
+
+_GREY_LEVELS = "standard deviation in grey levels of 255"
 
 OPERATORS = {
-    "noise": Operator(
-        "white Gaussian noise", "standard deviation in grey levels of 255", 0, 255, "gaussian_noise"
-    ),
+    "noise": Operator("white Gaussian noise", _GREY_LEVELS, 0, 255),
     "awgn": Operator(
         "white Gaussian noise that leaves [0, 1], as the literature measures it; no file holds it",
-        "standard deviation in grey levels of 255",
+        _GREY_LEVELS,
         0,
         255,
-        "unclipped_gaussian_noise",
     ),
     "clip": Operator(
-        "by chance what a file does: clipping, and rounding to 8 bits",
-        "share of pictures",
-        0,
+        "by chance what a file does: clipping, and rounding to 8 bits", "share of pictures", 0, 1
+    ),
+    "poisson": Operator("photon and read noise of low light", "photons at white", 1, 100_000),
+    "camera": Operator(
+        "the picture taken by a camera drawn by chance: noise, mosaic, development",
+        "ISO",
         1,
-        "store_by_chance",
+        25_600,
+        logarithmic=True,
     ),
-    "poisson": Operator(
-        "photon and read noise of low light", "photons at white", 1, 100_000, "low_light_noise"
+    "shot": Operator("a sensor's noise in linear light", "ISO", 1, 25_600, logarithmic=True),
+    "mosaic": Operator(
+        "one colour a pixel, the others guessed, as a Bayer sensor", "how much of it, 0 to 1", 0, 1
     ),
-    "blur": Operator("Gaussian blur", "standard deviation in pixels", 0, 20, "gaussian_blur"),
-    "motion": Operator(
-        "motion blur in a random direction", "length in pixels", 1, 63, "motion_blur"
-    ),
-    "jpeg": Operator("JPEG compression", "quality, 1 to 100", 1, 100, "jpeg"),
+    "grain": Operator("Gaussian noise whose neighbours are alike", _GREY_LEVELS, 0, 255),
+    "sharpen": Operator("unsharp mask of 1 pixel", "share of the difference that is added", 0, 4),
+    "resize": Operator("made smaller and as large as it was again", "times smaller", 1, 4),
+    "blur": Operator("Gaussian blur", "standard deviation in pixels", 0, 20),
+    "motion": Operator("motion blur in a random direction", "length in pixels", 1, 63),
+    "jpeg": Operator("JPEG compression, colour at half size", "quality, 1 to 100", 1, 100),
+    "jpeg444": Operator("JPEG compression, colour at full size", "quality, 1 to 100", 1, 100),
 }
+
+# What each operator does: (image, level, seed, highest level) to image. Importing
+# `tf_deconv.degradations.operators` fills it; the tables are read without TensorFlow.
+FUNCTIONS: dict[str, Callable[..., Any]] = {}
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def operator(name: str) -> Callable[[_Function], _Function]:
+    """Marks a function as what the operator `name` of `OPERATORS` does.
+
+    Raises:
+      ValueError: if there is no such operator, or it has a function already.
+    """
+    if name not in OPERATORS or name in FUNCTIONS:
+        raise ValueError(f"operator {name!r}: expected one of OPERATORS, and once only")
+
+    def register(function: _Function) -> _Function:
+        FUNCTIONS[name] = function
+        return function
+
+    return register
 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """An operator with its level, drawn uniformly from [low, high] for each picture."""
+    """An operator with its level, drawn from [low, high] for each picture of its share."""
 
     operator: str
     low: float
     high: float
+    share: float = 1.0
 
 
 def parse_chain(text: str) -> tuple[Step, ...]:
     """Reads a chain of operators.
 
     Args:
-      text: Words NAME:LEVEL or NAME:LOW-HIGH, in the order in which they happen; may be empty.
+      text: Words NAME:LEVEL or NAME:LOW-HIGH, each with @SHARE after it or not, in the order in
+        which they happen; may be empty. SHARE is the probability with which the step happens to a
+        picture.
     Returns:
       The steps.
     Raises:
@@ -81,28 +115,40 @@ def parse_chain(text: str) -> tuple[Step, ...]:
     """
     steps, faults = [], []
     for word in text.split():
-        name, _, level = word.partition(":")
+        what, at, share = word.partition("@")
+        name, _, level = what.partition(":")
         if name not in OPERATORS:
             known = ", ".join(OPERATORS)
             faults.append(f"degrade={word!r}{nearest(name, OPERATORS)}: expected one of {known}")
             continue
         operator = OPERATORS[name]
-        try:
-            numbers = [float(number) for number in level.split("-")]
-            low, high = numbers if len(numbers) == 2 else (numbers * 2)[:2]
-            good = len(numbers) <= 2 and operator.low <= low <= high <= operator.high
-        except ValueError:
-            good = False
-        if good:
-            steps.append(Step(name, low, high))
-        else:
+        ends = _numbers(level)
+        if not ends or not operator.low <= ends[0] <= ends[-1] <= operator.high:
             faults.append(
                 f"degrade={word!r}: expected {name}:LEVEL or {name}:LOW-HIGH, {operator.unit}, from"
                 f" {operator.low:g} to {operator.high:g}"
             )
+            continue
+        shares = _numbers(share) if at else [1.0]
+        if len(shares) != 1 or not 0 < shares[0] <= 1:
+            faults.append(
+                f"degrade={word!r}: expected {what}@SHARE, the share of pictures to which"
+                " it happens, more than 0 and at most 1"
+            )
+            continue
+        steps.append(Step(name, ends[0], ends[-1], shares[0]))
     if faults:
         raise UserError("; ".join(faults))
     return tuple(steps)
+
+
+def _numbers(text: str) -> list[float]:
+    """Returns one number or the two of LOW-HIGH; none where it is neither."""
+    try:
+        numbers = [float(number) for number in text.split("-")]
+    except ValueError:
+        return []
+    return numbers if len(numbers) <= 2 else []
 
 
 @dataclasses.dataclass(frozen=True)

@@ -46,6 +46,12 @@ def _slice(image: tf.Tensor, axis: int, index: int) -> tf.Tensor:
     return image[:, :, index : index + 1]
 
 
+def mirror(image: tf.Tensor, count: int, axis: int) -> tf.Tensor:
+    """Mirrors `count` rows or columns onto both ends; works for any size, unlike `tf.pad`."""
+    size = tf.shape(image)[axis]
+    return tf.gather(image, mirrored(tf.range(-count, size + count), size), axis=axis)
+
+
 def mirrored(index, size):
     """Returns the row that stands at `index` of an endlessly mirrored axis; ints or tensors."""
     within = index % (2 * size)

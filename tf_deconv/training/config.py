@@ -70,6 +70,13 @@ class TrainConfig:
         above=0.0,
         maximum=1.0,
     )
+    grey: float = option(
+        0.0,
+        "share of patches that are grey in all channels, so that a network of colour pictures"
+        " learns grey ones too",
+        minimum=0.0,
+        maximum=1.0,
+    )
     init: str | None = option(
         None,
         "run, .keras file, export or shipped model whose weights training begins with; layers that"
@@ -238,7 +245,15 @@ def check_train_config(config: TrainConfig) -> TrainConfig:
 
 
 # Options that decide how pictures are degraded and compared.
-_OF_RESTORATION = ("self_supervised", "shrink", "candidates", "brightness", "degrade", "init")
+_OF_RESTORATION = (
+    "self_supervised",
+    "shrink",
+    "candidates",
+    "brightness",
+    "grey",
+    "degrade",
+    "init",
+)
 _OF_A_VAE = ("likelihood", "latent", "free_bits", "kl_warmup")
 _OF_GENERATION = ("conditional", *_OF_A_VAE)
 
@@ -279,6 +294,14 @@ def _task_faults(config: TrainConfig, task: Task) -> list[str]:
         faults.append(
             f"targets={config.targets!r} with task {config.task!r}, which makes its inputs from"
             " its targets: expected task 'paired'"
+        )
+    if (
+        config.grey
+        and not task.generates
+        and (task.paired or (task.channels_in, task.channels_out) != (3, 3))
+    ):
+        faults.append(
+            f"grey={config.grey} with task {config.task!r}: expected a task of colour in and out"
         )
     if config.self_supervised and config.task not in SELF_SUPERVISED_TASKS:
         known = ", ".join(SELF_SUPERVISED_TASKS)

@@ -85,6 +85,7 @@ class Restoration(Objective):
             first_epoch=first_epoch,
             candidates=config.candidates,
             brightness=config.brightness,
+            grey=config.grey,
             part=part,
             parts=parts,
         )
