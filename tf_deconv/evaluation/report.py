@@ -15,7 +15,7 @@ from tf_deconv.images.arrays import center_crop
 # Rows of the sheet for the best pictures, and as many for the worst.
 SHEET_ROWS, SHEET_SIDE_PX = 3, 256
 _NAME_WIDTH = 22
-_TITLES = {"psnr_db": "PSNR dB", "ssim": "SSIM", "y_psnr_db": "Y-PSNR dB"}
+_TITLES = {"psnr_db": "PSNR dB", "ssim": "SSIM", "luminance_psnr_db": "luminance dB"}
 _SIDES = {"input": "input", "classical": "classic", "output": "output"}
 
 
@@ -43,7 +43,7 @@ class Table:
 
     def row(self, picture: dict[str, Any]) -> str:
         """Returns a line of scores; what is no number is a dash, infinite decibels are "exact"."""
-        psnr, ssim, y_psnr = (
+        psnr, ssim, luminance = (
             "".join(f"{_cell(name, picture[side][name]):>8}" for side in self._sides)
             for name in _TITLES
         )
@@ -51,7 +51,7 @@ class Table:
         gain = f"{gain_db:+.2f}" if math.isfinite(gain_db) else "-"
         name = _shortened(picture["name"], _NAME_WIDTH)
         start = f"{name:{_NAME_WIDTH}} {picture['size']:>9}"
-        return f"{start} {psnr}{gain:>8} {ssim} {y_psnr}"
+        return f"{start} {psnr}{gain:>8} {ssim} {luminance}"
 
 
 def _cell(name: str, value: float) -> str:

@@ -23,7 +23,7 @@ from tf_deconv.data import sources
 from tf_deconv.data.store import PictureStore
 from tf_deconv.evaluation.config import BenchmarkConfig, check_benchmark_config
 from tf_deconv.evaluation.protocols import tables
-from tf_deconv.evaluation.protocols.cases import Case, is_grey, make_case
+from tf_deconv.evaluation.protocols.cases import Case, make_case
 from tf_deconv.evaluation.protocols.published import (
     FIGURES,
     PROTOCOLS,
@@ -32,6 +32,7 @@ from tf_deconv.evaluation.protocols.published import (
     set_size,
 )
 from tf_deconv.images import arrays
+from tf_deconv.images.arrays import is_grey
 from tf_deconv.inference import run_folder, shipped
 from tf_deconv.inference.artifacts import describe, find_artifact, open_artifact
 from tf_deconv.inference.restorer import Artifact, Restorer
