@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tf_deconv.images import sheets
-from tf_deconv.images.arrays import center_crop
+from tf_deconv.images import arrays, sheets
 
 # Rows of the sheet for the best pictures, and as many for the worst.
 SHEET_ROWS, SHEET_SIDE_PX = 3, 256
@@ -120,7 +119,7 @@ class Extremes:
 
 def _for_sheet(image: np.ndarray) -> np.ndarray:
     """Cuts out the middle; small pictures are enlarged, narrow ones get room for their caption."""
-    image = np.nan_to_num(center_crop(image, SHEET_SIDE_PX))
+    image = np.nan_to_num(arrays.middle(image, (SHEET_SIDE_PX,) * 2))
     factor = max(1, SHEET_SIDE_PX // max(image.shape[:2]))
     image = np.repeat(np.repeat(image, factor, axis=0), factor, axis=1)
     image = np.broadcast_to(image, (*image.shape[:2], 3))
