@@ -27,6 +27,7 @@ from tf_deconv.evaluation import classical
 from tf_deconv.evaluation.config import EvaluateConfig
 from tf_deconv.evaluation.report import Extremes, Table
 from tf_deconv.images import arrays, metrics
+from tf_deconv.images.metrics import EvaluateResult
 from tf_deconv.inference import shipped
 from tf_deconv.inference.artifacts import describe, find_artifact, open_artifact
 from tf_deconv.inference.restorer import Artifact, Restorer
@@ -54,21 +55,6 @@ class Classical:
 
     name: str
     denoise: Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-
-@dataclasses.dataclass(frozen=True)
-class EvaluateResult:
-    """What was measured.
-
-    Attributes:
-      scores: The content of `evaluation.json`.
-      folder: Where it was written.
-      failures: "picture: reason" of each one that could not be measured.
-    """
-
-    scores: dict[str, Any]
-    folder: pathlib.Path
-    failures: tuple[str, ...]
 
 
 def evaluate(config: EvaluateConfig, report: Callable[[str], None] = print) -> EvaluateResult:

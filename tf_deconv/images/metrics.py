@@ -5,10 +5,29 @@ SSIM comes from scikit-image, the field's reference implementation.
 
 from __future__ import annotations
 
+import dataclasses
+import pathlib
+from typing import Any
+
 import numpy as np
 from skimage.metrics import structural_similarity
 
 from tf_deconv.images import arrays
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateResult:
+    """What a command measured.
+
+    Attributes:
+      scores: The content of the JSON file that it wrote.
+      folder: Where that lies.
+      failures: "picture: reason" of each one that could not be measured.
+    """
+
+    scores: dict[str, Any]
+    folder: pathlib.Path
+    failures: tuple[str, ...] = ()
 
 
 def psnr_db(image: np.ndarray, reference: np.ndarray) -> float:
