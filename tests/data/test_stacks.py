@@ -285,6 +285,17 @@ def test_a_stack_cut_short_says_how_many_pictures_are_left(tmp_path, grey):
         refused(path, "is cut short: holds 17 of 20 pictures")
 
 
+@pytest.mark.parametrize("order", "CF")
+def test_damage_within_the_pictures_of_an_npz_is_seen(tmp_path, colour, order):
+    # In Fortran's order numpy reads the array, and what it raised came through as a traceback.
+    # More than the few kilobytes that are read with the header.
+    path = save(tmp_path / "a.npz", np.array(np.tile(colour, (20, 1, 1, 1)), order=order))
+    whole = bytearray(path.read_bytes())
+    whole[len(whole) // 2] ^= 1
+    path.write_bytes(whole)
+    refused(path, "stack 'a.npz/arr_0' cannot be read: Bad CRC-32")
+
+
 def test_an_idx_file_longer_than_it_says_is_refused(tmp_path, grey):
     path = save(tmp_path / "train-images-idx3-ubyte", grey)
     path.write_bytes(path.read_bytes() + b"\0")

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from tests.fixtures.commands import does, refuses
-from tf_deconv.evaluation import evaluate
 from tf_deconv.exporting.tflite import flatbuffer
 from tf_deconv.images import arrays
+from tf_deconv.training import scores as run_scores
 
 SIDES = ("input", "classical", "output")
 
@@ -51,7 +51,7 @@ def test_a_run_is_measured_on_the_bundled_photographs(capsys, tmp_path, run):
         assert f"{np.mean(values):.2f}" in out
     gains = [p["output"]["psnr_db"] - p["input"]["psnr_db"] for p in scores["pictures"]]
     assert scores["gain_db"] == pytest.approx(np.mean(gains))
-    assert scores["classical"]["y_psnr_db"] > scores["input"]["y_psnr_db"] + 6
+    assert scores["classical"]["luminance_psnr_db"] > scores["input"]["luminance_psnr_db"] + 6
     with Image.open(tmp_path / "out" / "sheet.png") as sheet:
         assert sheet.width > 4 * 256
 
@@ -71,7 +71,7 @@ def test_every_kind_of_model_scores_the_same(capsys, tmp_path, run, exported, bu
         results.append(read(tmp_path / "out"))
     for one, other in zip(*(result["pictures"] for result in results)):
         assert one["input"] == other["input"]
-        for score in evaluate.SCORES:
+        for score in run_scores.SCORES:
             assert one["output"][score] == pytest.approx(other["output"][score], abs=2e-3)
 
 
@@ -121,7 +121,7 @@ def test_options_reach_the_restorer_and_the_noise(capsys, tmp_path, run, bundled
     assert plain["input"] == ensemble["input"]
     assert plain["output"]["psnr_db"] != ensemble["output"]["psnr_db"]
     assert weak["degrade"] == "noise:5"
-    assert weak["input"]["y_psnr_db"] > plain["input"]["y_psnr_db"] + 10
+    assert weak["input"]["luminance_psnr_db"] > plain["input"]["luminance_psnr_db"] + 10
 
 
 def test_one_task_asks_for_another_chain_than_the_model_was_trained_on(capsys, tmp_path, run):

@@ -360,3 +360,33 @@ def test_contact_sheet_holds_every_picture_under_its_caption(rng):
     assert np.all(sheet[18:43, 26:32] == 255)
     assert np.all(sheet[28:43, 32:] == 255)
     assert np.all(sheet[:, :6] == 255)
+
+
+# --- Cutting and turning arrays.
+
+
+@pytest.mark.parametrize("orientation", range(8))
+def test_oriented_mirrors_first_and_turns_against_the_clock(rgb, orientation):
+    mirrored = rgb[:, ::-1] if orientation >= 4 else rgb
+    received = arrays.oriented(rgb, orientation)
+    np.testing.assert_array_equal(received, np.rot90(mirrored, orientation % 4))
+    assert np.shares_memory(received, rgb)
+
+
+@pytest.mark.parametrize(
+    ("size", "rows", "columns"),
+    [
+        ((3, 4), slice(2, 5), slice(3, 7)),
+        ((7, 10), slice(0, 7), slice(0, 10)),
+        ((9, 3), slice(0, 7), slice(3, 6)),
+    ],
+)
+def test_the_middle_is_cut_at_most_as_large_as_asked(rgb, size, rows, columns):
+    np.testing.assert_array_equal(arrays.middle(rgb, size), rgb[rows, columns])
+
+
+@pytest.mark.parametrize("size", [(3, 3), (4, 9), (20, 20)])
+def test_the_middle_of_an_enlarged_picture_shows_the_same(rgb, size):
+    large = rgb.repeat(3, 0).repeat(3, 1)
+    expected = arrays.middle(rgb, size).repeat(3, 0).repeat(3, 1)
+    np.testing.assert_array_equal(arrays.middle(large, size, scale=3), expected)

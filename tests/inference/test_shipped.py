@@ -275,6 +275,8 @@ def test_the_wheel_holds_the_shipped_models_alone(repository, stand_ins, tmp_pat
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if "/shipped_models/" in name}
         archive.extractall(tmp_path / "site")
+        # A module reads it beside itself; only pyproject.toml brings it into a wheel.
+        assert any(name.endswith("/published.json") for name in archive.namelist())
     assert names == expected
     # In a folder of its own it finds its models.
     code = "from tf_deconv import shipped; print(shipped.find('denoise'))"

@@ -40,7 +40,9 @@ def cases(bundled):
     made = {}
     for name in NAMES:
         task = task_of(name)
-        middles = [arrays.center_crop(bundled.validation.picture(index), 256) for index in range(2)]
+        middles = [
+            arrays.middle(bundled.validation.picture(index), (256, 256)) for index in range(2)
+        ]
         made[name] = [
             patches.degrade_picture(np.ascontiguousarray(middle), task, seed)
             for seed, middle in enumerate(middles)

@@ -1,11 +1,6 @@
 """Likelihoods of the VAE against SciPy, and the laws that a probability obeys."""
 
-import importlib.util
-import json
 import math
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -256,48 +251,3 @@ def test_gaussian_kl_is_never_negative_near_the_prior(rng):
     # v^2 / 4 + v^3 / 12: exp(v) - 1 - v loses all of it to rounding.
     expected = log_variance.astype(float) ** 2 / 4 + log_variance.astype(float) ** 3 / 12
     np.testing.assert_allclose(received, expected, atol=1e-9)
-
-
-JAX = """
-import json
-import jax, keras, numpy as np
-from tf_deconv import config, likelihoods
-
-assert keras.backend.backend() == "jax"
-image = np.linspace(0, 1, 16, dtype="f").reshape(1, 4, 4, 1)
-rows = {}
-for name in likelihoods.LIKELIHOODS:
-    likelihood = likelihoods.make_likelihood(name)
-    output = np.linspace(-9, 1, 16 * likelihood.parameters, dtype="f").reshape(1, 4, 4, -1)
-    value = lambda output: likelihood.log_probability(image, output)[0]
-    gradient = jax.jit(jax.grad(value))(output)
-    rows[name] = [float(value(output)), float(abs(gradient).sum())]
-print(json.dumps(rows))
-"""
-
-
-@pytest.mark.clients
-def test_jax_gives_the_values_and_gradients_of_tensorflow():
-    if importlib.util.find_spec("jax") is None:
-        required = os.environ.get("TF_DECONV_REQUIRE_CLIENTS") == "1"
-        (pytest.fail if required else pytest.skip)("not installed: jax")
-    # In a process of its own: a process has one backend.
-    done = subprocess.run(
-        [sys.executable, "-c", JAX],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "KERAS_BACKEND": "jax"},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    received = json.loads(done.stdout.splitlines()[-1])
-    image = tf.reshape(tf.linspace(0.0, 1.0, 16), (1, 4, 4, 1))
-    for name in likelihoods.LIKELIHOODS:
-        likelihood = likelihoods.make_likelihood(name)
-        size = 16 * likelihood.parameters
-        output = tf.reshape(tf.linspace(-9.0, 1.0, size), (1, 4, 4, likelihood.parameters))
-        with tf.GradientTape() as tape:
-            tape.watch(output)
-            value = likelihood.log_probability(image, output)[0]
-        gradient = tf.reduce_sum(tf.abs(tape.gradient(value, output)))
-        np.testing.assert_allclose(received[name], [value, gradient], rtol=1e-4)

@@ -190,7 +190,7 @@ def test_a_constant_picture_stays_constant_away_from_the_border(scale):
     # and here all of them are equal.
     model = build_unet(None, None, 3, 3, scale, "tiny")
     model.set_weights([np.full(w.shape, 0.01, np.float32) for w in model.get_weights()])
-    size = 4 * receptive_field.compute_reach(model, scale)
+    size = 4 * receptive_field.compute_reach(model, DIVISOR, scale)
     restored = predict(model, np.full((1, size, size, 3), 0.5, np.float32))
     middle = restored[0, size * scale // 2 - 8 : size * scale // 2 + 8]
     middle = middle[:, size * scale // 2 - 8 : size * scale // 2 + 8]
@@ -249,7 +249,7 @@ def test_enlarging_is_bilinear_at_x3(rng):
 )
 def test_the_computed_receptive_field_is_the_measured_one(size, scale):
     model = randomise(build_unet(None, None, 1, 1, scale, size))
-    computed = receptive_field.compute_reach(model, scale)
+    computed = receptive_field.compute_reach(model, DIVISOR, scale)
 
     def run(batch):
         return predict(model, batch)

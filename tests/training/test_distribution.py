@@ -15,10 +15,8 @@ from tf_deconv.cli.parser import make_parser
 from tf_deconv.data import generation_batches, patches
 from tf_deconv.data.store import PictureStore
 from tf_deconv.degradations.tasks import TASKS
-from tf_deconv.training import checkpoints, distribution
+from tf_deconv.training import checkpoints
 from tf_deconv.training.cluster import read_cluster
-from tf_deconv.utils.devices import Device
-from tf_deconv.utils.options import UserError
 
 # float32, for in bfloat16 the gradient of half a batch is rounded to 3 digits. A low rate, for what
 # rounding makes different grows with each step: docs/distributed.md.
@@ -257,16 +255,6 @@ def test_a_strategy_that_this_machine_has_not_is_refused(strategy, says, capsys,
     line = fails(capsys, "train", "--strategy", strategy, *options)
     assert says in line
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("strategy", ["auto", "multiworker", "mirrored"])
-def test_other_backends_do_not_train_apart_what_belongs_together(strategy, monkeypatch):
-    cluster = read_cluster(workers.tf_config(["a:1", "b:2"], 1))
-    device = Device("cpu", "CPU", "float32", True)
-    monkeypatch.setattr(distribution.keras.backend, "backend", lambda: "jax")
-    with pytest.raises(UserError, match=r"with Keras's jax backend: expected KERAS_BACKEND"):
-        distribution.place(strategy, device, cluster, print)
-    assert distribution.place("none", device, None, print).strategy is None
 
 
 def test_a_broken_tf_config_is_refused_before_anything_is_printed(capsys, monkeypatch, tmp_path):

@@ -32,6 +32,12 @@ def test_a_precision_that_is_asked_for_is_kept(monkeypatch):
     assert devices.choose_device("cpu", "float32").precision == "float32"
 
 
+def test_commands_and_models_need_tensorflow_below_keras(monkeypatch):
+    monkeypatch.setattr("keras.backend.backend", lambda: "jax")
+    with pytest.raises(UserError, match="KERAS_BACKEND='jax': expected 'tensorflow'"):
+        devices.choose_device("auto")
+
+
 def test_xla_is_off_on_a_cpu():
     assert devices.choose_device("cpu").jit_compile is False
 

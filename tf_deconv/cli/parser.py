@@ -99,7 +99,7 @@ def make_parser() -> argparse.ArgumentParser:
     evaluate = commands.add_parser(
         "evaluate",
         help="measure a trained or exported model on pictures",
-        description="Degrade pictures, restore them and score the result: PSNR, SSIM and Y-PSNR"
+        description="Degrade pictures, restore them and score the result: PSNR and SSIM"
         " beside those of doing nothing and, where the task is noise alone, of scikit-image's"
         " non-local means. Of a generator: likelihood of --data (VAE); distance, precision and"
         " recall of its pictures, and the training pictures nearest to them.",

@@ -75,12 +75,27 @@ class Stack:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Layout:
-    """What a header says: the array, and the bytes that follow (None: not known)."""
+class _Array:
+    """An array that lies in a file, of which only the header was read.
 
+    Attributes:
+      name: For messages.
+      shape: As its header says; so are the next two.
+      fortran: Whether the first axis varies fastest.
+      dtype: Of its elements.
+      path: The file; None for an array in memory.
+      member: Its name within an .npz.
+      start: Where its elements begin, in bytes.
+      body_bytes: How many bytes are there; None where only reading them tells.
+    """
+
+    name: str
     shape: tuple[int, ...]
+    fortran: bool
     dtype: np.dtype
-    fortran: bool = False
+    path: pathlib.Path | None = None
+    member: str | None = None
+    start: int = 0
     body_bytes: int | None = None
 
 
@@ -91,7 +106,7 @@ def is_stack(path: pathlib.Path) -> bool:
     if path.suffix.lower() in images.SUFFIXES:
         return False
     try:
-        with _open_idx(path) as stream:
+        with _open(path) as stream:
             start = stream.read(4)
     except _DAMAGE:
         return False
@@ -190,75 +205,52 @@ def of_array(name: str, array: np.ndarray, numbers: np.ndarray | None = None) ->
       array: The pictures.
       numbers: Their labels, (N,) or (N, 1) integers, which `with_labels` checks.
     """
-    stack = _stack(name, _Layout(array.shape, array.dtype), lambda: iter(array))
+    stack = _stack(_Array(name, array.shape, False, array.dtype), lambda: array)
     if numbers is None:
         return stack
     read = functools.partial(labels.checked, name, np.asarray(numbers), stack.count)
     return dataclasses.replace(stack, read_labels=read)
 
 
-# --- Files. A reader yields the pictures as they are stored.
+# --- Files: where an array lies, and how its bytes are read.
 
 
 def _open_plain(path: pathlib.Path, name: str) -> Stack:
     """Opens a .npy or an IDX file."""
-    is_npy = path.suffix.lower() == ".npy"
-    open_file, read_header = (_open, _npy_header) if is_npy else (_open_idx, _idx_header)
-    with open_file(path) as stream:
-        layout = read_header(stream)
-        if not isinstance(stream, gzip.GzipFile):
-            body_bytes = path.stat().st_size - stream.tell()
-            layout = dataclasses.replace(layout, body_bytes=body_bytes)
-    if not is_npy and len(layout.shape) == 1:
-        raise UserError(
-            f"stack {name!r} holds labels: expected pictures, as in train-images-idx3-ubyte"
-        )
-
-    @contextlib.contextmanager
-    def open_body() -> Iterator[BinaryIO]:
-        with open_file(path) as stream:
-            read_header(stream)
-            yield stream
-
-    if layout.fortran:
-        return _stack(name, layout, lambda: iter(np.load(path, "r", allow_pickle=False)))
-    stack = _stack(name, layout, lambda: _stream(name, layout, open_body))
-    partner = None if is_npy else labels.beside_idx(path)
-    if partner is None:
-        return stack
-    open_labels = functools.partial(_open_idx, partner)
-    read = functools.partial(
-        _read_labels, printable(partner.name), open_labels, _idx_header, stack.count
-    )
-    return dataclasses.replace(stack, read_labels=read)
+    array, partner = _open_array(path, name), None
+    if path.suffix.lower() not in ARRAY_SUFFIXES:
+        if len(array.shape) == 1:
+            raise UserError(
+                f"stack {name!r} holds labels: expected pictures, as in train-images-idx3-ubyte"
+            )
+        partner = labels.beside_idx(path)
+    stack = _stack(array, lambda: _stream(array))
+    return stack if partner is None else _labelled(stack, partner, printable(partner.name))
 
 
 def _open_npz(path: pathlib.Path, name: str, skipped: list[str]) -> list[Stack]:
     stacks, others, flat = [], [], []
     with zipfile.ZipFile(path) as archive:
-        members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
-        for info in members:
-            member = info.filename.removesuffix(".npy")
-            part = f"{name}/{printable(member)}"
-            try:
-                with archive.open(info) as stream:
-                    layout = _npy_header(stream)
-                    body_bytes = info.file_size - stream.tell()
-                    layout = dataclasses.replace(layout, body_bytes=body_bytes)
-            except _DAMAGE as error:
-                if not labels.is_name_of_labels(member):
-                    raise
-                skipped.append(f"{part}: cannot be read: {reason(error)}")
-                flat.append(member)
-                continue
-            if layout.dtype.hasobject:
-                others.append(f"{part}: holds Python objects, which are never unpickled")
-            elif len(layout.shape) < 3:
-                others.append(f"{part}: is {_words(layout)}, no stack of pictures")
-            else:
-                stacks.append(_stack(part, layout, _npz_reader(path, info.filename, part, layout)))
-                continue
-            flat.append(member)
+        members = [file for file in archive.namelist() if file.endswith(".npy")]
+    for member in members:
+        own_name = member.removesuffix(".npy")
+        part = f"{name}/{printable(own_name)}"
+        try:
+            array = _open_array(path, part, member)
+        except _DAMAGE as error:
+            if not labels.is_name_of_labels(own_name):
+                raise
+            skipped.append(f"{part}: cannot be read: {reason(error)}")
+            flat.append(own_name)
+            continue
+        if not array.dtype.hasobject and len(array.shape) >= 3:
+            stacks.append(_stack(array, functools.partial(_stream, array)))
+            continue
+        flat.append(own_name)
+        if array.dtype.hasobject:
+            others.append(f"{part}: holds Python objects, which are never unpickled")
+        else:
+            others.append(f"{part}: is {_words(array)}, no stack of pictures")
     if not stacks:
         found = "; ".join(others) or "no arrays at all"
         raise UserError(
@@ -266,66 +258,51 @@ def _open_npz(path: pathlib.Path, name: str, skipped: list[str]) -> list[Stack]:
             " (N, H, W, C)"
         )
     skipped += [line for line in others if "unpickled" in line]
-    return [_with_npz_labels(stack, path, name, flat) for stack in stacks]
+    partners = [labels.beside_array(stack.name.removeprefix(f"{name}/"), flat) for stack in stacks]
+    return [
+        stack
+        if partner is None
+        else _labelled(stack, path, f"{name}/{printable(partner)}", f"{partner}.npy")
+        for stack, partner in zip(stacks, partners)
+    ]
 
 
-def _with_npz_labels(stack: Stack, path: pathlib.Path, name: str, others: list[str]) -> Stack:
-    partner = labels.beside_array(stack.name.removeprefix(f"{name}/"), others)
-    if partner is None:
-        return stack
-
-    @contextlib.contextmanager
-    def open_member() -> Iterator[BinaryIO]:
-        with zipfile.ZipFile(path) as archive, archive.open(f"{partner}.npy") as stream:
-            yield stream
-
-    part = f"{name}/{printable(partner)}"
-    read = functools.partial(_read_labels, part, open_member, _npy_header, stack.count)
-    return dataclasses.replace(stack, read_labels=read)
+def _open_array(path: pathlib.Path, name: str, member: str | None = None) -> _Array:
+    """Reads the header of a file's array, or of the array that is a member of an .npz."""
+    is_numpy = path.suffix.lower() in ARRAY_SUFFIXES
+    with _open(path, member) as stream:
+        header = (_npy_header if is_numpy else _idx_header)(stream)
+        start, body_bytes = stream.tell(), None
+        # What is compressed would have to be read for that.
+        if member is None and not isinstance(stream, gzip.GzipFile):
+            body_bytes = path.stat().st_size - start
+    return _Array(name, *header, path, member, start, body_bytes)
 
 
-def _npz_reader(
-    path: pathlib.Path, member: str, name: str, layout: _Layout
-) -> Callable[[], Iterator[np.ndarray]]:
-    @contextlib.contextmanager
-    def open_body() -> Iterator[BinaryIO]:
+@contextlib.contextmanager
+def _open(path: pathlib.Path, member: str | None = None) -> Iterator[BinaryIO]:
+    """Opens a file, through gzip if its first bytes say so, or a member of a zip archive."""
+    if member is not None:
         with zipfile.ZipFile(path) as archive, archive.open(member) as stream:
-            _npy_header(stream)
             yield stream
-
-    def read_whole() -> Iterator[np.ndarray]:
-        # Its pictures are interleaved: the only kind of stack that has to fit in memory.
-        with np.load(path, allow_pickle=False) as arrays:
-            yield from arrays[member.removesuffix(".npy")]
-
-    return read_whole if layout.fortran else lambda: _stream(name, layout, open_body)
+    else:
+        with open(path, "rb") as file:
+            compressed = file.read(2) == _GZIP_MAGIC
+            file.seek(0)
+            yield gzip.GzipFile(fileobj=file) if compressed else file
 
 
-def _open(path: pathlib.Path) -> BinaryIO:
-    return open(path, "rb")
-
-
-def _open_idx(path: pathlib.Path) -> BinaryIO:
-    """Opens a file, through gzip if its first bytes say so, whatever its name."""
-    with open(path, "rb") as stream:
-        compressed = stream.read(2) == _GZIP_MAGIC
-    return gzip.open(path, "rb") if compressed else open(path, "rb")
-
-
-def _npy_header(stream: BinaryIO) -> _Layout:
+def _npy_header(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
     version = np.lib.format.read_magic(stream)
-    readers = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
-    if version not in readers:  # (3, 0) is for names of fields: no stack has any.
-        raise ValueError(f"its format is {version}: expected a plain array, of format (1, 0)")
-    shape, fortran, dtype = readers[version](stream)
-    # One picture has the same bytes in both orders only if there is nothing to order.
-    return _Layout(shape, dtype, fortran and math.prod(shape) > 1)
+    if version == (1, 0):
+        return np.lib.format.read_array_header_1_0(stream)
+    if version == (2, 0):
+        return np.lib.format.read_array_header_2_0(stream)
+    # (3, 0) is for names of fields: no stack has any.
+    raise ValueError(f"its format is {version}: expected a plain array, of format (1, 0)")
 
 
-def _idx_header(stream: BinaryIO) -> _Layout:
+def _idx_header(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
     magic = stream.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _IDX_DTYPES or not magic[3]:
         raise ValueError(
@@ -336,26 +313,26 @@ def _idx_header(stream: BinaryIO) -> _Layout:
     if len(sizes) < 4 * magic[3]:
         raise ValueError("it is cut short within its header")
     shape = tuple(int(size) for size in np.frombuffer(sizes, ">u4"))
-    return _Layout(shape, np.dtype(_IDX_DTYPES[magic[2]]))
+    return shape, False, np.dtype(_IDX_DTYPES[magic[2]])
 
 
-def _stream(
-    name: str,
-    layout: _Layout,
-    open_body: Callable[[], contextlib.AbstractContextManager[BinaryIO]],
-) -> Iterator[np.ndarray]:
-    """Reads an array in C order along its first axis."""
-    count, *shape = layout.shape
-    size_bytes = math.prod(shape) * layout.dtype.itemsize
+def _stream(array: _Array) -> Iterator[np.ndarray]:
+    """Reads pictures one after the other, as they are stored."""
+    name, (count, *shape) = array.name, array.shape
+    size_bytes = math.prod(shape) * array.dtype.itemsize
     try:
-        with open_body() as stream:
+        if array.fortran:
+            yield from _interleaved(array)
+            return
+        with _open(array.path, array.member) as stream:
+            stream.read(array.start)  # Not `seek`, after which zipfile checks no checksum.
             for index in range(count):
                 block = stream.read(size_bytes)
                 if len(block) < size_bytes:
                     raise UserError(
                         f"stack {name!r} is cut short: holds {index} of {count} pictures"
                     )
-                yield np.frombuffer(block, layout.dtype).reshape(shape)
+                yield np.frombuffer(block, array.dtype).reshape(shape)
             # Also makes gzip and zip check their checksums, which they do at the very end.
             if stream.read(1):
                 raise UserError(
@@ -366,19 +343,31 @@ def _stream(
         raise UserError(f"stack {name!r} cannot be read: {reason(error)}") from error
 
 
-def _read_labels(
-    name: str,
-    open_file: Callable[[], contextlib.AbstractContextManager[BinaryIO]],
-    read_header: Callable[[BinaryIO], _Layout],
-    count: int,
-) -> np.ndarray:
+def _interleaved(array: _Array) -> Iterator[np.ndarray]:
+    """Reads pictures of an array in Fortran's order."""
+    if array.member is None:
+        yield from np.load(array.path, "r", allow_pickle=False)
+    else:
+        # It cannot be mapped: the only kind of stack that has to fit in memory.
+        with np.load(array.path, allow_pickle=False) as arrays:
+            yield from arrays[array.member.removesuffix(".npy")]
+
+
+def _labelled(stack: Stack, path: pathlib.Path, name: str, member: str | None = None) -> Stack:
+    """Returns a stack that also knows where its labels lie."""
+    read = functools.partial(_read_labels, stack.count, path, name, member)
+    return dataclasses.replace(stack, read_labels=read)
+
+
+def _read_labels(count: int, path: pathlib.Path, name: str, member: str | None) -> np.ndarray:
     """Reads (count,) int64; UserError if that is not what is there."""
     try:
-        with open_file() as stream:
-            layout = read_header(stream)
-            # Before anything is read: a header may claim any size.
-            labels.check_layout(name, layout.shape, layout.dtype, count)
-            size_bytes = count * layout.dtype.itemsize
+        array = _open_array(path, name, member)
+        # Before anything is read: a header may claim any size.
+        labels.check_layout(name, array.shape, array.dtype, count)
+        size_bytes = count * array.dtype.itemsize
+        with _open(path, member) as stream:
+            stream.read(array.start)  # Not `seek`, as above.
             # One more, to meet the end, where gzip and zip check their checksums.
             block = stream.read(size_bytes + 1)
     except _DAMAGE as error:
@@ -386,33 +375,30 @@ def _read_labels(
     if len(block) != size_bytes:
         state = "cut short" if len(block) < size_bytes else "longer than their header says"
         raise UserError(f"labels {name!r} are {state}: expected {count}, one for each picture")
-    return labels.checked(name, np.frombuffer(block, layout.dtype), count)
+    return labels.checked(name, np.frombuffer(block, array.dtype), count)
 
 
 # --- Checks and conversion.
 
 
-def _stack(name: str, layout: _Layout, read_stored: Callable[[], Iterator[np.ndarray]]) -> Stack:
-    """Checks a header and makes the stack that converts what `read_stored` yields."""
-    shape, dtype = layout.shape, layout.dtype
-    fault = _fault(layout)
+def _stack(array: _Array, read_stored: Callable[[], Iterable[np.ndarray]]) -> Stack:
+    """Checks a header and makes the stack that converts what `read_stored` gives."""
+    name, shape = array.name, array.shape
+    fault = _fault(shape, array.dtype)
     if fault:
-        raise UserError(f"stack {name!r} is {_words(layout)}: {fault}")
-    needed_bytes = math.prod(shape) * dtype.itemsize
-    if layout.body_bytes is not None and layout.body_bytes < needed_bytes:
-        complete = layout.body_bytes // (needed_bytes // shape[0])
+        raise UserError(f"stack {name!r} is {_words(array)}: {fault}")
+    size_bytes = math.prod(shape[1:]) * array.dtype.itemsize
+    if array.body_bytes is not None and array.body_bytes < shape[0] * size_bytes:
+        complete = array.body_bytes // size_bytes
         raise UserError(f"stack {name!r} is cut short: holds {complete} of {shape[0]} pictures")
 
-    def read_rgb() -> Iterator[np.ndarray]:
-        for index, picture in enumerate(read_stored()):
-            yield _to_rgb(name, index, picture)
+    def read() -> Iterator[np.ndarray]:
+        return (_to_rgb(name, *numbered) for numbered in enumerate(read_stored()))
 
-    channels = 1 if len(shape) == 3 else shape[3]
-    return Stack(name, shape[0], shape[1], shape[2], channels, read_rgb)
+    return Stack(name, *shape[:3], 1 if len(shape) == 3 else shape[3], read)
 
 
-def _fault(layout: _Layout) -> str:
-    shape, dtype = layout.shape, layout.dtype
+def _fault(shape: tuple[int, ...], dtype: np.dtype) -> str:
     if dtype.hasobject:
         return "Python objects are never unpickled; expected uint8, uint16 or float"
     if dtype.kind != "f" and dtype not in (np.dtype(">u1"), np.dtype("<u2"), np.dtype(">u2")):
@@ -430,8 +416,8 @@ def _fault(layout: _Layout) -> str:
     return ""
 
 
-def _words(layout: _Layout) -> str:
-    return f"an array {layout.shape} of {layout.dtype.name}"
+def _words(array: _Array) -> str:
+    return f"an array {array.shape} of {array.dtype.name}"
 
 
 def _to_rgb(name: str, index: int, picture: np.ndarray) -> np.ndarray:

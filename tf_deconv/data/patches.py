@@ -17,6 +17,7 @@ import tensorflow as tf
 from tf_deconv.data.store import PictureStore
 from tf_deconv.degradations import operators
 from tf_deconv.degradations.tasks import Task
+from tf_deconv.images import arrays
 
 # Of a patch, each of so many pixels along either axis is looked at to tell how much detail it has.
 DETAIL_STEP_PX = 2
@@ -147,21 +148,8 @@ def cut_patches(store: PictureStore, plan: PatchPlan, rows: range, patch_size: i
         patches, *(column[chosen].tolist() for column in columns)
     ):
         view = store.picture(index)[top : top + patch_size, left : left + patch_size]
-        patch[...] = _oriented(view, orientation)
+        patch[...] = arrays.oriented(view, orientation)
     return patches
-
-
-def _oriented(view: np.ndarray, orientation: int) -> np.ndarray:
-    """Returns a view of (H, W, C), mirrored from 4 on and then turned counter-clockwise."""
-    if orientation >= 4:
-        view = view[:, ::-1]
-    turns = orientation % 4
-    if turns == 0:
-        return view
-    if turns == 2:
-        return view[::-1, ::-1]
-    turned = view.swapaxes(0, 1)
-    return turned[::-1] if turns == 1 else turned[:, ::-1]
 
 
 def training_data(

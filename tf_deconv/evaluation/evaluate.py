@@ -27,16 +27,17 @@ from tf_deconv.evaluation import classical
 from tf_deconv.evaluation.config import EvaluateConfig
 from tf_deconv.evaluation.report import Extremes, Table
 from tf_deconv.images import arrays, metrics
+from tf_deconv.images.metrics import EvaluateResult
 from tf_deconv.inference import shipped
 from tf_deconv.inference.artifacts import describe, find_artifact, open_artifact
 from tf_deconv.inference.restorer import Artifact, Restorer
+from tf_deconv.training import scores as run_scores
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import choose_device
 from tf_deconv.utils.options import UserError, reason, validate
 from tf_deconv.utils.progress import Bar
 
 SCORES_FILE, SHEET_FILE = "evaluation.json", "sheet.png"
-SCORES = {"psnr_db": metrics.psnr_db, "ssim": metrics.ssim, "y_psnr_db": metrics.y_psnr_db}
 
 # Name, degraded (H, W, channels_in) and clean (H * scale, W * scale, channels_out), float32.
 Triple = tuple[str, np.ndarray, np.ndarray]
@@ -54,21 +55,6 @@ class Classical:
 
     name: str
     denoise: Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-
-@dataclasses.dataclass(frozen=True)
-class EvaluateResult:
-    """What was measured.
-
-    Attributes:
-      scores: The content of `evaluation.json`.
-      folder: Where it was written.
-      failures: "picture: reason" of each one that could not be measured.
-    """
-
-    scores: dict[str, Any]
-    folder: pathlib.Path
-    failures: tuple[str, ...]
 
 
 def evaluate(config: EvaluateConfig, report: Callable[[str], None] = print) -> EvaluateResult:
@@ -310,7 +296,7 @@ def measure(
             if denoiser is not None:
                 shown["classical"] = _denoise(denoiser, degraded, clean)
             shown["output"] = restorer.restore(degraded, functools.partial(bar.draw, head))
-            scores = {side: score(image, clean) for side, image in shown.items()}
+            scores = {side: _score(image, clean) for side, image in shown.items()}
         except Exception as error:  # Runtimes raise what they like; the other pictures go on.
             bar.clear()
             failures.append(f"{name}: {reason(error)}")
@@ -343,17 +329,9 @@ def measure(
     return result, extremes.sheet(len(pictures))
 
 
-def score(image: np.ndarray, clean: np.ndarray) -> dict[str, Any]:
-    """Scores one picture.
-
-    Args:
-      image: (H, W, C) float; clipped to [0, 1], as its file would be.
-      clean: The same shape, float in [0, 1].
-    Returns:
-      psnr_db, ssim and y_psnr_db, and whether the picture is "exact": decibels are then infinite.
-    """
-    image = np.clip(image, 0.0, 1.0)
-    scores: dict[str, Any] = {name: function(image, clean) for name, function in SCORES.items()}
+def _score(image: np.ndarray, clean: np.ndarray) -> dict[str, Any]:
+    """Scores a picture, and says whether it is "exact": decibels are then infinite."""
+    scores = run_scores.score(image, clean)
     return {**scores, "exact": scores["psnr_db"] == math.inf}
 
 
@@ -372,7 +350,7 @@ def _gain_db(scores: dict[str, dict[str, Any]]) -> float:
 
 def _means(pictures: list[dict[str, Any]], side: str) -> dict[str, Any]:
     means: dict[str, Any] = {
-        name: _mean([picture[side][name] for picture in pictures]) for name in SCORES
+        name: _mean([picture[side][name] for picture in pictures]) for name in run_scores.SCORES
     }
     return {**means, "exact_pictures": sum(picture[side]["exact"] for picture in pictures)}
 

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from tf_deconv.images import sheets
-from tf_deconv.images.arrays import center_crop
+from tf_deconv.images import arrays, sheets
 
 # Rows of the sheet for the best pictures, and as many for the worst.
 SHEET_ROWS, SHEET_SIDE_PX = 3, 256
 _NAME_WIDTH = 22
-_TITLES = {"psnr_db": "PSNR dB", "ssim": "SSIM", "y_psnr_db": "Y-PSNR dB"}
+_TITLES = {"psnr_db": "PSNR dB", "ssim": "SSIM", "luminance_psnr_db": "luminance dB"}
 _SIDES = {"input": "input", "classical": "classic", "output": "output"}
 
 
@@ -43,7 +42,7 @@ class Table:
 
     def row(self, picture: dict[str, Any]) -> str:
         """Returns a line of scores; what is no number is a dash, infinite decibels are "exact"."""
-        psnr, ssim, y_psnr = (
+        psnr, ssim, luminance = (
             "".join(f"{_cell(name, picture[side][name]):>8}" for side in self._sides)
             for name in _TITLES
         )
@@ -51,7 +50,7 @@ class Table:
         gain = f"{gain_db:+.2f}" if math.isfinite(gain_db) else "-"
         name = _shortened(picture["name"], _NAME_WIDTH)
         start = f"{name:{_NAME_WIDTH}} {picture['size']:>9}"
-        return f"{start} {psnr}{gain:>8} {ssim} {y_psnr}"
+        return f"{start} {psnr}{gain:>8} {ssim} {luminance}"
 
 
 def _cell(name: str, value: float) -> str:
@@ -120,7 +119,7 @@ class Extremes:
 
 def _for_sheet(image: np.ndarray) -> np.ndarray:
     """Cuts out the middle; small pictures are enlarged, narrow ones get room for their caption."""
-    image = np.nan_to_num(center_crop(image, SHEET_SIDE_PX))
+    image = np.nan_to_num(arrays.middle(image, (SHEET_SIDE_PX,) * 2))
     factor = max(1, SHEET_SIDE_PX // max(image.shape[:2]))
     image = np.repeat(np.repeat(image, factor, axis=0), factor, axis=1)
     image = np.broadcast_to(image, (*image.shape[:2], 3))

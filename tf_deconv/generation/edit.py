@@ -246,9 +246,8 @@ def fit(pixels: np.ndarray, facts: Facts) -> tuple[np.ndarray, list[str]]:
     if (height, width) != (facts.height, facts.width):
         factor = min(height / facts.height, width / facts.width)
         high, wide = round(factor * facts.height), round(factor * facts.width)
-        left, top = (width - wide) // 2, (height - high) // 2
         # Cut first: within a box, Pillow's filter would still see what is around it.
-        cut = Image.fromarray(pixels[top : top + high, left : left + wide])
+        cut = Image.fromarray(arrays.middle(pixels, (high, wide)))
         pixels = np.asarray(cut.resize((facts.width, facts.height), Image.Resampling.LANCZOS))
         middle = f", its middle of {high}x{wide}," if (high, wide) != (height, width) else ""
         notes.append(f"{height}x{width} pixels{middle} resized to {facts.height}x{facts.width}")

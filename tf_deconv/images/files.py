@@ -26,16 +26,6 @@ from tf_deconv.images.arrays import without_pillow_limit
 from tf_deconv.utils import files
 from tf_deconv.utils.options import reason
 
-# What undoes each orientation of the EXIF standard, as views: see `images._TURNS`.
-_UPRIGHT = {
-    2: lambda array: array[:, ::-1],
-    3: lambda array: array[::-1, ::-1],
-    4: lambda array: array[::-1],
-    5: lambda array: array.swapaxes(0, 1),
-    6: lambda array: np.rot90(array, -1),
-    7: lambda array: array[::-1, ::-1].swapaxes(0, 1),
-    8: lambda array: np.rot90(array, 1),
-}
 # Tags of a TIFF file that tell of the picture; the others tell how its pixels are stored.
 _TIFF_TAGS = (270, 271, 272, 282, 283, 296, 305, 306, 315, 33432, 34665, 34853)
 # Of these, the directories of EXIF and of GPS data.
@@ -138,7 +128,7 @@ def _read(path: pathlib.Path, image: Image.Image) -> Picture:
         # Pillow turns TIFF pictures by itself when it loads them, and others not.
         orientation = image.getexif().get(ExifTags.Base.Orientation)
         samples = _samples_of(image, notes)
-    samples = _UPRIGHT.get(orientation, lambda array: array)(samples)
+    samples = arrays.upright(samples, orientation)
     colours = samples.shape[-1] - 1 + samples.shape[-1] % 2  # 1, 2 -> 1; 3, 4 -> 3
     if profile is not None and mode in ("CMYK", "LAB"):
         profile = None  # It tells of inks, and the pixels are RGB now.

@@ -1,14 +1,33 @@
-"""PSNR, SSIM and Y-PSNR of finished pictures, with an explicit data range of 1.
+"""PSNR and SSIM of finished pictures, in colour and in luminance; the data range is 1.
 
 SSIM comes from scikit-image, the field's reference implementation.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import pathlib
+from typing import Any
+
 import numpy as np
 from skimage.metrics import structural_similarity
 
 from tf_deconv.images import arrays
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateResult:
+    """What a command measured.
+
+    Attributes:
+      scores: The content of the JSON file that it wrote.
+      folder: Where that lies.
+      failures: "picture: reason" of each one that could not be measured.
+    """
+
+    scores: dict[str, Any]
+    folder: pathlib.Path
+    failures: tuple[str, ...] = ()
 
 
 def psnr_db(image: np.ndarray, reference: np.ndarray) -> float:
@@ -27,25 +46,23 @@ def psnr_db(image: np.ndarray, reference: np.ndarray) -> float:
     return float("inf") if error == 0 else float(-10 * np.log10(error))
 
 
-def y_psnr_db(image: np.ndarray, reference: np.ndarray) -> float:
-    """PSNR of the Y channel as the super-resolution literature reports it, in decibels.
+def luminance_psnr_db(image: np.ndarray, reference: np.ndarray) -> float:
+    """PSNR of the luminance, Y = 0.299 R + 0.587 G + 0.114 B in [0, 1], data range 1.
 
-    Y = 16 + 65.481 R + 128.553 G + 24.966 B lies in 16..235, and the peak is 255 all the same: the
-    value is that of the luminance in [0, 1] plus 20 log10(255 / 219), 1.32 dB. Nothing is rounded
-    and no border is cut off, both of which some papers do.
+    What papers on super-resolution print is of Y in 16..235 against a peak of 255: 20 log10(255 /
+    219) = 1.32 dB more. `tf-deconv benchmark --protocol sr` measures that, to the letter.
 
     Args:
-      image: (H, W, 1 or 3) float in [0, 1]; grey counts as three equal channels.
+      image: (H, W, 1 or 3) float in [0, 1]; grey is its own luminance.
       reference: The same shape.
     Returns:
-      10 log10(255^2 / MSE of Y); infinity for equal pictures.
+      Decibels; infinity for pictures of equal luminance.
     Raises:
       ValueError: if the shapes differ.
-    Reference: ITU-R BT.601-7, sections 2.5.1 and 2.5.3.
+    Reference: ITU-R BT.601-7, section 2.5.1.
     """
     _check_same_shape(image, reference)
-    full_range_db = psnr_db(arrays.luminance(image), arrays.luminance(reference))
-    return full_range_db + float(20 * np.log10(255 / 219))
+    return psnr_db(arrays.luminance(image), arrays.luminance(reference))
 
 
 def ssim(image: np.ndarray, reference: np.ndarray) -> float:

@@ -203,7 +203,7 @@ def reach_of(model: Any, divisor: int, scale: int) -> int | None:
     """Returns a Keras model's reach in pixels, from its layers or else measured; None: no limit."""
     import keras
 
-    reach = receptive_field.compute_reach(model, scale)
+    reach = receptive_field.compute_reach(model, divisor, scale)
     if reach is not None:
         return reach
 

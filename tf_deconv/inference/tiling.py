@@ -12,6 +12,8 @@ import dataclasses
 
 import numpy as np
 
+from tf_deconv.images import arrays
+
 
 @dataclasses.dataclass(frozen=True)
 class Box:
@@ -62,7 +64,7 @@ class Symmetry:
 
     def apply(self, image: np.ndarray) -> np.ndarray:
         """Returns a view of (H, W, C)."""
-        return np.rot90(image[:, ::-1] if self.mirrored else image, self.turns)
+        return arrays.oriented(image, self.turns + 4 * self.mirrored)
 
     def undo(self, image: np.ndarray) -> np.ndarray:
         """Returns the view that `apply` turned."""

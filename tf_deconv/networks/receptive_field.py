@@ -1,4 +1,4 @@
-"""How far a network sees: computed from its layers, or measured on any artifact that runs.
+"""How far a network sees: computed by a gradient, or measured on any artifact that runs.
 
 The *reach* is the largest distance, in input pixels along one axis, from an output pixel to an
 input pixel that changes it. Output pixel o of a network of scale s stands at input pixel o // s.
@@ -7,195 +7,114 @@ The receptive field is the square of 2 * reach + 1 pixels around it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 # A network that sees further than this is taken for one that sees the whole picture.
 MAX_REACH = 512
-# Layers and operations that map each pixel to itself, or several pictures' pixels to one.
-# fmt: off
-_POINTWISE = frozenset((
-    "Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "Softmax", "Dropout", "SpatialDropout2D",
-    "GaussianNoise", "BatchNormalization", "Rescaling", "Dense", "Add", "Subtract", "Multiply",
-    "TrueDivide", "Divide", "Average", "Maximum", "Minimum", "Concatenate", "Relu", "Relu6",
-    "Sigmoid", "Tanh", "Clip", "Silu", "Gelu", "Elu", "LeakyRelu", "Softplus", "Absolute",
-    "Negative", "Square", "Sqrt", "Identity",
-))
-# fmt: on
-_WINDOWED = ("Conv2D", "DepthwiseConv2D", "SeparableConv2D", "MaxPooling2D", "AveragePooling2D")
-
-# Of each position along one axis: the first and the last input pixel that reach it.
-Span = tuple[np.ndarray, np.ndarray]
+# Layers that a pixel goes through alone and that bend or drop its value.
+_ACTIVATIONS = (
+    *("Activation", "ReLU", "LeakyReLU", "PReLU", "ELU"),
+    *("Dropout", "SpatialDropout2D", "GaussianNoise"),
+)
+# Layers and operations whose gradient is not zero wherever a value depends on another.
+_LINEAR = (
+    *("Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Conv2DTranspose", "Dense"),
+    *("AveragePooling2D", "UpSampling2D", "ZeroPadding2D", "Cropping2D", "Pad", "GetItem"),
+    *("Add", "Subtract", "Multiply", "Average", "Concatenate", "Rescaling", "BatchNormalization"),
+)
 
 
 class _UnknownLayerError(Exception):
-    """A layer whose windows are not known here: the reach is then measured."""
+    """A layer whose gradient may be zero for other reasons: the reach is then measured."""
 
 
-def compute_reach(model: Any, scale: int) -> int | None:
-    """Computes the reach of a Keras functional model from its layers' configuration.
+def compute_reach(model: Any, divisor: int, scale: int) -> int | None:
+    """Computes the reach of a Keras model: how far the support of a gradient extends.
+
+    The gradient is that of a copy in which nothing is lost: weights are positive, activations are
+    left out, maxima are means, and one filter stands for many.
 
     Args:
       model: Made of convolutions, transposed convolutions, poolings and pointwise layers.
+      divisor: A move of the input by this many pixels moves the output alike.
       scale: Output pixels per input pixel along each axis.
     Returns:
       Pixels; None where a layer is not one of those, or sees the whole picture.
     """
-    side = 128
-    while side <= 8 * MAX_REACH:
-        reaches = []
-        for axis in (0, 1):
-            try:
-                low, high = _spans_of(model.get_config(), axis, side)
-            except (_UnknownLayerError, KeyError, TypeError, ValueError):
-                return None
-            if len(low) != side * scale:
-                return None
-            # The middle alone: near the borders the picture ends before the reach does.
-            middle = np.arange(len(low) // 2 - 64 * scale, len(low) // 2 + 64 * scale)
-            reaches.append(
-                max(np.max(middle // scale - low[middle]), np.max(high[middle] - middle // scale))
-            )
-        reach = max(0, int(max(reaches)))
-        if reach < side // 2 - 64:
-            return reach if reach <= MAX_REACH else None
-        side *= 2
+    import keras
+    import tensorflow as tf
+
+    try:
+        # float64 from the input on: deep networks have more paths than float32 can count.
+        image = keras.Input((None, None, model.input_shape[-1]), dtype="float64")
+        copy = keras.models.clone_model(model, image, _without_losses)
+        random = np.random.default_rng(0)
+        copy.set_weights([random.uniform(0.5, 1.5, weight.shape) for weight in copy.get_weights()])
+        side = 64 + -64 % divisor
+        while side <= 4 * MAX_REACH:
+            reach = max(_support(copy, divisor, scale, side, axis) for axis in (1, 2))
+            # Further out the picture may have ended before the reach did.
+            if reach < side // 2 - divisor:
+                return reach if reach <= MAX_REACH else None
+            side *= 2
+    # What a layer raises that cannot work on one filter, or on so narrow a picture.
+    except (_UnknownLayerError, TypeError, ValueError, tf.errors.InvalidArgumentError):
+        pass
     return None
 
 
-def _spans_of(config: dict[str, Any], axis: int, side: int) -> Span:
-    """Follows the spans of input pixels along one axis through a model's layers."""
-    spans: dict[str, Span] = {}
-    previous = None
-    for layer in config["layers"]:
-        name, kind = layer["config"]["name"], layer["class_name"]
-        if kind == "InputLayer":
-            spans[name] = (np.arange(side, dtype=float), np.arange(side, dtype=float))
-        else:
-            nodes = layer.get("inbound_nodes")
-            if nodes is None:  # A Sequential model: each layer takes what the last one gave.
-                nodes, sources = [{}], [previous]
-            else:
-                sources = list(_tensor_names(nodes))
-            if len(nodes) != 1 or layer["config"].get("data_format") == "channels_first":
-                raise _UnknownLayerError(name)
-            if kind == "GetItem":
-                _check_channels_only(nodes[0])
-            inputs = [spans[source] for source in sources]
-            spans[name] = _through(kind, layer["config"], axis, inputs)
-        previous = name
-    outputs = config.get("output_layers", [previous])
-    return spans[outputs[0] if isinstance(outputs[0], str) else outputs[0][0]]
+def _without_losses(layer: Any) -> Any:
+    """Copies a layer so that its gradient is zero only where it sees nothing."""
+    from keras import layers
+
+    kind, config = type(layer), layer.get_config()
+    if kind.__name__ in _ACTIVATIONS:
+        return layers.Identity(name=layer.name, dtype="float64")
+    kind = layers.AveragePooling2D if kind is layers.MaxPooling2D else kind
+    if (
+        kind.__name__ not in _LINEAR
+        or not kind.__module__.startswith("keras.")
+        or config.get("data_format") == "channels_first"
+        or config.get("interpolation", "nearest") not in ("nearest", "bilinear")
+    ):
+        raise _UnknownLayerError(kind.__name__)
+    if not isinstance(layer, layers.Layer):
+        return layer  # An operation, such as `keras.ops.pad`; it has neither weights nor a type.
+    for name in config:
+        if name in ("filters", "units", "groups"):
+            config[name] = 1
+        elif name == "activation" or name.endswith(("_constraint", "_regularizer")):
+            config[name] = None
+    return kind.from_config({**config, "dtype": "float64"})
 
 
-def _tensor_names(value: Any) -> Iterator[str]:
-    """Finds the layers whose tensors a node of a model's configuration takes."""
-    if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
-        yield value["config"]["keras_history"][0]
-    elif isinstance(value, dict):
-        for entry in value.values():
-            yield from _tensor_names(entry)
-    elif isinstance(value, list | tuple):
-        for entry in value:
-            yield from _tensor_names(entry)
+def _support(model: Any, divisor: int, scale: int, side: int, axis: int) -> int:
+    """Returns how far along one axis the output pixels in the middle of a strip see."""
+    import tensorflow as tf
 
-
-def _check_channels_only(node: dict[str, Any]) -> None:
-    key = node["args"][1]
-    if not isinstance(key, list | tuple) or len(key) != 2:
-        raise _UnknownLayerError("an index that is not [..., channels]")
-    if not isinstance(key[0], dict) or key[0].get("class_name") != "__ellipsis__":
-        raise _UnknownLayerError("an index that is not [..., channels]")
-
-
-def _through(kind: str, config: dict[str, Any], axis: int, inputs: list[Span]) -> Span:
-    """Returns the spans behind a layer's output."""
-    low = np.minimum.reduce([span[0] for span in inputs])
-    high = np.maximum.reduce([span[1] for span in inputs])
-    if kind in ("Concatenate", "Softmax") and config.get("axis", -1) not in (-1, 3):
-        raise _UnknownLayerError(f"{kind} along an axis that is not the channels'")
-    if kind in _POINTWISE or kind == "GetItem":
-        return low, high
-    if kind in _WINDOWED:
-        length = _along(config.get("kernel_size", config.get("pool_size")), axis)
-        stride = _along(config["strides"], axis)
-        dilation = _along(config.get("dilation_rate", 1), axis)
-        return _windows((low, high), length, stride, dilation, config["padding"])
-    if kind == "Conv2DTranspose" and config.get("output_padding") is None:
-        length, stride = _along(config["kernel_size"], axis), _along(config["strides"], axis)
-        dilation = _along(config["dilation_rate"], axis)
-        return _transposed((low, high), length, stride, dilation, config["padding"])
-    if kind == "UpSampling2D" and config["interpolation"] == "nearest":
-        size = _along(config["size"], axis)
-        return low.repeat(size), high.repeat(size)
-    if kind == "UpSampling2D" and config["interpolation"] == "bilinear":
-        return _interpolated((low, high), _along(config["size"], axis))
-    if kind in ("ZeroPadding2D", "Cropping2D"):
-        before, after = config["padding" if kind == "ZeroPadding2D" else "cropping"][axis]
-        if kind == "Cropping2D":
-            return low[before : len(low) - after], high[before : len(high) - after]
-        around = (before, after)
-        return (
-            np.pad(low, around, constant_values=np.inf),
-            np.pad(high, around, constant_values=-np.inf),
-        )
-    if kind == "Pad" and config["mode"] in ("reflect", "symmetric"):
-        around = config["pad_width"][1 + axis]
-        return np.pad(low, around, config["mode"]), np.pad(high, around, config["mode"])
-    raise _UnknownLayerError(kind)
-
-
-def _along(value: Any, axis: int) -> int:
-    return value if isinstance(value, int) else value[axis]
-
-
-def _windows(span: Span, length: int, stride: int, dilation: int, padding: str) -> Span:
-    """A convolution or pooling: TensorFlow's rules for "same" and "valid"."""
-    side, reached = len(span[0]), (length - 1) * dilation + 1
-    if padding == "same":
-        count = -(-side // stride)
-        before = max((count - 1) * stride + reached - side, 0) // 2
-    elif padding == "valid":
-        count, before = (side - reached) // stride + 1, 0
-    else:
-        raise _UnknownLayerError(padding)
-    positions = np.arange(count)
-    taps = (positions * stride - before + tap * dilation for tap in range(length))
-    return _gathered(span, ((positions, tap) for tap in taps), count)
-
-
-def _interpolated(span: Span, factor: int) -> Span:
-    """Bilinear enlargement: the two input pixels around each output pixel's centre."""
-    side = len(span[0])
-    centers = (np.arange(side * factor) + 0.5) / factor - 0.5
-    first = np.clip(np.floor(centers), 0, side - 1).astype(int)
-    second = np.clip(np.floor(centers) + 1, 0, side - 1).astype(int)
-    low, high = (np.stack([bound[first], bound[second]]) for bound in span)
-    return low.min(axis=0), high.max(axis=0)
-
-
-def _transposed(span: Span, length: int, stride: int, dilation: int, padding: str) -> Span:
-    """A transposed convolution: the adjoint of `_windows`."""
-    side, reached = len(span[0]), (length - 1) * dilation + 1
-    if padding == "same":
-        count, before = side * stride, max(reached - stride, 0) // 2
-    else:
-        count, before = side * stride + max(reached - stride, 0), 0
-    sources = np.arange(side)
-    taps = (sources * stride + tap * dilation - before for tap in range(length))
-    return _gathered(span, ((tap, sources) for tap in taps), count)
-
-
-def _gathered(span: Span, pairs: Iterator[Span], count: int) -> Span:
-    """Joins the spans of all (output positions, input positions); those outside are zeros."""
-    low, high = np.full(count, np.inf), np.full(count, -np.inf)
-    for outputs, inputs in pairs:
-        there = (inputs >= 0) & (inputs < len(span[0])) & (outputs >= 0) & (outputs < count)
-        np.minimum.at(low, outputs[there], span[0][inputs[there]])
-        np.maximum.at(high, outputs[there], span[1][inputs[there]])
-    return low, high
+    width = -(-8 // divisor) * divisor  # A few pixels, so that they can be mirrored at the border.
+    shape = [1, side if axis == 1 else width, side if axis == 2 else width, model.input_shape[-1]]
+    strip = np.random.default_rng(0).uniform(0.5, 1.5, shape)
+    middle = side // 2 // divisor * divisor
+    outputs = middle * scale + np.arange(divisor * scale)  # All that may see differently far.
+    reach = 0
+    for some in np.split(outputs, range(16, len(outputs), 16)):  # Bounds memory.
+        batch = tf.constant(strip.repeat(len(some), axis=0))
+        with tf.GradientTape() as tape:
+            tape.watch(batch)
+            lines = tf.reduce_sum(model(batch, training=False), axis=[3 - axis, 3])
+            if lines.shape[1] != side * scale:
+                raise ValueError(f"{lines.shape[1]} pixels: expected {side * scale}")
+            total = tf.linalg.trace(tf.gather(lines, some, axis=1))  # One of each picture.
+        gradient = tape.gradient(total, batch).numpy()
+        if not np.isfinite(gradient).all():
+            raise ValueError("values too large for float64")
+        pictures, places = np.nonzero(np.any(gradient, axis=(3 - axis, 3)))
+        reach = max(reach, int(np.abs(places - some[pictures] // scale).max(initial=0)))
+    return reach
 
 
 def measure_reach(

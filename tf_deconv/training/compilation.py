@@ -27,7 +27,7 @@ STEPS_PER_EXECUTION = 10
 def set_seed(seed: int, device: Device) -> None:
     """Sets Keras's global seed and, on a CPU, makes TensorFlow's operations deterministic."""
     keras.utils.set_random_seed(seed)
-    if keras.backend.backend() == "tensorflow" and device.kind == "cpu":
+    if device.kind == "cpu":
         # On a GPU deterministic kernels cost speed; --seed promises equal bits on a CPU.
         import tensorflow as tf
 

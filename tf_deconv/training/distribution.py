@@ -191,14 +191,6 @@ def place(
     Raises:
       UserError: if the machine has not what the strategy needs.
     """
-    if keras.backend.backend() != "tensorflow":
-        if strategy in ("auto", "none") and cluster is None:
-            return Placement()
-        machines = f" and the workers of {VARIABLE}" if cluster is not None else ""
-        raise UserError(
-            f"strategy={strategy!r}{machines} with Keras's {keras.backend.backend()} backend:"
-            " expected KERAS_BACKEND=tensorflow, or --strategy none"
-        )
     if strategy == "multiworker" and cluster is None:
         raise UserError(
             f"strategy='multiworker' without {VARIABLE} in the environment: expected it to name two"

@@ -157,5 +157,5 @@ def _make_samples(source, task: Task, config: TrainConfig) -> run_folder.Samples
 def _sample_pair(
     store: PictureStore, index: int, task: Task, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    picture = arrays.center_crop(store.picture(index), SAMPLE_SIDE_PX)
+    picture = arrays.middle(store.picture(index), (SAMPLE_SIDE_PX,) * 2)
     return patches.degrade_picture(np.ascontiguousarray(picture), task, seed + index)

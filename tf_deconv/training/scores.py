@@ -15,24 +15,28 @@ from tf_deconv.images.arrays import crop_pair
 from tf_deconv.inference.run_folder import Samples
 from tf_deconv.training import losses
 
+SCORES = ("psnr_db", "ssim", "luminance_psnr_db", "luminance_ssim")
+
 
 def score(image: np.ndarray, clean: np.ndarray) -> dict[str, float]:
-    """Scores one picture, in colour and in luminance.
+    """Scores one picture, in colour and in luminance, as `metrics.luminance_psnr_db` defines it.
+
+    It is what `metrics.json` of a run and `evaluation.json` hold.
 
     Args:
       image: (H, W, C) float; clipped to [0, 1], as its file would be.
       clean: (H, W, C) float in [0, 1].
     Returns:
-      psnr_db, ssim, luminance_psnr_db, luminance_ssim.
+      Keys are `SCORES`.
     """
     image = np.clip(image, 0.0, 1.0)
-    grey, clean_grey = arrays.luminance(image), arrays.luminance(clean)
-    return {
-        "psnr_db": metrics.psnr_db(image, clean),
-        "ssim": metrics.ssim(image, clean),
-        "luminance_psnr_db": metrics.psnr_db(grey, clean_grey),
-        "luminance_ssim": metrics.ssim(grey, clean_grey),
-    }
+    scores = {"psnr_db": metrics.psnr_db(image, clean), "ssim": metrics.ssim(image, clean)}
+    if image.shape[-1] == 1:  # Its own luminance; SSIM can take as long as restoring.
+        values = scores.values()
+    else:
+        grey, clean_grey = arrays.luminance(image), arrays.luminance(clean)
+        values = (metrics.luminance_psnr_db(image, clean), metrics.ssim(grey, clean_grey))
+    return {**scores, **dict(zip(SCORES[2:], values))}
 
 
 def do_nothing_psnr_db(batches: Iterable[tuple[tf.Tensor, ...]], task: Task) -> float | None:
@@ -113,7 +117,11 @@ def preview(
     for degraded, clean in list(zip(samples.degraded, samples.clean))[:pictures]:
         degraded, clean = crop_pair(degraded, clean, side_px, task.scale)
         restored, shown = restore(degraded), do_nothing(degraded, task)
-        before, after = (_luminance_psnr_db(image, clean) for image in (shown, restored))
+        # Not `score`: its SSIM takes as long as restoring, and a preview is drawn each epoch.
+        before, after = (
+            metrics.luminance_psnr_db(np.clip(image, 0.0, 1.0), clean)
+            for image in (shown, restored)
+        )
         rows.append([shown, restored, clean])
         captions.append([f"input, Y {before:.1f} dB", f"output, Y {after:.1f} dB", "target"])
         if task.grey_input and not task.grey_output:
@@ -121,9 +129,3 @@ def preview(
             rows[-1].insert(1, arrays.luminance(restored))
             captions[-1].insert(1, "output, luminance")
     return sheets.contact_sheet(rows, captions)
-
-
-def _luminance_psnr_db(image: np.ndarray, clean: np.ndarray) -> float:
-    # Not `score`: its SSIM takes as long as restoring, and a preview is drawn after each epoch.
-    grey, clean_grey = arrays.luminance(np.clip(image, 0.0, 1.0)), arrays.luminance(clean)
-    return metrics.psnr_db(grey, clean_grey)

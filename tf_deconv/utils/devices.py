@@ -61,12 +61,15 @@ def choose_device(
     Returns:
       The device. GPUs are set to grow their memory; with "cpu" they are hidden.
     Raises:
-      UserError: if "gpu" is asked for and there is none.
+      UserError: if "gpu" is asked for and there is none, or if Keras runs on another backend.
     """
     import keras
 
-    choose = _choose_jax if keras.backend.backend() == "jax" else _choose_tensorflow
-    chosen = choose(device, precision)
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        # Networks and losses run on it; data, exports and several devices are TensorFlow's.
+        raise UserError(f"KERAS_BACKEND={backend!r}: expected 'tensorflow', or nothing")
+    chosen = _choose_tensorflow(device, precision)
     if xla != "auto":
         return dataclasses.replace(chosen, jit_compile=xla == "on")
     if chosen.jit_compile == "auto" and network in XLA_ON_GPU:
@@ -105,20 +108,6 @@ def _choose_tensorflow(device: str, precision: str) -> Device:
             else "float32"
         )
     return Device("gpu", details.get("device_name", "GPU"), precision, "auto", place="/GPU:0")
-
-
-def _choose_jax(device: str, precision: str) -> Device:
-    import jax
-
-    devices = jax.devices()
-    if device == "gpu" and devices[0].platform != "gpu":
-        raise UserError("device='gpu': JAX sees no GPU; use --device cpu")
-    if device == "cpu" or devices[0].platform != "gpu":
-        jax.config.update("jax_default_device", jax.devices("cpu")[0])
-        return _cpu(precision, jit_compile=True)
-    if precision == "auto":
-        precision = "mixed_bfloat16"
-    return Device("gpu", devices[0].device_kind, precision, True)
 
 
 def _cpu(precision: str, jit_compile: bool) -> Device:

@@ -185,7 +185,7 @@ def load(path: str | pathlib.Path) -> Classifier:
     if facts.get("kind") != _KIND:
         raise UserError(
             f"{str(path)!r} is no classifier of tf_deconv: expected a .keras file that says so;"
-            " train one with `python benchmarks/generation.py`"
+            " `tf-deconv evaluate` of a generator trains one, on labelled pictures"
         )
     import keras
 

@@ -25,6 +25,7 @@ from tf_deconv.generation.opening import open_generator
 from tf_deconv.generation.spec import Facts
 from tf_deconv.images import arrays as images
 from tf_deconv.images import sheets
+from tf_deconv.images.metrics import EvaluateResult
 from tf_deconv.networks.likelihoods import bits_per_dimension, make_likelihood
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import choose_device
@@ -35,21 +36,6 @@ SCORES_FILE, GRID_FILE, NEIGHBOURS_FILE = "evaluation.json", "grid.png", "neighb
 CLASSIFIER_FILE = "classifier.keras"
 GRID_PICTURES, GRID_COLUMNS = 60, 10
 CLASSIFIER_SEED = 0
-
-
-@dataclasses.dataclass(frozen=True)
-class EvaluateResult:
-    """What was measured.
-
-    Attributes:
-      scores: The content of `evaluation.json`.
-      folder: Where it was written.
-      failures: Of pictures that could not be measured; always empty here.
-    """
-
-    scores: dict[str, Any]
-    folder: pathlib.Path
-    failures: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

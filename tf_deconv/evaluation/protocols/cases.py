@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tf_deconv.degradations import operators
 from tf_deconv.images import arrays, metrics
+from tf_deconv.images.arrays import is_grey
 
 # MATLAB's rgb2ycbcr: Y is 16 for black and 235 for white, of 255 (ITU-R BT.601-7, section 2.5.3).
 STUDIO_BLACK, STUDIO_WEIGHTS = 16.0, (65.481, 128.553, 24.966)
@@ -114,8 +115,3 @@ def studio_luma(pixels: np.ndarray) -> np.ndarray:
     """Converts (H, W, 3) uint8 to (H, W, 1) uint8, Y of BT.601 in 16..235: MATLAB's rgb2ycbcr."""
     luma = STUDIO_BLACK + pixels / 255.0 @ np.array(STUDIO_WEIGHTS)
     return np.rint(luma).astype(np.uint8)[..., np.newaxis]
-
-
-def is_grey(picture: np.ndarray) -> bool:
-    """Tells whether the three channels of (H, W, 3) are equal."""
-    return bool(np.all(picture[..., 1:] == picture[..., :1]))

@@ -23,7 +23,7 @@ from tf_deconv.data import sources
 from tf_deconv.data.store import PictureStore
 from tf_deconv.evaluation.config import BenchmarkConfig, check_benchmark_config
 from tf_deconv.evaluation.protocols import tables
-from tf_deconv.evaluation.protocols.cases import Case, is_grey, make_case
+from tf_deconv.evaluation.protocols.cases import Case, make_case
 from tf_deconv.evaluation.protocols.published import (
     FIGURES,
     PROTOCOLS,
@@ -32,6 +32,8 @@ from tf_deconv.evaluation.protocols.published import (
     set_size,
 )
 from tf_deconv.images import arrays
+from tf_deconv.images.arrays import is_grey
+from tf_deconv.images.metrics import EvaluateResult
 from tf_deconv.inference import run_folder, shipped
 from tf_deconv.inference.artifacts import describe, find_artifact, open_artifact
 from tf_deconv.inference.restorer import Artifact, Restorer
@@ -49,21 +51,6 @@ _SHAPES = {
     "sr": ([(1, 1), (3, 3)], (2, 3, 4)),
     "jpeg": ([(1, 1), (3, 3)], (1,)),
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class ProtocolResult:
-    """What was measured.
-
-    Attributes:
-      scores: The content of `protocol.json`.
-      folder: Where it was written.
-      failures: "picture: reason" of each one that could not be measured.
-    """
-
-    scores: dict[str, Any]
-    folder: pathlib.Path
-    failures: tuple[str, ...]
 
 
 # --- What restores it.
@@ -190,7 +177,7 @@ def baselines(protocol: str, methods: Sequence[Method]) -> list[Method]:
 
 def benchmark_protocol(
     config: BenchmarkConfig, models: Sequence[str], report: Callable[[str], None] = print
-) -> ProtocolResult:
+) -> EvaluateResult:
     """Measures models by a protocol and writes `protocol.json` and `protocol.md`.
 
     Args:
@@ -261,7 +248,7 @@ def benchmark_protocol(
         report(f"{len(failures)} pictures could not be measured:")
         for failure in sorted(failures):
             report(f"  {failure}")
-    return ProtocolResult(result, folder, tuple(sorted(failures)))
+    return EvaluateResult(result, folder, tuple(sorted(failures)))
 
 
 def measure(

@@ -19,6 +19,7 @@ import tensorflow as tf
 from tf_deconv.exporting.saved_model.restorer import restore_tensor
 from tf_deconv.exporting.tflite import flatbuffer, polyphase, quantize
 from tf_deconv.exporting.variants import VARIANTS
+from tf_deconv.images import arrays
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError
 
@@ -237,10 +238,6 @@ def fit(picture: np.ndarray, size: tuple[int, int], scale: int = 1) -> np.ndarra
 
     A clean picture is cut at `scale` times the place where its degraded one is.
     """
-    top, left = (
-        max(0, have // scale - want) // 2 * scale for have, want in zip(picture.shape, size)
-    )
-    height, width = size[0] * scale, size[1] * scale
-    picture = picture[top : top + height, left : left + width]
-    missing = ((0, height - picture.shape[0]), (0, width - picture.shape[1]), (0, 0))
-    return np.pad(picture, missing, mode="symmetric")
+    picture = arrays.middle(picture, size, scale)
+    missing = [(0, want * scale - have) for want, have in zip(size, picture.shape)]
+    return np.pad(picture, [*missing, (0, 0)], mode="symmetric")

@@ -24,6 +24,7 @@ from tf_deconv.data import patches as patch_data
 from tf_deconv.data.sources import load_source
 from tf_deconv.degradations.tasks import find_task
 from tf_deconv.exporting.tflite import quantize
+from tf_deconv.images import arrays
 from tf_deconv.inference import run_folder
 from tf_deconv.training import losses
 from tf_deconv.training.config import TrainConfig
@@ -249,6 +250,5 @@ def _patches(pictures: np.ndarray, side: int, count: int, seed: int) -> np.ndarr
         picture = pictures[rng.integers(len(pictures))]
         top, left = (rng.integers(0, size - side + 1) for size in picture.shape[:2])
         view = picture[top : top + side, left : left + side]
-        view = view[:, ::-1] if rng.integers(2) else view
-        patch[...] = np.rot90(view, rng.integers(4))
+        patch[...] = arrays.oriented(view, 4 * rng.integers(2) + rng.integers(4))
     return patches
