@@ -60,11 +60,12 @@ def restore(
     Args:
       config: All options.
       pictures: Picture files, folders whose tree is kept, lists and shards (`plan_jobs`).
-      report: Receives lines for the user.
+      report: Receives lines for the user; by the engine `beam` from another thread too.
     Returns:
       What was written, what was there already, and what failed and why.
     Raises:
-      UserError: if nothing could be restored at all: no model, no picture, no place to write.
+      UserError: if nothing could be restored at all: no model, no picture, no place to write, no
+        Apache Beam for the engine `beam`; or if Beam stopped half-way.
     """
     config = check_config(config)
     if config.engine == "beam":
