@@ -1,12 +1,12 @@
-"""An archive restored by Beam's workers that are killed, against the command without workers.
+"""An archive restored by Beam's workers, against the command without workers.
 
     python benchmarks/archive.py [--pictures 2000] [--side 64] [--model denoise-color-small]
 
 Restores the same pictures (cut from scikit-image's photographs, noisy) three times: by `tf-deconv
-restore`; by `--engine beam`, nobody disturbed; and by `--engine beam` while a worker is killed
-(SIGKILL) after a quarter of the pictures and the whole command after half, then called again.
-Prints seconds and pictures/s of each, and compares every file byte by byte; ends with code 1 where
-one is missing, twice or different.
+restore`; by `--engine beam`, nobody disturbed; and by `--engine beam` while the command is killed
+(SIGKILL) after half of the pictures, then called again with --skip-existing. Prints seconds of the
+clock and of the processor and pictures/s of each, and compares every file byte by byte; ends with
+code 1 where one is missing or different.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from __future__ import annotations
 import argparse
 import os
 import pathlib
-import signal
+import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 
 COMMAND = "import sys; from tf_deconv import cli; sys.exit(cli.main(sys.argv[1:]))"
 
@@ -49,12 +50,10 @@ def start(model: str, source: pathlib.Path, out: pathlib.Path, *options: str) ->
     return subprocess.Popen([sys.executable, "-c", COMMAND, *command], stdout=log, stderr=log)
 
 
-def timed(process: subprocess.Popen) -> float:
-    """Waits for the end and returns the seconds it took; fails where the command did."""
-    started = time.perf_counter()
+def ended(process: subprocess.Popen) -> None:
+    """Waits for the end; fails where the command did."""
     if process.wait():
         raise SystemExit(f"{process.args[3:]} ended with code {process.returncode}")
-    return time.perf_counter() - started
 
 
 def wait_for(process: subprocess.Popen, out: pathlib.Path, count: int) -> None:
@@ -65,32 +64,34 @@ def wait_for(process: subprocess.Popen, out: pathlib.Path, count: int) -> None:
         time.sleep(0.05)
 
 
-def workers_of(out: pathlib.Path) -> list[int]:
-    """Returns the processes that restore into a folder now: their logs are named after them."""
-    logs = out.glob(".archive/run-*/logs/*.jsonl")
-    return [int(path.stem.rsplit("-", 2)[1]) for path in logs]
-
-
 def pictures_of(out: pathlib.Path) -> dict[str, bytes]:
-    """Returns every file that is no state of the archive, with its bytes."""
+    """Returns every picture with its bytes; what a killed command left half-made is hidden."""
     return {
         str(path.relative_to(out)): path.read_bytes()
-        for path in out.rglob("*")
-        if path.is_file() and ".archive" not in path.parts
+        for path in out.rglob("*.png")
+        if not path.name.startswith(".")
     }
 
 
-def kill_half_way(model: str, source: pathlib.Path, out: pathlib.Path, count: int) -> float:
-    """Kills a worker, then the command, then lets it end; returns the seconds of it all."""
-    started = time.perf_counter()
+def kill_half_way(model: str, source: pathlib.Path, out: pathlib.Path, count: int) -> None:
+    """Kills the command, then calls it again."""
     process = start(model, source, out, "--engine", "beam")
-    wait_for(process, out, count // 4)
-    os.kill(workers_of(out)[0], signal.SIGKILL)
     wait_for(process, out, count // 2)
     process.kill()
     process.wait()
-    timed(start(model, source, out, "--engine", "beam"))
-    return time.perf_counter() - started
+    ended(start(model, source, out, "--engine", "beam", "--skip-existing"))
+
+
+def measured(work: Callable[[], None]) -> tuple[float, float]:
+    """Returns the seconds that processes take, of the clock and of the processor.
+
+    A killed command's workers, which end by themselves, are not counted to the processor's.
+    """
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    work()
+    duration_s = time.perf_counter() - started
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return duration_s, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def main() -> int:
@@ -103,14 +104,15 @@ def main() -> int:
         source, count = pathlib.Path(work, "in"), options.pictures
         make_pictures(source, count, options.side)
         local, beam, killed = (pathlib.Path(work, name) for name in ("local", "beam", "killed"))
+        arguments = (options.model, source)
         rows = {
-            "local": timed(start(options.model, source, local)),
-            "beam": timed(start(options.model, source, beam, "--engine", "beam")),
-            "beam, killed twice": kill_half_way(options.model, source, killed, count),
+            "local": measured(lambda: ended(start(*arguments, local))),
+            "beam": measured(lambda: ended(start(*arguments, beam, "--engine", "beam"))),
+            "beam, killed": measured(lambda: kill_half_way(*arguments, killed, count)),
         }
-        print("| engine | s | pictures/s |\n|---|---:|---:|")
-        for name, duration_s in rows.items():
-            print(f"| {name} | {duration_s:.0f} | {count / duration_s:.0f} |")
+        print("| engine | s | CPU s | pictures/s |\n|---|---:|---:|---:|")
+        for name, (duration_s, cpu_s) in rows.items():
+            print(f"| {name} | {duration_s:.0f} | {cpu_s:.0f} | {count / duration_s:.0f} |")
         print(pathlib.Path(f"{killed}.log").read_text().splitlines()[-1])
         expected = pictures_of(local)
         same = len(expected) == count and all(

@@ -15,8 +15,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 # An assertion that fails there shows what it compared, as one in a test does.
 pytest.register_assert_rewrite("tests.fixtures.commands")
-# Fixtures of more than one file that are of no use to all.
-pytest_plugins = ["tests.fixtures.archive_runs"]
 
 
 def pytest_collection_modifyitems(items):
@@ -122,6 +120,21 @@ def exported(script, run, made_once):
         samples=run_folder.load_samples(run.folder / run_folder.SAMPLES_FILE),
         tflite=lambda variant: folder / "tflite" / f"old-photo-article-{variant}.tflite",
     )
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory):
+    """A network for colour that nobody trained, for tests that need any model: a .keras file."""
+    import keras
+
+    from tf_deconv.inference import run_folder
+    from tf_deconv.networks.article import build_article
+
+    keras.utils.set_random_seed(3)
+    path = tmp_path_factory.mktemp("untrained") / "model.keras"
+    description = dict(task="denoise", network="article", divisor=2, scale=1)
+    run_folder.save_model(build_article(None, None, 3, 3), path, description)
+    return path
 
 
 @pytest.fixture(scope="session")

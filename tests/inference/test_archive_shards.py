@@ -1,25 +1,19 @@
-"""`tf-deconv restore` over TFRecord shards, with and without workers."""
+"""`tf-deconv restore` over TFRecord shards."""
 
 import json
-import os
 import pathlib
 import shutil
-import signal
 import struct
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.fixtures.archive_runs import dead_letters, end, finish, start, tree, wait_for, workers_of
 from tests.fixtures.commands import call, does, refuses
-from tests.fixtures.picture_folders import make_pictures, write, write_noise
+from tests.fixtures.picture_folders import make_pictures, tree, write, write_noise
 from tests.fixtures.shard_folders import shard
-from tf_deconv.data.shards import records as shard_records
+from tf_deconv.data.shards import records
 from tf_deconv.data.shards import writer as shard_writer
-from tf_deconv.images.files import Job
-from tf_deconv.inference import jobs as restore_jobs
-from tf_deconv.inference.archive import records, worker
 
 # Stands between two records: the first one's checksum, the second one's length with its own.
 FRAME_BYTES = 16
@@ -43,9 +37,9 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def local(capsys, tmp_path, run, folder):
+def local(capsys, tmp_path, untrained, folder):
     """What the command makes of the files."""
-    does(capsys, "restore", run.folder, folder, "--out", tmp_path / "local")
+    does(capsys, "restore", untrained, folder, "--out", tmp_path / "local")
     return tree(tmp_path / "local")
 
 
@@ -77,30 +71,30 @@ def flip(path, position):
 
 
 def place_of(data, name):
-    return next(place for place in shard_records.find_places(str(data)) if place.name == name)
+    return next(place for place in records.find_places(str(data)) if place.name == name)
 
 
-# --- Without workers.
+# --- Pictures and names.
 
 
 @pytest.mark.parametrize("scheme", ["", "file://"])
-def test_shards_give_what_their_files_give(capsys, tmp_path, run, local, sharded, scheme):
-    out = does(capsys, "restore", run.folder, f"{scheme}{sharded}", "--out", tmp_path / "out")
+def test_shards_give_what_their_files_give(capsys, tmp_path, untrained, local, sharded, scheme):
+    out = does(capsys, "restore", untrained, f"{scheme}{sharded}", "--out", tmp_path / "out")
     assert tree(tmp_path / "out") == local
     first = f"{scheme}{sharded}/pictures-00000.tfrecord:deep/er/b.jpeg"
     assert out.splitlines()[0].startswith(f"[1/11] {first} -> {tmp_path}/out/deep/er/b.jpeg  ")
 
 
-def test_shards_and_files_may_be_given_together(capsys, tmp_path, run, local, sharded):
+def test_shards_and_files_may_be_given_together(capsys, tmp_path, untrained, local, sharded):
     other = write_noise(tmp_path / "other.png", seed=9)
-    does(capsys, "restore", run.folder, sharded, other, sharded, "--out", tmp_path / "out")
+    does(capsys, "restore", untrained, sharded, other, sharded, "--out", tmp_path / "out")
     assert sorted(tree(tmp_path / "out")) == sorted([*local, "other.png"])
 
 
-def test_existing_pictures_are_left_out_when_asked(capsys, tmp_path, run, local, sharded):
+def test_existing_pictures_are_left_out_when_asked(capsys, tmp_path, untrained, local, sharded):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "glass.png").write_bytes(b"mine")
-    out = does(capsys, "restore", run.folder, sharded, "--out", tmp_path / "out", "--skip-existing")
+    out = does(capsys, "restore", untrained, sharded, "--out", tmp_path / "out", "--skip-existing")
     assert "1 pictures are there already" in out
     assert tree(tmp_path / "out") == {**local, "glass.png": b"mine"}
 
@@ -117,10 +111,10 @@ def test_existing_pictures_are_left_out_when_asked(capsys, tmp_path, run, local,
         (["x.npz/train[0]", "x.npz/train[1]"], ["x.npz/train[0].png", "x.npz/train[1].png"]),
     ],
 )
-def test_pictures_go_under_recorded_names(capsys, tmp_path, run, recorded, written):
+def test_pictures_go_under_recorded_names(capsys, tmp_path, untrained, recorded, written):
     encoded = noise(tmp_path)
     data = write_records(tmp_path / "shards", *((name, encoded) for name in recorded))
-    does(capsys, "restore", run.folder, data, "--out", tmp_path / "out")
+    does(capsys, "restore", untrained, data, "--out", tmp_path / "out")
     assert sorted(tree(tmp_path / "out")) == written
     for path in tmp_path.glob("out/**/*.png"):
         with Image.open(path) as image:
@@ -130,32 +124,32 @@ def test_pictures_go_under_recorded_names(capsys, tmp_path, run, recorded, writt
 @pytest.mark.parametrize(
     "name", ["../x.png", "/x.png", "a/../../x.png", ".archive/x.png", "a/.x.png", "", ".", "/"]
 )
-def test_a_name_that_leads_out_is_not_written(capsys, tmp_path, run, name):
+def test_a_name_that_leads_out_is_not_written(capsys, tmp_path, untrained, name):
     encoded = noise(tmp_path)
     data = write_records(tmp_path / "shards", (name, encoded), ("b.png", encoded))
     before = sorted(tmp_path.rglob("*"))
-    code, out, err = call(capsys, "restore", run.folder, data, "--out", tmp_path / "o" / "ut")
+    code, out, err = call(capsys, "restore", untrained, data, "--out", tmp_path / "o" / "ut")
     assert (code, err) == (1, "")
     assert f"its name {name!r} is none of a file below --out" in out.splitlines()[-1]
     made = sorted(set(tmp_path.rglob("*")) - set(before))
     assert made == [tmp_path / "o", tmp_path / "o" / "ut", tmp_path / "o" / "ut" / "b.png"]
 
 
-def test_two_pictures_of_one_name_are_refused(capsys, tmp_path, run):
+def test_two_pictures_of_one_name_are_refused(capsys, tmp_path, untrained):
     data = write_records(
         tmp_path / "shards", ("a.png", noise(tmp_path)), ("a.png", noise(tmp_path, 1))
     )
-    message = refuses(capsys, "restore", run.folder, data, "--out", tmp_path / "out")
+    message = refuses(capsys, "restore", untrained, data, "--out", tmp_path / "out")
     assert "would both be written to" in message
 
 
 # --- Damage.
 
 
-def test_a_damaged_record_costs_one_picture(capsys, tmp_path, run, local, sharded):
+def test_a_damaged_record_costs_one_picture(capsys, tmp_path, untrained, local, sharded):
     place = place_of(sharded, "small/picture-001.png")
     flip(pathlib.Path(place.path), place.offset + place.size_bytes // 2)
-    code, out, err = call(capsys, "restore", run.folder, sharded, "--out", tmp_path / "out")
+    code, out, err = call(capsys, "restore", untrained, sharded, "--out", tmp_path / "out")
     assert (code, err) == (1, "")
     assert out.splitlines()[-1] == (
         f"  {place.path}:small/picture-001.png: its record is damaged: the checksum is another one"
@@ -164,11 +158,13 @@ def test_a_damaged_record_costs_one_picture(capsys, tmp_path, run, local, sharde
     assert tree(tmp_path / "out") == local
 
 
-def test_what_lies_behind_a_damaged_length_is_lost_and_told(capsys, tmp_path, run, local, sharded):
-    places = shard_records.find_places(str(sharded))
+def test_what_lies_behind_a_damaged_length_is_lost_and_told(
+    capsys, tmp_path, untrained, local, sharded
+):
+    places = records.find_places(str(sharded))
     first, second = [place for place in places if "00001" in place.path][:2]
     flip(pathlib.Path(second.path), second.offset - 8)
-    code, out, _ = call(capsys, "restore", run.folder, sharded, "--out", tmp_path / "out")
+    code, out, _ = call(capsys, "restore", untrained, sharded, "--out", tmp_path / "out")
     lost = sum(place.path == first.path for place in places) - 1
     assert code == 1
     assert f"{lost} of 11 pictures could not be restored:" in out
@@ -179,13 +175,13 @@ def test_what_lies_behind_a_damaged_length_is_lost_and_told(capsys, tmp_path, ru
     assert written.items() <= local.items()
 
 
-def test_a_damaged_name_takes_nobodys_place(capsys, tmp_path, run):
+def test_a_damaged_name_takes_nobodys_place(capsys, tmp_path, untrained):
     named = [(name, noise(tmp_path, seed)) for seed, name in enumerate(["a.png", "c.png"])]
     data = write_records(tmp_path / "shards", *named)
-    does(capsys, "restore", run.folder, data, "--out", tmp_path / "whole")
+    does(capsys, "restore", untrained, data, "--out", tmp_path / "whole")
     path = data / "pictures-00000.tfrecord"
     path.write_bytes(path.read_bytes().replace(b"c.png", b"a.png"))
-    code, out, _ = call(capsys, "restore", run.folder, data, "--out", tmp_path / "out")
+    code, out, _ = call(capsys, "restore", untrained, data, "--out", tmp_path / "out")
     assert code == 1
     assert "a.png: its record is damaged" in out
     whole = tree(tmp_path / "whole")
@@ -202,7 +198,7 @@ def test_a_record_that_changed_since_it_was_listed_is_not_restored(sharded):
 
 def test_checksums_are_those_of_the_format():
     # RFC 3720, appendix B.4: CRC-32C of 32 zeros.
-    (masked,) = struct.unpack("<L", shard_records._masked_crc32c(bytes(32)))
+    (masked,) = struct.unpack("<L", records._masked_crc32c(bytes(32)))
     turned = (masked - 0xA282EAD8) % 2**32
     assert (turned >> 17 | turned << 15) % 2**32 == 0x8A9136AA
 
@@ -252,122 +248,24 @@ def mix(folder):
     ],
 )
 def test_shards_that_are_not_whole_are_refused_in_one_line(
-    capsys, tmp_path, run, sharded, spoil, expected
+    capsys, tmp_path, untrained, sharded, spoil, expected
 ):
     spoil(sharded)
-    message = refuses(capsys, "restore", run.folder, sharded, "--out", tmp_path / "out")
+    message = refuses(capsys, "restore", untrained, sharded, "--out", tmp_path / "out")
     assert expected in message
     assert not (tmp_path / "out").exists()
 
 
-def test_places_of_shards_that_are_none_are_refused(capsys, tmp_path, run, sharded):
+def test_places_of_shards_that_are_none_are_refused(capsys, tmp_path, untrained, sharded):
     arguments = ("--out", tmp_path / "out")
     one = sharded / "pictures-00000.tfrecord"
     assert "is one shard: expected its folder" in refuses(
-        capsys, "restore", run.folder, one, *arguments
+        capsys, "restore", untrained, one, *arguments
     )
     assert "holds the shards to read" in refuses(
-        capsys, "restore", run.folder, sharded, "--out", sharded
+        capsys, "restore", untrained, sharded, "--out", sharded
     )
     assert "TensorFlow knows file://" in refuses(
-        capsys, "restore", run.folder, "abc://x/y", *arguments
+        capsys, "restore", untrained, "abc://x/y", *arguments
     )
-    assert "shards.json" in refuses(capsys, "restore", run.folder, f"file://{tmp_path}", *arguments)
-
-
-# --- Workers.
-
-
-def test_a_worker_writes_from_shards_what_the_command_writes(
-    tmp_path,
-    local,
-    sharded,
-    open_worker,
-):
-    run_folder, one = open_worker()
-    jobs = restore_jobs.plan_jobs([str(sharded)], tmp_path / "out")
-    records.write_jobs(run_folder, list(enumerate(jobs)))
-    for part in records.read_slices(run_folder):
-        for number, job in records.read_jobs(run_folder, part):
-            assert one.restore(number, job) == worker.RESTORED
-            assert one.restore(number, job) == worker.SKIPPED
-    assert tree(tmp_path / "out") == local
-
-
-def test_places_survive_the_file_of_jobs(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    place = shard_records.Place("s/a.tfrecord", 3, "caf\\xe9.png", ".png", 12, 7, 99, "no")
-    remote = shard_records.Place("gs://bucket/a.tfrecord", 0, "b.png")
-    jobs = [(0, Job(place, tmp_path / "a.png")), (1, Job(remote, tmp_path / "b.png"))]
-    records.write_jobs(tmp_path, jobs)
-    (first, second) = [
-        job.source
-        for part in records.read_slices(tmp_path)
-        for _, job in records.read_jobs(tmp_path, part)
-    ]
-    assert second == remote
-    assert str(first) == f"{tmp_path}/s/a.tfrecord:caf\\xe9.png"
-    assert (first.number, first.offset, first.crc32, first.fault) == (3, 12, 99, "no")
-
-
-def test_dead_letters_name_shard_and_picture(
-    capsys,
-    tmp_path,
-    run,
-    sharded,
-    without_beam,
-):
-    without_beam(
-        "for number, source, target in jobs:\n"
-        "    tell('failed', number, reason=f'of {source[\"name\"]}')\n"
-    )
-    arguments = (run.folder, sharded, "--out", tmp_path / "out", "--engine", "beam")
-    code, _, err = call(capsys, "restore", *arguments)
-    assert (code, err) == (1, "")
-    letter = dead_letters(tmp_path / "out")[0]
-    assert letter == {
-        "source": f"{sharded}/pictures-00000.tfrecord:deep/er/b.jpeg",
-        "target": f"{tmp_path}/out/deep/er/b.jpeg",
-        "reason": "of deep/er/b.jpeg",
-    }
-
-
-@pytest.mark.clients
-@pytest.mark.usefixtures("beam")
-def test_beam_writes_from_shards_what_the_command_writes_from_files(tmp_path, run, local, sharded):
-    place = place_of(sharded, "small/picture-001.png")
-    flip(pathlib.Path(place.path), place.offset + place.size_bytes // 2)
-    out = finish(start(run.folder, sharded, tmp_path / "out"), expected=1)
-    assert "11 pictures: 10 restored, 0 there already, 1 failed" in out
-    (letter,) = dead_letters(tmp_path / "out")
-    assert letter["source"] == f"{place.path}:{place.name}"
-    assert letter["reason"] == "its record is damaged: the checksum is another one"
-    flip(pathlib.Path(place.path), place.offset + place.size_bytes // 2)
-    out = finish(start(run.folder, f"file://{sharded}", tmp_path / "out"))
-    assert "11 pictures: 1 restored, 10 there already, 0 failed" in out
-    assert tree(tmp_path / "out") == local
-    assert not (tmp_path / "out" / records.DEAD_LETTERS_FILE).exists()
-
-
-@pytest.mark.clients
-@pytest.mark.usefixtures("beam")
-def test_shards_lose_nothing_when_processes_are_killed(capsys, tmp_path, run):
-    pictures = write(tmp_path / "in", make_pictures(600, side=16))
-    shard(pictures, tmp_path / "shards", shards=4)
-    does(capsys, "restore", run.folder, pictures, "--out", tmp_path / "local")
-    out = tmp_path / "out"
-
-    process = start(run.folder, tmp_path / "shards", out)
-    wait_for(process, out, 100)
-    os.kill(workers_of(out)[0], signal.SIGKILL)  # Another one goes on by itself.
-    wait_for(process, out, 300)
-    workers = workers_of(out)
-    process.kill()
-    process.communicate()
-    end(workers)
-
-    there = len(list(out.glob("*.png")))
-    assert 300 <= there < 600
-    said = finish(start(run.folder, tmp_path / "shards", out))
-    assert f"600 pictures: {600 - there} restored, {there} there already, 0 failed" in said
-    assert tree(out) == tree(tmp_path / "local")
+    assert "shards.json" in refuses(capsys, "restore", untrained, f"file://{tmp_path}", *arguments)

@@ -96,10 +96,7 @@ def _restore(options: dict[str, Any]) -> int:
     pictures = options.pop("pictures")
     config = validate(RestoreConfig(**_gather(options, RestoreConfig)))
     _import_tensorflow()
-    if config.engine == "beam":
-        from tf_deconv.inference.archive.driver import restore_archive as restore
-    else:
-        from tf_deconv.inference.restore import restore
+    from tf_deconv.inference.restore import restore
 
     result = restore(config, pictures, report=_print_line)
     return EXIT_FAULT if result.failures else 0

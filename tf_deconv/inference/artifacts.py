@@ -7,7 +7,6 @@ one, the files must be those that were exported.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import pathlib
@@ -22,7 +21,7 @@ from tf_deconv.inference.config import RestoreConfig
 from tf_deconv.inference.restorer import Artifact, Restorer
 from tf_deconv.networks import receptive_field
 from tf_deconv.utils import files
-from tf_deconv.utils.devices import choose_device, thread_count
+from tf_deconv.utils.devices import choose_device, core_count
 from tf_deconv.utils.files import silent_stderr
 from tf_deconv.utils.options import UserError, reason, validate
 
@@ -149,20 +148,6 @@ def check_files(kind: str, path: pathlib.Path) -> None:
                 )
 
 
-def digest_of(path: str | os.PathLike[str]) -> str:
-    """Returns a checksum of a model's files: 64 hexadecimal digits.
-
-    Raises:
-      UserError: if there is no model.
-    """
-    _, found = find_artifact(path)
-    parts = [found] if found.is_file() else [part for part in found.rglob("*") if part.is_file()]
-    digest = hashlib.sha256()
-    for part in sorted(parts):
-        digest.update(f"{part.relative_to(found).as_posix()} {files.sha256(part)}\n".encode())
-    return digest.hexdigest()
-
-
 def open_artifact(path: str | os.PathLike[str], *, check: bool = True) -> Artifact:
     """Opens a model.
 
@@ -269,7 +254,7 @@ def _open_tflite(path: pathlib.Path) -> Artifact:
 
     runners, channels = {}, set()
     try:
-        interpreter = Interpreter(model_content=path.read_bytes(), num_threads=thread_count())
+        interpreter = Interpreter(model_content=path.read_bytes(), num_threads=core_count())
         for name in interpreter.get_signature_list():
             runner = interpreter.get_signature_runner(name)
             ((argument, given),) = runner.get_input_details().items()

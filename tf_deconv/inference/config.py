@@ -37,16 +37,18 @@ class RestoreConfig:
     out: str = option("restored", "folder that receives the pictures, under the names they have")
     tile_size: int = tile_size_option()
     self_ensemble: bool = self_ensemble_option()
-    skip_existing: bool = option(False, "leave out pictures that are in --out already")
+    skip_existing: bool = option(
+        False, "leave out pictures that are in --out already: a run that was stopped goes on"
+    )
     engine: str = option(
         "local",
-        "what does the work; beam: worker processes of Apache Beam, here or on a cluster, and a"
-        " run that was stopped goes on (pip install 'tf-deconv[beam]')",
+        "what does the work; beam: worker processes of Apache Beam, here or on a cluster"
+        " (pip install 'tf-deconv[beam]')",
         choices=("beam", "local"),
     )
     workers: int = option(
         0,
-        "with --engine beam: worker processes on a machine, which share its cores; 0: one for each",
+        "with --engine beam: worker processes on this machine; 0: one for each core",
         minimum=0,
         maximum=1024,
     )

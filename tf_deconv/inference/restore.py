@@ -1,8 +1,8 @@
 """`restore`: picture files through a model, each to a file of the same name in another folder.
 
-Here for every engine: the model (`open_model`), one picture (`restore_file`) and the lines that the
-user sees (`Lines`); `restore_jobs` finds the pictures. `restore` is the engine `local`; `archiving`
-is the engine `beam`.
+`restore` finds the pictures (`restore_jobs`) and chooses the engine: `local` restores one after the
+other in this process, `beam` hands them to worker processes (`archiving`). Either way a picture is
+restored by `restore_file`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import os
 import pathlib
 import tempfile
 import time
@@ -25,12 +26,13 @@ from tf_deconv.images import files as image_files
 from tf_deconv.images.arrays import printable
 from tf_deconv.images.files import Job
 from tf_deconv.inference import shipped
+from tf_deconv.inference.archive.driver import check_beam, restore_archive
 from tf_deconv.inference.artifacts import describe, find_artifact, open_artifact
 from tf_deconv.inference.config import RestoreConfig
 from tf_deconv.inference.jobs import plan_jobs
 from tf_deconv.inference.restorer import Artifact, Restorer
 from tf_deconv.utils import files
-from tf_deconv.utils.devices import choose_device
+from tf_deconv.utils.devices import choose_device, core_count
 from tf_deconv.utils.options import UserError, reason, validate
 from tf_deconv.utils.progress import Bar
 
@@ -58,13 +60,16 @@ def restore(
     Args:
       config: All options.
       pictures: Picture files, folders whose tree is kept, lists and shards (`plan_jobs`).
-      report: Receives lines for the user.
+      report: Receives lines for the user; by the engine `beam` from another thread too.
     Returns:
       What was written, what was there already, and what failed and why.
     Raises:
-      UserError: if nothing could be restored at all: no model, no picture, no place to write.
+      UserError: if nothing could be restored at all: no model, no picture, no place to write, no
+        Apache Beam for the engine `beam`; or if Beam stopped half-way.
     """
     config = check_config(config)
+    if config.engine == "beam":
+        check_beam(config.beam_args)
     out = pathlib.Path(config.out)
     find_artifact(config.model)
     jobs = plan_jobs(pictures, out)
@@ -75,29 +80,84 @@ def restore(
         report(f"{len(skipped)} pictures are there already and were skipped")
     if not waiting:
         return RestoreResult((), skipped, ())
-    model = open_model(config)
+    # For the engine `beam` too: what is wrong with the model is said before any worker starts.
+    model = open_model(config, "cpu" if config.engine == "beam" else "auto")
     files.make_folder(out)
     for note in shipped.notes(config.model):
         report(f"note: {note}")
+    if config.engine == "beam":
+        reasons = _restore_by_beam(config, waiting, report)
+    else:
+        reasons = _restore_here(config, model, waiting, report)
+    return RestoreResult(
+        tuple(job.target for job in waiting if job.target not in reasons),
+        skipped,
+        tuple(
+            f"{printable(str(job.source))}: {reasons[job.target]}"
+            for job in waiting
+            if job.target in reasons
+        ),
+    )
 
-    bar, lines, restored = Bar(), Lines(len(waiting), report), []
-    for number, job in enumerate(waiting, start=1):
+
+def _restore_here(
+    config: RestoreConfig, model: Model, jobs: Sequence[Job], report: Callable[[str], None]
+) -> dict[pathlib.Path, str]:
+    """Restores one picture after the other; returns why some failed, by `Job.target`."""
+    bar, lines, reasons = Bar(), Lines(len(jobs), report), {}
+    for number, job in enumerate(jobs, start=1):
         started = time.perf_counter()
         try:
             show = functools.partial(bar.draw, lines.head(number, job))
             told = restore_file(model.restorer, job, config.max_pixels, show, model.task)
         except Exception as error:  # Runtimes raise what they like; the other pictures go on.
             bar.clear()
-            lines.failed(number, job, reason(error))
+            reasons[job.target] = reason(error)
+            lines.failed(number, job)
             continue
         bar.clear()
-        restored.append(job.target)
         lines.restored(number, job, time.perf_counter() - started, *told)
-    if lines.failures:
-        report(f"{len(lines.failures)} of {len(waiting)} pictures could not be restored:")
-        for failure in lines.failures:
-            report(f"  {failure}")
-    return RestoreResult(tuple(restored), skipped, tuple(lines.failures))
+    if reasons:
+        report(f"{len(reasons)} of {len(jobs)} pictures could not be restored:")
+        for job in jobs:
+            if job.target in reasons:
+                report(f"  {printable(str(job.source))}: {reasons[job.target]}")
+    return reasons
+
+
+def _restore_by_beam(
+    config: RestoreConfig, jobs: Sequence[Job], report: Callable[[str], None]
+) -> dict[pathlib.Path, str]:
+    """Restores by Beam's workers; returns why some pictures failed, by `Job.target`."""
+    if not shipped.is_name(config.model):
+        config = dataclasses.replace(config, model=os.path.abspath(config.model))
+    return restore_archive(
+        functools.partial(open_for_worker, config),
+        jobs,
+        pathlib.Path(config.out),
+        config.workers or core_count(),
+        config.beam_args,
+        report,
+    )
+
+
+def open_for_worker(config: RestoreConfig) -> Callable[[Job], tuple[str, ...]]:
+    """Opens the model in a worker process.
+
+    Args:
+      config: All options; its model is a name, or a path that every worker reaches.
+    Returns:
+      What restores a picture, and returns what there is to say of it, one line each.
+    Raises:
+      UserError: if there is no such model here.
+    """
+    model = open_model(config)
+
+    def restore_job(job: Job) -> tuple[str, ...]:
+        notes, conversion = restore_file(model.restorer, job, config.max_pixels, task=model.task)
+        return (*notes, conversion) if conversion else notes
+
+    return restore_job
 
 
 def check_config(config: RestoreConfig) -> RestoreConfig:
@@ -114,6 +174,10 @@ def check_config(config: RestoreConfig) -> RestoreConfig:
     ]
     if given and config.engine != "beam":
         raise UserError(f"{', '.join(given)}: expected --engine beam with it")
+    if config.workers and config.beam_args:
+        raise UserError(
+            f"workers={config.workers}: expected without --beam-args, which say how many there are"
+        )
     return config
 
 
@@ -147,14 +211,9 @@ def open_model(config: RestoreConfig, device: str = "auto") -> Model:
 
 
 class Lines:
-    """What the user sees of each picture.
-
-    Attributes:
-      failures: "picture: reason" of each one that could not be restored.
-    """
+    """What the user sees of each picture."""
 
     def __init__(self, total: int, report: Callable[[str], None]):
-        self.failures: list[str] = []
         self._total, self._report, self._said = total, report, set()
 
     def head(self, number: int, job: Job) -> str:
@@ -173,9 +232,8 @@ class Lines:
             self._said.add(conversion)
             self._report(f"  note: {conversion}")
 
-    def failed(self, number: int, job: Job, why: str) -> None:
-        """Says that a picture could not be restored, and keeps why."""
-        self.failures.append(f"{printable(str(job.source))}: {why}")
+    def failed(self, number: int, job: Job) -> None:
+        """Says that a picture could not be restored."""
         self._report(f"{self.head(number, job)}: FAILED")
 
 
@@ -185,7 +243,6 @@ def restore_file(
     max_pixels: int,
     progress: Callable[[float], None] | None = None,
     task: str | None = None,
-    scratch: pathlib.Path | None = None,
 ) -> tuple[tuple[str, ...], str]:
     """Restores one file.
 
@@ -195,14 +252,13 @@ def restore_file(
       max_pixels: Larger pictures are refused.
       progress: Receives the part that is done, in [0, 1].
       task: What the model was trained for, where that is recorded.
-      scratch: A folder for the file of a picture in a shard; the system's own when left out.
     Returns:
       What could not be kept, one line each; and what happens to such pictures where one is grey
       and the model colour, or the other way round, else "".
     Raises:
       ValueError, OSError, MemoryError, UserError: if it cannot be read, restored or written.
     """
-    with _file_of(job.source, scratch) as path:
+    with _file_of(job.source) as path:
         picture = image_files.read_picture(path, max_pixels)
     pixels, alpha, scale = picture.pixels, picture.alpha, restorer.artifact.scale
     height, width = pixels.shape[:2]
@@ -228,12 +284,12 @@ def restore_file(
 
 
 @contextlib.contextmanager
-def _file_of(source: pathlib.Path | Place, scratch: pathlib.Path | None) -> Iterator[pathlib.Path]:
+def _file_of(source: pathlib.Path | Place) -> Iterator[pathlib.Path]:
     """Yields the picture's file; one in a shard becomes one, so that all are read alike."""
     if not isinstance(source, Place):
         yield source
         return
-    with tempfile.NamedTemporaryFile(suffix=source.suffix, dir=scratch) as file:
+    with tempfile.NamedTemporaryFile(suffix=source.suffix) as file:
         file.write(source.read())
         file.flush()
         yield pathlib.Path(file.name)

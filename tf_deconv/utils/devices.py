@@ -7,7 +7,6 @@ faster on a GPU, `benchmarks/training.py --device gpu` tells: docs/decisions/000
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import pathlib
@@ -17,9 +16,6 @@ from tf_deconv.utils.options import UserError
 # Networks whose step a GPU runs faster one way, where that was measured: what `xla="auto"` gives
 # them. Any other gets Keras's own choice, which is XLA wherever every layer supports it.
 XLA_ON_GPU: dict[str, bool] = {}
-
-# Threads that a TFLite interpreter of this process may use; None: one for each core.
-_limit: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +111,7 @@ def _cpu(precision: str, jit_compile: bool) -> Device:
     if precision == "auto":
         precision = "mixed_bfloat16" if fast else "float32"
     extras = "".join(f", {flag.upper()}" for flag in fast)
-    return Device("cpu", f"CPU ({thread_count()} threads{extras})", precision, jit_compile)
+    return Device("cpu", f"CPU ({core_count()} threads{extras})", precision, jit_compile)
 
 
 def core_count() -> int:
@@ -123,54 +119,6 @@ def core_count() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def thread_count() -> int:
-    """Returns how many threads a TFLite interpreter may use: one for each core, unless limited."""
-    return _limit or core_count()
-
-
-def limit_threads(count: int) -> None:
-    """Lets models of this process use so many threads; call it before any TensorFlow operation.
-
-    For processes that share a machine. A program that has used TensorFlow already keeps the threads
-    that TensorFlow has.
-    """
-    global _limit
-    _limit = count
-    _set_tensorflow_threads(count)
-
-
-def share_cores(part: int, parts: int) -> None:
-    """Keeps this process to its share of the cores; call it before any TensorFlow operation.
-
-    TensorFlow has as many threads as it has with all cores, though they take turns on fewer: their
-    number decides in which order some of its operations add, and so the last bit. That costs 1 to
-    6 % of the CPU seconds of a picture of 512x512.
-
-    Args:
-      part: Which of the shares, from 0.
-      parts: Number of processes that share the machine.
-    """
-    global _limit
-    _set_tensorflow_threads(core_count())
-    if not hasattr(os, "sched_setaffinity"):
-        return
-    cores = sorted(os.sched_getaffinity(0))
-    share = cores[part % len(cores) :: parts]
-    # TFLite's results do not depend on its threads.
-    _limit = len(share)
-    for thread in os.listdir("/proc/self/task"):
-        with contextlib.suppress(ProcessLookupError):
-            os.sched_setaffinity(int(thread), share)
-
-
-def _set_tensorflow_threads(count: int) -> None:
-    import tensorflow as tf
-
-    with contextlib.suppress(RuntimeError):  # It has been used already.
-        tf.config.threading.set_intra_op_parallelism_threads(count)
-        tf.config.threading.set_inter_op_parallelism_threads(count)
 
 
 def cpu_flags() -> set[str]:
