@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import re
+import threading
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,8 @@ def load(
         slower, a little better.
     Returns:
       The model. Called with an image, (H, W, C) of any size, uint8, uint16 or float in [0, 1], it
-      returns (H * scale, W * scale, channels_out) of the same type; see `Restorer.restore`.
+      returns (H * scale, W * scale, channels_out) of the same type; see `Restorer.restore`. Many
+      threads may call it at once.
     Raises:
       UserError: if there is no such model, one of its files is missing or is not the one that was
         exported, or an option is out of range.
@@ -268,6 +270,9 @@ def _open_tflite(path: pathlib.Path) -> Artifact:
     from ai_edge_litert.interpreter import Interpreter
 
     runners, channels = {}, set()
+    # Two calls at once in one interpreter mix up their tensors, or crash the process. An
+    # interpreter for each thread would take the memory of the network that many times.
+    lock = threading.Lock()
     try:
         interpreter = Interpreter(model_content=path.read_bytes(), num_threads=thread_count())
         for name in interpreter.get_signature_list():
@@ -290,7 +295,8 @@ def _open_tflite(path: pathlib.Path) -> Artifact:
         if given["dtype"] is np.int8:
             scale, zero = given["quantization"]
             image = np.clip(np.rint(image / scale) + zero, -128, 127).astype(np.int8)
-        restored = runner(**{argument: image})[result]
+        with lock:
+            restored = runner(**{argument: image})[result]
         if wanted["dtype"] is np.int8:
             scale, zero = wanted["quantization"]
             restored = np.float32(scale) * (restored.astype(np.float32) - np.float32(zero))
