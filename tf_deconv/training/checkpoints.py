@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tf_deconv.inference.run_folder import _CHECKPOINTS
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError, reason
 
@@ -61,6 +62,11 @@ def save_checkpoint(path: pathlib.Path, state: dict[str, Any], variables: list[n
         np.savez(temporary, state=np.array(json.dumps(state)), **arrays)
 
 
+def has_checkpoint(folder: pathlib.Path) -> bool:
+    """Returns whether a folder of checkpoints holds one, whole or damaged."""
+    return any(folder.glob(_CHECKPOINTS))
+
+
 def load_newest_checkpoint(
     folder: pathlib.Path,
 ) -> tuple[dict[str, Any], list[np.ndarray], list[str]]:
@@ -71,7 +77,7 @@ def load_newest_checkpoint(
       checkpoint, state and variables are empty.
     """
     warnings = []
-    for path in sorted(folder.glob("epoch-*.npz"), reverse=True):
+    for path in sorted(folder.glob(_CHECKPOINTS), reverse=True):
         try:
             with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 state = json.loads(str(stored["state"]))
@@ -83,5 +89,5 @@ def load_newest_checkpoint(
 
 def remove_old_checkpoints(folder: pathlib.Path, keep: int) -> None:
     """Removes all but the last `keep` checkpoints."""
-    for path in sorted(folder.glob("epoch-*.npz"))[:-keep]:
+    for path in sorted(folder.glob(_CHECKPOINTS))[:-keep]:
         os.unlink(path)

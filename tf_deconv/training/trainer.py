@@ -86,8 +86,12 @@ def _train(
     placement = distribution.place(config.strategy, device, cluster, report)
     for line in placement.check_batch_size(config.batch_size):
         report(line)
-    # Before minutes of reading pictures.
-    start = pretrained.open_start(config.init) if config.init is not None else None
+    goes_on = config.resume and checkpoints.has_checkpoint(folder / "checkpoints")
+    start = None
+    if config.init is not None:
+        # Before minutes of reading pictures. The weights of a checkpoint began with the model that
+        # --init names, which need not be there any longer.
+        start = _known_start(folder, config.init) if goes_on else pretrained.open_start(config.init)
 
     objective = make_objective(config, device)
     samples = objective.load(report)
@@ -98,7 +102,7 @@ def _train(
     compilation.set_seed(config.seed, device)
     with placement.scope():
         model = objective.build()
-        if start is not None and not config.resume:
+        if start is not None and not goes_on:
             for line in pretrained.begin_with(model, start):
                 report(line)
         objective.compile(model)
@@ -225,6 +229,13 @@ def _common(description: dict[str, Any], device: Device, state: dict[str, Any]) 
         "number format": device.precision,
         "checkpoint": str(state.get("epoch", 0)),
     }
+
+
+def _known_start(folder: pathlib.Path, init: str) -> pretrained.Start:
+    """Returns what a run that goes on tells of the model it began with; that is not opened."""
+    known = run_folder.read_description(folder / run_folder.MODEL_FILE)
+    facts = known.get("began_with")
+    return pretrained.Start(pathlib.Path(init).name, None, facts if isinstance(facts, dict) else {})
 
 
 def _resume(
