@@ -23,6 +23,8 @@ CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.json"
 MODEL_FILE = "model.keras"
 SAMPLES_FILE = "samples.npz"
+
+
 _CHECKPOINTS = "epoch-*.npz"
 _DESCRIPTION_MEMBER = "tf_deconv.json"
 # What is said where a model that restores was expected.

@@ -68,8 +68,10 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
     config = check_train_config(config)
     cluster = read_cluster() if config.strategy in ("auto", "multiworker") else None
     is_chief = cluster is None or cluster.is_chief
-    folder, config = _claim_folder(config, is_chief)
-    with contextlib.nullcontext(folder) if is_chief else _nowhere() as out:
+    with (
+        _claim_folder(config, is_chief) as (folder, config),
+        contextlib.nullcontext(folder) if is_chief else _nowhere() as out,
+    ):
         return TrainResult(folder, _train(config, cluster, folder, out, report))
 
 
@@ -287,10 +289,14 @@ def _fit(
     )
 
 
-def _claim_folder(config: TrainConfig, is_chief: bool) -> tuple[pathlib.Path, TrainConfig]:
-    """Decides the run folder; with --resume, the run's own config takes over.
+@contextlib.contextmanager
+def _claim_folder(
+    config: TrainConfig, is_chief: bool
+) -> Iterator[tuple[pathlib.Path, TrainConfig]]:
+    """Decides the run folder, which is the chief's alone; yields it and the options.
 
-    But for the strategy: a run goes on with the devices that there are.
+    With --resume, the run's own config takes over. But for the strategy: a run goes on with the
+    devices that there are.
     """
     if config.resume:
         if config.run_dir is None:
@@ -305,21 +311,28 @@ def _claim_folder(config: TrainConfig, is_chief: bool) -> tuple[pathlib.Path, Tr
         stored = dataclasses.replace(
             stored, run_dir=config.run_dir, resume=True, strategy=config.strategy
         )
-        return folder, check_train_config(stored)
-    if config.run_dir is None:
+        config = check_train_config(stored)
+    elif config.run_dir is None:
         folder = checkpoints.default_run_dir(config.task, config.network)
     else:
         folder = pathlib.Path(config.run_dir)
-        if is_chief and folder.is_dir() and any(folder.iterdir()):
-            raise UserError(
-                f"run folder {str(folder)!r} is not empty: choose another --run-dir, or add"
-                " --resume to go on with it"
-            )
-    if is_chief:
-        parents = (folder, *folder.absolute().parents)
-        existing = next(parent for parent in parents if parent.exists())
-        files.make_folder(existing)  # Proves that it can be written, before minutes of work.
-    return folder, dataclasses.replace(config, run_dir=str(folder))
+        if is_chief and not (folder / checkpoints.LOCK_FILE).exists():
+            _check_empty(folder)  # Nothing is put into a folder that is something else.
+    if not is_chief:
+        yield folder, dataclasses.replace(config, run_dir=str(folder))
+        return
+    with checkpoints.claiming(folder, new=config.run_dir is None) as folder:
+        if not config.resume:
+            _check_empty(folder)
+        yield folder, dataclasses.replace(config, run_dir=str(folder))
+
+
+def _check_empty(folder: pathlib.Path) -> None:
+    if folder.is_dir() and {path.name for path in folder.iterdir()} - {checkpoints.LOCK_FILE}:
+        raise UserError(
+            f"run folder {str(folder)!r} is not empty: choose another --run-dir, or add --resume to"
+            " go on with it"
+        )
 
 
 def _describe(
