@@ -27,11 +27,13 @@ _UMASK_LOCK = threading.Lock()
 
 
 @contextlib.contextmanager
-def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+def replacing(path: pathlib.Path, *, flush: bool = True) -> Iterator[pathlib.Path]:
     """Yields a temporary path in the same folder; renames it to `path` if the block succeeds.
 
     Args:
       path: The file to make or to replace.
+      flush: Whether to wait until it is on the disk, 10 ms or so. Of many files call `flush_all`
+        after the last one instead.
     Yields:
       A path with the same suffix, unless that is no usual one. It is removed if the block raises.
     """
@@ -44,9 +46,11 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
         yield temporary
         # mkstemp makes files that only their owner reads; a service runs as someone else.
         temporary.chmod(0o666 & ~umask())
-        _flush(temporary)
+        if flush:
+            _flush(temporary)
         os.replace(temporary, path)
-        _flush(path.parent)
+        if flush:
+            _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -79,9 +83,9 @@ def making_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def write_bytes(path: pathlib.Path, data: bytes) -> None:
-    """Writes a file atomically."""
-    with replacing(path) as temporary:
+def write_bytes(path: pathlib.Path, data: bytes, *, flush: bool = True) -> None:
+    """Writes a file atomically; `flush` is that of `replacing`."""
+    with replacing(path, flush=flush) as temporary:
         temporary.write_bytes(data)
 
 
@@ -213,6 +217,12 @@ def umask() -> int:
         mask = os.umask(0o077)
         os.umask(mask)
     return mask
+
+
+def flush_all() -> None:
+    """Waits until all that was written is on the disk, where the system can do so."""
+    if hasattr(os, "sync"):
+        os.sync()
 
 
 def _flush(path: pathlib.Path) -> None:
