@@ -8,7 +8,6 @@ one, the files must be those that were exported.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import pathlib
 import re
@@ -20,6 +19,7 @@ import tensorflow as tf
 
 from tf_deconv.inference import restorer, run_folder, shipped, tflite_file
 from tf_deconv.inference.config import RestoreConfig
+from tf_deconv.inference.descriptions import check, parse_json
 from tf_deconv.inference.restorer import Artifact, Restorer
 from tf_deconv.networks import receptive_field
 from tf_deconv.utils import files
@@ -110,16 +110,15 @@ def describe(kind: str, path: pathlib.Path) -> dict[str, Any]:
       The description inside a `.keras` file, the manifest of the folder that an export lies in, or
       else what a `.tflite` file or a generator's SavedModel tells of itself; {} where nothing tells
       of this model.
+    Raises:
+      UserError: if a field of it has a wrong type.
     """
     if kind == "keras":
         return run_folder.read_description(path)
     manifest, _ = _manifest_of(kind, path)
     # A file that travelled alone still has its own description, which tells less.
     if kind == "tflite" and not manifest:
-        try:
-            return tflite_file.read_metadata(path.read_bytes())
-        except Exception:  # A damaged file raises whatever the reader stumbled over.
-            return {}
+        return check(tflite_file.read_metadata(path.read_bytes()), repr(str(path)))
     return manifest or _read_own_facts(path)
 
 
@@ -344,7 +343,7 @@ def _is_count(value: Any) -> bool:
 def _check_export(folder: pathlib.Path) -> None:
     """Says what is missing where a manifest tells of a model and the folder does not hold it."""
     try:
-        manifest = json.loads((folder / shipped.MANIFEST_FILE).read_text(encoding="utf-8"))
+        manifest = parse_json((folder / shipped.MANIFEST_FILE).read_text(encoding="utf-8"))
         listed = [str(entry["file"]) for entry in manifest["files"]]
     except (OSError, ValueError, KeyError, TypeError):
         return
@@ -371,22 +370,24 @@ def _manifest_of(kind: str, path: pathlib.Path) -> tuple[dict[str, Any], str]:
 
 def _read_manifest(folder: pathlib.Path, file: str) -> dict[str, Any]:
     """Returns the manifest of a model's folder if it tells of this file, or else {}."""
+    path = folder / shipped.MANIFEST_FILE
     try:
-        manifest = json.loads((folder / shipped.MANIFEST_FILE).read_text(encoding="utf-8"))
+        manifest = parse_json(path.read_text(encoding="utf-8"))
         # An older version beside a newer manifest may be another network.
         listed = any(entry["file"] == file for entry in manifest["files"])
     except (OSError, ValueError, KeyError, TypeError):
         return {}
-    return manifest if listed else {}
+    return check(manifest, repr(str(path))) if listed else {}
 
 
 def _read_own_facts(folder: pathlib.Path) -> dict[str, Any]:
     """Returns what a generator's SavedModel tells of itself; {} of any other."""
+    path = folder / FACTS_FILE
     try:
-        facts = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
+        facts = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return facts if isinstance(facts, dict) else {}
+    return check(facts, repr(str(path))) if isinstance(facts, dict) else {}
 
 
 def _first_line(error: Exception) -> str:

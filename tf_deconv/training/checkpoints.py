@@ -8,13 +8,13 @@ import itertools
 import json
 import os
 import pathlib
-import zipfile
 from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
+from tf_deconv.inference import descriptions
 from tf_deconv.inference.run_folder import _CHECKPOINTS
 from tf_deconv.utils import files, locks
 from tf_deconv.utils.options import UserError, reason
@@ -118,9 +118,11 @@ def load_newest_checkpoint(
     for path in sorted(folder.glob(_CHECKPOINTS), reverse=True):
         try:
             with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
-                state = json.loads(str(stored["state"]))
+                state = descriptions.parse_json(str(stored["state"]))
+                if type(state["epoch"]) is not int or not isinstance(state["data_sha256"], str):
+                    raise ValueError("its state is none of a training")
                 return state, [stored[f"variable_{i}"] for i in range(len(stored) - 1)], warnings
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        except descriptions.DAMAGES as error:
             warnings.append(f"{path.name} is damaged and was passed over: {reason(error)}")
     return {}, [], warnings
 

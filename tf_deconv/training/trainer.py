@@ -235,9 +235,11 @@ def _common(description: dict[str, Any], device: Device, state: dict[str, Any]) 
 
 def _known_start(folder: pathlib.Path, init: str) -> pretrained.Start:
     """Returns what a run that goes on tells of the model it began with; that is not opened."""
-    known = run_folder.read_description(folder / run_folder.MODEL_FILE)
-    facts = known.get("began_with")
-    return pretrained.Start(pathlib.Path(init).name, None, facts if isinstance(facts, dict) else {})
+    try:
+        facts = run_folder.read_description(folder / run_folder.MODEL_FILE).get("began_with")
+    except UserError:  # The model will be written anew; its weights are in the checkpoint.
+        facts = None
+    return pretrained.Start(pathlib.Path(init).name, None, facts or {})
 
 
 def _resume(

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib.util
-import json
 import os
 import pathlib
 import shlex
@@ -28,6 +27,7 @@ from tf_deconv.inference import shipped
 from tf_deconv.inference.archive import records, worker
 from tf_deconv.inference.artifacts import digest_of
 from tf_deconv.inference.config import RestoreConfig
+from tf_deconv.inference.descriptions import parse_json
 from tf_deconv.inference.jobs import plan_jobs
 from tf_deconv.inference.restore import Lines, RestoreResult, check_config, open_model
 from tf_deconv.utils import files
@@ -106,7 +106,9 @@ def _check_asked(
     asked = {"model": digest, **{name: getattr(config, name) for name in _DECISIVE}}
     path, out = state / records.ASKED_FILE, str(state.parent)
     try:
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = parse_json(path.read_text(encoding="utf-8"))
+        if not isinstance(before, dict):
+            raise ValueError("it is no object")
     except FileNotFoundError:
         there = 0 if config.skip_existing else sum(job.target.exists() for job in jobs)
         if there:
