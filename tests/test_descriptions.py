@@ -1,6 +1,7 @@
 """What files of strangers tell of themselves: a line that names the fault, never a traceback."""
 
 import json
+import pathlib
 import shutil
 import zipfile
 
@@ -11,6 +12,8 @@ import pytest
 from tests.fixtures import tiny_generators
 from tests.fixtures.commands import refuses
 from tf_deconv.evaluation import inspect
+from tf_deconv.exporting import restoration
+from tf_deconv.exporting.tflite import convert
 from tf_deconv.generation.spec import Facts, read_facts
 from tf_deconv.inference import artifacts, run_folder
 from tf_deconv.networks.article import build_article
@@ -231,3 +234,11 @@ def test_a_generator_of_another_kind_is_one_line(capsys, tmp_path):
             new.writestr(name, json.dumps(known) if name == MEMBER else old.read(name))
     line = refuses(capsys, "sample", copy, "--out", tmp_path / "out")
     assert "describes its generator as no version of tf_deconv does" in line
+
+
+def test_a_lone_file_of_noise_that_is_not_clipped_can_be_calibrated(describing):
+    # Patches beyond [0, 1] were refused, so that no such file was exported without its run.
+    known = {"task": "denoise-grey", "training": {"degrade": "awgn:0-55 clip:0.25"}}
+    path = describing(json.dumps(known))
+    samples = restoration._find_samples(pathlib.Path(path), known, run_folder.load_model(path))
+    convert.check_calibration(samples.calibration)
