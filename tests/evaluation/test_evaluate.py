@@ -11,8 +11,7 @@ from PIL import Image
 
 from tests.fixtures.commands import does, refuses
 from tf_deconv.exporting.tflite import flatbuffer
-from tf_deconv.images import arrays
-from tf_deconv.training import scores as run_scores
+from tf_deconv.images import arrays, metrics
 
 SIDES = ("input", "classical", "output")
 
@@ -71,7 +70,7 @@ def test_every_kind_of_model_scores_the_same(capsys, tmp_path, run, exported, bu
         results.append(read(tmp_path / "out"))
     for one, other in zip(*(result["pictures"] for result in results)):
         assert one["input"] == other["input"]
-        for score in run_scores.SCORES:
+        for score in metrics.SCORES:
             assert one["output"][score] == pytest.approx(other["output"][score], abs=2e-3)
 
 

@@ -81,13 +81,13 @@ def test_a_wrong_dtype_is_invalid_argument(restore, dtype):
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 @pytest.mark.parametrize("size", [(33, 47), (1, 1)])
-def test_encoded_pictures_equal_keras_within_a_grey_level(exported, restore_bytes, kind, size):
+def test_encoded_pictures_are_keras_floats_rounded(exported, restore_bytes, kind, size):
     data = encoded(COLOUR[: size[0], : size[1]], kind)
     grey = arrays.luminance(arrays.to_float(arrays.read_rgb(data))).astype(np.float32)
-    expected = arrays.to_uint8(restorer.restore_picture(exported.model, grey, 2)).astype(int)
+    expected = 255 * np.clip(restorer.restore_picture(exported.model, grey, 2), 0, 1)
     received = np.asarray(Image.open(io.BytesIO(restore_bytes(data)[0])))
     assert received.shape == (*size, 3)
-    assert np.abs(received - expected).max() <= 1
+    assert np.abs(received - expected).max() <= 0.5 + 1e-3
 
 
 def test_transparency_is_laid_over_white_as_in_training(restore_bytes):
@@ -155,10 +155,10 @@ def test_a_picture_of_several_tiles_equals_the_whole(exported, restore_bytes, si
     rng = np.random.default_rng(5)
     pixels = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
     grey = arrays.luminance(arrays.to_float(pixels)).astype(np.float32)
-    expected = arrays.to_uint8(restorer.restore_picture(exported.model, grey, 2)).astype(int)
+    expected = 255 * np.clip(restorer.restore_picture(exported.model, grey, 2), 0, 1)
     received = np.asarray(Image.open(io.BytesIO(restore_bytes(encoded(pixels))[0])))
     assert received.shape == (*size, 3)
-    assert np.abs(received - expected).max() <= 1
+    assert np.abs(received - expected).max() <= 0.5 + 1e-3
 
 
 def test_jpeg_comes_back_where_it_is_asked_for(service, restore_bytes):

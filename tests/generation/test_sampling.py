@@ -1,6 +1,10 @@
 """`tf-deconv sample` as a user runs it, on tiny untrained generators."""
 
+import dataclasses
+import hashlib
 import json
+import os
+import weakref
 
 import numpy as np
 import pytest
@@ -9,7 +13,8 @@ from PIL import Image
 from tests.fixtures import tiny_generators
 from tests.fixtures.commands import does, refuses
 from tf_deconv.evaluation.config import EvaluateConfig, check_evaluate_config
-from tf_deconv.generation import generator
+from tf_deconv.generation import generator, opening
+from tf_deconv.generation import sample as generation_sample
 from tf_deconv.generation.config import SampleConfig
 from tf_deconv.generation.opening import open_generator
 from tf_deconv.generation.sample import sample
@@ -67,7 +72,7 @@ def test_the_same_seed_makes_the_same_files_and_another_one_others(tmp_path, mod
 
 def test_the_recorded_facts_make_the_same_pictures_again(tmp_path, models):
     options = dict(count=3, seed=5, label=2, steps=4, solver="euler", guidance=2.0)
-    made = sample(
+    sample(
         SampleConfig(str(models["flow"]), out=str(tmp_path), **options), report=lambda line: None
     )
     facts = facts_in(tmp_path)
@@ -77,7 +82,61 @@ def test_the_recorded_facts_make_the_same_pictures_again(tmp_path, models):
     again = generator.sample(
         open_generator(facts["model"]), **{name: facts[name] for name in names}
     )
-    assert np.array_equal(again, made.pictures)
+    for name, picture in zip(("0000", "0001", "0002"), again):
+        written = np.asarray(Image.open(tmp_path / f"sample-{name}.png"))
+        assert np.array_equal(written[..., np.newaxis], arrays.to_uint8(picture))
+
+
+def test_pictures_are_written_batch_by_batch_and_not_held(tmp_path, models, monkeypatch):
+    # All of them were held until the last one was made, 5 GB of 100,000 colour ones of 64x64.
+    opened = open_generator(models["vae"])
+    made, held = [], []
+
+    def decode(latent, label):
+        expected = [f"sample-{index:04d}.png" for index in range(64 * len(made))]
+        assert sorted(path.name for path in tmp_path.glob("sample-*.png")) == expected
+        held.append(sum(each() is not None for each in made))
+        pictures = opened.decode(latent, label)
+        made.append(weakref.ref(pictures))
+        return pictures
+
+    spied = dataclasses.replace(opened, decode=decode)
+    monkeypatch.setattr(opening, "open_generator", lambda model: spied)
+    monkeypatch.setattr(generation_sample, "_GRID_PICTURES", 64)
+    config = SampleConfig(str(models["vae"]), count=5 * 64 + 3, out=str(tmp_path))
+    result = sample(config, report=lambda line: None)
+    # One batch is on its way, and the sheet keeps the first one.
+    assert (len(held), max(held)) == (6, 2)
+    wanted = arrays.to_uint8(generator.sample(opened, config.count, 0))
+    assert result.facts["pixels_sha256"] == hashlib.sha256(wanted.tobytes()).hexdigest()
+
+
+def test_the_disk_is_not_waited_for_at_each_picture(tmp_path, models, monkeypatch):
+    # Two waits a picture took longer than all else.
+    waits = []
+    flush = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: (waits.append(handle), flush(handle)))
+    counts = []
+    for count in (1, 9):
+        config = SampleConfig(str(models["vae"]), count=count, out=str(tmp_path / f"{count}"))
+        sample(config, report=lambda line: None)
+        counts.append(len(waits))
+    assert counts[1] == 2 * counts[0]
+
+
+def test_a_call_that_is_stopped_leaves_no_facts_of_an_earlier_one(tmp_path, models, monkeypatch):
+    config = SampleConfig(str(models["vae"]), count=2, out=str(tmp_path))
+    sample(config, report=lambda line: None)
+    opened = open_generator(models["vae"])
+
+    def stop(latent, label):
+        raise KeyboardInterrupt
+
+    spied = dataclasses.replace(opened, decode=stop)
+    monkeypatch.setattr(opening, "open_generator", lambda model: spied)
+    with pytest.raises(KeyboardInterrupt):
+        sample(config, report=lambda line: None)
+    assert not (tmp_path / "samples.json").exists()
 
 
 def test_of_a_vae_no_steps_are_recorded(tmp_path, models):
@@ -91,13 +150,14 @@ def test_the_path_begins_as_noise_and_ends_as_the_pictures(tmp_path, models, ste
     config = SampleConfig(
         str(models["flow"]), count=3, steps=steps, solver="euler", gif=True, out=str(tmp_path)
     )
-    made = sample(config, report=lambda line: None)
+    sample(config, report=lambda line: None)
+    made = generator.sample(open_generator(models["flow"]), 3, 0, steps=steps, solver="euler")
     with Image.open(tmp_path / "path.gif") as image:
         assert image.n_frames == frames
         image.seek(frames - 1)
         assert image.info["duration"] == 1500
         last = np.asarray(image.convert("L"))
-    assert np.array_equal(last, sheets.grid(made.pictures, 3)[..., 0])
+    assert np.array_equal(last, sheets.grid(made, 3)[..., 0])
 
 
 def test_other_files_stay_and_what_is_left_over_is_named(capsys, tmp_path, models):

@@ -56,6 +56,10 @@ def test_what_the_network_decides_is_filled_in_unless_the_user_decides(network):
             {"self_supervised": True, "task": "denoise", "loss": "psnr"},
             "loss='psnr' with self_supervised",
         ),
+        (
+            {"validation_fraction": 0.3},
+            "validation_fraction=0.3 with data='bundled', of which two pictures are always held",
+        ),
         ({"size": "tiny"}, "network 'article' has one size only"),
         ({"size": "smal", "network": "unet"}, "size='smal' .did you mean 'small'"),
     ],
@@ -80,3 +84,9 @@ def test_a_patch_size_that_does_not_fit_names_the_nearest():
 def test_a_wrong_chain_is_refused_before_anything_is_loaded():
     with pytest.raises(UserError, match="did you mean 'noise'"):
         check_train_config(TrainConfig(task="denoise", degrade="nose:3"))
+
+
+def test_a_share_held_out_is_taken_of_a_folder_and_the_usual_one_of_the_bundled_pictures():
+    folder = TrainConfig(data="in", validation_fraction=0.3)
+    assert check_train_config(folder).validation_fraction == 0.3
+    assert check_train_config(TrainConfig(validation_fraction=0.1)).validation_fraction == 0.1

@@ -82,6 +82,47 @@ def test_a_run_that_began_with_another_tells_both_commands_whole(tmp_path):
         assert options["seed"] == 0  # The card's line is one that the program takes.
 
 
+def resume_for_an_epoch_more(folder, lines):
+    config = json.loads((folder / "config.json").read_text())
+    config["epochs"] += 1
+    (folder / "config.json").write_text(json.dumps(config))
+    return trainer.train(TrainConfig(run_dir=str(folder), resume=True), report=lines.append)
+
+
+def test_a_run_goes_on_without_the_model_that_it_began_with(tmp_path, folders):
+    # --resume opened the model of --init again, though its weights are in the checkpoint.
+    small = dict(task="denoise", data=str(folders[1]))
+    first, _ = train(tmp_path / "1", **small)
+    second, lines = train(tmp_path / "2", init=str(first.run_dir), **small)
+    before = run_folder.read_description(second.run_dir / run_folder.MODEL_FILE)
+    shutil.rmtree(first.run_dir)
+    resumed = resume_for_an_epoch_more(second.run_dir, lines)
+    assert "resuming after epoch 1" in lines
+    after = run_folder.read_description(resumed.run_dir / run_folder.MODEL_FILE)
+    assert after["began_with"] == before["began_with"] != {}
+    assert after["training"]["init"] == "run"
+    # The better of two epochs may be the first, whose file stays: the last one's tells it too.
+    start = trainer._known_start(resumed.run_dir, str(first.run_dir))
+    assert (start.name, start.facts) == ("run", before["began_with"])
+
+
+def test_a_run_that_stopped_before_its_first_checkpoint_begins_with_its_model_again(
+    tmp_path, folders
+):
+    small = dict(task="denoise", data=str(folders[1]))
+    first, _ = train(tmp_path / "1", **small)
+    second, lines = train(tmp_path / "2", init=str(first.run_dir), **small)
+    shutil.rmtree(second.run_dir / "checkpoints")
+    (second.run_dir / run_folder.MODEL_FILE).unlink()
+    del lines[:]
+    resume_for_an_epoch_more(second.run_dir, lines)
+    assert any(line.startswith("init: ") for line in lines)
+    shutil.rmtree(second.run_dir / "checkpoints")
+    shutil.rmtree(first.run_dir)
+    with pytest.raises(UserError, match="does not exist"):
+        resume_for_an_epoch_more(second.run_dir, lines)
+
+
 @pytest.fixture(scope="module")
 def denoiser(tmp_path_factory):
     """A run, and its export."""

@@ -52,7 +52,7 @@ def test_xla_that_is_asked_for_is_kept(xla, expected):
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
     import tensorflow as tf
 
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: [])
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind=None: [])
     with pytest.raises(UserError, match="TensorFlow sees no GPU"):
         devices.choose_device("gpu")
 
@@ -62,8 +62,18 @@ def gpu(monkeypatch):
     """One GPU of compute capability 9.0, as TensorFlow would tell of it."""
     import tensorflow as tf
 
-    gpu = types.SimpleNamespace(grown=[], capability=(9, 0))
+    gpu = types.SimpleNamespace(grown=[], capability=(9, 0), visible=["GPU:0"], in_use=False)
+
+    def set_visible(names, kind):
+        assert kind == "GPU"
+        if gpu.in_use and names != gpu.visible:
+            raise RuntimeError("Visible devices cannot be modified after being initialized")
+        gpu.visible = names
+
+    monkeypatch.setattr(devices, "_hidden_gpus", [])
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: ["GPU:0"])
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind=None: gpu.visible)
+    monkeypatch.setattr(tf.config, "set_visible_devices", set_visible)
     monkeypatch.setattr(
         tf.config.experimental, "set_memory_growth", lambda name, on: gpu.grown.append((name, on))
     )
@@ -85,6 +95,30 @@ def test_a_gpu_grows_its_memory_and_trains_in_what_its_cores_have(gpu, capabilit
     assert (device.kind, device.name, device.precision) == ("gpu", "Some GPU", expected)
     assert device.place == "/GPU:0"
     assert gpu.grown == [("GPU:0", True)]
+
+
+def test_a_gpu_that_was_hidden_comes_back_while_tensorflow_is_not_in_use(gpu):
+    # The answer was a GPU, and TensorFlow went on with the CPU.
+    assert devices.choose_device("cpu").kind == "cpu"
+    assert gpu.visible == []
+    assert devices.choose_device("auto").kind == "gpu"
+    assert gpu.visible == ["GPU:0"]
+
+
+def test_a_gpu_that_was_hidden_before_tensorflow_was_used_stays_away(gpu):
+    assert devices.choose_device("cpu").kind == "cpu"
+    gpu.in_use = True
+    for _ in range(2):
+        assert devices.choose_device("auto").kind == "cpu"
+    with pytest.raises(UserError, match=r"this process has begun on the CPU .* start another one"):
+        devices.choose_device("gpu")
+    assert gpu.visible == []
+
+
+def test_a_gpu_that_the_program_hid_itself_is_left_alone(gpu):
+    gpu.visible = []
+    assert devices.choose_device("auto").kind == "cpu"
+    assert gpu.visible == []
 
 
 def test_a_gpu_compiles_by_what_was_measured_for_the_network_or_else_as_keras_does(
@@ -111,8 +145,8 @@ import keras
 from tf_deconv import devices, recipe, training
 from tf_deconv.config import TrainConfig
 
-listed = tf.config.list_physical_devices
-tf.config.list_physical_devices = lambda kind=None: ["GPU:0"] if kind == "GPU" else listed(kind)
+listed = tf.config.get_visible_devices
+tf.config.get_visible_devices = lambda kind=None: ["GPU:0"] if kind == "GPU" else listed(kind)
 tf.config.experimental.set_memory_growth = lambda gpu, on: None
 tf.config.experimental.get_device_details = lambda gpu: {
     "device_name": "Some GPU", "compute_capability": (9, 0)
@@ -258,6 +292,6 @@ def test_a_missing_gpu_is_one_line_and_exit_code_2(capsys, monkeypatch, tmp_path
     import tensorflow as tf
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: [])
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind=None: [])
     assert "use --device cpu" in fails(capsys, "train", "--device", "gpu")
     assert list(tmp_path.iterdir()) == []

@@ -176,6 +176,19 @@ class _Parser(argparse.ArgumentParser):
         self.exit(EXIT_USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
+class _Switch(argparse.Action):
+    """An option that its first flag switches on, and its second one off."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **options: Any):
+        super().__init__(option_strings, dest, nargs=0, **options)
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        setattr(namespace, self.dest, option_string == self.option_strings[0])
+
+    def format_usage(self) -> str:
+        return " | ".join(self.option_strings)
+
+
 def _add_options(
     parser: argparse.ArgumentParser,
     cls: type,
@@ -195,7 +208,9 @@ def _add_options(
         # Not given is not the default: --config fills in what the command line leaves open.
         common = dict(dest=field.name, default=argparse.SUPPRESS, help=_help_of(cls, field.name))
         if kind is bool:
-            parser.add_argument(flag, action="store_true", **common)
+            # A file may have switched on what the command line is to switch off.
+            off = "--" + (flag[5:] if flag.startswith("--no-") else f"no-{flag[2:]}")
+            parser.add_argument(flag, off, action=_Switch, **common)
         else:
             # Choices are checked by `validate`, which names the nearest one.
             metavar = "|".join(names) if names else _METAVARS.get(kind, "NAME")

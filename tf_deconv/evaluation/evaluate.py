@@ -25,13 +25,11 @@ from tf_deconv.degradations import baseline, operators
 from tf_deconv.degradations.tasks import RESTORATIONS, Task, find_task, parse_chain
 from tf_deconv.evaluation import classical
 from tf_deconv.evaluation.config import EvaluateConfig
-from tf_deconv.evaluation.report import Extremes, Table
+from tf_deconv.evaluation.report import EvaluateResult, Extremes, Table
 from tf_deconv.images import arrays, metrics
-from tf_deconv.images.metrics import EvaluateResult
 from tf_deconv.inference import shipped
 from tf_deconv.inference.artifacts import describe, find_artifact, open_artifact
 from tf_deconv.inference.restorer import Artifact, Restorer
-from tf_deconv.training import scores as run_scores
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import choose_device
 from tf_deconv.utils.options import UserError, reason, validate
@@ -331,7 +329,7 @@ def measure(
 
 def _score(image: np.ndarray, clean: np.ndarray) -> dict[str, Any]:
     """Scores a picture, and says whether it is "exact": decibels are then infinite."""
-    scores = run_scores.score(image, clean)
+    scores = metrics.score(image, clean)
     return {**scores, "exact": scores["psnr_db"] == math.inf}
 
 
@@ -350,7 +348,7 @@ def _gain_db(scores: dict[str, dict[str, Any]]) -> float:
 
 def _means(pictures: list[dict[str, Any]], side: str) -> dict[str, Any]:
     means: dict[str, Any] = {
-        name: _mean([picture[side][name] for picture in pictures]) for name in run_scores.SCORES
+        name: _mean([picture[side][name] for picture in pictures]) for name in metrics.SCORES
     }
     return {**means, "exact_pictures": sum(picture[side]["exact"] for picture in pictures)}
 

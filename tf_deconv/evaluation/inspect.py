@@ -8,7 +8,6 @@ checksum allows it.
 from __future__ import annotations
 
 import csv
-import json
 import math
 import os
 import pathlib
@@ -17,6 +16,7 @@ from typing import Any
 from tf_deconv.degradations.tasks import TASKS
 from tf_deconv.generation.opening import open_generator
 from tf_deconv.inference import artifacts, run_folder, shipped, tflite_file
+from tf_deconv.inference.descriptions import parse_json
 from tf_deconv.networks import complexity
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import choose_device
@@ -135,7 +135,7 @@ def _run(folder: pathlib.Path, training: dict[str, Any]) -> dict[str, Any]:
     try:
         with open(folder / "history.csv", newline="", encoding="utf-8") as stream:
             epochs = sum(1 for _ in csv.DictReader(stream))
-        scores = json.loads((folder / run_folder.METRICS_FILE).read_text(encoding="utf-8"))
+        scores = parse_json((folder / run_folder.METRICS_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:  # Written when training ends.
         scores = None
     except (OSError, ValueError, csv.Error) as error:
@@ -160,7 +160,7 @@ def _manifest_entry(
     """Returns what the manifest tells of these files, and whether they are still the same."""
     entries = [
         entry
-        for entry in known.get("files", ())
+        for entry in known.get("files") or ()
         if pathlib.PurePath(str(entry.get("file"))).name == found.name
     ]
     if not entries:
@@ -338,7 +338,8 @@ def _score_rows(facts: dict[str, Any]) -> list[tuple[str, Any]]:
         best = [key for key in scores if key.startswith("best_")]
         return rows + [("held out", f"{key}: {_number(scores[key], '.5g')}") for key in best]
     for side in ("input", "output"):
-        means = scores.get(side) or {}
+        means = scores.get(side)
+        means = means if isinstance(means, dict) else {}
         colour, grey = (_number(means.get(f"{kind}psnr_db"), ".2f") for kind in ("", "luminance_"))
         ssim = _number(means.get("ssim"), ".4f")
         rows.append(("held out", f"{side}: {colour} dB, SSIM {ssim}; luminance {grey} dB"))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import bisect
+import dataclasses
 import math
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +18,21 @@ SHEET_ROWS, SHEET_SIDE_PX = 3, 256
 _NAME_WIDTH = 22
 _TITLES = {"psnr_db": "PSNR dB", "ssim": "SSIM", "luminance_psnr_db": "luminance dB"}
 _SIDES = {"input": "input", "classical": "classic", "output": "output"}
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateResult:
+    """What a command measured.
+
+    Attributes:
+      scores: The content of the JSON file that it wrote.
+      folder: Where that lies.
+      failures: "picture: reason" of each one that could not be measured.
+    """
+
+    scores: dict[str, Any]
+    folder: pathlib.Path
+    failures: tuple[str, ...] = ()
 
 
 class Table:

@@ -11,7 +11,6 @@ import dataclasses
 import importlib.util
 import io
 import itertools
-import json
 import math
 import os
 import pathlib
@@ -30,6 +29,7 @@ from tf_deconv.exporting.parity import gate
 from tf_deconv.exporting.tflite import convert
 from tf_deconv.images import metrics
 from tf_deconv.inference import run_folder
+from tf_deconv.inference.descriptions import check, parse_json
 from tf_deconv.inference.restorer import fit_channels
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError, reason, validate
@@ -162,13 +162,18 @@ def table(rows: list[Row]) -> list[str]:
 def _read_manifest(folder: pathlib.Path) -> dict[str, Any]:
     path = folder / publish.MANIFEST_FILE
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = parse_json(path.read_text(encoding="utf-8"))
         if "generator" in manifest:
             raise UserError(run_folder.GENERATES.format(str(folder)))
+        check(manifest, repr(str(path)))
         needed = ("name", "tflite_sizes", "scale", "channels_in", "files")
-        if not manifest["files"] or any(key not in manifest for key in needed):
+        if any(not manifest[key] for key in needed):
             raise ValueError("it names no file")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        listed = [str(entry["file"]) for entry in manifest["files"]]
+        strange = [name for name in listed if pathlib.PurePath(name).suffix not in RUNTIMES]
+        if strange:
+            raise ValueError(f"no runtime is known for {strange[0]!r}")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{str(folder)!r} is no exported model: {publish.MANIFEST_FILE}: {reason(error)};"
             " expected saved_models/NAME as `python export.py` leaves it"

@@ -24,7 +24,7 @@ from tf_deconv.exporting.saved_model import restorer, serving
 from tf_deconv.exporting.tflite import flatbuffer
 from tf_deconv.exporting.web import build
 from tf_deconv.inference import run_folder
-from tf_deconv.utils import files
+from tf_deconv.utils import files, locks
 from tf_deconv.utils.devices import choose_device
 from tf_deconv.utils.options import UserError
 
@@ -78,8 +78,11 @@ def export(config: ExportConfig, report: Callable[[str], None] = print) -> Expor
     target = out / name
     if target.exists() and not target.is_dir():
         raise UserError(f"{str(target)!r} is a file: expected a folder; choose another --name")
-    version = publish.next_version(target)
-    with tempfile.TemporaryDirectory(prefix=".staging-", dir=out) as temporary:
+    with (
+        locks.held(out / f".{name}.lock", f"{str(target)!r} is being exported", "give a --name"),
+        tempfile.TemporaryDirectory(prefix=".staging-", dir=out) as temporary,
+    ):
+        version = publish.next_version(target)
         staging = pathlib.Path(temporary, name)
         reports = _write_files(subject, staging, name, version)
         good = [item for item in reports if not item.faults]

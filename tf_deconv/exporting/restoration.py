@@ -9,7 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from tf_deconv.data import patches, sources
+from tf_deconv.data import patches as patch_data
+from tf_deconv.data import sources
 from tf_deconv.data.config import BUNDLED
 from tf_deconv.degradations.tasks import TASKS, find_task
 from tf_deconv.exporting import model_card as manifests
@@ -202,10 +203,9 @@ def _find_samples(
         [_degrade(store.picture(i), task, model, i) for i in range(len(store))]
         for store in (source.training, source.validation)
     )
+    patches = [tflite_convert.fit(degraded, (CALIBRATION_SIDE_PX,) * 2) for degraded, _ in training]
     return run_folder.Samples(
-        calibration=np.stack(
-            [tflite_convert.fit(degraded, (CALIBRATION_SIDE_PX,) * 2) for degraded, _ in training]
-        ),
+        calibration=np.clip(np.stack(patches), 0.0, 1.0),  # As training's are: "awgn" leaves it.
         degraded=tuple(degraded for degraded, _ in held_out),
         clean=tuple(clean for _, clean in held_out if clean is not None),
         names=source.validation.names,
@@ -216,7 +216,7 @@ def _degrade(
     picture: np.ndarray, task: Any, model: keras.Model, seed: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
     if task is not None:
-        return patches.degrade_picture(np.ascontiguousarray(picture), task, seed)
+        return patch_data.degrade_picture(np.ascontiguousarray(picture), task, seed)
     # Nothing is known of the task: the picture itself goes in, and there is nothing to score.
     image = arrays.to_float(picture)
     channels = model.input_shape[-1]

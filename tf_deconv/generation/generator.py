@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -96,21 +96,44 @@ def sample(
     Raises:
       UserError: if the label is not known.
     """
+    how = dict(label=label, steps=steps, solver=solver, guidance=guidance)
+    pictures, done = np.empty((count, *generator.facts.shape), np.float32), 0
+    for batch in sample_batches(generator, count, seed, **how):
+        pictures[done : done + len(batch)] = batch
+        done += len(batch)
+        on_batch(done)
+    return pictures
+
+
+def sample_batches(
+    generator: Generator,
+    count: int,
+    seed: int,
+    *,
+    label: int | None = None,
+    steps: int = FLOW_STEPS,
+    solver: str = FLOW_SOLVER,
+    guidance: float = FLOW_GUIDANCE,
+) -> Iterator[np.ndarray]:
+    """Makes the pictures of `sample`, which has the same arguments, one batch at a time.
+
+    Yields:
+      (N, H, W, C) float32 in [0, 1], N at most `BATCH`; none of them is kept here.
+    Raises:
+      UserError: if the label is not known, before the first batch.
+    """
     facts = generator.facts
     labels = labels_of(facts, count, label)
-    pictures = np.empty((count, *facts.shape), np.float32)
     for first in range(0, count, BATCH):
         part = slice(first, min(first + BATCH, count))
         start = noise.normal(seed, part.stop - first, facts.noise_size, first=first)
         own = None if labels is None else labels[part]
         if facts.kind == "vae":
-            pictures[part] = generator.decode(start, own)
+            yield generator.decode(start, own)
         else:
             start = start.reshape(-1, *facts.shape)
             end = flow_to(generator, start, own, steps=steps, solver=solver, guidance=guidance)
-            pictures[part] = to_picture(end)
-        on_batch(part.stop)
-    return pictures
+            yield to_picture(end)
 
 
 def flow_to(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -31,7 +32,8 @@ def open_generator(path: str | os.PathLike[str], *, check: bool = True) -> Gener
         versions) or a `.tflite` file.
       check: Whether exported files must be those that their manifest tells of.
     Returns:
-      The generator, ready to run; its `model` is that of a run or a `.keras` file.
+      The generator, ready to run; its `model` is that of a run or a `.keras` file. Many threads may
+      call its functions at once.
     Raises:
       UserError: if there is none, it generates nothing, or a file of it has changed.
     """
@@ -93,6 +95,8 @@ def of_tflite(path: pathlib.Path, facts: Facts) -> Generator:
 
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     name, result = SIGNATURES[facts.kind]
+    # Two calls at once in one interpreter mix up their tensors, or crash the process.
+    lock = threading.Lock()
     try:
         with files.silent_stderr():  # XNNPACK says that it was created.
             interpreter = Interpreter(model_content=path.read_bytes(), num_threads=threads)
@@ -110,7 +114,8 @@ def of_tflite(path: pathlib.Path, facts: Facts) -> Generator:
         pictures = np.empty((count, *facts.shape), np.float32)
         for i in range(count):
             one = {key: array[i : i + 1] for key, array in inputs.items()}
-            pictures[i] = runner(**one)[result][0]
+            with lock:
+                pictures[i] = runner(**one)[result][0]
         return pictures
 
     return _wrap(facts, run, None)

@@ -43,24 +43,22 @@ class SampleResult:
     """What was made.
 
     Attributes:
-      pictures: (N, H, W, C) float32 in [0, 1].
       facts: The content of `samples.json`.
       folder: Where the files are.
     """
 
-    pictures: np.ndarray
     facts: dict[str, Any]
     folder: pathlib.Path
 
 
 def sample(config: SampleConfig, report: Callable[[str], None] = print) -> SampleResult:
-    """Makes pictures and writes them.
+    """Makes pictures and writes them, a batch at a time: memory does not grow with their number.
 
     Args:
       config: All options.
       report: Receives lines for the user.
     Returns:
-      The pictures, and the facts that make them again.
+      Where the pictures are, and the facts that make them again.
     Raises:
       UserError: if there is no generator, an option does not fit it, or --out cannot be written.
     """
@@ -75,8 +73,38 @@ def sample(config: SampleConfig, report: Callable[[str], None] = print) -> Sampl
     folder = files.make_folder(pathlib.Path(config.out))
     report(f"model: {config.model}; {description(facts)}")
 
+    # What an earlier call told would be wrong from the first picture on.
+    (folder / FACTS_FILE).unlink(missing_ok=True)
+    shown, digest = _write_pictures(generator, config, folder, report)
+    sheet = sheets.grid(shown, columns_of(facts, len(shown), config.label))
+    files.write_bytes(folder / GRID_FILE, arrays.encode_png(sheet))
+    first, last = _name_of(0), _name_of(config.count - 1)
+    written = [f"{first} to {last}" if config.count > 1 else first, GRID_FILE]
+    if config.gif:
+        frames = path_frames(generator, config, labels)
+        files.write_bytes(folder / PATH_FILE, encode_gif(frames))
+        written.append(PATH_FILE)
+    made = {
+        **_facts(config, facts, labels),
+        "pixels_sha256": digest,
+    }
+    # Last: where it is, all that it tells of is.
+    files.flush_all()
+    files.write_json(folder / FACTS_FILE, made)
+    report(f"written to {folder}: {', '.join([*written, FACTS_FILE])}")
+    left = _left_over(folder, config.count, set(written))
+    if left:
+        report(f"note: {folder} also holds what an earlier call made: {left}")
+    return SampleResult(made, folder)
+
+
+def _write_pictures(
+    generator: Generator, config: SampleConfig, folder: pathlib.Path, report: Callable[[str], None]
+) -> tuple[np.ndarray, str]:
+    """Makes and writes the pictures; returns those of the sheet and the SHA-256 of all pixels."""
     bar, started = Bar(), time.perf_counter()
-    pictures = generating.sample(
+    shown, digest, done = [], hashlib.sha256(), 0
+    for batch in generating.sample_batches(
         generator,
         config.count,
         config.seed,
@@ -84,33 +112,23 @@ def sample(config: SampleConfig, report: Callable[[str], None] = print) -> Sampl
         steps=config.steps,
         solver=config.solver,
         guidance=config.guidance,
-        on_batch=lambda done: bar.draw("pictures", done / config.count),
-    )
+    ):
+        pixels = arrays.to_uint8(batch)
+        digest.update(pixels.tobytes())
+        for number, picture in enumerate(pixels, start=done):
+            content = arrays.encode_png(picture)
+            files.write_bytes(folder / _name_of(number), content, flush=False)
+        if done < _GRID_PICTURES:
+            shown.append(batch[: _GRID_PICTURES - done])
+        done += len(batch)
+        bar.draw("pictures", done / config.count)
     bar.clear()
     report(f"{config.count} pictures in {time.perf_counter() - started:.1f} s")
+    return np.concatenate(shown), digest.hexdigest()
 
-    names = [f"sample-{index:04d}.png" for index in range(config.count)]
-    for name, picture in zip(names, pictures):
-        files.write_bytes(folder / name, arrays.encode_png(picture))
-    shown = pictures[:_GRID_PICTURES]
-    sheet = sheets.grid(shown, columns_of(facts, len(shown), config.label))
-    files.write_bytes(folder / GRID_FILE, arrays.encode_png(sheet))
-    written = [f"{names[0]} to {names[-1]}" if config.count > 1 else names[0], GRID_FILE]
-    if config.gif:
-        frames = path_frames(generator, config, labels)
-        files.write_bytes(folder / PATH_FILE, encode_gif(frames))
-        written.append(PATH_FILE)
-    made = {
-        **_facts(config, facts, labels),
-        "pixels_sha256": hashlib.sha256(arrays.to_uint8(pictures).tobytes()).hexdigest(),
-    }
-    # Last: where it is, all that it tells of is.
-    files.write_json(folder / FACTS_FILE, made)
-    report(f"written to {folder}: {', '.join([*written, FACTS_FILE])}")
-    left = _left_over(folder, {*names, *written})
-    if left:
-        report(f"note: {folder} also holds what an earlier call made: {left}")
-    return SampleResult(pictures, made, folder)
+
+def _name_of(number: int) -> str:
+    return f"sample-{number:04d}.png"
 
 
 def description(facts: Facts) -> str:
@@ -184,10 +202,15 @@ def _facts(config: SampleConfig, facts: Facts, labels: np.ndarray | None) -> dic
     }
 
 
-def _left_over(folder: pathlib.Path, written: set[str]) -> str:
+def _left_over(folder: pathlib.Path, count: int, written: set[str]) -> str:
     """Names files that look like this command's and are not of this call; "" where none is."""
-    ours = re.compile(r"sample-\d{4,}\.png|" + re.escape(PATH_FILE))
-    others = [path.name for path in folder.iterdir() if ours.fullmatch(path.name)]
-    others = sorted(set(others) - written)
+    ours, others = re.compile(r"sample-(\d{4,})\.png|" + re.escape(PATH_FILE)), []
+    for path in folder.iterdir():
+        match = ours.fullmatch(path.name)
+        if match is None or path.name in written:
+            continue
+        if match[1] is None or int(match[1]) >= count or path.name != _name_of(int(match[1])):
+            others.append(path.name)
+    others.sort()
     more = f" and {len(others) - 1} more" if len(others) > 1 else ""
     return f"{others[0]}{more}" if others else ""

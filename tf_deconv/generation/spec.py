@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from tf_deconv.networks.table import LIKELIHOODS
 from tf_deconv.utils.options import UserError
 
 
@@ -77,9 +78,32 @@ def read_facts(known: dict[str, Any], name: str) -> Facts:
             " export"
         )
     try:
-        return Facts(**stored)
-    except TypeError as error:
+        facts = Facts(**stored)
+        _check(facts)
+    except (TypeError, ValueError) as error:
         raise UserError(
             f"{name!r} describes its generator as no version of tf_deconv does: {error}; export it"
             " again"
         ) from error
+    return facts
+
+
+def _check(facts: Facts) -> None:
+    """Refuses values of a wrong type or range: anyone may have written them."""
+    is_vae = facts.kind == "vae"
+    fits = {
+        "kind": facts.kind in ("vae", "flow"),
+        "height": _is_whole(facts.height, 1),
+        "width": _is_whole(facts.width, 1),
+        "channels": _is_whole(facts.channels, 1) and facts.channels in (1, 3),
+        "classes": _is_whole(facts.classes, 0),
+        "latent": _is_whole(facts.latent, 1) if is_vae else facts.latent is None,
+        "likelihood": facts.likelihood in LIKELIHOODS if is_vae else facts.likelihood is None,
+    }
+    for name, fit in fits.items():
+        if not fit:
+            raise ValueError(f"{name}={getattr(facts, name)!r}")
+
+
+def _is_whole(value: Any, least: int) -> bool:
+    return type(value) is int and value >= least

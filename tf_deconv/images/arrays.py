@@ -16,6 +16,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from tf_deconv.utils.files import Shared
 from tf_deconv.utils.options import UserError, reason
 
 # ITU-R BT.601-7, section 2.5.1: the weights that JPEG and television give to red, green and blue.
@@ -241,16 +242,23 @@ def _escaped(character: str) -> str:
 
 
 @contextlib.contextmanager
-def without_pillow_limit() -> Iterator[None]:
-    """Lifts Pillow's limit on pixels, for callers that check `PictureFile` sizes themselves.
-
-    Pillow's limit belongs to the whole process: do not use this in several threads at once.
-    """
+def _without_limit() -> Iterator[None]:
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         yield
     finally:
         Image.MAX_IMAGE_PIXELS = limit
+
+
+_lifted = Shared(_without_limit)
+
+
+def without_pillow_limit() -> contextlib.AbstractContextManager[None]:
+    """Lifts Pillow's limit on pixels, for callers that check `PictureFile` sizes themselves.
+
+    The limit is the whole process's: it is back when the last of the blocks in all threads ends.
+    """
+    return _lifted()
 
 
 # Of a picture alone; a pair of input and target has twice as many.

@@ -10,12 +10,14 @@ EXIF directory.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import pathlib
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -89,9 +91,7 @@ def read_picture(path: pathlib.Path, max_pixels: int) -> Picture:
       ValueError: if it is no picture, is damaged, or is too large.
     """
     try:
-        with warnings.catch_warnings(), without_pillow_limit():
-            # Pillow tells of damaged EXIF data, which costs no pixel.
-            warnings.simplefilter("ignore")
+        with _warnings_ignored(), without_pillow_limit():
             return _open(path, max_pixels)
     except UnidentifiedImageError as error:
         raise ValueError(f"is no {', '.join(arrays.FORMATS)} file") from error
@@ -99,6 +99,17 @@ def read_picture(path: pathlib.Path, max_pixels: int) -> Picture:
         raise ValueError(reason(error)) from error
     except (struct.error, zlib.error, Image.DecompressionBombError) as error:
         raise ValueError(reason(error)) from error
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    # Pillow tells of damaged EXIF data, which costs no pixel.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+_warnings_ignored = files.Shared(_without_warnings)
 
 
 def _open(path: pathlib.Path, max_pixels: int) -> Picture:

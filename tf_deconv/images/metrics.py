@@ -5,29 +5,12 @@ SSIM comes from scikit-image, the field's reference implementation.
 
 from __future__ import annotations
 
-import dataclasses
-import pathlib
-from typing import Any
-
 import numpy as np
 from skimage.metrics import structural_similarity
 
 from tf_deconv.images import arrays
 
-
-@dataclasses.dataclass(frozen=True)
-class EvaluateResult:
-    """What a command measured.
-
-    Attributes:
-      scores: The content of the JSON file that it wrote.
-      folder: Where that lies.
-      failures: "picture: reason" of each one that could not be measured.
-    """
-
-    scores: dict[str, Any]
-    folder: pathlib.Path
-    failures: tuple[str, ...] = ()
+SCORES = ("psnr_db", "ssim", "luminance_psnr_db", "luminance_ssim")
 
 
 def psnr_db(image: np.ndarray, reference: np.ndarray) -> float:
@@ -99,3 +82,24 @@ def match_channels(image: np.ndarray, channels: int) -> np.ndarray:
 def _check_same_shape(image: np.ndarray, reference: np.ndarray) -> None:
     if image.shape != reference.shape:
         raise ValueError(f"shapes differ: {image.shape} against {reference.shape}")
+
+
+def score(image: np.ndarray, clean: np.ndarray) -> dict[str, float]:
+    """Scores one picture, in colour and in luminance, as `luminance_psnr_db` defines it.
+
+    It is what `json` of a run and `evaluation.json` hold.
+
+    Args:
+      image: (H, W, C) float; clipped to [0, 1], as its file would be.
+      clean: (H, W, C) float in [0, 1].
+    Returns:
+      Keys are `SCORES`.
+    """
+    image = np.clip(image, 0.0, 1.0)
+    scores = {"psnr_db": psnr_db(image, clean), "ssim": ssim(image, clean)}
+    if image.shape[-1] == 1:  # Its own luminance; SSIM can take as long as restoring.
+        values = scores.values()
+    else:
+        grey, clean_grey = arrays.luminance(image), arrays.luminance(clean)
+        values = (luminance_psnr_db(image, clean), ssim(grey, clean_grey))
+    return {**scores, **dict(zip(SCORES[2:], values))}

@@ -7,10 +7,10 @@ one, the files must be those that were exported.
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 import re
+import threading
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from tf_deconv.inference import restorer, run_folder, shipped, tflite_file
 from tf_deconv.inference.config import RestoreConfig
+from tf_deconv.inference.descriptions import check, parse_json
 from tf_deconv.inference.restorer import Artifact, Restorer
 from tf_deconv.networks import receptive_field
 from tf_deconv.utils import files
@@ -42,7 +43,8 @@ def load(
         slower, a little better.
     Returns:
       The model. Called with an image, (H, W, C) of any size, uint8, uint16 or float in [0, 1], it
-      returns (H * scale, W * scale, channels_out) of the same type; see `Restorer.restore`.
+      returns (H * scale, W * scale, channels_out) of the same type; see `Restorer.restore`. Many
+      threads may call it at once.
     Raises:
       UserError: if there is no such model, one of its files is missing or is not the one that was
         exported, or an option is out of range.
@@ -107,16 +109,15 @@ def describe(kind: str, path: pathlib.Path) -> dict[str, Any]:
       The description inside a `.keras` file, the manifest of the folder that an export lies in, or
       else what a `.tflite` file or a generator's SavedModel tells of itself; {} where nothing tells
       of this model.
+    Raises:
+      UserError: if a field of it has a wrong type.
     """
     if kind == "keras":
         return run_folder.read_description(path)
     manifest, _ = _manifest_of(kind, path)
     # A file that travelled alone still has its own description, which tells less.
     if kind == "tflite" and not manifest:
-        try:
-            return tflite_file.read_metadata(path.read_bytes())
-        except Exception:  # A damaged file raises whatever the reader stumbled over.
-            return {}
+        return check(tflite_file.read_metadata(path.read_bytes()), repr(str(path)))
     return manifest or _read_own_facts(path)
 
 
@@ -253,6 +254,9 @@ def _open_tflite(path: pathlib.Path) -> Artifact:
     from ai_edge_litert.interpreter import Interpreter
 
     runners, channels = {}, set()
+    # Two calls at once in one interpreter mix up their tensors, or crash the process. An
+    # interpreter for each thread would take the memory of the network that many times.
+    lock = threading.Lock()
     try:
         interpreter = Interpreter(model_content=path.read_bytes(), num_threads=core_count())
         for name in interpreter.get_signature_list():
@@ -275,7 +279,8 @@ def _open_tflite(path: pathlib.Path) -> Artifact:
         if given["dtype"] is np.int8:
             scale, zero = given["quantization"]
             image = np.clip(np.rint(image / scale) + zero, -128, 127).astype(np.int8)
-        restored = runner(**{argument: image})[result]
+        with lock:
+            restored = runner(**{argument: image})[result]
         if wanted["dtype"] is np.int8:
             scale, zero = wanted["quantization"]
             restored = np.float32(scale) * (restored.astype(np.float32) - np.float32(zero))
@@ -323,7 +328,7 @@ def _is_count(value: Any) -> bool:
 def _check_export(folder: pathlib.Path) -> None:
     """Says what is missing where a manifest tells of a model and the folder does not hold it."""
     try:
-        manifest = json.loads((folder / shipped.MANIFEST_FILE).read_text(encoding="utf-8"))
+        manifest = parse_json((folder / shipped.MANIFEST_FILE).read_text(encoding="utf-8"))
         listed = [str(entry["file"]) for entry in manifest["files"]]
     except (OSError, ValueError, KeyError, TypeError):
         return
@@ -350,22 +355,24 @@ def _manifest_of(kind: str, path: pathlib.Path) -> tuple[dict[str, Any], str]:
 
 def _read_manifest(folder: pathlib.Path, file: str) -> dict[str, Any]:
     """Returns the manifest of a model's folder if it tells of this file, or else {}."""
+    path = folder / shipped.MANIFEST_FILE
     try:
-        manifest = json.loads((folder / shipped.MANIFEST_FILE).read_text(encoding="utf-8"))
+        manifest = parse_json(path.read_text(encoding="utf-8"))
         # An older version beside a newer manifest may be another network.
         listed = any(entry["file"] == file for entry in manifest["files"])
     except (OSError, ValueError, KeyError, TypeError):
         return {}
-    return manifest if listed else {}
+    return check(manifest, repr(str(path))) if listed else {}
 
 
 def _read_own_facts(folder: pathlib.Path) -> dict[str, Any]:
     """Returns what a generator's SavedModel tells of itself; {} of any other."""
+    path = folder / FACTS_FILE
     try:
-        facts = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
+        facts = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return facts if isinstance(facts, dict) else {}
+    return check(facts, repr(str(path))) if isinstance(facts, dict) else {}
 
 
 def _first_line(error: Exception) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,9 @@ AUTOMATIC_TILE_PX = 512
 _SMALLEST_CORE_PX = 16
 # Noise that is not clipped leaves [0, 1], but not so far: this is a picture of 0 to 255 in float.
 _BRIGHTEST = 16
+
+# (height, width) of the tiles that a model takes; none where it takes any.
+Sizes = Sequence[tuple[int, int]]
 
 
 def restore_picture(model: Any, image: np.ndarray, divisor: int, scale: int = 1) -> np.ndarray:
@@ -85,7 +88,8 @@ class Artifact:
     """A model that runs, of any format.
 
     Attributes:
-      run: (1, H, W, channels_in) float32 in [0, 1] to (1, H * scale, W * scale, channels_out).
+      run: (1, H, W, channels_in) float32 in [0, 1] to (1, H * scale, W * scale, channels_out). Many
+        threads may call it.
       channels_in: 1 takes luminance, 3 colour, 4 colour and which pixels are known.
       channels_out: 1 or 3.
       divisor: What H and W are multiples of.
@@ -112,6 +116,9 @@ class Artifact:
 
 class Restorer:
     """Restores pictures of any size with an artifact.
+
+    One restorer may be called from many threads at once, whatever the model's format. TFLite files
+    then take one tile after the other.
 
     Attributes:
       artifact: The model.
@@ -181,12 +188,14 @@ class Restorer:
         done = 0
         while pending:
             core = pending.popleft()
-            longest = self._longest_core(height, width)
+            # One choice for the whole tile: memory may run out in another thread meanwhile.
+            sizes = self._sizes
+            longest = self._longest_core(height, width, sizes)
             if core.height > longest[0] or core.width > longest[1]:
                 pending.extendleft(reversed(tiling.split(core, *longest)))
                 continue
             try:
-                pixels = self._restore_core(image, core)
+                pixels = self._restore_core(image, core, sizes)
             except Exception as error:
                 if not _is_out_of_memory(error):
                     raise
@@ -200,19 +209,19 @@ class Restorer:
                 progress(done / (height * width))
         return restored
 
-    def _restore_core(self, image: np.ndarray, core: Box) -> np.ndarray:
+    def _restore_core(self, image: np.ndarray, core: Box, sizes: Sizes) -> np.ndarray:
         """Returns the core's pixels, (height * scale, width * scale, C') float32."""
         total = None
         for symmetry in self._symmetries:
             turned = symmetry.apply(image)
             place = symmetry.place(core, *image.shape[:2])
-            pixels = symmetry.undo(self._restore_place(turned, place))
+            pixels = symmetry.undo(self._restore_place(turned, place, sizes))
             total = pixels if total is None else total + pixels
         return total / np.float32(len(self._symmetries)) if len(self._symmetries) > 1 else total
 
-    def _restore_place(self, image: np.ndarray, core: Box) -> np.ndarray:
+    def _restore_place(self, image: np.ndarray, core: Box, sizes: Sizes) -> np.ndarray:
         artifact = self.artifact
-        size = self._window_size(*image.shape[:2])
+        size = self._window_size(*image.shape[:2], sizes)
         spans, indices = [], []
         sides = ((core.top, core.bottom), (core.left, core.right))
         for axis, (start, stop) in enumerate(sides):
@@ -236,7 +245,7 @@ class Restorer:
         window = Box(top, left, bottom, right)
         return core.relative_to(window).scaled(artifact.scale).of(restored)
 
-    def _longest_core(self, height: int, width: int) -> tuple[int, int]:
+    def _longest_core(self, height: int, width: int, sizes: Sizes) -> tuple[int, int]:
         """Returns the largest (height, width) that one window restores in every symmetry."""
         artifact = self.artifact
         if not artifact.sizes:
@@ -248,29 +257,29 @@ class Restorer:
         longest = [height, width]
         for symmetry in self._symmetries:
             turned = symmetry.size(height, width)
-            size = self._window_size(*turned)
+            size = self._window_size(*turned, sizes)
             for axis in (0, 1):
                 core = _core_along(artifact, size[axis], turned[axis])
                 original = 1 - axis if symmetry.turns % 2 else axis
                 longest[original] = min(longest[original], core)
         return longest[0], longest[1]
 
-    def _window_size(self, height: int, width: int) -> tuple[int, int] | None:
+    def _window_size(self, height: int, width: int, sizes: Sizes) -> tuple[int, int] | None:
         """Chooses among an artifact's fixed sizes; None where any goes.
 
         Returns:
           The picture's own size; or else the largest one that lies inside the picture, where the
           network sees the true borders; or else the smallest one around it, with mirrored pixels.
         """
-        if not self.artifact.sizes:
+        if not sizes:
             return None
-        if (height, width) in self._sizes:
+        if (height, width) in sizes:
             return height, width
         divisor = self.artifact.divisor
         sides = [tiling.padded_side(side, divisor) for side in (height, width)]
         usable = [
             size
-            for size in self._sizes
+            for size in sizes
             if not any(side % divisor for side in size)
             and all(_core_along(self.artifact, *pair) >= 1 for pair in zip(size, sides))
         ]
@@ -279,7 +288,7 @@ class Restorer:
             return max(inside, key=lambda size: size[0] * size[1])
         if usable:
             return min(usable, key=lambda size: size[0] * size[1])
-        have = ", ".join(f"{height}x{width}" for height, width in self._sizes)
+        have = ", ".join(f"{height}x{width}" for height, width in sizes)
         raise UserError(
             f"{width}x{height} pixels cannot be cut into tiles of this model's sizes ({have}): use"
             " its SavedModel, or export with a larger size in --sizes"
@@ -288,9 +297,10 @@ class Restorer:
     def _shrink(self, core: Box, error: Exception) -> None:
         """Makes tiles smaller after memory ran out."""
         if self.artifact.sizes:
-            size = max(self._sizes, key=lambda size: size[0] * size[1])
-            if len(self._sizes) > 1:
-                self._sizes.remove(size)
+            # A new list, as other threads may be going through the old one.
+            smaller = sorted(self._sizes, key=lambda size: size[0] * size[1])[:-1]
+            if smaller:
+                self._sizes = smaller
                 return
         elif self.artifact.reach_px is not None:
             side = max(core.height, core.width) // 2

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from tf_deconv.inference import descriptions
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError, reason
 
@@ -23,6 +24,11 @@ CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.json"
 MODEL_FILE = "model.keras"
 SAMPLES_FILE = "samples.npz"
+
+
+# A description has a few kilobytes; a file of any size could claim to be one.
+_LARGEST_DESCRIPTION_BYTES = 2**24
+_CHECKPOINTS = "epoch-*.npz"
 _DESCRIPTION_MEMBER = "tf_deconv.json"
 # What is said where a model that restores was expected.
 GENERATES = (
@@ -118,19 +124,35 @@ def load_any_model(path: pathlib.Path) -> Any:
 
 
 def read_description(path: pathlib.Path) -> dict[str, Any]:
-    """Returns what `save_model` stored beside the weights; {} for a file made by plain Keras."""
+    """Returns what `save_model` stored beside the weights; {} for a file made by plain Keras.
+
+    Raises:
+      UserError: if it is damaged, or a field of it has a wrong type.
+    """
     try:
-        with zipfile.ZipFile(path) as archive:
-            known = json.loads(archive.read(_DESCRIPTION_MEMBER))
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile):
+        archive = zipfile.ZipFile(path)
+    except descriptions.DAMAGES:  # No archive: whoever loads the model says so.
         return {}
-    return known if isinstance(known, dict) else {}
+    with archive:
+        if _DESCRIPTION_MEMBER not in archive.namelist():
+            return {}
+        try:
+            if archive.getinfo(_DESCRIPTION_MEMBER).file_size > _LARGEST_DESCRIPTION_BYTES:
+                raise ValueError("it is too large")
+            known = descriptions.parse_json(archive.read(_DESCRIPTION_MEMBER))
+        except descriptions.DAMAGES as error:
+            raise UserError(
+                f"{str(path)!r}: its description ({_DESCRIPTION_MEMBER}) is damaged:"
+                f" {reason(error)}; take the file from where it came, or train again"
+            ) from error
+    return descriptions.check(known, repr(str(path))) if isinstance(known, dict) else {}
 
 
 def training_s(path: pathlib.Path) -> float | None:
     """Returns how many seconds the run of a model file took; None where nothing tells."""
     try:
-        scores = json.loads((path.parent / METRICS_FILE).read_text(encoding="utf-8"))
+        text = (path.parent / METRICS_FILE).read_text(encoding="utf-8")
+        scores = descriptions.parse_json(text)
         return float(scores["duration_s"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -187,7 +209,7 @@ def load_samples(path: pathlib.Path) -> Samples:
                 # Runs of earlier versions have none.
                 labels=tuple(map(int, stored["labels"])) if "labels" in stored else (),
             )
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile, EOFError) as error:
+    except descriptions.DAMAGES as error:
         raise UserError(
             f"{str(path)!r} cannot be read: {reason(error)}; it holds what export checks with, so"
             " train again or export another run"

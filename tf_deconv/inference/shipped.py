@@ -7,12 +7,12 @@ folders in `tf_deconv/shipped_models/` (setup.py), a checkout in `saved_models/`
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import pathlib
 import re
 from collections.abc import Mapping
 
+from tf_deconv.inference.descriptions import parse_json
 from tf_deconv.utils.options import UserError, nearest
 
 # Folders that hold NAME/, with ":" between them; they are looked in first.
@@ -108,7 +108,7 @@ def find(name: str) -> pathlib.Path:
             f" {looked}; {VARIABLE} names others"
         )
     try:
-        manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+        manifest = parse_json((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
         [entry["file"] for entry in manifest["files"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(

@@ -36,18 +36,21 @@ def _unpack(content: bytes) -> schema.ModelT:
 
 
 def read_metadata(content: bytes) -> dict[str, Any]:
-    """Returns what `write_metadata` put into a file; {} for a file without."""
+    """Returns what `write_metadata` put into a file; {} for a file without, or a damaged one."""
+    try:
+        facts = _read_metadata(content)
+    except Exception:  # A damaged file raises whatever the reader stumbled over.
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def _read_metadata(content: bytes) -> Any:
     model = schema.Model.GetRootAs(bytearray(content))
     for number in range(model.MetadataLength()):
         entry = model.Metadata(number)
         if entry.Name() == METADATA_NAME.encode():
-            stored = model.Buffers(entry.Buffer())
-            try:
-                facts = json.loads(stored.DataAsNumpy().tobytes())
-            except (ValueError, AttributeError):
-                return {}
-            return facts if isinstance(facts, dict) else {}
-    return {}
+            return json.loads(model.Buffers(entry.Buffer()).DataAsNumpy().tobytes())
+    return None
 
 
 def _builtin_code(code: schema.OperatorCodeT) -> int:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import itertools
 import json
 import os
 import pathlib
-import zipfile
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
-from tf_deconv.utils import files
+from tf_deconv.inference import descriptions
+from tf_deconv.inference.run_folder import _CHECKPOINTS
+from tf_deconv.utils import files, locks
 from tf_deconv.utils.options import UserError, reason
 
 
@@ -37,15 +41,50 @@ def restore_state(model: keras.Model, variables: list[np.ndarray]) -> None:
         target.assign(value)
 
 
+# Only while the run is being trained.
+LOCK_FILE = ".lock"
+
+
 def default_run_dir(task: str, network: str) -> pathlib.Path:
-    """Returns runs/DATE-TASK-NETWORK for now, with a number where that exists."""
+    """Returns runs/DATE-TASK-NETWORK for now; another run may have that."""
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    base = pathlib.Path("runs", f"{stamp}-{task}-{network}")
-    path, number = base, 1
-    while path.exists():
-        number += 1
-        path = base.with_name(f"{base.name}-{number}")
-    return path
+    return pathlib.Path("runs", f"{stamp}-{task}-{network}")
+
+
+@contextlib.contextmanager
+def claiming(folder: pathlib.Path, *, new: bool = False) -> Iterator[pathlib.Path]:
+    """Makes a run folder where it is missing and keeps every other training out of it.
+
+    Args:
+      folder: The run folder.
+      new: Whether it must be made here: where there is one of its name, a number is added.
+    Yields:
+      The folder. It and its parents are removed again if they were made here and nothing was put
+      into them.
+    Raises:
+      UserError: if another training has it, or it cannot be written.
+    """
+    made = [parent for parent in folder.parents if not parent.exists()]
+    if not folder.exists():
+        files.make_folder(folder.parent)
+    others = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(2))
+    try:
+        for path in itertools.chain([folder], others):
+            try:
+                path.mkdir()
+                made.insert(0, path)
+            except FileExistsError:
+                if new:
+                    continue
+            break
+        files.make_folder(path)  # Proves that it can be written, before minutes of work.
+        who, remedy = f"run folder {str(path)!r} is in use", "choose another --run-dir"
+        with locks.held(path / LOCK_FILE, who, remedy):
+            yield path
+    finally:
+        for each in made:
+            with contextlib.suppress(OSError):  # It holds something.
+                each.rmdir()
 
 
 def save_checkpoint(path: pathlib.Path, state: dict[str, Any], variables: list[np.ndarray]) -> None:
@@ -61,6 +100,11 @@ def save_checkpoint(path: pathlib.Path, state: dict[str, Any], variables: list[n
         np.savez(temporary, state=np.array(json.dumps(state)), **arrays)
 
 
+def has_checkpoint(folder: pathlib.Path) -> bool:
+    """Returns whether a folder of checkpoints holds one, whole or damaged."""
+    return any(folder.glob(_CHECKPOINTS))
+
+
 def load_newest_checkpoint(
     folder: pathlib.Path,
 ) -> tuple[dict[str, Any], list[np.ndarray], list[str]]:
@@ -71,17 +115,19 @@ def load_newest_checkpoint(
       checkpoint, state and variables are empty.
     """
     warnings = []
-    for path in sorted(folder.glob("epoch-*.npz"), reverse=True):
+    for path in sorted(folder.glob(_CHECKPOINTS), reverse=True):
         try:
             with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
-                state = json.loads(str(stored["state"]))
+                state = descriptions.parse_json(str(stored["state"]))
+                if type(state["epoch"]) is not int or not isinstance(state["data_sha256"], str):
+                    raise ValueError("its state is none of a training")
                 return state, [stored[f"variable_{i}"] for i in range(len(stored) - 1)], warnings
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        except descriptions.DAMAGES as error:
             warnings.append(f"{path.name} is damaged and was passed over: {reason(error)}")
     return {}, [], warnings
 
 
 def remove_old_checkpoints(folder: pathlib.Path, keep: int) -> None:
     """Removes all but the last `keep` checkpoints."""
-    for path in sorted(folder.glob("epoch-*.npz"))[:-keep]:
+    for path in sorted(folder.glob(_CHECKPOINTS))[:-keep]:
         os.unlink(path)

@@ -213,6 +213,11 @@ def check_train_config(config: TrainConfig) -> TrainConfig:
         *_network_faults(config, network),
         *_generation_faults(config, task, network),
     ]
+    if config.data == BUNDLED and config.validation_fraction != TrainConfig.validation_fraction:
+        faults.append(
+            f"validation_fraction={config.validation_fraction} with data={BUNDLED!r}, of which two"
+            " pictures are always held out: leave it out, or choose a folder as --data"
+        )
     if config.shrink is not None:
         try:
             parse_shrink(config.shrink)

@@ -71,12 +71,12 @@ class Start:
 
     Attributes:
       name: Of the run or model, without its path: it is published.
-      model: The trained network, float32.
+      model: The trained network, float32; None where its weights are in the run's checkpoint.
       facts: What is known of how it was trained, as manifests tell it.
     """
 
     name: str
-    model: keras.Model
+    model: keras.Model | None
     facts: dict[str, Any]
 
 

@@ -15,29 +15,6 @@ from tf_deconv.images.arrays import crop_pair
 from tf_deconv.inference.run_folder import Samples
 from tf_deconv.training import losses
 
-SCORES = ("psnr_db", "ssim", "luminance_psnr_db", "luminance_ssim")
-
-
-def score(image: np.ndarray, clean: np.ndarray) -> dict[str, float]:
-    """Scores one picture, in colour and in luminance, as `metrics.luminance_psnr_db` defines it.
-
-    It is what `metrics.json` of a run and `evaluation.json` hold.
-
-    Args:
-      image: (H, W, C) float; clipped to [0, 1], as its file would be.
-      clean: (H, W, C) float in [0, 1].
-    Returns:
-      Keys are `SCORES`.
-    """
-    image = np.clip(image, 0.0, 1.0)
-    scores = {"psnr_db": metrics.psnr_db(image, clean), "ssim": metrics.ssim(image, clean)}
-    if image.shape[-1] == 1:  # Its own luminance; SSIM can take as long as restoring.
-        values = scores.values()
-    else:
-        grey, clean_grey = arrays.luminance(image), arrays.luminance(clean)
-        values = (metrics.luminance_psnr_db(image, clean), metrics.ssim(grey, clean_grey))
-    return {**scores, **dict(zip(SCORES[2:], values))}
-
 
 def do_nothing_psnr_db(batches: Iterable[tuple[tf.Tensor, ...]], task: Task) -> float | None:
     """Scores degraded patches as they are, by the very metric that training watches.
@@ -77,8 +54,8 @@ def evaluate(
             {
                 "name": name,
                 "size": f"{width}x{height}",
-                "output": score(restore(degraded), clean),
-                "input": score(do_nothing(degraded, task), clean),
+                "output": metrics.score(restore(degraded), clean),
+                "input": metrics.score(do_nothing(degraded, task), clean),
             }
         )
     result: dict[str, Any] = {"pictures": pictures}
@@ -117,7 +94,7 @@ def preview(
     for degraded, clean in list(zip(samples.degraded, samples.clean))[:pictures]:
         degraded, clean = crop_pair(degraded, clean, side_px, task.scale)
         restored, shown = restore(degraded), do_nothing(degraded, task)
-        # Not `score`: its SSIM takes as long as restoring, and a preview is drawn each epoch.
+        # Not `metrics.score`: its SSIM takes as long as restoring, and each epoch draws a preview.
         before, after = (
             metrics.luminance_psnr_db(np.clip(image, 0.0, 1.0), clean)
             for image in (shown, restored)

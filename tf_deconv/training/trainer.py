@@ -68,8 +68,10 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
     config = check_train_config(config)
     cluster = read_cluster() if config.strategy in ("auto", "multiworker") else None
     is_chief = cluster is None or cluster.is_chief
-    folder, config = _claim_folder(config, is_chief)
-    with contextlib.nullcontext(folder) if is_chief else _nowhere() as out:
+    with (
+        _claim_folder(config, is_chief) as (folder, config),
+        contextlib.nullcontext(folder) if is_chief else _nowhere() as out,
+    ):
         return TrainResult(folder, _train(config, cluster, folder, out, report))
 
 
@@ -86,8 +88,12 @@ def _train(
     placement = distribution.place(config.strategy, device, cluster, report)
     for line in placement.check_batch_size(config.batch_size):
         report(line)
-    # Before minutes of reading pictures.
-    start = pretrained.open_start(config.init) if config.init is not None else None
+    goes_on = config.resume and checkpoints.has_checkpoint(folder / "checkpoints")
+    start = None
+    if config.init is not None:
+        # Before minutes of reading pictures. The weights of a checkpoint began with the model that
+        # --init names, which need not be there any longer.
+        start = _known_start(folder, config.init) if goes_on else pretrained.open_start(config.init)
 
     objective = make_objective(config, device)
     samples = objective.load(report)
@@ -98,7 +104,7 @@ def _train(
     compilation.set_seed(config.seed, device)
     with placement.scope():
         model = objective.build()
-        if start is not None and not config.resume:
+        if start is not None and not goes_on:
             for line in pretrained.begin_with(model, start):
                 report(line)
         objective.compile(model)
@@ -227,6 +233,15 @@ def _common(description: dict[str, Any], device: Device, state: dict[str, Any]) 
     }
 
 
+def _known_start(folder: pathlib.Path, init: str) -> pretrained.Start:
+    """Returns what a run that goes on tells of the model it began with; that is not opened."""
+    try:
+        facts = run_folder.read_description(folder / run_folder.MODEL_FILE).get("began_with")
+    except UserError:  # The model will be written anew; its weights are in the checkpoint.
+        facts = None
+    return pretrained.Start(pathlib.Path(init).name, None, facts or {})
+
+
 def _resume(
     model: keras.Model, folder: pathlib.Path, source: Source, report: Callable[[str], None]
 ) -> dict[str, Any]:
@@ -276,10 +291,14 @@ def _fit(
     )
 
 
-def _claim_folder(config: TrainConfig, is_chief: bool) -> tuple[pathlib.Path, TrainConfig]:
-    """Decides the run folder; with --resume, the run's own config takes over.
+@contextlib.contextmanager
+def _claim_folder(
+    config: TrainConfig, is_chief: bool
+) -> Iterator[tuple[pathlib.Path, TrainConfig]]:
+    """Decides the run folder, which is the chief's alone; yields it and the options.
 
-    But for the strategy: a run goes on with the devices that there are.
+    With --resume, the run's own config takes over. But for the strategy: a run goes on with the
+    devices that there are.
     """
     if config.resume:
         if config.run_dir is None:
@@ -294,21 +313,28 @@ def _claim_folder(config: TrainConfig, is_chief: bool) -> tuple[pathlib.Path, Tr
         stored = dataclasses.replace(
             stored, run_dir=config.run_dir, resume=True, strategy=config.strategy
         )
-        return folder, check_train_config(stored)
-    if config.run_dir is None:
+        config = check_train_config(stored)
+    elif config.run_dir is None:
         folder = checkpoints.default_run_dir(config.task, config.network)
     else:
         folder = pathlib.Path(config.run_dir)
-        if is_chief and folder.is_dir() and any(folder.iterdir()):
-            raise UserError(
-                f"run folder {str(folder)!r} is not empty: choose another --run-dir, or add"
-                " --resume to go on with it"
-            )
-    if is_chief:
-        parents = (folder, *folder.absolute().parents)
-        existing = next(parent for parent in parents if parent.exists())
-        files.make_folder(existing)  # Proves that it can be written, before minutes of work.
-    return folder, dataclasses.replace(config, run_dir=str(folder))
+        if is_chief and not (folder / checkpoints.LOCK_FILE).exists():
+            _check_empty(folder)  # Nothing is put into a folder that is something else.
+    if not is_chief:
+        yield folder, dataclasses.replace(config, run_dir=str(folder))
+        return
+    with checkpoints.claiming(folder, new=config.run_dir is None) as folder:
+        if not config.resume:
+            _check_empty(folder)
+        yield folder, dataclasses.replace(config, run_dir=str(folder))
+
+
+def _check_empty(folder: pathlib.Path) -> None:
+    if folder.is_dir() and {path.name for path in folder.iterdir()} - {checkpoints.LOCK_FILE}:
+        raise UserError(
+            f"run folder {str(folder)!r} is not empty: choose another --run-dir, or add --resume to"
+            " go on with it"
+        )
 
 
 def _describe(

@@ -7,6 +7,7 @@ faster on a GPU, `benchmarks/training.py --device gpu` tells: docs/decisions/000
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -16,6 +17,9 @@ from tf_deconv.utils.options import UserError
 # Networks whose step a GPU runs faster one way, where that was measured: what `xla="auto"` gives
 # them. Any other gets Keras's own choice, which is XLA wherever every layer supports it.
 XLA_ON_GPU: dict[str, bool] = {}
+
+# GPUs that `choose_device("cpu")` hid from TensorFlow.
+_hidden_gpus: list = []
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,9 +59,11 @@ def choose_device(
       xla: "on", "off", or "auto": off on a CPU; on a GPU what `XLA_ON_GPU` says, else Keras.
       network: Name of the network that is to be trained.
     Returns:
-      The device. GPUs are set to grow their memory; with "cpu" they are hidden.
+      The device. GPUs are set to grow their memory; with "cpu" they are hidden, until the next call
+      or, once TensorFlow has been used, as long as the process runs: "auto" is the CPU then.
     Raises:
-      UserError: if "gpu" is asked for and there is none, or if Keras runs on another backend.
+      UserError: if "gpu" is asked for and there is none, if this process cannot use it any more, or
+        if Keras runs on another backend.
     """
     import keras
 
@@ -76,22 +82,31 @@ def choose_device(
 def _choose_tensorflow(device: str, precision: str) -> Device:
     import tensorflow as tf
 
-    gpus = tf.config.list_physical_devices("GPU")
+    global _hidden_gpus
+    # A program that has used TensorFlow already keeps the devices as it set them up: each setting
+    # below is a RuntimeError then.
+    if device != "cpu" and _hidden_gpus:
+        with contextlib.suppress(RuntimeError):
+            tf.config.set_visible_devices(_hidden_gpus, "GPU")
+            _hidden_gpus = []
+    # Not those that the machine has: TensorFlow uses no others.
+    gpus = tf.config.get_visible_devices("GPU")
     if device == "gpu" and not gpus:
         raise UserError(
-            "device='gpu': TensorFlow sees no GPU; install tf-deconv[gpu] and a driver, or use"
+            "device='gpu': this process has begun on the CPU and keeps to it; start another one"
+            if _hidden_gpus
+            else "device='gpu': TensorFlow sees no GPU; install tf-deconv[gpu] and a driver, or use"
             " --device cpu"
         )
-    try:
-        if device == "cpu" or not gpus:
-            tf.config.set_visible_devices([], "GPU")
-            return _cpu(precision, jit_compile=False)
+    if device == "cpu" or not gpus:
+        if gpus:
+            with contextlib.suppress(RuntimeError):
+                tf.config.set_visible_devices([], "GPU")
+                _hidden_gpus = gpus
+        return _cpu(precision, jit_compile=False)
+    with contextlib.suppress(RuntimeError):
         for gpu in gpus:
             tf.config.experimental.set_memory_growth(gpu, True)
-    except RuntimeError:
-        # A program that has used TensorFlow already keeps the devices as it set them up.
-        if device == "cpu" or not gpus:
-            return _cpu(precision, jit_compile=False)
     details = tf.config.experimental.get_device_details(gpus[0])
     capability = details.get("compute_capability", (0, 0))
     if precision == "auto":

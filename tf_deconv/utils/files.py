@@ -1,7 +1,8 @@
 """Files that are whole or absent: write beside, flush to the disk, then rename.
 
 Used for everything that a reader may open while it is being written, or that must survive a power
-cut half-way. Also here: keeping libraries' chatter off the user's screen.
+cut half-way. Also here: keeping libraries' chatter off the user's screen, and settings of the whole
+process that several threads change.
 """
 
 from __future__ import annotations
@@ -15,18 +16,24 @@ import pathlib
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
-from typing import Any
+import threading
+from collections.abc import Callable, Iterator
+from typing import IO, Any, Generic, TypeVar
 
 from tf_deconv.utils.options import UserError, reason
 
+Value = TypeVar("Value")
+_UMASK_LOCK = threading.Lock()
+
 
 @contextlib.contextmanager
-def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+def replacing(path: pathlib.Path, *, flush: bool = True) -> Iterator[pathlib.Path]:
     """Yields a temporary path in the same folder; renames it to `path` if the block succeeds.
 
     Args:
       path: The file to make or to replace.
+      flush: Whether to wait until it is on the disk, 10 ms or so. Of many files call `flush_all`
+        after the last one instead.
     Yields:
       A path with the same suffix, unless that is no usual one. It is removed if the block raises.
     """
@@ -39,9 +46,11 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
         yield temporary
         # mkstemp makes files that only their owner reads; a service runs as someone else.
         temporary.chmod(0o666 & ~umask())
-        _flush(temporary)
+        if flush:
+            _flush(temporary)
         os.replace(temporary, path)
-        _flush(path.parent)
+        if flush:
+            _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -74,9 +83,9 @@ def making_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def write_bytes(path: pathlib.Path, data: bytes) -> None:
-    """Writes a file atomically."""
-    with replacing(path) as temporary:
+def write_bytes(path: pathlib.Path, data: bytes, *, flush: bool = True) -> None:
+    """Writes a file atomically; `flush` is that of `replacing`."""
+    with replacing(path, flush=flush) as temporary:
         temporary.write_bytes(data)
 
 
@@ -98,23 +107,81 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+class Shared(Generic[Value]):
+    """A change of the whole process that blocks in several threads share, nested ones too.
+
+    The first block makes the change, and the last one takes it back. Were each to put back what it
+    found, blocks that overlap would leave the change of one of them for good.
+    """
+
+    def __init__(self, change: Callable[[], contextlib.AbstractContextManager[Value]]):
+        """Prepares.
+
+        Args:
+          change: Makes what is entered once for all blocks that overlap.
+        """
+        self._change = change
+        self.lock = threading.Lock()
+        self._blocks = 0
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[Value]:
+        """Runs a block under the change; yields what `change` gives."""
+        with self.lock:
+            if not self._blocks:
+                self._entered = self._change()
+                self._value = self._entered.__enter__()
+            self._blocks += 1
+        try:
+            yield self._value
+        finally:
+            with self.lock:
+                self._blocks -= 1
+                if not self._blocks:
+                    self._entered.__exit__(None, None, None)
+
+
 @contextlib.contextmanager
-def silent_stderr() -> Iterator[None]:
-    """Holds back what C++ libraries print on file descriptor 2; shows it if the block raises."""
-    with tempfile.TemporaryFile() as caught:
+def _stderr_in_a_file() -> Iterator[tuple[IO[bytes], int]]:
+    """Yields the file that takes what is printed, and a descriptor of the true stderr."""
+    # For appending: what is read of it must not move the place where others go on writing.
+    with tempfile.TemporaryFile("a+b") as caught:
         sys.stderr.flush()
         stderr = os.dup(2)
         os.dup2(caught.fileno(), 2)
         try:
-            yield
-        except BaseException:
-            caught.seek(0)
-            os.write(stderr, caught.read())
-            raise
+            yield caught, stderr
         finally:
             sys.stderr.flush()
             os.dup2(stderr, 2)
             os.close(stderr)
+
+
+_silenced, _nested = Shared(_stderr_in_a_file), threading.local()
+
+
+@contextlib.contextmanager
+def silent_stderr() -> Iterator[None]:
+    """Holds back what C++ libraries print on file descriptor 2; shows it if the block raises.
+
+    Blocks in several threads hold back together, until the last of them ends. Of nested blocks the
+    outermost one shows.
+    """
+    is_outermost = not getattr(_nested, "depth", 0)
+    with _silenced() as (caught, stderr):
+        _nested.depth = getattr(_nested, "depth", 0) + 1
+        try:
+            yield
+        except BaseException:
+            if is_outermost:
+                with _silenced.lock:
+                    sys.stderr.flush()
+                    caught.seek(0)
+                    os.write(stderr, caught.read())
+                    caught.truncate(0)
+            raise
+        finally:
+            _nested.depth -= 1
 
 
 def sha256(path: pathlib.Path) -> str:
@@ -146,9 +213,16 @@ def make_folder(path: pathlib.Path) -> pathlib.Path:
 def umask() -> int:
     """Returns which permissions new files of this process do not get."""
     # The only portable way to read the mask is to set it; restored at once.
-    mask = os.umask(0o077)
-    os.umask(mask)
+    with _UMASK_LOCK:
+        mask = os.umask(0o077)
+        os.umask(mask)
     return mask
+
+
+def flush_all() -> None:
+    """Waits until all that was written is on the disk, where the system can do so."""
+    if hasattr(os, "sync"):
+        os.sync()
 
 
 def _flush(path: pathlib.Path) -> None:

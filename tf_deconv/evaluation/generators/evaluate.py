@@ -19,13 +19,13 @@ from tf_deconv.data.store import PictureStore
 from tf_deconv.evaluation.config import EvaluateConfig
 from tf_deconv.evaluation.generators import classifier, likelihood_bounds
 from tf_deconv.evaluation.generators import scores as generator_scores
+from tf_deconv.evaluation.report import EvaluateResult
 from tf_deconv.generation.generator import Generator, labels_of, sample
 from tf_deconv.generation.keras_generator import log_probability
 from tf_deconv.generation.opening import open_generator
 from tf_deconv.generation.spec import Facts
 from tf_deconv.images import arrays as images
 from tf_deconv.images import sheets
-from tf_deconv.images.metrics import EvaluateResult
 from tf_deconv.networks.likelihoods import bits_per_dimension, make_likelihood
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import choose_device

@@ -31,9 +31,9 @@ from tf_deconv.evaluation.protocols.published import (
     known_set,
     set_size,
 )
+from tf_deconv.evaluation.report import EvaluateResult
 from tf_deconv.images import arrays
 from tf_deconv.images.arrays import is_grey
-from tf_deconv.images.metrics import EvaluateResult
 from tf_deconv.inference import run_folder, shipped
 from tf_deconv.inference.artifacts import describe, find_artifact, open_artifact
 from tf_deconv.inference.restorer import Artifact, Restorer

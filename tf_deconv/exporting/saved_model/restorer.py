@@ -15,6 +15,7 @@ import keras
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from tf_deconv.degradations.operators import to_uint8
 from tf_deconv.exporting.saved_model.decoding import decode, to_input
 from tf_deconv.images.padding import pad_tensor
 
@@ -155,8 +156,7 @@ def _restore_pixels(
             [inside[0], inside[1], 0],
             [core[0] * scale, core[1] * scale, channels_out],
         )
-        # Rounds half up where `images.to_uint8` rounds half to even: one grey level at most.
-        return tf.image.convert_image_dtype(restored, tf.uint8, saturate=True)
+        return to_uint8(restored)
 
     tiles = tf.map_fn(
         restore_tile,

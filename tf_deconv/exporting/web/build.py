@@ -18,6 +18,7 @@ from typing import Any
 from tf_deconv.degradations.tasks import TASKS
 from tf_deconv.generation.config import SampleConfig
 from tf_deconv.generation.spec import Facts, read_facts
+from tf_deconv.inference.descriptions import parse_json
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError, reason
 
@@ -63,7 +64,7 @@ def check_target(out: pathlib.Path) -> None:
 def _page_files(folder: pathlib.Path) -> set[str]:
     """Returns the files that an earlier page wrote into a folder, by its own account."""
     try:
-        facts = json.loads((folder / _FACTS_FILE).read_text(encoding="utf-8"))
+        facts = parse_json((folder / _FACTS_FILE).read_text(encoding="utf-8"))
         return set(facts["page_files"])
     except (OSError, ValueError, KeyError, TypeError):
         return set()
