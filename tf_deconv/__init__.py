@@ -1,10 +1,13 @@
 """tf_deconv: from a folder of pictures to a small deconvolutional network.
 
-The network restores pictures in a service (SavedModel) and on a phone (TFLite), and every exported
-file is compared with the Keras model that it came from. Importing this package imports neither
-TensorFlow nor Keras; the names below are resolved on first use.
+    import tf_deconv
 
-`tf_deconv.load("denoise-color")(image)` restores an image with a model that comes with the package.
+    restored = tf_deconv.load("denoise-color")(image)      # (H, W, 3) uint8 in and out
+    tf_deconv.restore("denoise-color", "photo.jpg")        # as `tf-deconv restore` does
+
+Functions named as the commands take a config or its options as keywords, and do what the command
+does. Importing this package imports neither TensorFlow nor Keras: the names below are resolved on
+first use.
 """
 
 from __future__ import annotations
@@ -14,34 +17,42 @@ import importlib
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "EvaluateConfig": "tf_deconv.evaluation.config",
-    "ExportConfig": "tf_deconv.exporting.config",
-    "RestoreConfig": "tf_deconv.inference.config",
-    "ShardConfig": "tf_deconv.data.config",
-    "Restorer": "tf_deconv.inference.restorer",
-    "TrainConfig": "tf_deconv.training.config",
-    "UserError": "tf_deconv.utils.options",
-    "NETWORKS": "tf_deconv.networks.table",
-    "TASKS": "tf_deconv.degradations.tasks",
-    "build_article": "tf_deconv.networks.article",
-    "evaluate": "tf_deconv.evaluation.evaluate",
-    "export": "tf_deconv.exporting.pipeline",
-    "inspect_artifact": "tf_deconv.evaluation.inspect",
-    "load": "tf_deconv.inference.artifacts",
-    "load_model": "tf_deconv.inference.run_folder",
-    "open_artifact": "tf_deconv.inference.artifacts",
-    "restore": "tf_deconv.inference.restore",
-    "shard": "tf_deconv.data.shards.pack",
-    "train": "tf_deconv.training.trainer",
+    "tf_deconv.api": (
+        "benchmark",
+        "edit",
+        "evaluate",
+        "export",
+        "inspect",
+        "list_models",
+        "load",
+        "load_generator",
+        "restore",
+        "sample",
+        "shard",
+        "train",
+    ),
+    "tf_deconv.data.config": ("ShardConfig",),
+    "tf_deconv.degradations.tasks": ("OPERATORS", "TASKS"),
+    "tf_deconv.evaluation.config": ("BenchmarkConfig", "EvaluateConfig"),
+    "tf_deconv.exporting.config": ("ExportConfig",),
+    "tf_deconv.exporting.variants": ("VARIANTS",),
+    "tf_deconv.generation.config": ("EditConfig", "SampleConfig"),
+    "tf_deconv.generation.generator": ("Generator",),
+    "tf_deconv.inference.config": ("RestoreConfig",),
+    "tf_deconv.inference.restorer": ("Restorer",),
+    "tf_deconv.networks.table": ("NETWORKS",),
+    "tf_deconv.training.config": ("TrainConfig",),
+    "tf_deconv.utils.options": ("UserError",),
 }
+_MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names}
 
-__all__ = [*sorted(_PUBLIC), "__version__"]
+__all__ = [*sorted(_MODULE_OF), "__version__"]
 
 
 def __getattr__(name: str):
-    if name not in _PUBLIC:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'tf_deconv' has no attribute {name!r}")
-    return getattr(importlib.import_module(_PUBLIC[name]), name)
+    return getattr(importlib.import_module(_MODULE_OF[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -164,10 +164,9 @@ def check_evaluate_config(config: EvaluateConfig, generates: bool) -> None:
       UserError: with every fault in one line.
     """
     if generates:
-        others, what = _OF_RESTORING, "a generator"
+        refuse_options(config, _OF_RESTORING, "a generator")
     else:
-        others, what = _OF_GENERATING, "a model that restores"
-    refuse_options(config, others, what)
+        refuse_options(config, _OF_GENERATING, "a model that restores")
 
 
 _OF_RESTORING = ("targets", "task", "degrade", "tile_size", "self_ensemble", "no_classical")

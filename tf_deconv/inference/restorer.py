@@ -154,6 +154,18 @@ class Restorer:
                 have = ", ".join(f"{height}x{width}" for height, width in artifact.sizes)
                 raise UserError(f"tile_size={tile_px}: expected one of the model's sizes, {have}")
 
+    def __repr__(self) -> str:
+        """Tells what goes in and out: `<Restorer: 3 channels to 3, scale 2, sees 45 px around>`."""
+        artifact = self.artifact
+        sees = (
+            "the whole picture" if artifact.reach_px is None else f"{artifact.reach_px} px around"
+        )
+        sizes = ", ".join(f"{height}x{width}" for height, width in artifact.sizes)
+        return (
+            f"<Restorer: {artifact.channels_in} channels to {artifact.channels_out}, scale"
+            f" {artifact.scale}, sees {sees}" + (f", sizes {sizes}>" if sizes else ">")
+        )
+
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Restores a picture, as `restore` does."""
         return self.restore(image)

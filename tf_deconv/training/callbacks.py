@@ -25,24 +25,13 @@ from tf_deconv.training import curve as learning_curve
 from tf_deconv.training.checkpoints import state_of
 from tf_deconv.training.monitor import PSNR, Monitor
 from tf_deconv.utils import files, progress
+from tf_deconv.utils.interrupted import Interrupted
 from tf_deconv.utils.options import UserError, reason
 from tf_deconv.utils.progress import duration_text
 
 CHECKPOINTS_KEPT = 2
 # Where epochs are shorter than this many drawings of the learning curve, some go without one.
 CURVE_EVERY_DRAWINGS = 20
-
-
-class Interrupted(Exception):
-    """Training was asked to stop by a signal.
-
-    Attributes:
-      signum: The signal's number.
-    """
-
-    def __init__(self, signum: int):
-        super().__init__(f"signal {signum}")
-        self.signum = signum
 
 
 class StopSignals(keras.callbacks.Callback):

@@ -205,9 +205,8 @@ def check_train_config(config: TrainConfig) -> TrainConfig:
     """
     config = validate(config, {"task": TASKS, "network": NETWORKS})
     task = TASKS[config.task]
-    if config.network is None:
-        config = dataclasses.replace(config, network="vae" if task.generates else "article")
-    network = NETWORKS[config.network]
+    name = config.network or ("vae" if task.generates else "article")
+    config, network = dataclasses.replace(config, network=name), NETWORKS[name]
     faults = [
         *_task_faults(config, task),
         *_network_faults(config, network),
@@ -339,14 +338,11 @@ def _network_faults(config: TrainConfig, network: Network) -> list[str]:
             faults.append(str(error))
         return faults
     if not network.sizes:
-        given = {
-            name: getattr(config, name)
-            for name in ("size", "filters", "blocks", "reparameterize")
-            if getattr(config, name)
-        }
+        names = ("size", "filters", "blocks", "reparameterize")
         return [
             f"{name}={value!r}: network {config.network!r} has one size only; leave it out"
-            for name, value in given.items()
+            for name in names
+            if (value := getattr(config, name))
         ]
     if config.size is not None and config.size not in network.sizes:
         hint = nearest(config.size, network.sizes)

@@ -32,6 +32,7 @@ from tf_deconv.training.config import TrainConfig, check_train_config
 from tf_deconv.training.objective import Objective
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import Device, choose_device
+from tf_deconv.utils.interrupted import Interrupted
 from tf_deconv.utils.options import UserError, read_config, to_json
 
 
@@ -63,7 +64,7 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
       Where the run is and what it scored.
     Raises:
       UserError: for anything that the user can mend; no run folder is left unless training began.
-      callbacks.Interrupted: after Ctrl-C or SIGTERM, with the best model so far in the run folder.
+      Interrupted: after Ctrl-C or SIGTERM, with the best model so far in the run folder.
     """
     config = check_train_config(config)
     cluster = read_cluster() if config.strategy in ("auto", "multiworker") else None
@@ -177,7 +178,7 @@ def _train(
                 " the last epoch"
             ):
                 _fit(model, objective, placement, first_epoch, validation, run_callbacks)
-        except callbacks.Interrupted:
+        except Interrupted:
             if not (out / run_folder.MODEL_FILE).exists():
                 save_model()  # Stopped within the first epoch: what there is beats nothing.
             finish()

@@ -13,13 +13,16 @@ import json
 import math
 import pathlib
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 LARGEST_SEED = 2**31 - 1
 
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 # A frozen dataclass whose fields are `option`s.
-Config = TypeVar("Config")
+Config = TypeVar("Config", bound="DataclassInstance")
 
 
 class UserError(Exception):

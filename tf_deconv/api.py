@@ -1,0 +1,339 @@
+"""The public functions: each takes a config or keywords, and does what the command does.
+
+The command line calls these too, so both make the same choices: which engine restores, whether a
+model restores or generates, which benchmark runs. Options are checked before TensorFlow is
+imported, and what TensorFlow prints when it starts stays off the screen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tf_deconv.data.config import ShardConfig, check_shard_config
+from tf_deconv.degradations.tasks import RESTORATIONS, parse_chain
+from tf_deconv.evaluation.config import (
+    BenchmarkConfig,
+    EvaluateConfig,
+    check_benchmark_config,
+    check_evaluate_config,
+)
+from tf_deconv.exporting.config import ExportConfig, check_export_config
+from tf_deconv.generation.config import EditConfig, SampleConfig
+from tf_deconv.inference import shipped
+from tf_deconv.inference.config import RestoreConfig
+from tf_deconv.training.config import TrainConfig, check_train_config
+from tf_deconv.utils.options import UserError, nearest, validate
+from tf_deconv.utils.quiet import import_tensorflow
+
+if TYPE_CHECKING:
+    from tf_deconv.data.shards.pack import ShardResult
+    from tf_deconv.evaluation.evaluate import EvaluateResult
+    from tf_deconv.evaluation.generators.evaluate import (
+        EvaluateResult as GeneratorEvaluateResult,
+    )
+    from tf_deconv.exporting.pipeline import ExportResult
+    from tf_deconv.generation.edit import EditResult
+    from tf_deconv.generation.generator import Generator
+    from tf_deconv.generation.sample import SampleResult
+    from tf_deconv.inference.restore import RestoreResult
+    from tf_deconv.inference.restorer import Restorer
+    from tf_deconv.training.trainer import TrainResult
+
+Report = Callable[[str], None]
+Path = str | os.PathLike[str]
+_Config = TypeVar("_Config")
+
+
+def train(
+    config: TrainConfig | None = None, *, report: Report = print, **options: Any
+) -> TrainResult:
+    """Trains a network and writes its run folder, as `tf-deconv train` does.
+
+    Sets Keras's global seed and, on a CPU, makes TensorFlow's operations deterministic.
+
+    Args:
+      config: All options; or give fields of `TrainConfig` as keywords.
+      report: Receives lines for the user.
+    Returns:
+      The run folder and the content of its `metrics.json`.
+    Raises:
+      UserError: for anything that the user can mend; no run folder is left unless training began.
+      tf_deconv.utils.interrupted.Interrupted: after Ctrl-C or SIGTERM, with the best model so far
+        in the run folder.
+
+    >>> import tf_deconv
+    >>> tf_deconv.train(epochs=0)
+    Traceback (most recent call last):
+      ...
+    tf_deconv.utils.options.UserError: epochs=0: expected at least 1
+    """
+    checked = check_train_config(_make(TrainConfig, config, options))
+    import_tensorflow()
+    from tf_deconv.training import trainer
+
+    return trainer.train(checked, report)
+
+
+def export(
+    config: ExportConfig | Path | None = None, *, report: Report = print, **options: Any
+) -> ExportResult:
+    """Exports a trained network and checks every file, as `tf-deconv export` does.
+
+    Args:
+      config: All options, or the run folder or `.keras` file; the newest run when left out. Fields
+        of `ExportConfig` may be given as keywords.
+      report: Receives lines for the user.
+    Returns:
+      The model folder, and the files that were held back with the reason of each.
+    Raises:
+      UserError: for anything that the user can mend; nothing is published then.
+    """
+    checked = check_export_config(_make(ExportConfig, config, options, "model"))
+    import_tensorflow()
+    from tf_deconv.exporting import pipeline
+
+    return pipeline.export(checked, report)
+
+
+def restore(
+    config: RestoreConfig | Path,
+    pictures: Path | Iterable[Path],
+    *,
+    report: Report = print,
+    **options: Any,
+) -> RestoreResult:
+    """Restores picture files, as `tf-deconv restore` does: `restore("denoise-color", "a.jpg")`.
+
+    Args:
+      config: All options, or the model: a path or the name of a shipped one. Fields of
+        `RestoreConfig` may be given as keywords.
+      pictures: A picture file, a folder, a list of files, a folder of shards; or several of them.
+      report: Receives lines for the user.
+    Returns:
+      What was written, what was there already, and what failed and why.
+    Raises:
+      UserError: if nothing could be restored at all: no model, no picture, no place to write.
+    """
+    checked = validate(_make(RestoreConfig, config, options, "model"))
+    listed = [pictures] if isinstance(pictures, str | os.PathLike) else list(pictures)
+    import_tensorflow()
+    from tf_deconv.inference import restore as command
+
+    return command.restore(checked, [os.fspath(picture) for picture in listed], report)
+
+
+def sample(config: SampleConfig | Path, *, report: Report = print, **options: Any) -> SampleResult:
+    """Makes pictures with a generator, as `tf-deconv sample` does.
+
+    Args:
+      config: All options, or the generator's path. Fields of `SampleConfig` may be given as
+        keywords.
+      report: Receives lines for the user.
+    Returns:
+      The folder and what was written into it.
+    Raises:
+      UserError: for anything that the user can mend.
+    """
+    checked = validate(_make(SampleConfig, config, options, "model"))
+    import_tensorflow()
+    from tf_deconv.generation import sample as command
+
+    return command.sample(checked, report)
+
+
+def edit(
+    config: EditConfig | Path,
+    pictures: Path | Iterable[Path],
+    *,
+    report: Report = print,
+    **options: Any,
+) -> EditResult:
+    """Passes pictures through a generator, as `tf-deconv edit` does.
+
+    Args:
+      config: All options, or the generator's path. Fields of `EditConfig` may be given as keywords.
+      pictures: A picture file, FILE:INDEX of an array file, or several of them.
+      report: Receives lines for the user.
+    Returns:
+      The folder and what was written into it.
+    Raises:
+      UserError: for anything that the user can mend.
+    """
+    checked = validate(_make(EditConfig, config, options, "model"))
+    listed = [pictures] if isinstance(pictures, str | os.PathLike) else list(pictures)
+    import_tensorflow()
+    from tf_deconv.generation import edit as command
+
+    return command.edit(checked, [os.fspath(picture) for picture in listed], report)
+
+
+def evaluate(
+    config: EvaluateConfig | Path, *, report: Report = print, **options: Any
+) -> EvaluateResult | GeneratorEvaluateResult:
+    """Measures a model that restores, or a generator, as `tf-deconv evaluate` does.
+
+    Args:
+      config: All options, or the model: a path or the name of a shipped one. Fields of
+        `EvaluateConfig` may be given as keywords.
+      report: Receives lines for the user.
+    Returns:
+      The scores, which are the content of `evaluation.json`, and what could not be measured.
+    Raises:
+      UserError: for anything that the user can mend.
+    """
+    checked = validate(_make(EvaluateConfig, config, options, "model"), {"task": RESTORATIONS})
+    if checked.degrade is not None:
+        parse_chain(checked.degrade)
+    import_tensorflow()
+    from tf_deconv.inference import artifacts
+
+    generates = "generator" in artifacts.describe(*artifacts.find_artifact(_given(checked.model)))
+    check_evaluate_config(checked, generates)
+    if generates:
+        from tf_deconv.evaluation.generators import evaluate as of_generators
+
+        return of_generators.evaluate_generator(checked, report)
+    from tf_deconv.evaluation import evaluate as of_restorers
+
+    return of_restorers.evaluate(checked, report)
+
+
+def benchmark(
+    config: BenchmarkConfig | None = None,
+    models: Sequence[str] = (),
+    *,
+    report: Report = print,
+    **options: Any,
+) -> Any:
+    """Measures an export in every runtime, or models by a protocol, as `tf-deconv benchmark` does.
+
+    Args:
+      config: All options; or give fields of `BenchmarkConfig` as keywords.
+      models: With a protocol: what is measured.
+      report: Receives lines for the user.
+    Returns:
+      With `export`: the content of `benchmark.json`. With `protocol`: a `ProtocolResult`.
+    Raises:
+      UserError: for anything that the user can mend.
+    """
+    checked = check_benchmark_config(_make(BenchmarkConfig, config, options), models)
+    import_tensorflow()
+    if checked.protocol is not None:
+        from tf_deconv.evaluation.protocols import measure
+
+        return measure.benchmark_protocol(checked, models, report)
+    from tf_deconv.exporting import benchmark as of_exports
+
+    return of_exports.benchmark(checked, report)
+
+
+def shard(config: ShardConfig | Path, *, report: Report = print, **options: Any) -> ShardResult:
+    """Packs pictures into TFRecord shards, as `tf-deconv shard` does.
+
+    Args:
+      config: All options, or the pictures. Fields of `ShardConfig` may be given as keywords.
+      report: Receives lines for the user.
+    Returns:
+      The folder, how many pictures it holds, and what was left out and why.
+    Raises:
+      UserError: for anything that the user can mend; no half-written folder is left.
+    """
+    checked = check_shard_config(_make(ShardConfig, config, options, "data"))
+    import_tensorflow()
+    from tf_deconv.data.shards import pack
+
+    return pack.shard(checked, report)
+
+
+def inspect(model: Path) -> dict[str, Any]:
+    """Tells what a model is, takes and gives, and where it comes from, as `tf-deconv inspect` does.
+
+    Args:
+      model: A run folder, a `.keras` file, a SavedModel folder, a `.tflite` file or the name of a
+        shipped model.
+    Returns:
+      What `tf-deconv inspect --json` prints.
+    Raises:
+      UserError: if there is no such model.
+    """
+    import_tensorflow()
+    from tf_deconv.evaluation.inspect import inspect_artifact
+
+    return inspect_artifact(os.fspath(model))
+
+
+def load(model: Path, *, tile_size: int = 0, self_ensemble: bool = False) -> Restorer:
+    """Opens a model that restores: `restored = tf_deconv.load("denoise-color")(image)`.
+
+    Args:
+      model: The name of a shipped model (`list_models`), a run folder, a `.keras` file, a
+        SavedModel folder or a `.tflite` file; what exists as a path is a path.
+      tile_size: Side of the tiles that large pictures are restored in, in pixels; 0 chooses.
+      self_ensemble: Whether to take the mean over the 8 flips and turns of a picture: 8 times
+        slower, a little better.
+    Returns:
+      The model. Called with an image, (H, W, C) of any size, uint8, uint16 or float in [0, 1], it
+      returns (H * scale, W * scale, channels_out) of the same type. Several threads may call it.
+    Raises:
+      UserError: if there is no such model, one of its files is missing or is not the one that was
+        exported, or an option is out of range.
+    """
+    import_tensorflow()
+    from tf_deconv.inference import artifacts
+
+    return artifacts.load(model, tile_size=tile_size, self_ensemble=self_ensemble)
+
+
+def load_generator(model: Path) -> Generator:
+    """Opens a model that makes pictures: a VAE or a flow, of any format.
+
+    Args:
+      model: A run folder, a `.keras` file, a SavedModel folder or a `.tflite` file.
+    Returns:
+      Its functions and what is known of it; `tf_deconv.generation.generator.sample` draws with it.
+    Raises:
+      UserError: if there is no such model, or it makes no pictures.
+    """
+    import_tensorflow()
+    from tf_deconv.generation.opening import open_generator
+
+    return open_generator(os.fspath(model))
+
+
+def list_models() -> dict[str, str]:
+    """Returns the shipped models that are on this machine: name to what it does.
+
+    >>> import tf_deconv
+    >>> tf_deconv.list_models()["denoise-color"]
+    'takes noise off a colour picture'
+    """
+    return {name: shipped.MODELS[name].summary for name in shipped.available()}
+
+
+def _make(
+    cls: type[_Config], config: Any, options: dict[str, Any], first: str | None = None
+) -> _Config:
+    """Returns a config: the one given, or one of keywords; `first` names what comes without one."""
+    names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    unknown = [f"{name!r}{nearest(name, names)}" for name in options if name not in names]
+    if unknown:
+        raise UserError(f"unknown options {', '.join(unknown)}: expected fields of {cls.__name__}")
+    if config is None:
+        return cls(**options)
+    if isinstance(config, cls):
+        return dataclasses.replace(config, **options)  # type: ignore[type-var]
+    if first is not None and isinstance(config, str | os.PathLike):
+        if first in options:
+            raise UserError(f"{first}={options[first]!r} given twice: leave one of them out")
+        return cls(**{first: os.fspath(config)}, **options)
+    what = f"a {cls.__name__}" + (f" or a path ({first})" if first else "")
+    raise UserError(f"config is a {type(config).__name__}: expected {what}")
+
+
+def _given(model: str | None) -> str:
+    if model is None:
+        raise UserError(f"no model: {shipped.EXPECTED}, or the name of a shipped model")
+    return model
