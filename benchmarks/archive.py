@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable
 
-COMMAND = "import sys; from tf_deconv import cli; sys.exit(cli.main(sys.argv[1:]))"
+COMMAND = "import sys; from tf_deconv.cli.main import main; sys.exit(main(sys.argv[1:]))"
 
 
 def make_pictures(folder: pathlib.Path, count: int, side: int) -> None:

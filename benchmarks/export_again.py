@@ -15,14 +15,13 @@ import pathlib
 import shutil
 import tempfile
 
-from tf_deconv.cli import main as cli_main
 from tf_deconv.exporting import manifest as manifests
 from tf_deconv.exporting import publish
 from tf_deconv.exporting.config import ExportConfig
 from tf_deconv.exporting.pipeline import export
 from tf_deconv.inference import artifacts, run_folder
 from tf_deconv.training import pretrained
-from tf_deconv.utils import files
+from tf_deconv.utils import files, quiet
 
 # What a `.keras` file tells of its training, as its manifest repeats it.
 KEPT = ("task", "network", "divisor", "scale", "training", "began_with", "data_sha256", "versions")
@@ -67,5 +66,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli_main.quiet_libraries()
+    quiet.quiet_libraries()
     main()

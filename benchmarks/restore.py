@@ -107,9 +107,8 @@ def peak_bytes():
 
 def run_contender(name, side_px):
     """Prints the seconds that one picture takes, those of CPU, and the bytes added to the peak."""
-    from tf_deconv.cli import main as cli_main
 
-    cli_main.quiet_libraries()
+    quiet.quiet_libraries()
     folder = os.environ[FOLDER_VARIABLE]
     target = os.path.join(folder, "restored.jpg")
     restore = CONTENDERS[name](folder)

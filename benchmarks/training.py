@@ -32,6 +32,7 @@ import training_work
 from training_work import FOLDER_VARIABLE, Work
 
 from tf_deconv.networks.table import NETWORKS
+from tf_deconv.utils import quiet
 from tf_deconv.utils.options import UserError
 
 PIPELINE, BASE = "train.py, whole pipeline", "train.py, step alone"
@@ -124,9 +125,8 @@ def find_device(device):
 
 def _find(device):
     """What `find_device` runs."""
-    from tf_deconv.cli import main as cli_main
 
-    cli_main.quiet_libraries()
+    quiet.quiet_libraries()
     from tf_deconv.utils import devices
 
     try:

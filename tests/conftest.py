@@ -106,8 +106,8 @@ def run(train, made_once):
 @pytest.fixture(scope="session")
 def exported(script, run, made_once):
     """That run exported: folder, what was printed, the Keras model and the run's samples."""
-    from tf_deconv import load_model
     from tf_deconv.inference import run_folder
+    from tf_deconv.inference.run_folder import load_model
 
     out, output = made_once(
         "saved_models", lambda folder: script("export.py", run.folder, "--out", folder)

@@ -199,7 +199,7 @@ def test_loading_large_pictures_takes_little_memory(tmp_path, run_python):
     for index in range(16):
         Image.new("RGB", (2000, 2000), (index, 0, 0)).save(tmp_path / f"{index}.bmp")
     code = (
-        "import pathlib, sys; from tf_deconv.sources import load_source\n"
+        "import pathlib, sys; from tf_deconv.data.sources import load_source\n"
         "status = pathlib.Path('/proc/self/status')\n"
         # Not ru_maxrss, which starts at the peak of the process that started this one.
         "def peak(): return int(status.read_text().split('VmHWM:')[1].split()[0]) / 1024\n"

@@ -180,7 +180,7 @@ def test_a_model_that_does_not_tell_its_task_needs_one(capsys, tmp_path, exporte
 
 
 def test_help_names_every_option_without_tensorflow(repository):
-    code = "from tf_deconv import cli; cli.main(['evaluate', '--help'])"
+    code = "from tf_deconv.cli.main import main; main(['evaluate', '--help'])"
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", code],
         cwd=repository,

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.fixtures.commands import does, refuses
-from tf_deconv import inspect_artifact
+from tf_deconv.evaluation.inspect import inspect_artifact
 from tf_deconv.exporting.tflite import flatbuffer
 from tf_deconv.inference import run_folder, tflite_file
 
@@ -223,7 +223,7 @@ def test_a_description_that_is_no_object_is_none(tmp_path, run):
 
 
 def test_help_answers_without_tensorflow(repository):
-    code = "from tf_deconv import cli; cli.main(['inspect', '--help'])"
+    code = "from tf_deconv.cli.main import main; main(['inspect', '--help'])"
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", code],
         cwd=repository,

@@ -302,7 +302,7 @@ def test_worker_processes_write_what_the_command_writes(capsys, tmp_path, untrai
         "--engine",
         "beam",
     ]
-    code = "import sys; from tf_deconv import cli; sys.exit(cli.main(sys.argv[1:]))"
+    code = "import sys; from tf_deconv.cli.main import main; sys.exit(main(sys.argv[1:]))"
     done = subprocess.run(
         [sys.executable, "-c", code, "restore", *map(str, command), "--workers", "2"],
         capture_output=True,

@@ -265,7 +265,7 @@ def test_a_picture_over_the_limit_is_named(capsys, tmp_path, run):
 
 
 def test_help_names_every_option_without_tensorflow(repository):
-    code = "from tf_deconv import cli; cli.main(['restore', '--help'])"
+    code = "from tf_deconv.cli.main import main; main(['restore', '--help'])"
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", code],
         cwd=repository,
@@ -290,7 +290,7 @@ def test_a_tflite_file_restores_without_a_word_on_stderr(tmp_path, exported):
     # XNNPACK announced itself. From a process of its own: it does so once in each.
     source = write_noise(tmp_path / "x.png")
     small = write_noise(tmp_path / "small.png", (28, 28))  # Another signature.
-    code = "import sys; from tf_deconv import cli; sys.exit(cli.main(sys.argv[1:]))"
+    code = "import sys; from tf_deconv.cli.main import main; sys.exit(main(sys.argv[1:]))"
     command = ["restore", exported.tflite("float32"), source, small, "--out", tmp_path / "out"]
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, command)], capture_output=True, text=True, check=True
@@ -304,8 +304,8 @@ def test_a_hundred_megapixels_take_less_than_2_gb(tmp_path, run):
     Image.new("RGB", (10_007, 9_993), (90, 120, 150)).save(tmp_path / "large.jpg")
     # Not ru_maxrss, which starts at the peak of the process that started this one.
     code = (
-        "import pathlib, sys; from tf_deconv import cli\n"
-        "code = cli.main(['restore', *sys.argv[1:]])\n"
+        "import pathlib, sys; from tf_deconv.cli.main import main\n"
+        "code = main(['restore', *sys.argv[1:]])\n"
         "status = pathlib.Path('/proc/self/status').read_text()\n"
         "print(status.split('VmHWM:')[1].split()[0]); sys.exit(code)"
     )

@@ -112,8 +112,9 @@ def test_names_are_found_without_tensorflow(stand_ins, run_python):
     code = (
         "import os, sys, tf_deconv\n"
         f"os.environ['{shipped.VARIABLE}'] = sys.argv[1]\n"
-        "from tf_deconv import cli, shipped\n"
-        "shipped.find('denoise'); cli.main(['inspect'])\n"
+        "from tf_deconv.cli.main import main\n"
+        "from tf_deconv.inference import shipped\n"
+        "shipped.find('denoise'); main(['inspect'])\n"
         "assert not {'tensorflow', 'keras'} & set(sys.modules)"
     )
     assert str(stand_ins) in run_python(code, stand_ins)
@@ -279,7 +280,7 @@ def test_the_wheel_holds_the_shipped_models_alone(repository, stand_ins, tmp_pat
         assert any(name.endswith("/published.json") for name in archive.namelist())
     assert names == expected
     # In a folder of its own it finds its models.
-    code = "from tf_deconv import shipped; print(shipped.find('denoise'))"
+    code = "from tf_deconv.inference import shipped; print(shipped.find('denoise'))"
     environment = {key: value for key, value in os.environ.items() if key != shipped.VARIABLE}
     done = subprocess.run(
         [sys.executable, "-c", code],

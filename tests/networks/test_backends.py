@@ -19,9 +19,9 @@ from tf_deconv.networks.unet import build_unet
 UNET = """
 import json, sys
 import keras, numpy as np
-from tf_deconv import losses
-from tf_deconv.muon import Muon
 from tf_deconv.networks.unet import build_unet
+from tf_deconv.training import losses
+from tf_deconv.training.muon import Muon
 
 assert keras.backend.backend() == "jax"
 folder, scale, size = sys.argv[1], int(sys.argv[2]), sys.argv[3]
@@ -43,7 +43,7 @@ print(json.dumps(values))
 LIKELIHOODS = """
 import json
 import jax, keras, numpy as np
-from tf_deconv import config, likelihoods
+from tf_deconv.networks import likelihoods
 
 assert keras.backend.backend() == "jax"
 image = np.linspace(0, 1, 16, dtype="f").reshape(1, 4, 4, 1)

@@ -118,12 +118,14 @@ def test_workers_with_other_options_are_refused(tmp_path):
 
 MIRRORED = """
 import sys
-from tf_deconv import cli
-cli.quiet_libraries()
+from tf_deconv.cli.main import main
+from tf_deconv.utils.quiet import import_tensorflow, quiet_libraries
+quiet_libraries()
+import_tensorflow()
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-sys.exit(cli.main(["train", "--strategy", "mirrored", *sys.argv[1:]]))
+sys.exit(main(["train", "--strategy", "mirrored", *sys.argv[1:]]))
 """
 
 

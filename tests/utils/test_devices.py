@@ -142,8 +142,9 @@ import tensorflow as tf
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
 import keras
-from tf_deconv import devices, recipe, training
-from tf_deconv.config import TrainConfig
+from tf_deconv.training import compilation, trainer
+from tf_deconv.training.config import TrainConfig
+from tf_deconv.utils import devices
 
 listed = tf.config.get_visible_devices
 tf.config.get_visible_devices = lambda kind=None: ["GPU:0"] if kind == "GPU" else listed(kind)
@@ -185,11 +186,12 @@ def fit(model, *arguments, **options):
     })
     return fitted
 
-training.choose_device = choose
-on_device, training.data.on_device = training.data.on_device, copy
-recipe.build_in, recipe.compile_model = map(on_stand_in, (recipe.build_in, recipe.compile_model))
+trainer.choose_device = choose
+on_device, trainer.patches.on_device = trainer.patches.on_device, copy
+made = (compilation.build_in, compilation.compile_model)
+compilation.build_in, compilation.compile_model = map(on_stand_in, made)
 keras_fit, keras.Model.fit = keras.Model.fit, on_stand_in(fit)
-training.train(
+trainer.train(
     TrainConfig(
         run_dir=sys.argv[1], xla=sys.argv[2], batch_size=4, steps_per_epoch=20, epochs=2
     ),
@@ -231,7 +233,10 @@ def test_batches_wait_on_the_gpu_unless_a_strategy_places_them(monkeypatch, stra
         training_batches=lambda first_epoch, part, parts: None,
     )
     model = types.SimpleNamespace(fit=lambda *arguments, **options: None)
-    trainer._fit(model, objective, distribution.Placement(strategy), 0, None, [])
+    run = trainer.Trainer.__new__(trainer.Trainer)
+    run.config, run.device, run.objective = objective.config, objective.device, objective
+    run.model, run.state, run.placement = model, {}, distribution.Placement(strategy)
+    run._call_fit(None, [])
     assert placed == [expected] * (expected is not None)
 
 

@@ -13,13 +13,13 @@ from tf_deconv.exporting import pipeline
 from tf_deconv.exporting.config import ExportConfig
 from tf_deconv.inference import run_folder
 from tf_deconv.networks.article import build_article
-from tf_deconv.training import trainer
+from tf_deconv.training import checkpoints, trainer
 from tf_deconv.training.config import TrainConfig
 from tf_deconv.utils.options import UserError
 
 HOLDER = """
 import pathlib, sys
-from tf_deconv import locks
+from tf_deconv.utils import locks
 
 with locks.held(pathlib.Path(sys.argv[1]), "", ""):
     print("held", flush=True)
@@ -34,11 +34,10 @@ def begin(monkeypatch, tmp_path):
 
     def start(meanwhile, **options):
         def stand_in(config, cluster, folder, out, report):
-            meanwhile(folder)
-            return {}
+            return types.SimpleNamespace(run=lambda: meanwhile(folder) or {})
 
         with monkeypatch.context() as patch:
-            patch.setattr(trainer, "_train", stand_in)
+            patch.setattr(trainer, "Trainer", stand_in)
             return trainer.train(TrainConfig(**options), lambda line: None)
 
     return start
@@ -47,7 +46,7 @@ def begin(monkeypatch, tmp_path):
 def test_runs_that_begin_in_one_second_have_a_folder_each(begin, monkeypatch, tmp_path):
     moment = datetime.datetime(2026, 1, 2, 3, 4, 5)
     clock = types.SimpleNamespace(now=lambda: moment)
-    monkeypatch.setattr(run_folder, "datetime", types.SimpleNamespace(datetime=clock))
+    monkeypatch.setattr(checkpoints, "datetime", types.SimpleNamespace(datetime=clock))
     folders = []
 
     def begin_another(folder):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import abc
 import dataclasses
 import math
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -53,14 +52,14 @@ class Generation(Objective):
     examples = "pictures"
 
     def __init__(self, config: TrainConfig, device: Device):
-        super().__init__(config, device)
-        self.facts: Facts
-        self.samples: run_folder.Samples
-        self._wrapped: Generator | None = None
+        """Reads the pictures.
 
-    def load(self, report: Callable[[str], None]) -> run_folder.Samples:
-        config, divisor = self.config, NETWORKS[self.config.network].divisor
-        self.source = load_source(
+        Raises:
+          UserError: if there are none, their size or labels do not fit, or there are too few.
+        """
+        self._wrapped: Generator | None = None
+        divisor = NETWORKS[config.network].divisor
+        source = load_source(
             config.data,
             config.patch_size or 1,
             config.validation_fraction,
@@ -68,29 +67,30 @@ class Generation(Objective):
             part="train",
             labels=config.conditional,
         )
-        side = config.patch_size or _side_px(self.source, divisor, config.data)
-        self.config = dataclasses.replace(config, patch_size=side)
-        grey = self.source.training.grey and self.source.validation.grey
-        self.facts = self.make_facts(side, 1 if grey else 3, self._classes())
+        side = config.patch_size or _side_px(source, divisor, config.data)
+        config = dataclasses.replace(config, patch_size=side)
+        grey = source.training.grey and source.validation.grey
+        self.facts = self.make_facts(config, side, 1 if grey else 3, _classes(config, source))
         colour = "grey" if grey else "colour"
         classes = f", {self.facts.classes} classes" if self.facts.classes else ""
-        report(f"pictures: {side}x{side}, {colour}{classes}")
-        held_out = self._pictures(self.source.validation)
+        notes = [f"pictures: {side}x{side}, {colour}{classes}"]
+        held_out = self._pictures(source.validation)
         indices = np.arange(min(SAMPLE_PICTURES, len(held_out.store)))
         pictures = arrays.to_float(held_out.cut(indices, None))
-        training = self._pictures(self.source.training)
+        training = self._pictures(source.training)
         first = np.arange(min(CALIBRATION_PICTURES, len(training.store)))
-        self.samples = run_folder.Samples(
+        samples = run_folder.Samples(
             calibration=arrays.to_float(training.cut(first, None)),
             degraded=tuple(pictures),
             clean=tuple(pictures),
             names=tuple(held_out.store.names[index] for index in indices),
             labels=tuple(map(int, held_out.labels(indices))) if self.facts.classes else (),
         )
-        return self.samples
+        super().__init__(config, device, source, samples, notes)
 
+    @staticmethod
     @abc.abstractmethod
-    def make_facts(self, side_px: int, channels: int, classes: int) -> Facts:
+    def make_facts(config: TrainConfig, side_px: int, channels: int, classes: int) -> Facts:
         """Describes the generator that will be trained."""
 
     @abc.abstractmethod
@@ -176,18 +176,6 @@ class Generation(Objective):
             self._wrapped = of_model(saved, self.facts)
         return self._wrapped
 
-    def _classes(self) -> int:
-        if not self.config.conditional:
-            return 0
-        training, validation = self.source.training.labels, self.source.validation.labels
-        if training is None:
-            raise UserError(
-                f"conditional with data={self.config.data!r}, which has no labels: expected IDX"
-                " files of labels beside the pictures, a .npz with y_train, keras:NAME, or one"
-                " folder for each class"
-            )
-        return int(max(training.max(), validation.max())) + 1
-
     def _pictures(self, store: PictureStore) -> generation_batches.Pictures:
         facts = self.facts
         return generation_batches.Pictures(store, facts.height, facts.channels, facts.classes)
@@ -198,9 +186,10 @@ class VaeGeneration(Generation):
 
     monitor = ELBO
 
-    def make_facts(self, side_px: int, channels: int, classes: int) -> Facts:
-        latent = self.config.latent or LATENT
-        return Facts("vae", side_px, side_px, channels, classes, latent, self.config.likelihood)
+    @staticmethod
+    def make_facts(config: TrainConfig, side_px: int, channels: int, classes: int) -> Facts:
+        latent = config.latent or LATENT
+        return Facts("vae", side_px, side_px, channels, classes, latent, config.likelihood)
 
     def make_batch(self) -> generation_batches.MakeBatch:
         return generation_batches.vae_batch(self.facts.latent, bool(self.facts.classes))
@@ -230,7 +219,8 @@ class FlowGeneration(Generation):
 
     monitor = VELOCITY
 
-    def make_facts(self, side_px: int, channels: int, classes: int) -> Facts:
+    @staticmethod
+    def make_facts(config: TrainConfig, side_px: int, channels: int, classes: int) -> Facts:
         return Facts("flow", side_px, side_px, channels, classes)
 
     def make_batch(self) -> generation_batches.MakeBatch:
@@ -259,3 +249,17 @@ def _side_px(source: Source, divisor: int, data: str) -> int:
             f" {divisor}"
         )
     return side
+
+
+def _classes(config: TrainConfig, source: Source) -> int:
+    """Returns how many classes a conditional generator has; 0 for any other."""
+    if not config.conditional:
+        return 0
+    training, validation = source.training.labels, source.validation.labels
+    if training is None:
+        raise UserError(
+            f"conditional with data={config.data!r}, which has no labels: expected IDX"
+            " files of labels beside the pictures, a .npz with y_train, keras:NAME, or one"
+            " folder for each class"
+        )
+    return int(max(training.max(), validation.max())) + 1

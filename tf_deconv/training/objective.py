@@ -1,9 +1,9 @@
-"""The interface between `training.train` and what a run trains for."""
+"""The interface between `trainer.Trainer` and what a run trains for."""
 
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -18,14 +18,14 @@ from tf_deconv.utils.devices import Device
 
 
 class Objective(abc.ABC):
-    """What a run trains for.
-
-    Its methods are called in the order in which they stand here.
+    """What a run trains for, with its pictures: whole once it is constructed.
 
     Attributes:
-      config: The options; `load` fills in what the pictures decide.
+      config: The options, with what the pictures decide filled in.
       device: Where to train.
-      source: The pictures; set by `load`.
+      source: The pictures.
+      samples: What the run keeps for its export.
+      notes: Lines for the user about the pictures.
       monitor: The figure that tells which epoch was the best.
       examples: What a batch holds, for messages: "patches" or "pictures".
     """
@@ -33,13 +33,16 @@ class Objective(abc.ABC):
     monitor: Monitor
     examples = "patches"
 
-    def __init__(self, config: TrainConfig, device: Device):
+    def __init__(
+        self,
+        config: TrainConfig,
+        device: Device,
+        source: Source,
+        samples: Samples,
+        notes: Sequence[str] = (),
+    ):
         self.config, self.device = config, device
-        self.source: Source
-
-    @abc.abstractmethod
-    def load(self, report: Callable[[str], None]) -> Samples:
-        """Reads the pictures; returns what the run keeps for its export."""
+        self.source, self.samples, self.notes = source, samples, tuple(notes)
 
     @abc.abstractmethod
     def build(self) -> keras.Model:

@@ -39,14 +39,14 @@ class Restoration(Objective):
     monitor = PSNR
 
     def __init__(self, config: TrainConfig, device: Device):
-        super().__init__(config, device)
+        """Reads the pictures.
+
+        Raises:
+          UserError: if there are none, or too few or too small ones.
+        """
         self.task = find_task(config.task, config.degrade, config.self_supervised)
         self.divisor = NETWORKS[config.network].divisor
-        self.samples: run_folder.Samples
-
-    def load(self, report: Callable[[str], None]) -> run_folder.Samples:
-        config = self.config
-        self.source = load_source(
+        source = load_source(
             config.data,
             config.patch_size,
             config.validation_fraction,
@@ -54,8 +54,7 @@ class Restoration(Objective):
             shrink=config.shrink,
             max_pixels=config.max_pixels,
         )
-        self.samples = _make_samples(self.source, self.task, config)
-        return self.samples
+        super().__init__(config, device, source, _make_samples(source, self.task, config))
 
     def build(self) -> keras.Model:
         return compilation.build_in(self.device.precision, self.task, self.config, trained=True)

@@ -1,7 +1,7 @@
-"""Training: from a validated config to a run folder, by `model.fit`.
+"""Training: from a checked config to a run folder, by `model.fit`.
 
-The flow: device -> objective: pictures, network, tf.data -> fit, with the run folder written by
-`callbacks.RunWriter` -> scores on held-out pictures.
+A `Trainer` is one run: device, machines, what it trains for (`Objective`), the model that is
+trained and the float32 copy that is saved. `callbacks.RunWriter` keeps the run folder whole.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ import tensorflow as tf
 
 from tf_deconv import __version__
 from tf_deconv.data import patches
-from tf_deconv.data.sources import Source
 from tf_deconv.degradations.tasks import TASKS
 from tf_deconv.images import arrays
 from tf_deconv.inference import run_folder
@@ -73,223 +72,329 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
         _claim_folder(config, is_chief) as (folder, config),
         contextlib.nullcontext(folder) if is_chief else _nowhere() as out,
     ):
-        return TrainResult(folder, _train(config, cluster, folder, out, report))
+        return TrainResult(folder, Trainer(config, cluster, folder, out, report).run())
 
 
-def _train(
-    config: TrainConfig,
-    cluster: Cluster | None,
-    folder: pathlib.Path,
-    out: pathlib.Path,
-    report: Callable[[str], None],
-) -> dict[str, Any]:
-    """Trains; reads what there is to resume in `folder` and writes to `out`; returns metrics."""
-    device = choose_device(config.device, config.precision, config.xla, config.network)
-    report(f"device: {device}")
-    placement = distribution.place(config.strategy, device, cluster, report)
-    for line in placement.check_batch_size(config.batch_size):
-        report(line)
-    goes_on = config.resume and checkpoints.has_checkpoint(folder / "checkpoints")
-    start = None
-    if config.init is not None:
-        # Before minutes of reading pictures. The weights of a checkpoint began with the model that
-        # --init names, which need not be there any longer.
-        start = _known_start(folder, config.init) if goes_on else pretrained.open_start(config.init)
+class Trainer:
+    """One training run.
 
-    objective = make_objective(config, device)
-    samples = objective.load(report)
-    config, source = objective.config, objective.source
-    for line in _source_lines(config, source):
-        report(line)
+    The constructor reads the pictures, builds both models and, with --resume, puts the newest
+    checkpoint into the trained one; `run` trains and scores.
 
-    compilation.set_seed(config.seed, device)
-    with placement.scope():
-        model = objective.build()
-        if start is not None and not goes_on:
-            for line in pretrained.begin_with(model, start):
-                report(line)
-        objective.compile(model)
-    placement.prepare(model)
-    # Float32 whatever trained: this copy is saved, scored and exported.
-    saved = objective.build_saved()
-    report(f"network: {config.network}, {saved.count_params():,} parameters; task: {config.task}")
+    Attributes:
+      config: The options, with what the pictures decide filled in.
+      objective: What is trained for: pictures, network, loss, what is shown.
+      model: The model that is trained, in the device's number format.
+      saved: Its float32 copy, which is validated on whole pictures, saved and exported.
+      state: What the checkpoint tells of the epochs before; {} for a run that begins.
+      description: What travels inside `model.keras`.
+    """
 
-    state = _resume(model, folder, source, report) if config.resume else {}
-    description = _describe(config, source, device, start) | objective.description()
-    placement.check_alike(_common(description, device, state))
-    files.make_folder(out / "checkpoints")
-    files.write_json(out / "config.json", to_json(dataclasses.replace(config, resume=False)))
-    run_folder.save_samples(samples, out / run_folder.SAMPLES_FILE)
+    def __init__(
+        self,
+        config: TrainConfig,
+        cluster: Cluster | None,
+        folder: pathlib.Path,
+        out: pathlib.Path,
+        report: Callable[[str], None],
+    ):
+        """Prepares.
 
-    averaged = callbacks.AveragedWeights()
+        Args:
+          config: Checked options.
+          cluster: The machines that train together; None for this one alone.
+          folder: The run folder, from which --resume reads.
+          out: Where to write: `folder`, or what a worker that is not the chief throws away.
+          report: Receives lines for the user.
+        Raises:
+          UserError: for what does not fit together: pictures, network, checkpoint, workers.
+        """
+        self.folder, self.out, self.report = folder, out, report
+        self.device = choose_device(config.device, config.precision, config.xla, config.network)
+        report(f"device: {self.device}")
+        self.placement = distribution.place(config.strategy, self.device, cluster, report)
+        self._say(self.placement.check_batch_size(config.batch_size))
+        goes_on = config.resume and checkpoints.has_checkpoint(folder / "checkpoints")
+        # Before minutes of reading pictures.
+        start = _open_start(config.init, folder, goes_on)
 
-    def take_weights() -> None:
-        weights = averaged.weights or model.get_weights()
-        saved.set_weights(
-            compilation.round_to_float16(objective.saved_weights(model, weights, saved))
+        self.objective = make_objective(config, self.device)
+        self.config = self.objective.config
+        self._say(self._source_lines())
+
+        compilation.set_seed(self.config.seed, self.device)
+        with self.placement.scope():
+            self.model = self.objective.build()
+            if start is not None and not goes_on:
+                self._say(pretrained.begin_with(self.model, start))
+            self.objective.compile(self.model)
+        self.placement.prepare(self.model)
+        self.saved = self.objective.build_saved()
+        report(
+            f"network: {self.config.network}, {self.saved.count_params():,} parameters; task:"
+            f" {self.config.task}"
         )
+        self.state = self._resume() if config.resume else {}
+        self.description = self._describe(start) | self.objective.description()
+        self.averaged = callbacks.AveragedWeights()
 
-    def save_model() -> None:
-        take_weights()
-        run_folder.save_model(saved, out / run_folder.MODEL_FILE, description)
+    def run(self) -> dict[str, Any]:
+        """Trains, scores and writes the run folder; returns the content of `metrics.json`.
 
-    def draw_preview() -> np.ndarray:
-        take_weights()
-        return objective.preview(saved, final=False)
+        Raises:
+          UserError: where another worker is lost or the folder cannot be written.
+          Interrupted: after Ctrl-C or SIGTERM.
+        """
+        self.placement.check_alike(self._common())
+        files.make_folder(self.out / "checkpoints")
+        options = to_json(dataclasses.replace(self.config, resume=False))
+        files.write_json(self.out / "config.json", options)
+        run_folder.save_samples(self.objective.samples, self.out / run_folder.SAMPLES_FILE)
+        validation = self.objective.validation_batches()
+        baseline = self.objective.baseline(validation)
+        if baseline is not None:
+            count = sum(len(target) for _, target, *_ in validation)
+            shown = self.objective.monitor.text(baseline)
+            self.report(f"validation: {count} {self.objective.examples}, {shown} as they are")
+        started = time.monotonic()
+        writer, pictures = self._fit(validation, baseline)
+        duration_s, spent_s = time.monotonic() - started, writer.spent_s
+        if not self.placement.is_chief:
+            self.placement.wait_for_all()
+            self.report(f"trained; the chief has written {str(self.folder)!r}")
+            return {}
+        self._keep_best(pictures)
+        return self._score(writer.best, baseline, duration_s, spent_s)
 
-    def finish() -> None:
-        """Leaves the curve of all epochs, and the preview of the model that was kept."""
-        if placement.is_chief:
-            pictures.write_curve()
-            saved.load_weights(out / run_folder.MODEL_FILE)
-            sheet = objective.preview(saved, final=True)
-            files.write_bytes(out / "preview.png", arrays.encode_png(sheet))
+    def take_weights(self) -> None:
+        """Copies the present weights, or their average, into the model that is saved."""
+        weights = self.averaged.weights or self.model.get_weights()
+        weights = self.objective.saved_weights(self.model, weights, self.saved)
+        self.saved.set_weights(compilation.round_to_float16(weights))
 
-    validation = objective.validation_batches()
-    baseline = objective.baseline(validation)
-    if baseline is not None:
-        count = sum(len(target) for _, target, *_ in validation)
-        shown = objective.monitor.text(baseline)
-        report(f"validation: {count} {objective.examples}, {shown} as they are")
+    def save_model(self) -> None:
+        """Writes the present weights as the run's model."""
+        self.take_weights()
+        run_folder.save_model(self.saved, self.out / run_folder.MODEL_FILE, self.description)
 
-    first_epoch = state.get("epoch", 0)
-    started = time.monotonic()
-    with callbacks.StopSignals() as stop_signals:
-        monitor = objective.monitor
+    def draw_preview(self) -> np.ndarray:
+        """Draws what the network makes with the present weights, (H, W, 3) uint8."""
+        self.take_weights()
+        return self.objective.preview(self.saved, final=False)
+
+    def _fit(
+        self, validation: tf.data.Dataset, baseline: float | None
+    ) -> tuple[callbacks.RunWriter, callbacks.Pictures]:
+        config, monitor = self.config, self.objective.monitor
         writer = callbacks.RunWriter(
-            out,
-            save_model,
-            state.get("history", []),
-            state.get("best", state.get("best_psnr_db", monitor.worst)),
-            description["data_sha256"],
-            state.get("spent_s", 0.0),
+            self.out,
+            self.save_model,
+            self.state.get("history", []),
+            self.state.get("best", self.state.get("best_psnr_db", monitor.worst)),
+            self.description["data_sha256"],
+            self.state.get("spent_s", 0.0),
             monitor,
         )
-        pictures = callbacks.Pictures(out, draw_preview, writer.history, baseline, report, monitor)
-        progress = callbacks.Progress(
-            config.epochs, config.steps_per_epoch, writer.history, report, monitor
+        pictures = callbacks.Pictures(
+            self.out, self.draw_preview, writer.history, baseline, self.report, monitor
         )
-        # In this order: a signal stops training when all the others are done.
-        drawn = [keras.callbacks.TensorBoard(out / "logs", write_graph=False), pictures]
-        run_callbacks = [averaged, writer, *drawn * placement.is_chief, progress, stop_signals]
-        try:
-            with placement.watch(
-                f"start all workers again, with --resume --run-dir {str(folder)!r} to go on after"
-                " the last epoch"
-            ):
-                _fit(model, objective, placement, first_epoch, validation, run_callbacks)
-        except Interrupted:
-            if not (out / run_folder.MODEL_FILE).exists():
-                save_model()  # Stopped within the first epoch: what there is beats nothing.
-            finish()
-            raise
-        except UserError:
-            if (out / run_folder.MODEL_FILE).exists():
-                finish()
-            raise
-        finally:
-            progress.bar.clear()
-    duration_s, spent_s = time.monotonic() - started, writer.spent_s
+        progress = callbacks.Progress(
+            config.epochs, config.steps_per_epoch, writer.history, self.report, monitor
+        )
+        board = keras.callbacks.TensorBoard(self.out / "logs", write_graph=False)
+        drawn = [board, pictures] if self.placement.is_chief else []
+        advice = (
+            f"start all workers again, with --resume --run-dir {str(self.folder)!r} to go on after"
+            " the last epoch"
+        )
+        model_file = self.out / run_folder.MODEL_FILE
+        with callbacks.StopSignals() as stop_signals:
+            # In this order: a signal stops training when all the others are done.
+            run_callbacks = [self.averaged, writer, *drawn, progress, stop_signals]
+            try:
+                with self.placement.watch(advice):
+                    self._call_fit(validation, run_callbacks)
+            except Interrupted:
+                if not model_file.exists():
+                    # Stopped within the first epoch: what there is beats nothing.
+                    self.save_model()
+                self._keep_best(pictures)
+                raise
+            except UserError:
+                if model_file.exists():
+                    self._keep_best(pictures)
+                raise
+            finally:
+                progress.bar.clear()
+        return writer, pictures
 
-    if not placement.is_chief:
-        placement.wait_for_all()
-        report(f"trained; the chief has written {str(folder)!r}")
-        return {}
-    finish()
-    trained = (config.epochs - first_epoch) * config.steps_per_epoch * config.batch_size
-    best = f"best_{monitor.name}" + "_db" * (monitor.unit == "dB")
-    result = {
-        **objective.scores(saved),
-        best: writer.best,
-        **({"do_nothing_val_psnr_db": baseline} if monitor.unit == "dB" else {}),
-        "held_out_pictures": len(source.validation),
-        "training_pictures": len(source.training),
-        "device": str(device),
-        # Of all epochs; the examples per second are of those since the last resume.
-        "duration_s": round(spent_s, 1),
-        f"{objective.examples}_per_s": round(trained / duration_s, 1),
-    }
-    files.write_json(out / "metrics.json", result)
-    for line in _result_lines(folder, result, source.skipped, objective):
-        report(line)
-    placement.wait_for_all()
-    return result
+    def _call_fit(
+        self, validation: tf.data.Dataset, run_callbacks: list[keras.callbacks.Callback]
+    ) -> None:
+        config, first_epoch = self.config, self.state.get("epoch", 0)
+        batches = self.placement.training_batches(
+            functools.partial(self.objective.training_batches, first_epoch), config.batch_size
+        )
+        if self.placement.strategy is None:  # It copies batches to its devices by itself.
+            batches = patches.on_device(batches, self.device.place)
+        self.model.fit(
+            batches,
+            epochs=config.epochs,
+            initial_epoch=first_epoch,
+            steps_per_epoch=config.steps_per_epoch,
+            validation_data=self.placement.validation_batches(validation),
+            callbacks=run_callbacks,
+            shuffle=False,  # The plan is random already.
+            verbose=0,  # `callbacks.Progress` tells more: the time left for all epochs.
+        )
+
+    def _keep_best(self, pictures: callbacks.Pictures) -> None:
+        """Leaves the curve of all epochs, and the preview of the model that was kept."""
+        if self.placement.is_chief:
+            pictures.write_curve()
+            self.saved.load_weights(self.out / run_folder.MODEL_FILE)
+            sheet = self.objective.preview(self.saved, final=True)
+            files.write_bytes(self.out / "preview.png", arrays.encode_png(sheet))
+
+    def _score(
+        self, best: float, baseline: float | None, duration_s: float, spent_s: float
+    ) -> dict[str, Any]:
+        config, objective, source = self.config, self.objective, self.objective.source
+        epochs = config.epochs - self.state.get("epoch", 0)
+        trained = epochs * config.steps_per_epoch * config.batch_size
+        in_db = objective.monitor.unit == "dB"
+        result = {
+            **objective.scores(self.saved),
+            f"best_{objective.monitor.name}" + "_db" * in_db: best,
+            **({"do_nothing_val_psnr_db": baseline} if in_db else {}),
+            "held_out_pictures": len(source.validation),
+            "training_pictures": len(source.training),
+            "device": str(self.device),
+            # Of all epochs; the examples per second are of those since the last resume.
+            "duration_s": round(spent_s, 1),
+            f"{objective.examples}_per_s": round(trained / duration_s, 1),
+        }
+        files.write_json(self.out / "metrics.json", result)
+        self._say(self._result_lines(result))
+        self.placement.wait_for_all()
+        return result
+
+    def _resume(self) -> dict[str, Any]:
+        """Puts the newest whole checkpoint into the model; returns its state, or {} for none."""
+        folder = self.folder / "checkpoints"
+        state, variables, damaged = checkpoints.load_newest_checkpoint(folder)
+        self._say(f"warning: {line}" for line in damaged)
+        if not variables and damaged:
+            raise UserError(
+                f"{str(self.folder)!r} has no whole checkpoint: train anew in another --run-dir"
+                f" (its {run_folder.MODEL_FILE} is untouched)"
+            )
+        if variables:
+            if state["data_sha256"] != self.objective.source.training.sha256():
+                raise UserError(
+                    f"the training pictures are not those that {str(self.folder)!r} began with:"
+                    " bring them back, or train anew in another --run-dir"
+                )
+            checkpoints.restore_state(self.model, variables)
+        self.report(f"resuming after epoch {state.get('epoch', 0)}")
+        return state
+
+    def _describe(self, start: pretrained.Start | None) -> dict[str, Any]:
+        config = self.config
+        # The name of the folder, not its path: this is published.
+        targets = config.targets and pathlib.Path(config.targets).name
+        public = dict(
+            data=pathlib.Path(config.data).name, targets=targets, init=start and start.name
+        )
+        public |= dict(run_dir=None, resume=False, strategy="auto")
+        return {
+            "task": config.task,
+            "network": config.network,
+            "training": to_json(dataclasses.replace(config, **public)),
+            "data_sha256": self.objective.source.training.sha256(),
+            "began_with": start and start.facts,
+            "device": str(self.device),
+            "versions": {
+                "tf_deconv": __version__,
+                "tensorflow": tf.__version__,
+                "keras": keras.__version__,
+                "numpy": np.__version__,
+            },
+        }
+
+    def _common(self) -> dict[str, str]:
+        """Returns what all workers must have in common, and what to call it."""
+        description = self.description
+        return {
+            "options": json.dumps([description["training"], description["began_with"]]),
+            "pictures": description["data_sha256"],
+            "versions": json.dumps(description["versions"]),
+            "number format": self.device.precision,
+            "checkpoint": str(self.state.get("epoch", 0)),
+        }
+
+    def _source_lines(self) -> list[str]:
+        source = self.objective.source
+        return [
+            *self.objective.notes,
+            f"data: {self.config.data}, {len(source.training)} pictures to train on,"
+            f" {len(source.validation)} held out",
+            *(f"note: {note}" for note in source.notes),
+        ]
+
+    def _result_lines(self, result: dict[str, Any]) -> list[str]:
+        rate, skipped = result[f"{self.objective.examples}_per_s"], self.objective.source.skipped
+        lines = [
+            f"trained in {result['duration_s']:.0f} s, {rate:.0f} {self.objective.examples}/s",
+            *self.objective.score_lines(result),
+        ]
+        if skipped:
+            lines.append(f"{len(skipped)} pictures were skipped:")
+            lines += [f"  {line}" for line in skipped]
+        return [
+            *lines,
+            f"preview: {self.folder / 'preview.png'}",
+            f"learning curve: {self.folder / 'curve.png'}",
+            f"next: python export.py {self.folder}",
+        ]
+
+    def _say(self, lines) -> None:
+        for line in lines:
+            self.report(line)
+
+
+def make_objective(config: TrainConfig, device: Device) -> Objective:
+    """Returns what a checked config trains for, its pictures read."""
+    if TASKS[config.task].generates:
+        from tf_deconv.training.generation import make_generation
+
+        return make_generation(config, device)
+    from tf_deconv.training.restoration import Restoration
+
+    return Restoration(config, device)
+
+
+def _open_start(init: str | None, folder: pathlib.Path, goes_on: bool) -> pretrained.Start | None:
+    """Opens the model that --init names.
+
+    The weights of a checkpoint began with it; it need not be there any longer.
+    """
+    if init is None:
+        return None
+    if not goes_on:
+        return pretrained.open_start(init)
+    try:
+        known = run_folder.read_description(folder / run_folder.MODEL_FILE)
+    except UserError:  # The model will be written anew; its weights are in the checkpoint.
+        known = {}
+    return pretrained.Start(pathlib.Path(init).name, None, known.get("began_with") or {})
 
 
 @contextlib.contextmanager
 def _nowhere() -> Iterator[pathlib.Path]:
-    """A run folder that nobody sees, of a worker that is not the chief."""
+    """Yields a run folder that nobody sees, for a worker that is not the chief."""
     with tempfile.TemporaryDirectory(prefix="tf-deconv-worker-") as folder:
         yield pathlib.Path(folder)
-
-
-def _common(description: dict[str, Any], device: Device, state: dict[str, Any]) -> dict[str, str]:
-    """Returns what all workers must have in common, and what to call it."""
-    return {
-        "options": json.dumps([description["training"], description["began_with"]]),
-        "pictures": description["data_sha256"],
-        "versions": json.dumps(description["versions"]),
-        "number format": device.precision,
-        "checkpoint": str(state.get("epoch", 0)),
-    }
-
-
-def _known_start(folder: pathlib.Path, init: str) -> pretrained.Start:
-    """Returns what a run that goes on tells of the model it began with; that is not opened."""
-    try:
-        facts = run_folder.read_description(folder / run_folder.MODEL_FILE).get("began_with")
-    except UserError:  # The model will be written anew; its weights are in the checkpoint.
-        facts = None
-    return pretrained.Start(pathlib.Path(init).name, None, facts or {})
-
-
-def _resume(
-    model: keras.Model, folder: pathlib.Path, source: Source, report: Callable[[str], None]
-) -> dict[str, Any]:
-    """Puts the newest whole checkpoint into the model; returns its state, {} for none at all."""
-    state, variables, damaged = checkpoints.load_newest_checkpoint(folder / "checkpoints")
-    for line in damaged:
-        report(f"warning: {line}")
-    if not variables and damaged:
-        raise UserError(
-            f"{str(folder)!r} has no whole checkpoint: train anew in another --run-dir (its"
-            f" {run_folder.MODEL_FILE} is untouched)"
-        )
-    if variables:
-        if state["data_sha256"] != source.training.sha256():
-            raise UserError(
-                f"the training pictures are not those that {str(folder)!r} began with: bring them"
-                " back, or train anew in another --run-dir"
-            )
-        checkpoints.restore_state(model, variables)
-    report(f"resuming after epoch {state.get('epoch', 0)}")
-    return state
-
-
-def _fit(
-    model: keras.Model,
-    objective: Objective,
-    placement: distribution.Placement,
-    first_epoch: int,
-    validation: tf.data.Dataset,
-    run_callbacks: list[keras.callbacks.Callback],
-) -> None:
-    config = objective.config
-    batches = placement.training_batches(
-        functools.partial(objective.training_batches, first_epoch), config.batch_size
-    )
-    if placement.strategy is None:  # It copies batches to its devices by itself.
-        batches = patches.on_device(batches, objective.device.place)
-    model.fit(
-        batches,
-        epochs=config.epochs,
-        initial_epoch=first_epoch,
-        steps_per_epoch=config.steps_per_epoch,
-        validation_data=placement.validation_batches(validation),
-        callbacks=run_callbacks,
-        shuffle=False,  # The plan is random already.
-        verbose=0,  # `callbacks.Progress` tells more: the time left for all epochs.
-    )
 
 
 @contextlib.contextmanager
@@ -336,69 +441,3 @@ def _check_empty(folder: pathlib.Path) -> None:
             f"run folder {str(folder)!r} is not empty: choose another --run-dir, or add --resume to"
             " go on with it"
         )
-
-
-def _describe(
-    config: TrainConfig,
-    source: Source,
-    device: Device,
-    start: pretrained.Start | None,
-) -> dict[str, Any]:
-    """What travels inside `model.keras` and into the export's manifest."""
-    # The name of the folder, not its path: this is published.
-    targets = config.targets and pathlib.Path(config.targets).name
-    public = dict(data=pathlib.Path(config.data).name, targets=targets, init=start and start.name)
-    public |= dict(run_dir=None, resume=False, strategy="auto")
-    options = to_json(dataclasses.replace(config, **public))
-    return {
-        "task": config.task,
-        "network": config.network,
-        "training": options,
-        "data_sha256": source.training.sha256(),
-        "began_with": start and start.facts,
-        "device": str(device),
-        "versions": {
-            "tf_deconv": __version__,
-            "tensorflow": tf.__version__,
-            "keras": keras.__version__,
-            "numpy": np.__version__,
-        },
-    }
-
-
-def _source_lines(config: TrainConfig, source: Source) -> list[str]:
-    lines = [
-        f"data: {config.data}, {len(source.training)} pictures to train on,"
-        f" {len(source.validation)} held out"
-    ]
-    return [*lines, *(f"note: {note}" for note in source.notes)]
-
-
-def _result_lines(
-    folder: pathlib.Path, result: dict[str, Any], skipped: tuple[str, ...], objective: Objective
-) -> list[str]:
-    rate = result[f"{objective.examples}_per_s"]
-    lines = [
-        f"trained in {result['duration_s']:.0f} s, {rate:.0f} {objective.examples}/s",
-        *objective.score_lines(result),
-    ]
-    if skipped:
-        lines.append(f"{len(skipped)} pictures were skipped:")
-        lines += [f"  {line}" for line in skipped]
-    lines += [
-        f"preview: {folder / 'preview.png'}",
-        f"learning curve: {folder / 'curve.png'}",
-        f"next: python export.py {folder}",
-    ]
-    return lines
-
-
-def make_objective(config: TrainConfig, device: Device) -> Objective:
-    """Returns the objective of a checked config; pictures are read by its `load`."""
-    if TASKS[config.task].generates:
-        from tf_deconv.training.generation import make_generation
-
-        return make_generation(config, device)
-    from tf_deconv.training.restoration import Restoration
-
-    return Restoration(config, device)

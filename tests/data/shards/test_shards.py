@@ -180,7 +180,7 @@ def test_tensorflow_alone_reads_the_records(folder, sharded):
 
 def test_opening_imports_no_tensorflow(sharded, run_python):
     code = (
-        "import sys; from tf_deconv import sources; print(sources.has_parts(sys.argv[1]))\n"
+        "import sys; from tf_deconv.data import sources; print(sources.has_parts(sys.argv[1]))\n"
         "assert not {'tensorflow', 'keras'} & set(sys.modules)"
     )
     assert run_python(code, sharded) == "False"
@@ -307,7 +307,7 @@ def test_the_command_prints_what_it_made(capsys, folder, tmp_path):
 def test_training_from_a_url_gives_the_weights_of_training_from_the_folder(
     folder, sharded, tmp_path, train
 ):
-    from tf_deconv import load_model
+    from tf_deconv.inference.run_folder import load_model
 
     options = ("--task", "denoise", "--patch-size", 8, "--epochs", 1, "--steps-per-epoch", 2)
     weights = []
