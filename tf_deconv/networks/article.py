@@ -74,8 +74,8 @@ def build_article(
     restored = _crop_to(x, height, width, scale)
     # A relu before so few channels can die for good and leave the picture flat: with Keras's
     # default weights, 3 of 3 seeds did. Starting as sigmoid(4 x - 4) of channels around 1 (slope 1
-    # at grey 0.5) makes the output follow them from the first step: tests/test_learning.py trains
-    # ten seeds. Set here, for a custom initializer would bar other programs from loading the model.
+    # at grey 0.5) makes the output follow them from the first step: test_learning.py trains ten
+    # seeds. Set here, for a custom initializer would bar other programs from loading the model.
     identity = 4.0 * np.eye(channels_out, dtype="float32")
     dense.kernel.assign(identity[np.newaxis, np.newaxis])
     return keras.Model(image, restored, name="article")
