@@ -8,6 +8,8 @@ import pytest
 
 from benchmarks import generation_baselines as baselines
 
+pytestmark = pytest.mark.exhaustive
+
 
 def quiet(line):
     pass

@@ -25,6 +25,8 @@ import generation
 import generation_contenders as contenders
 import generation_table
 
+pytestmark = pytest.mark.exhaustive
+
 MINUTES = 10.0
 
 
@@ -178,7 +180,6 @@ def test_a_network_of_other_minutes_is_not_taken_for_this_one(compared):
         generation.find_training("flow", other, training)
 
 
-@pytest.mark.slow
 def test_steps_are_planned_by_a_short_run(monkeypatch, tmp_path):
     monkeypatch.setattr(contenders, "PROBE_STEPS", 10)
     data, lines = str(write_folder(tmp_path / "toy")), []

@@ -21,6 +21,8 @@ import limits
 import limits_contenders as contenders
 import limits_layers as layers
 
+pytestmark = pytest.mark.exhaustive
+
 SMALLEST = "super-resolve-x4"
 
 
@@ -210,7 +212,6 @@ def test_the_program_measures_a_network(tmp_path, monkeypatch, capsys):
     assert set(figures) == {f"layers|{SMALLEST}|float32", f"layers|{SMALLEST}|int8"}
 
 
-@pytest.mark.slow
 def test_the_program_measures_everything_else(tmp_path, monkeypatch, capsys):
     for name, value in {"SECONDS": 0.0, "RUNS": 2, "STEPS": 1}.items():
         monkeypatch.setattr(limits, name, value)

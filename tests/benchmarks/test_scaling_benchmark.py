@@ -14,6 +14,8 @@ sys.path.append(str(pathlib.Path(__file__).parents[2] / "benchmarks"))
 import scaling
 from scaling import SERIES, Figure
 
+pytestmark = pytest.mark.exhaustive
+
 MB = 1_000_000
 
 
