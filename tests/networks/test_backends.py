@@ -38,7 +38,10 @@ print(json.dumps(values))
 
 
 @pytest.mark.clients
-@pytest.mark.parametrize(("size", "scale"), [("tiny", 1), ("tiny", 2), ("base", 1)])
+@pytest.mark.parametrize(
+    ("size", "scale"),
+    [("tiny", 1), ("tiny", 2), pytest.param("base", 1, marks=pytest.mark.exhaustive)],
+)
 def test_jax_gives_the_picture_of_tensorflow_and_learns(tmp_path, rng, size, scale):
     if importlib.util.find_spec("jax") is None:
         required = os.environ.get("TF_DECONV_REQUIRE_CLIENTS") == "1"
