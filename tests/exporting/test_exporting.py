@@ -198,6 +198,7 @@ def test_serving_configurations_are_text_protocol_buffers_of_this_model(exported
     assert models.count("{") == models.count("}")
 
 
+@pytest.mark.slow
 def test_sizes_and_variants_are_chosen(run, tmp_path):
     config = ExportConfig(
         model=str(run.folder),
@@ -239,6 +240,7 @@ def test_calibration_pictures_of_a_wrong_scale_are_refused(pictures, expected):
         convert.check_calibration(pictures)
 
 
+@pytest.mark.slow
 def test_a_file_under_its_floor_is_not_published(capsys, run, tmp_path, monkeypatch):
     monkeypatch.setitem(VARIANTS, "int8", Variant("", 1, 90.0, "static"))
     options = ["--sizes", "64", "--variants", "float32", "int8"]
@@ -295,6 +297,7 @@ def test_publishing_again_adds_a_version_and_replaces_what_is_stale(tmp_path):
     assert not (tmp_path / ".staging").exists()
 
 
+@pytest.mark.slow
 def test_a_lone_keras_file_is_exported_without_its_run(run, tmp_path):
     lone = tmp_path / "travelled.keras"
     lone.write_bytes((run.folder / "model.keras").read_bytes())
@@ -306,6 +309,7 @@ def test_a_lone_keras_file_is_exported_without_its_run(run, tmp_path):
     assert result.folder == tmp_path / "out" / "old-photo-article"
 
 
+@pytest.mark.slow
 def test_a_plain_keras_model_of_another_program_is_exported(tmp_path):
     import keras
 
