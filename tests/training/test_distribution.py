@@ -11,7 +11,7 @@ import pytest
 
 from tests.fixtures import workers
 from tests.fixtures.commands import fails, refuses
-from tests.fixtures.picture_folders import make_pictures, write
+from tests.fixtures.picture_folders import write
 from tf_deconv.cli.parser import make_parser
 from tf_deconv.data import generation_batches, patches
 from tf_deconv.data.store import PictureStore
@@ -28,10 +28,14 @@ OPTIONS += ("--precision", "float32")
 
 
 @pytest.fixture(scope="module")
-def options(tmp_path_factory):
-    """Those, and small pictures: the bundled ones take longer to read than to train on."""
-    pictures = write(tmp_path_factory.mktemp("pictures"), make_pictures(12, side=40))
-    return ("--data", pictures, *OPTIONS)
+def options(bundled, tmp_path_factory):
+    """Those, and parts of photographs: whole ones take longer to read than to train on.
+
+    Not noise, of which many gradients are so near to zero that rounding turns their sign.
+    """
+    photographs = [bundled.training.picture(index) for index in range(12)]
+    folder = tmp_path_factory.mktemp("pictures")
+    return ("--data", write(folder, [picture[:64, :64] for picture in photographs]), *OPTIONS)
 
 
 def checkpoint(folder):
@@ -143,7 +147,8 @@ def test_workers_with_other_options_are_refused(options, tmp_path):
     assert not (tmp_path / "run" / "config.json").exists()
 
 
-# Two devices must be there before TensorFlow starts: one process for all that is tried on them.
+# Runs each command of a JSON list; of those that train only one, for a second network's collective
+# operations would meet those of the first.
 MIRRORED = """
 import contextlib, io, json, sys
 from tf_deconv import cli
@@ -151,66 +156,64 @@ cli.quiet_libraries()
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-said = {}
-for name, arguments in json.loads(sys.argv[1]).items():
+said = []
+for arguments in json.loads(sys.argv[1]):
     output = io.StringIO()
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         code = cli.main(["train", "--strategy", "mirrored", *arguments])
-    said[name] = code, output.getvalue()
+    said.append((code, output.getvalue()))
 print(json.dumps(said))
 """
 
 
 @pytest.fixture(scope="module")
-def mirrored(run_python, options, tmp_path_factory):
-    """What was trained on two devices of one machine: the folder of all runs, codes and outputs."""
-    folder = tmp_path_factory.mktemp("mirrored")
-    pictures = np.random.default_rng(0).integers(0, 255, (64, 16, 16), np.uint8)
-    np.save(folder / "pictures.npy", pictures)
-    small = ("--task", "generate", "--data", folder / "pictures.npy")
-    small += ("--epochs", 1, "--steps-per-epoch", 2, "--batch-size", 8)
-    commands = {
-        "restorer": options,
-        "vae": (*small, "--network", "vae"),
-        "flow": (
-            *(*small, "--network", "flow", "--filters", "8,8,8"),
+def train_mirrored(run_python):
+    """Runs commands on two devices of one machine; returns the exit code and output of each."""
+
+    def run(*commands):
+        text = json.dumps([list(map(str, command)) for command in commands])
+        return json.loads(run_python(MIRRORED, text).splitlines()[-1])
+
+    return run
+
+
+@pytest.mark.slow
+def test_two_devices_of_a_machine_train_what_one_trains(alone, train_mirrored, options, tmp_path):
+    # One process for both, for most of its time is the start.
+    refused, trained = train_mirrored(
+        ("--batch-size", 7, "--run-dir", tmp_path / "refused"),
+        ("--run-dir", tmp_path / "run", *options),
+    )
+    assert refused[0] == 2
+    assert "batch_size=7 over 2 replicas: expected a multiple of 2" in refused[1]
+    assert "6 or 8 would do" in refused[1]
+    assert not (tmp_path / "refused").exists()
+
+    assert trained[0] == 0
+    assert "strategy: mirrored, 2 CPUs" in trained[1]
+    assert "batch: 16 over all replicas, 8 on each" in trained[1]
+    assert_trained_alike(tmp_path / "run", alone)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--network", "vae", "--filters", "8,8"),
+        (
+            *("--network", "flow", "--filters", "8,8,8"),
             *("--ema", "0.9", "--precision", "mixed_bfloat16"),
         ),
-        "refused": ("--batch-size", 7),
-    }
-    arguments = {
-        name: ["--run-dir", str(folder / name), *map(str, command)]
-        for name, command in commands.items()
-    }
-    return folder, json.loads(run_python(MIRRORED, json.dumps(arguments)).splitlines()[-1])
-
-
-@pytest.mark.slow
-def test_two_devices_of_a_machine_train_what_one_trains(alone, mirrored):
-    folder, said = mirrored
-    code, output = said["restorer"]
-    assert code == 0
-    assert "strategy: mirrored, 2 CPUs" in output
-    assert "batch: 16 over all replicas, 8 on each" in output
-    assert_trained_alike(folder / "restorer", alone)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("network", ["vae", "flow"])
-def test_generators_train_on_two_devices(mirrored, network):
-    code, output = mirrored[1][network]
+    ],
+    ids=["vae", "flow"],
+)
+def test_generators_train_on_two_devices(options, train_mirrored, tmp_path, rng):
+    np.save(tmp_path / "pictures.npy", rng.integers(0, 255, (64, 16, 16), np.uint8))
+    options = ("--task", "generate", "--data", tmp_path / "pictures.npy", *options)
+    sizes = ("--epochs", 1, "--steps-per-epoch", 2, "--batch-size", 8)
+    ((code, output),) = train_mirrored(("--run-dir", tmp_path / "run", *options, *sizes))
     assert code == 0
     assert "epoch 1/1" in output
-
-
-@pytest.mark.slow
-def test_a_batch_that_replicas_cannot_share_is_refused(mirrored):
-    folder, said = mirrored
-    code, output = said["refused"]
-    assert code == 2
-    assert "batch_size=7 over 2 replicas: expected a multiple of 2" in output
-    assert "6 or 8 would do" in output
-    assert not (folder / "refused").exists()
 
 
 @pytest.fixture(scope="module")
