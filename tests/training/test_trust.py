@@ -132,8 +132,18 @@ def test_a_run_killed_at_any_moment_ends_at_the_same_bits(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("limit_bytes", [900_000, 300_000])
-def test_a_full_disk_is_one_line_and_leaves_no_damaged_file(capsys, options, tmp_path, limit_bytes):
+@pytest.mark.parametrize(
+    ("limit_bytes", "whole"),
+    [
+        (600_000, {"config.json", "samples.npz", "model.keras", "history.csv"}),
+        (200_000, {"config.json", "samples.npz"}),
+        (10_000, {"config.json"}),
+    ],
+    ids=["checkpoint", "model", "samples"],
+)
+def test_a_full_disk_is_one_line_and_leaves_no_damaged_file(
+    capsys, options, tmp_path, limit_bytes, whole
+):
     # A limit on the size of files stands for the full disk: the write fails half-way likewise.
     folder = tmp_path / "run"
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -144,9 +154,9 @@ def test_a_full_disk_is_one_line_and_leaves_no_damaged_file(capsys, options, tmp
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert line.startswith("tf-deconv train: File too large")
     left = [path for path in folder.rglob("*") if path.is_file() and "logs" not in path.parts]
-    # The first does not suffice for a checkpoint, the second not even for a model.
-    names = {"config.json"} | ({"model.keras", "history.csv"} if limit_bytes > 500_000 else set())
-    assert {path.name for path in left} <= names
+    assert {path.name for path in left} <= whole
+    if (folder / "samples.npz").exists():
+        run_folder.load_samples(folder / "samples.npz")
     if (folder / "model.keras").exists():
         assert run_folder.load_model(folder)
 
