@@ -223,7 +223,7 @@ def test_a_corrupt_picture_is_skipped_counted_and_named(capsys, tmp_path):
     [
         ("inpaint", ["float32", "int8-full"]),
         ("super-resolve-x3", ["float32", "int8"]),
-        ("denoise-grey", ["float16", "dynamic"]),
+        pytest.param("denoise-grey", ["float16", "dynamic"], marks=pytest.mark.exhaustive),
     ],
 )
 def test_tasks_of_other_shapes_train_and_export(capsys, tmp_path, task, variants):
