@@ -1,6 +1,7 @@
 """Exported files: what they hold, what they answer, and what the gate keeps back."""
 
 import json
+import runpy
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from tests.fixtures.commands import call
 from tf_deconv.exporting import pipeline, publish
 from tf_deconv.exporting.config import ExportConfig
-from tf_deconv.exporting.parity import gate
+from tf_deconv.exporting.parity import gate, runner
 from tf_deconv.exporting.tflite import convert, flatbuffer, quantize
 from tf_deconv.exporting.variants import VARIANTS, Variant
 from tf_deconv.inference import run_folder, tflite_file
@@ -259,6 +260,27 @@ def test_a_process_that_crashes_is_a_fault_and_not_our_end(tmp_path):
     path.write_bytes(b"no flatbuffer")
     with pytest.raises(RuntimeError, match="ended with code"):
         gate.run_file(path, {"restore_28x28|0": np.zeros((1, 28, 28, 1), np.float32)})
+
+
+@pytest.mark.parametrize(("told", "expected"), [(None, (30, 2)), ("1", (1, 0))])
+def test_files_are_timed_30_times_unless_the_environment_says_fewer(monkeypatch, told, expected):
+    monkeypatch.delenv("TF_DECONV_TIMED_RUNS", raising=False)
+    if told is not None:
+        monkeypatch.setenv("TF_DECONV_TIMED_RUNS", told)
+    facts = runpy.run_path(runner.__file__)
+    assert (facts["MAX_RUNS"], facts["WARM_UPS"]) == expected
+
+
+def test_keras_restores_a_picture_once_for_all_files(exported, monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        gate.inference, "restore_picture", lambda model, image, *how: calls.append(1) or image
+    )
+    reference = gate.Reference(exported.model, 2, 1, exported.samples, ((28, 28),))
+    picture = np.zeros((1, 28, 28, 1), np.float32)
+    for batch in (picture, picture.copy(), picture + 1, picture.reshape(1, 14, 56, 1)):
+        np.testing.assert_array_equal(reference.restore(batch), batch)
+    assert len(calls) == 3
 
 
 def test_a_wrong_picture_does_not_pass_the_gate(exported, tmp_path):
