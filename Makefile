@@ -1,5 +1,5 @@
 # Everything runs in .venv; see CONTRIBUTING.md.
-.PHONY: test lint ci
+.PHONY: test exhaustive lint ci
 
 .venv/installed: pyproject.toml
 	python3 -m venv .venv
@@ -7,7 +7,10 @@
 	touch .venv/installed
 
 test: .venv/installed
-	.venv/bin/python -m pytest -m 'not slow and not clients'
+	.venv/bin/python -m pytest -m 'not slow and not clients and not exhaustive'
+
+exhaustive: .venv/installed
+	.venv/bin/python -m pytest -m exhaustive --durations=15
 
 lint: .venv/installed
 	.venv/bin/ruff check .

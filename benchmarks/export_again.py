@@ -67,4 +67,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     quiet.quiet_libraries()
+    quiet.import_tensorflow()
     main()

@@ -28,6 +28,8 @@ import time
 
 import training
 
+from tf_deconv.utils import quiet
+
 FOLDER_VARIABLE = "BENCHMARK_FOLDER"
 MODEL, SMALL_PX = "model.keras", 256
 OUT_OF_MEMORY = "out of memory"
@@ -109,6 +111,7 @@ def run_contender(name, side_px):
     """Prints the seconds that one picture takes, those of CPU, and the bytes added to the peak."""
 
     quiet.quiet_libraries()
+    quiet.import_tensorflow()
     folder = os.environ[FOLDER_VARIABLE]
     target = os.path.join(folder, "restored.jpg")
     restore = CONTENDERS[name](folder)

@@ -127,6 +127,7 @@ def _find(device):
     """What `find_device` runs."""
 
     quiet.quiet_libraries()
+    quiet.import_tensorflow()
     from tf_deconv.utils import devices
 
     try:

@@ -14,8 +14,10 @@ PRODUCTS = {"cpu": (2048, 4), "gpu": (8192, 50)}
 
 def train_py(work, pipeline=False, xla="auto", **options):
     """`train.py`'s own compile and precision; data from its pipeline, or one batch in memory."""
+    from tf_deconv.utils import quiet
 
     quiet.quiet_libraries()
+    quiet.import_tensorflow()
     import tensorflow as tf
 
     from tf_deconv.data import patches, sources

@@ -1,7 +1,9 @@
 """Shared by all tests; the environment is set before any of them imports TensorFlow."""
 
 import collections
+import contextlib
 import fcntl
+import io
 import os
 import pathlib
 import subprocess
@@ -13,6 +15,8 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+# Every export times every file: 30 runs of it are five seconds, and one is enough for a test.
+os.environ.setdefault("TF_DECONV_TIMED_RUNS", "1")
 # An assertion that fails there shows what it compared, as one in a test does.
 pytest.register_assert_rewrite("tests.fixtures.commands")
 
@@ -55,14 +59,19 @@ def repository():
 
 
 @pytest.fixture(scope="session")
-def script(repository):
-    """Runs train.py or export.py as a user does and returns what it prints."""
+def script():
+    """Runs train.py or export.py in this process and returns what it prints.
+
+    A process of its own would import TensorFlow again, which is half the time of a short training.
+    """
+    from tf_deconv.cli import main
 
     def run(name, *arguments):
-        command = [sys.executable, name, *map(str, arguments)]
-        done = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=600)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output):
+            code = main.main([name.removesuffix(".py"), *map(str, arguments)])
+        assert code == 0, output.getvalue()
+        return output.getvalue()
 
     return run
 
@@ -137,9 +146,7 @@ def untrained(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="session")
-def stand_ins(tmp_path_factory):
-    """A folder with denoise-color and denoise-grey: untrained networks, exported."""
+def write_stand_ins(folder):
     import keras
 
     import tf_deconv
@@ -148,22 +155,28 @@ def stand_ins(tmp_path_factory):
     from tf_deconv.inference import run_folder
     from tf_deconv.networks.article import build_article
 
-    out, work = tmp_path_factory.mktemp("models"), tmp_path_factory.mktemp("keras")
+    (folder / "keras").mkdir()
     for name, task in (("denoise-color", "denoise"), ("denoise-grey", "denoise-grey")):
         keras.utils.set_random_seed(3)
         channels = TASKS[task].channels_in
         model = build_article(None, None, channels, channels)
         description = dict(task=task, network="article", divisor=2, scale=1)
-        run_folder.save_model(model, work / f"{name}.keras", description)
+        run_folder.save_model(model, folder / "keras" / f"{name}.keras", description)
         config = ExportConfig(
-            model=str(work / f"{name}.keras"),
-            out=str(out),
+            model=str(folder / "keras" / f"{name}.keras"),
+            out=str(folder / "models"),
             name=name,
             sizes="32",
             variants="float32",
         )
         assert not tf_deconv.export(config, report=lambda line: None).failures
-    return out
+    return ""
+
+
+@pytest.fixture(scope="session")
+def stand_ins(made_once):
+    """A folder with denoise-color and denoise-grey: untrained networks, exported."""
+    return made_once("stand-ins", write_stand_ins)[0] / "models"
 
 
 @pytest.fixture

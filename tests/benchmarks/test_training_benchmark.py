@@ -15,6 +15,8 @@ sys.path.append(str(pathlib.Path(__file__).parents[2] / "benchmarks"))
 import training
 import training_work
 
+pytestmark = pytest.mark.exhaustive
+
 # Multiply-adds of the article's network for a 28x28 picture, by hand: positions, kernel, channels.
 ARTICLE_MACS = (
     28 * 28 * 9 * 1 * 32
@@ -90,7 +92,6 @@ KERAS = [
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", KERAS)
 @pytest.mark.parametrize("network", training_work.TASKS)
 def test_every_contender_measures(small, network, name, run_python):

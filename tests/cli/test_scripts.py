@@ -219,12 +219,21 @@ def test_a_corrupt_picture_is_skipped_counted_and_named(capsys, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", ["inpaint", "super-resolve-x3", "denoise-grey"])
-def test_tasks_of_other_shapes_train_and_export(capsys, tmp_path, task):
-    does(capsys, "train", "--task", task, "--run-dir", tmp_path / "run", *TINY)
-    options = ("--out", tmp_path / "out", "--sizes", "28")
+@pytest.mark.parametrize(
+    ("task", "variants"),
+    [
+        ("inpaint", ["float32", "int8-full"]),
+        ("super-resolve-x3", ["float32", "int8"]),
+        pytest.param("denoise-grey", ["float16", "dynamic"], marks=pytest.mark.exhaustive),
+    ],
+)
+def test_tasks_of_other_shapes_train_and_export(capsys, tmp_path, task, variants):
+    data = write_pictures(tmp_path / "data", count=12, size=(64, 60))
+    does(capsys, "train", "--task", task, "--data", data, "--run-dir", tmp_path / "run", *TINY)
+    options = ("--out", tmp_path / "out", "--sizes", "28", "--variants", *variants)
     assert "NOT PUBLISHED" not in does(capsys, "export", tmp_path / "run", *options)
-    assert len(list(tmp_path.glob("out/*/tflite/*.tflite"))) == 6
+    files = tmp_path.glob("out/*/tflite/*.tflite")
+    assert {path.stem.split(f"{task}-article-")[1] for path in files} == set(variants)
 
 
 @pytest.mark.slow

@@ -30,23 +30,28 @@ def read(path):
         return np.asarray(image, int)
 
 
-@pytest.fixture
-def picture(tmp_path):
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory):
     """A smooth picture of an odd size; (width, height) is (333, 271)."""
+    path = tmp_path_factory.mktemp("examples") / "picture.png"
     x, y = np.meshgrid(np.linspace(0, 1, 333), np.linspace(0, 1, 271))
     pixels = np.stack([x, y, (x + y) / 2], -1)
-    Image.fromarray((255 * pixels).astype(np.uint8)).save(tmp_path / "picture.png")
-    return tmp_path / "picture.png"
+    Image.fromarray((255 * pixels).astype(np.uint8)).save(path)
+    return path
 
 
-def test_the_service_example_restores_a_picture_with_tensorflow_alone(
-    repository, exported, picture, tmp_path
-):
-    done = run_alone(
-        repository, "serve_python.py", exported.folder / "1", picture, tmp_path / "out.png"
-    )
+@pytest.fixture(scope="module")
+def served(repository, exported, picture):
+    """What the service's example left: its process, and where its picture should be."""
+    target = picture.with_name("served.png")
+    model = exported.folder / "1"
+    return run_alone(repository, "serve_python.py", model, picture, target), target
+
+
+def test_the_service_example_restores_a_picture_with_tensorflow_alone(served):
+    done, target = served
     assert done.returncode == 0, done.stderr
-    assert read(tmp_path / "out.png").shape == (271, 333, 3)
+    assert read(target).shape == (271, 333, 3)
 
 
 def test_the_service_example_tells_why_a_file_was_refused(repository, exported, tmp_path):
@@ -100,16 +105,10 @@ def test_the_phone_example_takes_its_overlap_from_the_manifest(
             )
 
 
-def test_both_examples_give_the_same_picture(repository, exported, picture, tmp_path):
+def test_both_examples_give_the_same_picture(repository, exported, served, picture, tmp_path):
+    target, model = tmp_path / "phone.png", exported.tflite("float32")
+    run_alone(repository, "run_tflite.py", model, picture, target)
     # Compared away from the border, where the tiles' mirror differs from the whole picture's zeros.
-    for example, model in (
-        ("serve_python.py", exported.folder / "1"),
-        ("run_tflite.py", exported.tflite("float32")),
-    ):
-        run_alone(repository, example, model, picture, tmp_path / f"{example}.png")
-    pictures = [
-        read(tmp_path / f"{example}.png")[16:-16, 16:-16]
-        for example in ("serve_python.py", "run_tflite.py")
-    ]
+    pictures = [read(path)[16:-16, 16:-16] for path in (served[1], target)]
     # Pillow rounds luminance to 256 levels, the service does not.
     assert np.abs(pictures[0] - pictures[1]).max() <= 3

@@ -29,6 +29,8 @@ from tf_deconv.networks.flow import build_flow
 from tf_deconv.networks.vae import build_vae
 from tf_deconv.utils.options import UserError
 
+pytestmark = pytest.mark.slow
+
 FACTS = {
     "vae": Facts("vae", 8, 8, 1, 3, latent=5, likelihood="gaussian"),
     "flow": Facts("flow", 8, 8, 1, 3),

@@ -345,7 +345,7 @@ def test_hostile_files_give_a_picture_or_invalid_argument(small_service, tmp_pat
     send(small_service, tmp_path, FEW_FILES, FEW_FILES // 2)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_many_hostile_files_leave_no_memory_behind(small_service, tmp_path):
     results = send(small_service, tmp_path, MANY_FILES, SETTLED_AFTER)
     kept_by_errors_mb = results["refused"] * MAX_KEPT_PER_REFUSAL_KB / 1024

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.fixtures.browsers import (
-    be_a_phone,
+    as_a_phone,
     fits_in_width,
     need_browser,
     open_page,
@@ -152,9 +152,10 @@ def server(page):
         yield served
 
 
-@pytest.fixture
-def browser(tmp_path):
-    with start_browser(tmp_path / "profile") as driver:
+@pytest.fixture(scope="module")
+def browser(page):
+    """One for all tests: each test's server has a port, and so caches, of its own."""
+    with start_browser(page / "profile") as driver:
         yield driver
 
 
@@ -363,11 +364,17 @@ def test_what_is_no_picture_is_told_and_the_page_goes_on(page, server, browser, 
     assert restore(browser, tmp_path / "small.png").shape == (20, 31, 4)
 
 
+@pytest.fixture
+def phone(browser):
+    with as_a_phone(browser):
+        yield browser
+
+
 @pytest.mark.clients
-def test_it_fits_a_phones_screen_and_the_line_moves(page, server, browser):
+def test_it_fits_a_phones_screen_and_the_line_moves(server, phone):
     from selenium.webdriver import ActionChains, Keys
 
-    be_a_phone(browser)
+    browser = phone
     open_page(browser, server)
     save_screenshot(browser, "phone-empty")
     browser.find_element("id", "sample").click()

@@ -10,7 +10,7 @@ from PIL import Image
 
 import tf_deconv
 from tests.fixtures.browsers import (
-    be_a_phone,
+    as_a_phone,
     fits_in_width,
     need_browser,
     open_page,
@@ -354,9 +354,8 @@ def test_pages_of_two_networks_on_one_host_work_without_a_connection(pages, brow
 
 
 @pytest.mark.clients
-def test_it_fits_a_phones_screen(pages, server, tmp_path):
-    with start_browser(tmp_path / "profile") as phone:
-        be_a_phone(phone)
+def test_it_fits_a_phones_screen(server, browser):
+    with as_a_phone(browser) as phone:
         open_page(phone, server, "flow/page/")
         assert fits_in_width(phone)
         generate(phone, count=16, steps=1)

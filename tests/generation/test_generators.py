@@ -245,6 +245,7 @@ def test_every_picture_comes_once_before_any_comes_twice_and_epochs_go_on():
         np.testing.assert_array_equal(value, batches[2][0][name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["vae", "flow"])
 def test_training_leaves_a_run_that_samples(network, folder, tmp_path):
     config = TrainConfig(

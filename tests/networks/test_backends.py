@@ -75,7 +75,10 @@ def run_on_jax(script, *arguments):
 
 
 @pytest.mark.clients
-@pytest.mark.parametrize(("size", "scale"), [("tiny", 1), ("tiny", 2), ("base", 1)])
+@pytest.mark.parametrize(
+    ("size", "scale"),
+    [("tiny", 1), ("tiny", 2), pytest.param("base", 1, marks=pytest.mark.exhaustive)],
+)
 def test_jax_gives_the_picture_of_tensorflow_and_learns(tmp_path, rng, size, scale):
     model = build_unet(scale=scale, size=size)
     for weight in model.trainable_weights:

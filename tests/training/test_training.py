@@ -191,7 +191,9 @@ def test_a_run_without_clean_pictures_claims_no_score_and_exports(tmp_path, fold
     with Image.open(result.run_dir / "preview.png") as preview:
         assert preview.width < 2 * 90 + 30  # Input and output; there is no target to show.
 
-    config = ExportConfig(model=str(result.run_dir), out=str(tmp_path / "out"), sizes="64")
+    # One variant that needs calibration pictures, and one that does not.
+    options = dict(sizes="64", variants="float32 int8")
+    config = ExportConfig(model=str(result.run_dir), out=str(tmp_path / "out"), **options)
     exported = export(config, report=lines.append)
     manifest = json.loads((exported.folder / "manifest.json").read_text())
     assert all(entry["task_psnr_db"] is None for entry in manifest["files"])

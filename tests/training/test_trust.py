@@ -11,18 +11,33 @@ import time
 import numpy as np
 import pytest
 
-from tests.fixtures.commands import does, fails
+from tests.fixtures.commands import fails
+from tests.fixtures.picture_folders import make_pictures, write
 from tf_deconv.inference import run_folder
-from tf_deconv.training import callbacks, checkpoints
+from tf_deconv.training import callbacks, checkpoints, trainer
+from tf_deconv.training.config import TrainConfig
 from tf_deconv.utils.options import UserError
 
-OPTIONS = ["--epochs", "5", "--steps-per-epoch", "20", "--batch-size", "8", "--seed", "5"]
+SIZES = {"epochs": 5, "steps_per_epoch": 20, "batch_size": 8, "seed": 5}
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(train, tmp_path_factory):
+def pictures(tmp_path_factory):
+    """A folder of small pictures: the bundled ones take longer to read than to train on."""
+    return write(tmp_path_factory.mktemp("pictures"), make_pictures(12, side=40))
+
+
+@pytest.fixture(scope="module")
+def options(pictures):
+    """Words of the command line, without the run's folder."""
+    sizes = [f"--{name.replace('_', '-')}={value}" for name, value in SIZES.items()]
+    return ["--data", str(pictures), *sizes]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(train, options, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole") / "run"
-    train("--run-dir", folder, *OPTIONS)
+    train("--run-dir", folder, *options)
     return folder
 
 
@@ -39,30 +54,49 @@ def assert_same_bits(run, other):
 
 
 @pytest.mark.slow
-def test_runs_are_equal_bit_by_bit_by_their_seed(uninterrupted, train, tmp_path):
-    for name, seed in (("same", OPTIONS[-1]), ("other", "6")):
-        train("--run-dir", tmp_path / name, *OPTIONS[:-1], seed)
+def test_runs_are_equal_bit_by_bit_by_their_seed(uninterrupted, train, options, tmp_path):
+    for name, seed in (("same", SIZES["seed"]), ("other", 6)):
+        train("--run-dir", tmp_path / name, *options[:-1], "--seed", seed)
     assert_same_bits(tmp_path / "same", uninterrupted)
     pairs = zip(final_state(tmp_path / "other"), final_state(uninterrupted))
     assert not any(np.array_equal(*pair) for pair in pairs if pair[0].ndim > 1)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_run_keeps_its_best_model_and_can_go_on(
-    repository, train, uninterrupted, tmp_path, signum
+def test_a_stopped_process_keeps_its_best_model_and_can_go_on(
+    repository, train, uninterrupted, options, tmp_path
 ):
     folder = tmp_path / "run"
-    command = [sys.executable, "train.py", "--run-dir", str(folder), *OPTIONS]
+    command = [sys.executable, "train.py", "--run-dir", str(folder), *options]
     with subprocess.Popen(command, cwd=repository, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
             if line.startswith("epoch 2/5"):
                 break
-        time.sleep(0.1)
-        process.send_signal(signum)
+        process.send_signal(signal.SIGTERM)
         output = process.stdout.read()
-    assert process.returncode == 128 + signum
+    assert process.returncode == 128 + signal.SIGTERM
     assert "best model so far" in output
+    assert run_folder.load_model(folder).get_weights()
+    assert "resuming after epoch 2" in train("--resume", "--run-dir", folder)
+    assert_same_bits(folder, uninterrupted)
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_between_two_steps_and_training_can_go_on(
+    train, uninterrupted, pictures, tmp_path
+):
+    folder = tmp_path / "run"
+
+    def stop_in_epoch_3(line):
+        if line.startswith("epoch 2/5"):
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    config = TrainConfig(data=str(pictures), run_dir=str(folder), **SIZES)
+    with pytest.raises(callbacks.Interrupted) as stopped:
+        trainer.train(config, report=stop_in_epoch_3)
+    assert stopped.value.signum == signal.SIGINT
+    assert signal.getsignal(signal.SIGINT) == before
     assert run_folder.load_model(folder).get_weights()
     assert "resuming after epoch 2" in train("--resume", "--run-dir", folder)
     assert_same_bits(folder, uninterrupted)
@@ -80,13 +114,13 @@ def test_a_damaged_checkpoint_is_passed_over(train, uninterrupted, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("attempt", range(2))
+@pytest.mark.parametrize("attempt", [0, pytest.param(1, marks=pytest.mark.exhaustive)])
 def test_a_run_killed_at_any_moment_ends_at_the_same_bits(
-    repository, train, uninterrupted, tmp_path, attempt
+    repository, train, uninterrupted, options, tmp_path, attempt
 ):
     # kill -9 leaves no chance to clean up: as a power cut, but for what the system still writes.
     folder = tmp_path / "run"
-    command = [sys.executable, "train.py", "--run-dir", str(folder), *OPTIONS]
+    command = [sys.executable, "train.py", "--run-dir", str(folder), *options]
     with subprocess.Popen(command, cwd=repository, stdout=subprocess.DEVNULL) as process:
         while not (folder / "checkpoints").is_dir():
             time.sleep(0.02)
@@ -98,43 +132,51 @@ def test_a_run_killed_at_any_moment_ends_at_the_same_bits(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("limit_bytes", [2_000_000, 400_000])
-def test_a_full_disk_is_one_line_and_leaves_no_damaged_file(repository, tmp_path, limit_bytes):
+@pytest.mark.parametrize(
+    ("limit_bytes", "whole"),
+    [
+        (600_000, {"config.json", "samples.npz", "model.keras", "history.csv"}),
+        (200_000, {"config.json", "samples.npz"}),
+        (10_000, {"config.json"}),
+    ],
+    ids=["checkpoint", "model", "samples"],
+)
+def test_a_full_disk_is_one_line_and_leaves_no_damaged_file(
+    capsys, options, tmp_path, limit_bytes, whole
+):
     # A limit on the size of files stands for the full disk: the write fails half-way likewise.
     folder = tmp_path / "run"
-    done = subprocess.run(
-        [sys.executable, "train.py", "--run-dir", str(folder), *OPTIONS],
-        cwd=repository,
-        capture_output=True,
-        text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes)),
-    )
-    assert done.returncode == 2
-    assert done.stderr.startswith("tf-deconv train: File too large")
-    assert done.stderr.count("\n") == 1
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limits[1]))
+    try:
+        line = fails(capsys, "train", "--run-dir", folder, *options)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert line.startswith("tf-deconv train: File too large")
     left = [path for path in folder.rglob("*") if path.is_file() and "logs" not in path.parts]
-    assert {path.name for path in left} <= {"config.json", "model.keras", "history.csv"}
+    assert {path.name for path in left} <= whole
+    if (folder / "samples.npz").exists():
+        run_folder.load_samples(folder / "samples.npz")
     if (folder / "model.keras").exists():
         assert run_folder.load_model(folder)
 
 
 @pytest.mark.slow
-def test_resuming_on_other_pictures_is_refused(capsys, tmp_path):
-    from tests.cli.test_scripts import TINY, write_pictures
-
-    data = write_pictures(tmp_path / "data", count=12)
-    does(capsys, "train", "--data", data, "--run-dir", tmp_path / "run", *TINY)
-    write_pictures(data, count=12, seed=9)
-    message = fails(capsys, "train", "--resume", "--run-dir", tmp_path / "run")
+def test_resuming_on_other_pictures_is_refused(capsys, uninterrupted, pictures, tmp_path):
+    run = shutil.copytree(uninterrupted, tmp_path / "run")
+    config = (run / "config.json").read_text()
+    (run / "config.json").write_text(config.replace(str(pictures), str(tmp_path / "data")))
+    write(tmp_path / "data", make_pictures(12, side=40, seed=9))
+    message = fails(capsys, "train", "--resume", "--run-dir", run)
     assert "are not those that" in message
 
 
 @pytest.mark.slow
 def test_a_run_with_averaged_weights_and_clipped_gradients_resumes_at_the_same_bits(
-    train, tmp_path
+    train, options, tmp_path
 ):
-    options = [*OPTIONS, "--ema", "0.9", "--clip-norm", "0.1", "--loss", "l1"]
-    train("--run-dir", tmp_path / "whole", *options)
+    more = ["--ema", "0.9", "--clip-norm", "0.1", "--loss", "l1"]
+    train("--run-dir", tmp_path / "whole", *options, *more)
     # As if it had stopped one epoch earlier.
     folder = shutil.copytree(tmp_path / "whole", tmp_path / "run")
     max((folder / "checkpoints").iterdir()).unlink()

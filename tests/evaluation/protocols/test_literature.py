@@ -50,7 +50,7 @@ def test_bicubic_on_set5_scores_what_the_literature_prints(set5, scale, channels
     assert mean == pytest.approx(BICUBIC_DB[scale], abs=0.02)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("sigma", [15, 25, 50])
 def test_bm3d_on_set12_scores_what_the_literature_prints(set12, sigma):
     pytest.importorskip("bm3d")

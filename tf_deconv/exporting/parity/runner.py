@@ -6,7 +6,8 @@ arrays, pictures that are restored, or "SIGNATURE|NUMBER|INPUT" arrays of signat
 any names. RESULTS holds the outputs under the same keys, "SIGNATURE|NUMBER|OUTPUT" of the latter,
 and of each signature's last case "latency_ms|SIGNATURE" and "latency_p95_ms|SIGNATURE", the median
 and the 95th percentile of its time. "delegated" is the share of a TFLite file's operators that
-XNNPACK took over, where that is known.
+XNNPACK took over, where that is known. TF_DECONV_TIMED_RUNS in the environment lowers how many runs
+are timed: for tests, to which the figures do not matter.
 """
 
 import functools
@@ -16,7 +17,8 @@ import time
 
 import numpy as np
 
-WARM_UPS, MAX_RUNS, MAX_SECONDS = 2, 30, 2.0
+MAX_RUNS, MAX_SECONDS = int(os.environ.get("TF_DECONV_TIMED_RUNS", "30")), 2.0
+WARM_UPS = min(2, MAX_RUNS - 1)
 
 
 def _to_int8(array, scale, zero):
