@@ -8,6 +8,8 @@
 # Versions: OpenVINO 2026.4.1, OpenCV 5.0.0 (dnn), MNN 3.6.1; right in onnxruntime 1.32.0, tract 0.23.9.
 # Consequence: a network that reduces its input itself (PyTorch's F.interpolate(antialias=True) gives
 #   this operator) sees aliased pictures, other ones than those it was trained on.
+#
+# MNN's converter is called as a module here, not as its command, which sends statistics.
 set -eu
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"

@@ -5,7 +5,7 @@
 #   Bessel's correction, the mean over the places where the window fits. scikit-image's documentation
 #   names the arguments that give it (gaussian_weights, sigma 1.5, use_sample_covariance False).
 # Seen: scikit-image's own defaults take a flat 7x7 window with Bessel's correction; torchmetrics has
-#   the Gaussian but averages over another border; sewar's window is flat, of 11 pixels. Only the
+#   the Gaussian but averages over the mirrored border too; sewar's window is flat, of 11 pixels. Only the
 #   documented arguments of scikit-image give the paper's number.
 # Versions: scikit-image 0.26.0, torchmetrics 1.9.0, sewar 0.4.10.
 # Consequence: tables of restoration results cannot be compared unless they name library and

@@ -10,7 +10,7 @@
 # Versions: @tensorflow/tfjs 4.22.0 (its JavaScript backend), Keras 3.15.1 on JAX 0.10.2.
 # Consequence: a super-resolution or U-Net model converted for the browser as layers draws a picture
 #   a quarter of an input pixel to the upper left at each upsampling, so that skips join misaligned.
-set -eu
+set -euo pipefail
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
 "$work/venv/bin/pip" -q install --disable-pip-version-check numpy==2.4.6 jax==0.10.2 keras==3.15.1

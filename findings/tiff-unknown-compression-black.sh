@@ -17,7 +17,7 @@ python3 -m venv "$work/venv"
     opencv-python-headless==5.0.0.93 pyvips==3.2.0 pyvips-binary==8.18.7 pillow==13.0.0
 cd "$work"
 export OPENCV_LOG_LEVEL=SILENT
-"$work/venv/bin/python" - 2>/dev/null <<'PY'
+"$work/venv/bin/python" - 2>"$work/messages" <<'PY' || { cat "$work/messages" >&2; exit 1; }
 import cv2, numpy as np, PIL.Image, pyvips, tifffile
 
 print("OpenCV", cv2.__version__, "libvips", ".".join(str(pyvips.version(i)) for i in range(3)))
