@@ -44,8 +44,8 @@ SIZES = {
     "base": Size((48, 96), (2, 3), space_to_depth=True),
 }
 # Sizes of networks that enlarge (docs/decisions/0017-enlarging.md). Their pictures are small
-# already, and at half the resolution little is left to see. Each pixel becomes `scale`² pixels of a few
-# channels, so it needs as many filters.
+# already, and at half the resolution little is left to see. Each pixel becomes `scale`² pixels of
+# a few channels, so it needs as many filters.
 ENLARGING = {
     "tiny": Size((16,), (2,)),
     "small": Size((40,), (3,)),
