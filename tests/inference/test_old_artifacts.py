@@ -5,8 +5,8 @@
     python train.py --network unet --size tiny --task denoise --epochs 1 --steps-per-epoch 30
       --batch-size 4 --patch-size 32 --seed 7
 
-`export/`, of `python export.py run --sizes 32 --variants float32 int8`, and `expected.npz`: a picture,
-and what `load` of that commit made of it with each file.
+`export/`, of `python export.py run --sizes 32 --variants float32 int8`, and `expected.npz`: a
+picture, and what `load` of that commit made of it with each file.
 """
 
 import json
