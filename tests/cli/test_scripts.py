@@ -158,7 +158,7 @@ def test_export_refuses_a_name_that_is_a_path(capsys):
     assert "name='../x'" in fails(capsys, "export", "--name", "../x")
 
 
-RESTORE_HELP = "from tf_deconv.cli import main; main(['restore', '--help'])"
+RESTORE_HELP = "from tf_deconv.cli.main import main; main(['restore', '--help'])"
 
 
 @pytest.mark.parametrize(

@@ -298,7 +298,7 @@ def test_a_slow_example_does_not_change_the_order(store, monkeypatch):
         lingered = tf.numpy_function(linger, [seed], tf.float32)
         return tf.fill((PATCH_PX, PATCH_PX, 1), lingered), picture
 
-    monkeypatch.setattr(patch_data.degradations, "make_pair", make_pair)
+    monkeypatch.setattr(patch_data.operators, "make_pair", make_pair)
     lingered, clean = patch_data.fixed_patches(
         store, TASKS["denoise"], patch_size=PATCH_PX, count=24, seed=0
     )

@@ -91,7 +91,7 @@ def test_settings_of_a_user_neither_show_nor_change():
 
 def test_matplotlib_is_loaded_only_to_draw_and_pyplot_never():
     code = (
-        "import sys; import tf_deconv, tf_deconv.plots\n"
+        "import sys; import tf_deconv, tf_deconv.training.curve\n"
         "assert 'matplotlib' not in sys.modules\n"
         "row = dict(epoch=1, loss=1, val_loss=1, val_psnr=1, learning_rate=1)\n"
         "tf_deconv.training.curve.draw_curve([row])\n"

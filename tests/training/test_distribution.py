@@ -202,7 +202,7 @@ def test_two_devices_of_a_machine_train_what_one_trains(alone, train_mirrored, o
     [
         ("--network", "vae", "--filters", "8,8"),
         (
-            *("--network", "flow", "--filters", "8,8"),
+            *("--network", "flow", "--filters", "8,8,8"),
             *("--ema", "0.9", "--precision", "mixed_bfloat16"),
         ),
     ],

@@ -232,7 +232,7 @@ def test_a_loss_that_is_no_number_names_the_model_that_is_kept(tmp_path):
 def test_only_the_last_checkpoints_are_kept(tmp_path):
     for epoch in range(5):
         path = tmp_path / f"epoch-{epoch:06d}.npz"
-        checkpoints.save_checkpoint(path, {"epoch": epoch}, [np.arange(epoch)])
+        checkpoints.save_checkpoint(path, {"epoch": epoch, "data_sha256": ""}, [np.arange(epoch)])
         checkpoints.remove_old_checkpoints(tmp_path, callbacks.CHECKPOINTS_KEPT)
     assert len(list(tmp_path.iterdir())) == callbacks.CHECKPOINTS_KEPT
     state, variables, warnings = checkpoints.load_newest_checkpoint(tmp_path)
@@ -243,7 +243,7 @@ def test_only_the_last_checkpoints_are_kept(tmp_path):
 def test_a_checkpoint_cut_short_is_passed_over(tmp_path, keep_bytes):
     for epoch in (1, 2):
         path = tmp_path / f"epoch-{epoch:06d}.npz"
-        checkpoints.save_checkpoint(path, {"epoch": epoch}, [np.arange(100.0)])
+        checkpoints.save_checkpoint(path, {"epoch": epoch, "data_sha256": ""}, [np.arange(100.0)])
     path.write_bytes(path.read_bytes()[:keep_bytes])
     state, _, warnings = checkpoints.load_newest_checkpoint(tmp_path)
     assert state["epoch"] == 1
@@ -253,7 +253,7 @@ def test_a_checkpoint_cut_short_is_passed_over(tmp_path, keep_bytes):
 def test_a_checkpoint_with_a_flipped_bit_is_passed_over(tmp_path):
     for epoch in (1, 2):
         path = tmp_path / f"epoch-{epoch:06d}.npz"
-        checkpoints.save_checkpoint(path, {"epoch": epoch}, [np.arange(1000.0)])
+        checkpoints.save_checkpoint(path, {"epoch": epoch, "data_sha256": ""}, [np.arange(1000.0)])
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)

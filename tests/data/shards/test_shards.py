@@ -12,7 +12,7 @@ from tests.fixtures.commands import call, does, refuses
 from tests.fixtures.picture_folders import load, make_pictures, write, write_noise
 from tests.fixtures.shard_folders import files_of, records, shard
 from tf_deconv.data import sources
-from tf_deconv.data.shards import writer
+from tf_deconv.data.shards import pack, writer
 from tf_deconv.data.store import content_hash
 from tf_deconv.images import arrays
 from tf_deconv.utils.options import UserError
@@ -278,7 +278,7 @@ def test_nothing_is_left_of_an_interrupted_run(folder, tmp_path, monkeypatch, re
             raise error
         return writer.make_record(*arguments)
 
-    monkeypatch.setattr(writer, "make_record", stop)
+    monkeypatch.setattr(pack, "make_record", stop)
     out = f"file://{tmp_path}/out" if remote else tmp_path / "out"
     with pytest.raises(type(error) if isinstance(error, Exception) else error):
         shard(folder, out, shards=4)
