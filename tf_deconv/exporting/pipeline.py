@@ -15,7 +15,7 @@ from PIL import Image
 
 from tf_deconv.exporting import manifest as manifests
 from tf_deconv.exporting import publish
-from tf_deconv.exporting.config import ExportConfig, check_export_config
+from tf_deconv.exporting.config import ExportConfig
 from tf_deconv.exporting.exporter import Subject
 from tf_deconv.exporting.generation import Generating
 from tf_deconv.exporting.parity.gate import Report
@@ -52,14 +52,13 @@ def export(config: ExportConfig, report: Callable[[str], None] = print) -> Expor
     """Exports a trained model and publishes the files that give Keras's pictures.
 
     Args:
-      config: All options.
+      config: Options that `check_export_config` returned.
       report: Receives lines for the user.
     Returns:
       What was published, and what was not and why.
     Raises:
       UserError: for anything that the user can mend; nothing is left then.
     """
-    config = check_export_config(config)
     if config.name is not None:
         publish.check_name(config.name)
     path = run_folder.find_model(config.model)

@@ -17,6 +17,7 @@ import numpy as np
 
 from tf_deconv.generation.generator import Generator
 from tf_deconv.generation.spec import Facts, read_facts
+from tf_deconv.inference.located import LocatedModel, locate
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError, reason
 
@@ -24,12 +25,14 @@ from tf_deconv.utils.options import UserError, reason
 SIGNATURES = {"vae": ("decode", "image"), "flow": ("step", "velocity")}
 
 
-def open_generator(path: str | os.PathLike[str], *, check: bool = True) -> Generator:
+def open_generator(
+    model: str | os.PathLike[str] | LocatedModel, *, check: bool = True
+) -> Generator:
     """Opens a generator.
 
     Args:
-      path: A run folder, a `.keras` file, a SavedModel (the version folder, or the folder of all
-        versions) or a `.tflite` file.
+      model: A run folder, a `.keras` file, a SavedModel (the version folder, or the folder of all
+        versions) or a `.tflite` file; or what `locate` made of it.
       check: Whether exported files must be those that their manifest tells of.
     Returns:
       The generator, ready to run; its `model` is that of a run or a `.keras` file. Many threads may
@@ -37,14 +40,12 @@ def open_generator(path: str | os.PathLike[str], *, check: bool = True) -> Gener
     Raises:
       UserError: if there is none, it generates nothing, or a file of it has changed.
     """
-    from tf_deconv.inference import artifacts
-
-    kind, found = artifacts.find_artifact(path)
+    located = locate(model)
     if check:
-        artifacts.check_files(kind, found)
-    facts = read_facts(artifacts.describe(kind, found), os.fspath(path))
+        located.check_files()
+    facts = read_facts(located.known, located.asked)
     openers = {"keras": _of_keras, "saved_model": of_saved_model, "tflite": of_tflite}
-    return openers[kind](found, facts)
+    return openers[located.kind](located.path, facts)
 
 
 def _of_keras(path: pathlib.Path, facts: Facts) -> Generator:

@@ -26,6 +26,7 @@ from tf_deconv.generation.opening import open_generator
 from tf_deconv.generation.spec import Facts
 from tf_deconv.images import arrays as images
 from tf_deconv.images import sheets
+from tf_deconv.inference.located import LocatedModel
 from tf_deconv.networks.likelihoods import bits_per_dimension, make_likelihood
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import choose_device
@@ -52,12 +53,13 @@ class Pictures:
 
 
 def evaluate_generator(
-    config: EvaluateConfig, report: Callable[[str], None] = print
+    config: EvaluateConfig, located: LocatedModel, report: Callable[[str], None] = print
 ) -> EvaluateResult:
     """Measures a generator.
 
     Args:
       config: Checked options; `data` holds pictures that training has not seen.
+      located: The generator.
       report: Receives lines for the user.
     Returns:
       Its scores.
@@ -65,7 +67,7 @@ def evaluate_generator(
       UserError: if pictures are missing, or do not fit the generator.
     """
     choose_device("auto", "float32")
-    generator = open_generator(config.model)
+    generator = open_generator(located)
     facts = generator.facts
     test, training = _read(config, facts, report)
     folder = files.make_folder(pathlib.Path(config.out))

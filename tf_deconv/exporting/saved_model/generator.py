@@ -23,7 +23,7 @@ from tf_deconv.generation.config import FLOW_GUIDANCE, FLOW_STEPS
 from tf_deconv.generation.generator import BATCH
 from tf_deconv.generation.opening import SIGNATURES
 from tf_deconv.generation.spec import Facts
-from tf_deconv.inference.artifacts import FACTS_FILE
+from tf_deconv.inference.located import FACTS_FILE
 from tf_deconv.networks.likelihoods import make_likelihood
 from tf_deconv.utils.files import silent_stderr
 
