@@ -11,6 +11,7 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 
 import tf_deconv
+from tests.fixtures.tflite_files import with_metadata
 from tf_deconv.evaluation import inspect
 from tf_deconv.evaluation.config import BenchmarkConfig
 from tf_deconv.exporting import pipeline
@@ -229,7 +230,7 @@ def test_a_file_of_another_generator_than_its_facts_is_refused(exported, tmp_pat
     content = exported.tflite("float32").read_bytes()
     other = exported.facts.to_json() | {"classes": 0}
     path = tmp_path / "other.tflite"
-    path.write_bytes(flatbuffer.write_metadata(content, {"generator": other}))
+    path.write_bytes(with_metadata(content, {"generator": other}))
     with pytest.raises(UserError, match="is no TFLite file of a generator, with signature"):
         open_generator(path)
 
@@ -275,10 +276,10 @@ def test_the_gate_finds_a_file_of_other_weights(exported, tmp_path):
     subject = Generating(exported.run / "model.keras", description, config, print)
     other = build(exported.facts, seed=5)
     how = dict(keep_relu=True, phased=False)
-    content = saved_generator.convert(other, exported.facts, ["float32"], **how)["float32"]
+    file = saved_generator.convert(other, exported.facts, ["float32"], **how)["float32"]
     path = tmp_path / "other.tflite"
-    path.write_bytes(content)
-    report = subject.check_tflite(path, "float32", "other.tflite")
+    path.write_bytes(flatbuffer.pack(file))
+    report = subject.check_tflite(path, file, "float32", "other.tflite")
     assert any("below its floor of 120" in fault for fault in report.faults)
     assert any("sampled pictures are" in fault for fault in report.faults)
 
@@ -309,9 +310,9 @@ def test_without_labels_in_colour_as_logits(tmp_path):
     for phased in (False, True):
         how = dict(keep_relu=not phased, phased=phased)
         path = tmp_path / f"{phased}.tflite"
-        content = saved_generator.convert(model, facts, ["float32"], **how)["float32"]
-        described = {"generator": facts.to_json()}
-        path.write_bytes(flatbuffer.write_metadata(content, described))
+        file = saved_generator.convert(model, facts, ["float32"], **how)["float32"]
+        flatbuffer.write_metadata(file, {"generator": facts.to_json()})
+        path.write_bytes(flatbuffer.pack(file))
         np.testing.assert_allclose(sample(open_generator(path), 3, 1), expected, atol=1e-5)
 
 

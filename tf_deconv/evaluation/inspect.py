@@ -85,8 +85,10 @@ def inspect_artifact(model: str | os.PathLike[str] | LocatedModel) -> dict[str, 
     if kind == "saved_model":
         result["signatures"] = _signatures(found)
         return result
-    result |= tflite_file.describe(found.read_bytes())
+    result |= tflite_file.TfliteFile(found.read_bytes()).describe()
     result["metadata"] = located.own_facts or None
+    # None: an older file, which holds no checksum of its weights.
+    result["weights_unchanged"] = located.buffers_unchanged
     # A kernel that works on squares of pixels is stored with more weights than it has.
     result["parameters"] = known.get("parameters") or sum(result["weights"].values())
     return result
@@ -350,8 +352,12 @@ def _manifest_rows(facts: dict[str, Any]) -> list[tuple[str, Any]]:
         return []
     entry = facts["manifest"]
     if entry is None:
+        if facts.get("weights_unchanged") is False:
+            text = "THE WEIGHTS ARE NOT THOSE THAT WERE EXPORTED: their checksum differs"
+            return [("manifest", f"none beside it; {text}")]
         if facts.get("metadata"):
-            return [("manifest", "none beside it; the file describes itself")]
+            own = "; its weights are those that were exported" if facts["weights_unchanged"] else ""
+            return [("manifest", f"none beside it; the file describes itself{own}")]
         return [("manifest", "none that tells of this file; divisor and reach were measured")]
     parity = entry["parity"] or {}
     psnr = "exact" if parity.get("exact") else f"{_number(parity.get('psnr_db'), '.1f')} dB"

@@ -15,6 +15,7 @@ import keras
 
 from tf_deconv.exporting.config import ExportConfig
 from tf_deconv.exporting.parity.gate import Report
+from tf_deconv.inference.tflite_file import TfliteFile
 
 # Signature to input name to tensor or array: what warms a server up.
 Requests = Mapping[str, Mapping[str, Any]]
@@ -66,12 +67,14 @@ class Subject(abc.ABC):
         """Compares the SavedModel with Keras; `file` is its name in the export."""
 
     @abc.abstractmethod
-    def convert(self) -> dict[str, bytes]:
-        """Returns the content of the TFLite file of each variant."""
+    def convert(self) -> dict[str, TfliteFile]:
+        """Returns the TFLite file of each variant, not packed yet."""
 
     @abc.abstractmethod
-    def check_tflite(self, path: pathlib.Path, variant: str, file: str) -> Report:
-        """Compares a `.tflite` file with Keras."""
+    def check_tflite(
+        self, path: pathlib.Path, unpacked: TfliteFile, variant: str, file: str
+    ) -> Report:
+        """Compares a `.tflite` file, and what it was packed from, with Keras."""
 
     def write_others(self, staging: pathlib.Path, name: str) -> list[Report]:
         """Writes and checks files of other formats."""

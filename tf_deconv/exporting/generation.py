@@ -26,6 +26,7 @@ from tf_deconv.generation.generator import from_picture, labels_of, sample
 from tf_deconv.generation.keras_generator import of_model
 from tf_deconv.generation.spec import read_facts
 from tf_deconv.inference import run_folder
+from tf_deconv.inference.tflite_file import TfliteFile
 from tf_deconv.utils.options import UserError
 
 # Latents, or pictures and times, that signatures are compared on; pictures that are sampled.
@@ -120,7 +121,7 @@ class Generating(Subject):
         self._compare_pictures(report, [*made, by_steps], TOLERANCE)
         return report
 
-    def convert(self) -> dict[str, bytes]:
+    def convert(self) -> dict[str, TfliteFile]:
         profile = PROFILES[self.config.profile]
         return generator.convert(
             self.model,
@@ -130,9 +131,11 @@ class Generating(Subject):
             phased=profile.phased,
         )
 
-    def check_tflite(self, path: pathlib.Path, variant: str, file: str) -> Report:
+    def check_tflite(
+        self, path: pathlib.Path, unpacked: TfliteFile, variant: str, file: str
+    ) -> Report:
         network = generator.network_of(self.model, self.facts)
-        report = gate.examine_tflite(path, variant, network.count_params(), file)
+        report = gate.examine_tflite(unpacked, variant, network.count_params(), file)
         cases, expected = {}, {}
         for number in range(len(self.outputs)):
             key, one = f"{self.signature}|{number}", slice(number, number + 1)

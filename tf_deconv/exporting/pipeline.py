@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import pathlib
 import shutil
@@ -83,13 +82,14 @@ def export(config: ExportConfig, report: Callable[[str], None] = print) -> Expor
     ):
         version = publish.next_version(target)
         staging = pathlib.Path(temporary, name)
-        reports = _write_files(subject, staging, name, version)
+        contract = subject.contract()
+        reports = _write_files(subject, contract, staging, name, version)
         good = [item for item in reports if not item.faults]
         bad = [item for item in reports if item.faults]
         failures = tuple(f"{item.file}: {'; '.join(item.faults)}" for item in bad)
         timed = {item.file: subject.timed_signature(item.file) for item in reports}
         if good:
-            _complete(subject, staging, reports, timed, name, version)
+            _complete(subject, contract, staging, reports, timed, name, version)
             publish.publish(staging, target)
         lines = manifests.table(reports, timed)
     for line in lines:
@@ -103,24 +103,38 @@ def export(config: ExportConfig, report: Callable[[str], None] = print) -> Expor
     return ExportResult(target if good else None, tuple(reports), failures)
 
 
-def _write_files(subject: Subject, staging: pathlib.Path, name: str, version: int) -> list[Report]:
-    """Writes every file below `staging` and checks it; the SavedModel first."""
+def _write_files(
+    subject: Subject, contract: dict[str, Any], staging: pathlib.Path, name: str, version: int
+) -> list[Report]:
+    """Writes every file below `staging`, then checks it as it is published; SavedModel first."""
     (staging / publish.TFLITE_FOLDER).mkdir(parents=True)
     subject.report("writing and checking the SavedModel")
     folder = staging / str(version)
     serving.write_warmup(folder, name, subject.write_saved_model(folder))
     reports = [subject.check_saved_model(folder, f"{version}/")]
     subject.report(f"writing and checking TFLite: {', '.join(subject.variants)}")
-    for variant, content in subject.convert().items():
+    manifest = manifests.make_manifest(
+        name,
+        version,
+        subject.description,
+        contract,
+        reports=[],
+        graph_tensors=None,
+        license=subject.config.license,
+    )
+    for variant, unpacked in subject.convert().items():
         target = staging / publish.TFLITE_FOLDER / f"{name}-{variant}.tflite"
-        target.write_bytes(content)
         file = f"{publish.TFLITE_FOLDER}/{target.name}"
-        reports.append(subject.check_tflite(target, variant, file))
+        facts = manifests.file_metadata(manifest, file, flatbuffer.buffers_sha256(unpacked))
+        flatbuffer.write_metadata(unpacked, facts)
+        target.write_bytes(flatbuffer.pack(unpacked))
+        reports.append(subject.check_tflite(target, unpacked, variant, file))
     return reports + subject.write_others(staging, name)
 
 
 def _complete(
     subject: Subject,
+    contract: dict[str, Any],
     staging: pathlib.Path,
     reports: list[Report],
     timed: dict[str, str],
@@ -143,26 +157,16 @@ def _complete(
         graph_tensors = restorer.graph_tensors(folder)
         configs = staging / publish.SERVING_FOLDER
         serving.write_configs(configs, name, batching=subject.batching)
-    describe = functools.partial(
-        manifests.make_manifest,
+    manifest = manifests.make_manifest(
         name,
         version if has_saved_model else 0,
         subject.description,
-        subject.contract(),
+        contract,
+        reports=[(item, files.checksums(staging / item.file, staging)) for item in good],
         graph_tensors=graph_tensors,
         license=subject.config.license,
         training_s=run_folder.training_s(subject.path),
     )
-    manifest = describe(reports=[(item, {}) for item in good])
-    for item in good:
-        if item.file.endswith(".tflite"):
-            # After the check, whose figures it tells; the network is not touched.
-            content = (staging / item.file).read_bytes()
-            facts = manifests.file_metadata(manifest, item)
-            (staging / item.file).write_bytes(flatbuffer.write_metadata(content, facts))
-            item.size_bytes = (staging / item.file).stat().st_size
-    checked = [(item, files.checksums(staging / item.file, staging)) for item in good]
-    manifest = describe(reports=checked)
     card = subject.make_card(manifest, manifests.table(good, timed), has_picture)
     (staging / publish.CARD_FILE).write_text(card, encoding="utf-8")
     files.write_json(staging / publish.MANIFEST_FILE, manifest)

@@ -26,6 +26,7 @@ from tf_deconv.exporting.variants import PROFILES, VARIANTS, parse_sizes, parse_
 from tf_deconv.images import arrays
 from tf_deconv.inference import restorer, run_folder
 from tf_deconv.inference.artifacts import to_float32
+from tf_deconv.inference.tflite_file import TfliteFile
 from tf_deconv.networks import complexity
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError
@@ -86,7 +87,7 @@ class Restoring(Subject):
     def check_saved_model(self, folder: pathlib.Path, file: str) -> Report:
         return gate.check_saved_model(folder, self.reference, file)
 
-    def convert(self) -> dict[str, bytes]:
+    def convert(self) -> dict[str, TfliteFile]:
         reference, profile = self.reference, PROFILES[self.config.profile]
         calibration, divisor = reference.samples.calibration, reference.divisor
         how = dict(
@@ -108,8 +109,10 @@ class Restoring(Subject):
             contents |= tflite_convert.convert(tuned, rounded, reference.sizes, calibration, **how)
         return contents
 
-    def check_tflite(self, path: pathlib.Path, variant: str, file: str) -> Report:
-        return gate.check_tflite(path, variant, self.reference, file)
+    def check_tflite(
+        self, path: pathlib.Path, unpacked: TfliteFile, variant: str, file: str
+    ) -> Report:
+        return gate.check_tflite(path, unpacked, variant, self.reference, file)
 
     def write_others(self, staging: pathlib.Path, name: str) -> list[Report]:
         if not self.config.onnx:

@@ -92,13 +92,19 @@ class LocatedModel:
     def check_files(self) -> None:
         """Compares an exported model with the checksums in its manifest.
 
-        A SavedModel of 4 MB takes 10 ms. Files that are not opened are not looked at, and a model
-        without a manifest is taken as it is.
+        A SavedModel of 4 MB takes 10 ms. Files that are not opened are not looked at. Without a
+        manifest, a `.tflite` file is compared with the checksum in it, and others are taken as
+        they are.
 
         Raises:
           UserError: naming the first file that is missing or is not the one that was exported.
         """
         if self.manifest is None:
+            if self.buffers_unchanged is False:
+                raise UserError(
+                    f"{str(self.path)!r} is not the file that was exported: its weights have"
+                    f" another checksum than its description tells; {shipped.REMEDY}"
+                )
             return
         for entry in self.known.get("files", ()):
             recorded = entry.get("sha256") if entry["file"] == self._file else None
@@ -111,6 +117,14 @@ class LocatedModel:
                         f"{str(part)!r} is not the file that was exported, its checksum is"
                         f" another than the manifest's: {shipped.REMEDY}"
                     )
+
+    @functools.cached_property
+    def buffers_unchanged(self) -> bool | None:
+        """Whether a `.tflite` file's weights are those it was exported with; None: not recorded."""
+        recorded = self.own_facts.get(tflite_file.CHECKSUM_FIELD) if self.kind == "tflite" else None
+        if recorded is None:
+            return None
+        return tflite_file.buffers_sha256(self.path.read_bytes()) == recorded
 
     @property
     def _folder(self) -> pathlib.Path:
