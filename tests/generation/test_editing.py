@@ -10,7 +10,7 @@ from PIL import Image
 from tests.fixtures import tiny_generators
 from tests.fixtures.commands import does, fails, refuses
 from tests.fixtures.tiny_generators import gaussian_flow
-from tf_deconv.generation import edit, editing, opening
+from tf_deconv.generation import edit, editing
 from tf_deconv.generation.config import EditConfig
 from tf_deconv.generation.opening import open_generator
 from tf_deconv.generation.spec import Facts
@@ -337,7 +337,7 @@ def test_an_input_is_not_written_over(capsys, tmp_path, models):
 
 def test_a_vae_without_its_encoder_is_refused(opened, monkeypatch, tmp_path):
     vae = dataclasses.replace(opened["vae"], encode=None)
-    monkeypatch.setattr(opening, "open_generator", lambda path: vae)
+    monkeypatch.setattr(edit, "open_generator", lambda model: vae)
     picture = write_picture(tmp_path / "a.png")
     with pytest.raises(UserError, match="has no encoder, which reconstruct needs"):
         edit.edit(EditConfig("vae.tflite"), [str(picture)])

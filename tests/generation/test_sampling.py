@@ -13,7 +13,7 @@ from PIL import Image
 from tests.fixtures import tiny_generators
 from tests.fixtures.commands import does, refuses
 from tf_deconv.evaluation.config import EvaluateConfig, check_evaluate_config
-from tf_deconv.generation import generator, opening
+from tf_deconv.generation import generator
 from tf_deconv.generation import sample as generation_sample
 from tf_deconv.generation.config import SampleConfig
 from tf_deconv.generation.opening import open_generator
@@ -101,7 +101,7 @@ def test_pictures_are_written_batch_by_batch_and_not_held(tmp_path, models, monk
         return pictures
 
     spied = dataclasses.replace(opened, decode=decode)
-    monkeypatch.setattr(opening, "open_generator", lambda model: spied)
+    monkeypatch.setattr(generation_sample, "open_generator", lambda model: spied)
     monkeypatch.setattr(generation_sample, "_GRID_PICTURES", 64)
     config = SampleConfig(str(models["vae"]), count=5 * 64 + 3, out=str(tmp_path))
     result = sample(config, report=lambda line: None)
@@ -133,7 +133,7 @@ def test_a_call_that_is_stopped_leaves_no_facts_of_an_earlier_one(tmp_path, mode
         raise KeyboardInterrupt
 
     spied = dataclasses.replace(opened, decode=stop)
-    monkeypatch.setattr(opening, "open_generator", lambda model: spied)
+    monkeypatch.setattr(generation_sample, "open_generator", lambda model: spied)
     with pytest.raises(KeyboardInterrupt):
         sample(config, report=lambda line: None)
     assert not (tmp_path / "samples.json").exists()
