@@ -20,7 +20,7 @@ from tf_deconv.inference.config import RestoreConfig
 from tf_deconv.networks.table import NETWORKS
 from tf_deconv.training.config import TrainConfig
 
-# Of a mistake on the command line; argparse's own.
+# argparse exits with 2 after a usage error; so do we.
 EXIT_USAGE = 2
 
 

@@ -19,7 +19,7 @@ from tf_deconv.degradations import operators
 from tf_deconv.degradations.tasks import Task
 from tf_deconv.images import arrays
 
-# Of a patch, each of so many pixels along either axis is looked at to tell how much detail it has.
+# Every so many pixels along either axis, one is looked at to tell how much detail a patch has.
 DETAIL_STEP_PX = 2
 # The epoch number that draws the fixed validation patches; no training epoch is negative.
 VALIDATION_EPOCH = -1
@@ -109,7 +109,7 @@ def _choose(
     best = 0
     if places.shape[1] > 1:
         detail = [_detail(store, *candidate, patch_size) for candidate in places.swapaxes(0, 1)]
-        best = np.argmax(detail, axis=0)  # Of equal ones the first.
+        best = np.argmax(detail, axis=0)  # The first of equal ones.
     picture, top, left = places[:, best, np.arange(places.shape[2])]
     return PatchPlan(picture, top, left, draft.orientation[rows], draft.noise_seed[rows])
 

@@ -318,7 +318,7 @@ def _split(
     data: str, store: PictureStore, hold_out: Callable[[str, bytes], bool]
 ) -> tuple[PictureStore, PictureStore, list[str]]:
     """Returns the training pictures, the validation pictures and notes for the user."""
-    # Of a pair, the target's hash: two inputs of one target are on one side.
+    # A pair counts by its target's hash: two inputs of one target are on one side.
     digests = [digest[:32] for digest in store.digests]
     held = [hold_out(name, digest) for name, digest in zip(store.names, digests)]
     notes = []

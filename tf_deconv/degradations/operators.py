@@ -22,8 +22,8 @@ from tf_deconv.images.padding import mirror, mirrored
 READ_NOISE_STDDEV = 0.01
 # Strokes of an inpainting mask, and the widest, as a share of the picture's shorter side.
 STROKES, STROKE_WIDTH = 4, 0.08
-# Of pixels that are hidden from a network without clean pictures: one in each cell of this side,
-# and what takes its place is drawn from a window around it.
+# A network without clean pictures has one pixel hidden in each cell of this side; what takes its
+# place is drawn from a window around it.
 BLIND_CELL_PX, BLIND_WINDOW_PX = 4, 5
 
 # What is folded into a step's seed to draw its level, and whether it happens.

@@ -172,7 +172,7 @@ def _manifest_entry(
         "file": entry["file"],
         "unchanged": recorded == sorted(file["sha256"] for file in described),
         **{key: entry.get(key) for key in _KEPT},
-        # Of generators alone.
+        # Only generators have it.
         **(
             {"sample_difference": entry["sample_difference"]}
             if "sample_difference" in entry

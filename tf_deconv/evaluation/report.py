@@ -100,8 +100,8 @@ class Extremes:
           clean: (H, W, C) float in [0, 1].
         """
         gain_db = picture["gain_db"]
-        # Of equal gains (all infinite where the input is the target), the better output first; what
-        # a broken network made, NaN, comes last.
+        # Among equal gains (all are infinite where the input is the target) the better output
+        # comes first; what a broken network made, NaN, comes last.
         broken = math.isnan(gain_db)
         keys = (0.0, 0.0) if broken else (-gain_db, -picture["output"]["psnr_db"])
         order = (broken, *keys, self._seen)

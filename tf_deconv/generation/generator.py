@@ -195,11 +195,11 @@ def guided_velocity(
     none = np.full(len(x), generator.facts.classes, np.int32)
     if guidance == 0.0:
         return generator.velocity(x, t, none)
-    told = generator.velocity(x, t, labels)
+    conditional = generator.velocity(x, t, labels)
     if guidance == 1.0:
-        return told
-    untold = generator.velocity(x, t, none)
-    return untold + np.float32(guidance) * (told - untold)
+        return conditional
+    unconditional = generator.velocity(x, t, none)
+    return unconditional + np.float32(guidance) * (conditional - unconditional)
 
 
 def to_picture(x: np.ndarray) -> np.ndarray:

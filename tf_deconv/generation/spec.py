@@ -1,4 +1,4 @@
-"""What is known of a generator: how large its pictures are, and what it can be told."""
+"""What is known of a generator: the size of its pictures, and its labels."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Facts:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of one picture: (H, W, C)."""
+        """The shape of one picture: (H, W, C)."""
         return self.height, self.width, self.channels
 
     @property

@@ -261,7 +261,7 @@ def without_pillow_limit() -> contextlib.AbstractContextManager[None]:
     return _lifted()
 
 
-# Of a picture alone; a pair of input and target has twice as many.
+# A stored picture has so many channels; a pair of input and target has twice as many.
 CHANNELS = 3
 
 

@@ -30,7 +30,7 @@ from tf_deconv.utils.options import reason
 
 # Tags of a TIFF file that tell of the picture; the others tell how its pixels are stored.
 _TIFF_TAGS = (270, 271, 272, 282, 283, 296, 305, 306, 315, 33432, 34665, 34853)
-# Of these, the directories of EXIF and of GPS data.
+# Two of these tags are directories: EXIF and GPS data.
 _EXIF_DIRECTORIES = (34665, 34853)
 # Rows that are copied or encoded at a time.
 _BAND_ROWS = 64

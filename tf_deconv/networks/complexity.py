@@ -12,7 +12,7 @@ from typing import Any
 
 # Divisible by what networks divide by (up to 64, and 3), and large beside the borders.
 _SIDE_PX = 576
-# Of layers with weights, those whose weights multiply no windows.
+# Layers whose weights are not multiplied with windows; they are not counted.
 _UNCOUNTED = ("BatchNormalization", "GroupNormalization", "LayerNormalization", "PReLU")
 
 

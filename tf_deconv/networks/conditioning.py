@@ -1,4 +1,4 @@
-"""What the networks that generate share: how a label or a time is told to convolutions."""
+"""What the networks that generate share: how a label or a time reaches convolutions."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def time_features(time, size: int, name: str):
     return layers.Concatenate(dtype="float32", name=name)(waves)
 
 
-def modulate(x, told, name: str):
+def modulate(x, embedding, name: str):
     """Scales and shifts the channels of (N, H, W, F) by what (N, E) says (Perez et al. 2018).
 
     It begins as the identity: the weights of both are zeros.
@@ -57,7 +57,7 @@ def modulate(x, told, name: str):
     filters = x.shape[-1]
     scale, shift = (
         layers.Reshape((1, 1, filters), name=f"{name}_{kind}_reshape")(
-            layers.Dense(filters, kernel_initializer="zeros", name=f"{name}_{kind}")(told)
+            layers.Dense(filters, kernel_initializer="zeros", name=f"{name}_{kind}")(embedding)
         )
         for kind in ("scale", "shift")
     )

@@ -1,4 +1,4 @@
-"""A rectified flow's velocity network: this project's U-Net, told a time and a label.
+"""A rectified flow's velocity network: this project's U-Net, with a time and a label as inputs.
 
 Residual blocks without normalisation, strided convolutions down, transposed ones of kernel = stride
 up, skips that are added, as in `unet`; each block is scaled and shifted by the time (and label).
@@ -14,7 +14,7 @@ from keras import layers
 from tf_deconv.networks.conditioning import check_shape, label_embedding, modulate, time_features
 
 FILTERS, DIVISOR = (24, 64, 128), 4
-_TIME_FEATURES, _TOLD = 64, 128
+_TIME_FEATURES, _EMBEDDING = 64, 128
 
 
 def build_flow(
@@ -46,22 +46,22 @@ def build_flow(
     x = image = keras.Input((height, width, channels), name="x", dtype="float32")
     time = keras.Input((), name="t", dtype="float32")
     inputs = {"x": image, "t": time}
-    told = time_features(time, _TIME_FEATURES, "time_features")
-    told = layers.Dense(_TOLD, activation="silu", name="time_dense")(told)
+    embedding = time_features(time, _TIME_FEATURES, "time_features")
+    embedding = layers.Dense(_EMBEDDING, activation="silu", name="time_dense")(embedding)
     if classes:
         inputs["label"] = label = keras.Input((), name="label", dtype="int32")
-        known = label_embedding(label, classes + 1, _TOLD, "label_embedding")
-        told = layers.Add(name="time_and_label")([told, known])
-    told = layers.Dense(_TOLD, activation="silu", name="told")(told)
+        known = label_embedding(label, classes + 1, _EMBEDDING, "label_embedding")
+        embedding = layers.Add(name="time_and_label")([embedding, known])
+    embedding = layers.Dense(_EMBEDDING, activation="silu", name="told")(embedding)
 
     x = _conv(x, filters[0], 3, "head")
     skips = []
     for level, wider in enumerate(filters[1:], start=1):
-        x = _block(x, told, f"encoder_{level}_block")
+        x = _block(x, embedding, f"encoder_{level}_block")
         skips.append(x)
         x = _conv(x, wider, 2, f"encoder_{level}_down", strides=2)  # Half of either side.
     for number in (1, 2):
-        x = _block(x, told, f"bottom_block_{number}")
+        x = _block(x, embedding, f"bottom_block_{number}")
     for level in range(len(filters) - 1, 0, -1):
         x = layers.Conv2DTranspose(
             filters[level - 1],
@@ -71,7 +71,7 @@ def build_flow(
             name=f"decoder_{level}_deconv",
         )(x)  # Twice either side.
         x = layers.Add(name=f"decoder_{level}_skip")([x, skips[level - 1]])
-        x = _block(x, told, f"decoder_{level}_block")
+        x = _block(x, embedding, f"decoder_{level}_block")
     x = layers.Activation("silu", name="tail_silu")(x)
     # float32 under mixed precision: errors of each step add up.
     velocity = layers.Conv2D(
@@ -85,11 +85,11 @@ def _conv(x, filters: int, kernel_size: int, name: str, **options):
     return layers.Conv2D(filters, kernel_size, name=name, **options)(x)
 
 
-def _block(x, told, name: str):
+def _block(x, embedding, name: str):
     filters = x.shape[-1]
     inside = layers.Activation("silu", name=f"{name}_silu_1")(x)
     inside = _conv(inside, filters, 3, f"{name}_conv_1")
-    inside = modulate(inside, told, name)
+    inside = modulate(inside, embedding, name)
     inside = layers.Activation("silu", name=f"{name}_silu_2")(inside)
     inside = _conv(inside, filters, 3, f"{name}_conv_2", kernel_initializer="zeros")
     return layers.Add(name=f"{name}_add")([x, inside])

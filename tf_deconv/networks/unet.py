@@ -40,12 +40,12 @@ class Size:
 SIZES = {
     "tiny": Size((8, 8, 16), (1, 1, 1)),
     "small": Size((16, 32, 48), (1, 1, 1)),
-    # Of what learns most in a given time: docs/decisions/0011-base-size.md.
+    # The shape that learned most in a given time: docs/decisions/0011-base-size.md.
     "base": Size((48, 96), (2, 3), space_to_depth=True),
 }
-# Of pictures that are enlarged (docs/decisions/0017-enlarging.md). They are small already, and half
-# as large there is little to see; and each pixel becomes `scale`² of a few channels, so it needs as
-# many filters.
+# Sizes of networks that enlarge (docs/decisions/0017-enlarging.md). Their pictures are small
+# already, and at half the resolution little is left to see. Each pixel becomes `scale`² pixels of
+# a few channels, so it needs as many filters.
 ENLARGING = {
     "tiny": Size((16,), (2,)),
     "small": Size((40,), (3,)),
@@ -177,7 +177,7 @@ class _Builder:
         # Six pixels at stride 2 are three groups of 2x2: space-to-depth and then 3x3, in one layer
         # that every runtime has.
         kernel_size, strides = (6, 2) if space_to_depth else (3, 1)
-        # Mirrored, not black: a border is no edge.
+        # Mirrored, not black: a border is not an edge.
         side = 2 * [(kernel_size - strides) // 2]
         image = ops.pad(image, [[0, 0], side, side, [0, 0]], mode="reflect")
         options = dict(strides=strides, padding="valid", kernel_constraint=constraint)

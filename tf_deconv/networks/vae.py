@@ -74,8 +74,8 @@ def _build_encoder(height, width, channels, classes, latent, filters):
     if classes:
         label = keras.Input((), name="label", dtype="int32")
         inputs = [image, label]
-        told = label_embedding(label, classes, 8 * latent, "encoder_label")
-        x = layers.Add(name="summary_of_class")([x, told])
+        embedding = label_embedding(label, classes, 8 * latent, "encoder_label")
+        x = layers.Add(name="summary_of_class")([x, embedding])
     mean = layers.Dense(latent, dtype="float32", name="posterior_mean")(x)
     spread = layers.Dense(latent, dtype="float32", name="posterior_log_variance")(x)
     spread = _LARGEST_LOG_VARIANCE * ops.tanh(spread / _LARGEST_LOG_VARIANCE)
@@ -92,8 +92,8 @@ def _build_decoder(height, width, channels_out, classes, latent, filters):
     if classes:
         label = keras.Input((), name="label", dtype="int32")
         inputs = [z, label]
-        told = label_embedding(label, classes, rows * columns * deepest, "decoder_label")
-        x = layers.Add(name="spread_of_class")([x, told])
+        embedding = label_embedding(label, classes, rows * columns * deepest, "decoder_label")
+        x = layers.Add(name="spread_of_class")([x, embedding])
     x = layers.ReLU(name="spread_relu")(x)
     x = layers.Reshape((rows, columns, deepest), name="grid")(x)
     for level in range(len(filters), 0, -1):

@@ -270,7 +270,7 @@ class Trainer:
             "held_out_pictures": len(source.validation),
             "training_pictures": len(source.training),
             "device": str(self.device),
-            # Of all epochs; the examples per second are of those since the last resume.
+            # This counts all epochs; the examples per second count those since the last resume.
             "duration_s": round(spent_s, 1),
             f"{objective.examples}_per_s": round(trained / duration_s, 1),
         }

@@ -87,7 +87,7 @@ class ShardWriter:
         self._one_line = lambda: remote.one_line(folder, "choose another place with --out")
         self._paths: list[str] = []
         self._file = None
-        # Of the present shard.
+        # These describe the present shard.
         self._name, self._part, self._bytes = "", None, 0
         self._digest, self._sizes = RecordDigest(), []
 

@@ -361,7 +361,7 @@ def _measured_row(method: Method, scores: dict[int, list[float]]) -> dict[str, A
         "exact_pictures": {s: int(np.isinf(values).sum()) for s, values in named.items()},
         "parameters": for_all(method.parameters),
         "multiply_adds_per_pixel": for_all(method.multiply_adds),
-        # Of each picture, in the order of "pictures"; null is a picture equal to the clean one.
+        # One figure for each of "pictures", in their order; null is a picture equal to the clean.
         "pictures_psnr_db": named,
     }
 
