@@ -16,6 +16,7 @@ from tf_deconv.exporting.variants import VARIANTS, Variant
 from tf_deconv.inference import run_folder, tflite_file
 from tf_deconv.inference.artifacts import to_float32
 from tf_deconv.inference.tflite_file import TfliteFile
+from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError
 
 
@@ -39,7 +40,7 @@ def test_the_manifest_describes_and_checksums_every_file(exported):
         checked |= entry["sha256"]
         assert entry["parity"]["exact"] or entry["parity"]["psnr_db"] >= entry["parity"]["floor_db"]
     for path, digest in checked.items():
-        assert publish.files.sha256(exported.folder / path) == digest
+        assert files.sha256(exported.folder / path) == digest
     published = {p for p in exported.folder.rglob("*") if p.is_file()}
     described = {exported.folder / path for path in checked}
     others = {"manifest.json", "README.md", "preview.jpg", "models.config", "batching.config"}
@@ -281,7 +282,7 @@ def test_files_are_timed_30_times_unless_the_environment_says_fewer(monkeypatch,
 def test_keras_restores_a_picture_once_for_all_files(exported, monkeypatch):
     calls = []
     monkeypatch.setattr(
-        gate.inference, "restore_picture", lambda model, image, *how: calls.append(1) or image
+        gate.restorer, "restore_picture", lambda model, image, *how: calls.append(1) or image
     )
     reference = gate.Reference(exported.model, 2, 1, exported.samples, ((28, 28),))
     picture = np.zeros((1, 28, 28, 1), np.float32)

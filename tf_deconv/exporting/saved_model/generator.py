@@ -24,6 +24,7 @@ from tf_deconv.generation.generator import BATCH
 from tf_deconv.generation.opening import SIGNATURES
 from tf_deconv.generation.spec import Facts
 from tf_deconv.inference.located import FACTS_FILE
+from tf_deconv.inference.tflite_file import TfliteFile
 from tf_deconv.networks.likelihoods import make_likelihood
 from tf_deconv.utils.files import silent_stderr
 
@@ -77,7 +78,7 @@ def write_saved_model(model: keras.Model, facts: Facts, folder: pathlib.Path) ->
 
 def convert(
     model: keras.Model, facts: Facts, variants: Sequence[str], *, keep_relu: bool, phased: bool
-) -> dict[str, bytes]:
+) -> dict[str, TfliteFile]:
     """Converts a generator's network to TFLite: `decode` of a VAE, `step` of a flow, of batch 1.
 
     Args:
@@ -87,7 +88,7 @@ def convert(
       keep_relu: As `tflite.convert_graphs` takes it.
       phased: Likewise.
     Returns:
-      Name of the variant to the bytes of its file.
+      Name of the variant to its file, not packed yet.
     """
     name, result = SIGNATURES[facts.kind]
     network = network_of(model, facts)
