@@ -14,7 +14,7 @@ from tests.fixtures.commands import refuses
 from tf_deconv.evaluation import inspect
 from tf_deconv.exporting import restoration
 from tf_deconv.exporting.tflite import convert
-from tf_deconv.generation.spec import Facts, read_facts
+from tf_deconv.generation.spec import GeneratorSpec, read_spec
 from tf_deconv.inference import run_folder
 from tf_deconv.inference.located import locate
 from tf_deconv.networks.article import build_article
@@ -116,7 +116,7 @@ GENERATORS = [
 
 @pytest.mark.parametrize("known", GENERATORS)
 def test_facts_of_a_generator_have_their_types_and_ranges(known):
-    assert read_facts({"generator": known}, "x") == Facts(**known)
+    assert read_spec({"generator": known}, "x") == GeneratorSpec(**known)
     wrong = ("x", "", -1, 0, 1.5, True, [], {}, [1], None)
     kept = {"classes": 0, "latent": None, "likelihood": None}
     for name in known:
@@ -126,7 +126,7 @@ def test_facts_of_a_generator_have_their_types_and_ranges(known):
             if name == "classes" and value == 0 and value is not False:
                 continue
             with pytest.raises(UserError, match="describes its generator as no version of tf_dec"):
-                read_facts({"generator": known | {name: value}}, "x")
+                read_spec({"generator": known | {name: value}}, "x")
 
 
 MANIFEST = {

@@ -1,7 +1,7 @@
-"""What an export is of: the parts in which networks that restore and generators differ.
+"""The parts of an export in which networks that restore and generators differ.
 
-`pipeline` finds the model, stages, publishes and reports; what is written, and what must come back
-from it, a `Subject` knows.
+`pipeline` finds the model, stages, publishes and reports; an `Exporter` knows what is written, and
+what must come back from it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tf_deconv.inference.tflite_file import TfliteFile
 Requests = Mapping[str, Mapping[str, Any]]
 
 
-class Subject(abc.ABC):
+class Exporter(abc.ABC):
     """One model on its way into files.
 
     Attributes:

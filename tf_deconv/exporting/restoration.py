@@ -16,7 +16,7 @@ from tf_deconv.degradations.tasks import TASKS, find_task
 from tf_deconv.exporting import model_card as manifests
 from tf_deconv.exporting import onnx_file, publish
 from tf_deconv.exporting.config import ExportConfig
-from tf_deconv.exporting.exporter import Requests, Subject
+from tf_deconv.exporting.exporter import Exporter, Requests
 from tf_deconv.exporting.parity import gate
 from tf_deconv.exporting.parity.gate import Reference, Report
 from tf_deconv.exporting.saved_model import restorer as saved_restorer
@@ -38,7 +38,7 @@ CALIBRATION_SIDE_PX = 256
 WARMUP_SIZE = (64, 64)
 
 
-class Restoring(Subject):
+class RestorerExporter(Exporter):
     """A network that restores pictures of any size."""
 
     def __init__(

@@ -20,7 +20,7 @@ from tf_deconv.generation import noise
 from tf_deconv.generation.config import SampleConfig, check_generator_options
 from tf_deconv.generation.generator import Generator
 from tf_deconv.generation.opening import open_generator
-from tf_deconv.generation.spec import Facts
+from tf_deconv.generation.spec import GeneratorSpec
 from tf_deconv.images import arrays, sheets
 from tf_deconv.images.sheets import encode_gif
 from tf_deconv.inference.located import LocatedModel, locate
@@ -131,14 +131,14 @@ def _name_of(number: int) -> str:
     return f"sample-{number:04d}.png"
 
 
-def description(facts: Facts) -> str:
+def description(facts: GeneratorSpec) -> str:
     """Says what a generator is: "flow, 28x28 grey, 10 classes"."""
     colour = "grey" if facts.channels == 1 else "colour"
     text = f"{facts.kind}, {facts.height}x{facts.width} {colour}"
     return f"{text}, {facts.classes} classes" if facts.classes else text
 
 
-def columns_of(facts: Facts, count: int, label: int | None) -> int:
+def columns_of(facts: GeneratorSpec, count: int, label: int | None) -> int:
     """Returns the columns of a sheet: one for each class where they come in turn."""
     if label is None and 1 < facts.classes <= min(_MOST_COLUMNS, count):
         return facts.classes
@@ -184,7 +184,7 @@ def path_frames(
 
 
 def _facts(
-    config: SampleConfig, located: LocatedModel, facts: Facts, labels: np.ndarray | None
+    config: SampleConfig, located: LocatedModel, facts: GeneratorSpec, labels: np.ndarray | None
 ) -> dict[str, Any]:
     """Returns what makes the same pictures again."""
     is_flow = facts.kind == "flow"
