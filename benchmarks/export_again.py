@@ -19,7 +19,8 @@ from tf_deconv.exporting import manifest as manifests
 from tf_deconv.exporting import publish
 from tf_deconv.exporting.config import ExportConfig
 from tf_deconv.exporting.pipeline import export
-from tf_deconv.inference import artifacts, run_folder
+from tf_deconv.inference import run_folder
+from tf_deconv.inference.located import locate
 from tf_deconv.training import pretrained
 from tf_deconv.utils import files, quiet
 
@@ -32,8 +33,7 @@ def main() -> None:
     parser.add_argument("model", help="folder of an export, or a shipped model's name")
     parser.add_argument("--out", required=True, help="folder that receives NAME/")
     options = parser.parse_args()
-    _, folder = artifacts.find_artifact(options.model)
-    folder = folder.parent
+    folder = locate(options.model).path.parent
     manifest = json.loads((folder / publish.MANIFEST_FILE).read_text(encoding="utf-8"))
     name = manifest["name"]
     description = {key: manifest[key] for key in KEPT} | {"device": manifest["trained_on"]}

@@ -23,7 +23,8 @@ from tf_deconv.evaluation.config import (
 from tf_deconv.exporting.config import ExportConfig, check_export_config
 from tf_deconv.generation.config import EditConfig, SampleConfig
 from tf_deconv.inference import shipped
-from tf_deconv.inference.config import RestoreConfig
+from tf_deconv.inference.config import RestoreConfig, check_restore_config
+from tf_deconv.inference.located import locate
 from tf_deconv.training.config import TrainConfig, check_train_config
 from tf_deconv.utils.options import UserError, nearest, validate
 from tf_deconv.utils.quiet import import_tensorflow
@@ -117,7 +118,7 @@ def restore(
     Raises:
       UserError: if nothing could be restored at all: no model, no picture, no place to write.
     """
-    checked = validate(_make(RestoreConfig, config, options, "model"))
+    checked = check_restore_config(_make(RestoreConfig, config, options, "model"))
     listed = [pictures] if isinstance(pictures, str | os.PathLike) else list(pictures)
     import_tensorflow()
     from tf_deconv.inference import restore as command
@@ -188,17 +189,15 @@ def evaluate(
     if checked.degrade is not None:
         parse_chain(checked.degrade)
     import_tensorflow()
-    from tf_deconv.inference import artifacts
-
-    generates = "generator" in artifacts.describe(*artifacts.find_artifact(_given(checked.model)))
-    check_evaluate_config(checked, generates)
-    if generates:
+    located = locate(_given(checked.model))
+    check_evaluate_config(checked, located.generates)
+    if located.generates:
         from tf_deconv.evaluation.generators import evaluate as of_generators
 
-        return of_generators.evaluate_generator(checked, report)
+        return of_generators.evaluate_generator(checked, located, report)
     from tf_deconv.evaluation import evaluate as of_restorers
 
-    return of_restorers.evaluate(checked, report)
+    return of_restorers.evaluate(checked, located, report)
 
 
 def benchmark(

@@ -22,6 +22,7 @@ import pytest
 from PIL import Image
 
 from tests.fixtures import client_runs
+from tests.fixtures.tflite_files import converted, portable
 from tf_deconv.exporting import pipeline
 from tf_deconv.exporting.tflite import convert, flatbuffer
 from tf_deconv.exporting.variants import PROFILES, VARIANTS, parse_variants
@@ -237,7 +238,7 @@ def test_the_gpu_refuses_no_operator_of_files_made_for_it(published, network, pr
     model = published(network)
     size = (64, 64)
     cases = {"restore_64x64|0": convert.fit(model.picture, size)[np.newaxis]}
-    contents = convert.convert(
+    contents = converted(
         model.model,
         parse_variants(None, profile),
         [size],
@@ -272,12 +273,14 @@ def fused(exported, tmp_path):
             layer.set_weights([kernel, bias - 0.1])
     with pipeline.files.silent_stderr():
         convert._write_static_signatures(model, tmp_path / "fused", [(28, 28)], 2, 1)
-        content = convert._convert_float(str(tmp_path / "fused"), "float32", ["restore_28x28"])
-    assert "TRANSPOSE_CONV v4" in tflite_file.operator_counts(content)
+        content = convert._convert_float(
+            str(tmp_path / "fused"), "float32", ["restore_28x28"]
+        ).content
+    assert "TRANSPOSE_CONV v4" in tflite_file.TfliteFile(content).operator_counts()
     image = exported.samples.calibration[:1, :28, :28]
     paths = {"fused": tmp_path / "fused.tflite", "split": tmp_path / "split.tflite"}
     paths["fused"].write_bytes(content)
-    paths["split"].write_bytes(flatbuffer.make_portable(content))
+    paths["split"].write_bytes(portable(content))
     return types.SimpleNamespace(
         paths=paths,
         cases={"restore_28x28|0": image},

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.fixtures.commands import does, refuses
-from tf_deconv.exporting.tflite import flatbuffer
+from tests.fixtures.tflite_files import with_metadata
 from tf_deconv.images import arrays, metrics
 
 SIDES = ("input", "classical", "output")
@@ -171,7 +171,7 @@ def test_what_is_no_model_is_refused_in_one_line(capsys, tmp_path):
 
 def test_a_model_that_does_not_tell_its_task_needs_one(capsys, tmp_path, exported):
     model = tmp_path / "alone.tflite"
-    model.write_bytes(flatbuffer.write_metadata(exported.tflite("float32").read_bytes(), {}))
+    model.write_bytes(with_metadata(exported.tflite("float32").read_bytes(), {}))
     message = refuses(capsys, "evaluate", model)
     assert "does not tell what it was trained for: expected --task, one of reconstruct" in message
     options = ("--task", "old-photo", "--out", tmp_path / "out", "--no-classical")

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from tests.fixtures.commands import does, refuses
+from tests.fixtures.tflite_files import with_metadata
 from tf_deconv.evaluation.inspect import inspect_artifact
-from tf_deconv.exporting.tflite import flatbuffer
 from tf_deconv.inference import run_folder, tflite_file
 
 PARAMETERS = 73_167
@@ -91,7 +91,7 @@ def test_a_tflite_file_tells_its_numbers(capsys, exported, variant, weights, act
     assert facts["weights"] == weights
     assert facts["activations"] == activations
     content = exported.tflite(variant).read_bytes()
-    assert facts["operators"] == tflite_file.operator_counts(content)
+    assert facts["operators"] == tflite_file.TfliteFile(content).operator_counts()
     assert f"TRANSPOSE_CONV v3 x{4 if variant == 'int8' else 2}" in text
     signatures = {each["name"]: each for each in facts["signatures"]}
     assert signatures["restore_28x28"]["inputs"] == {"image": "float32 (1, 28, 28, 1)"}
@@ -131,7 +131,7 @@ def test_a_tflite_file_that_travelled_alone_tells_what_it_is(capsys, tmp_path, e
 
 def test_a_file_without_its_manifest_is_measured(capsys, tmp_path, exported):
     path = tmp_path / "alone.tflite"
-    path.write_bytes(flatbuffer.write_metadata(exported.tflite("int8").read_bytes(), {}))
+    path.write_bytes(with_metadata(exported.tflite("int8").read_bytes(), {}))
     facts, text = inspects(capsys, path)
     assert (facts["divisor"], facts["receptive_field"]) == (2, 13)
     assert facts["manifest"] is None

@@ -11,19 +11,20 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 
 import tf_deconv
+from tests.fixtures.tflite_files import with_metadata
 from tf_deconv.evaluation import inspect
 from tf_deconv.evaluation.config import BenchmarkConfig
 from tf_deconv.exporting import pipeline
 from tf_deconv.exporting.benchmark import benchmark
 from tf_deconv.exporting.config import ExportConfig
-from tf_deconv.exporting.generation import Generating
+from tf_deconv.exporting.generation import GeneratorExporter
 from tf_deconv.exporting.saved_model import generator as saved_generator
 from tf_deconv.exporting.saved_model.serving import WARMUP_FILE, PredictionLog
 from tf_deconv.exporting.tflite import flatbuffer
 from tf_deconv.generation.generator import from_picture, sample
-from tf_deconv.generation.keras_generator import of_model
+from tf_deconv.generation.keras_generator import keras_generator
 from tf_deconv.generation.opening import open_generator
-from tf_deconv.generation.spec import Facts
+from tf_deconv.generation.spec import GeneratorSpec
 from tf_deconv.inference import run_folder
 from tf_deconv.networks.flow import build_flow
 from tf_deconv.networks.vae import build_vae
@@ -32,8 +33,8 @@ from tf_deconv.utils.options import UserError
 pytestmark = pytest.mark.slow
 
 FACTS = {
-    "vae": Facts("vae", 8, 8, 1, 3, latent=5, likelihood="gaussian"),
-    "flow": Facts("flow", 8, 8, 1, 3),
+    "vae": GeneratorSpec("vae", 8, 8, 1, 3, latent=5, likelihood="gaussian"),
+    "flow": GeneratorSpec("flow", 8, 8, 1, 3),
 }
 VARIANTS = {"vae": "float32 float16 int8", "flow": "float32 float16 int8"}
 
@@ -229,7 +230,7 @@ def test_a_file_of_another_generator_than_its_facts_is_refused(exported, tmp_pat
     content = exported.tflite("float32").read_bytes()
     other = exported.facts.to_json() | {"classes": 0}
     path = tmp_path / "other.tflite"
-    path.write_bytes(flatbuffer.write_metadata(content, {"generator": other}))
+    path.write_bytes(with_metadata(content, {"generator": other}))
     with pytest.raises(UserError, match="is no TFLite file of a generator, with signature"):
         open_generator(path)
 
@@ -272,13 +273,13 @@ def test_inspect_tells_what_a_generator_makes(exported):
 def test_the_gate_finds_a_file_of_other_weights(exported, tmp_path):
     config = ExportConfig(model=str(exported.run))
     description = run_folder.read_description(exported.run / "model.keras")
-    subject = Generating(exported.run / "model.keras", description, config, print)
+    exporter = GeneratorExporter(exported.run / "model.keras", description, config, print)
     other = build(exported.facts, seed=5)
     how = dict(keep_relu=True, phased=False)
-    content = saved_generator.convert(other, exported.facts, ["float32"], **how)["float32"]
+    file = saved_generator.convert(other, exported.facts, ["float32"], **how)["float32"]
     path = tmp_path / "other.tflite"
-    path.write_bytes(content)
-    report = subject.check_tflite(path, "float32", "other.tflite")
+    path.write_bytes(flatbuffer.pack(file))
+    report = exporter.check_tflite(path, file, "float32", "other.tflite")
     assert any("below its floor of 120" in fault for fault in report.faults)
     assert any("sampled pictures are" in fault for fault in report.faults)
 
@@ -298,10 +299,10 @@ def test_warmup_requests_are_answered(exported, signatures):
 
 
 def test_without_labels_in_colour_as_logits(tmp_path):
-    facts = Facts("vae", 8, 8, 3, latent=4, likelihood="bernoulli")
+    facts = GeneratorSpec("vae", 8, 8, 3, latent=4, likelihood="bernoulli")
     model = build(facts)
     saved_generator.write_saved_model(model, facts, tmp_path / "1")
-    expected = sample(of_model(model, facts), 3, 1)
+    expected = sample(keras_generator(model, facts), 3, 1)
     loaded = tf.saved_model.load(str(tmp_path / "1"))
     made = loaded.signatures["sample"](count=tf.constant(3), seed=tf.constant(1))["image"]
     np.testing.assert_allclose(made.numpy(), expected, atol=1e-5)
@@ -309,19 +310,19 @@ def test_without_labels_in_colour_as_logits(tmp_path):
     for phased in (False, True):
         how = dict(keep_relu=not phased, phased=phased)
         path = tmp_path / f"{phased}.tflite"
-        content = saved_generator.convert(model, facts, ["float32"], **how)["float32"]
-        described = {"generator": facts.to_json()}
-        path.write_bytes(flatbuffer.write_metadata(content, described))
+        file = saved_generator.convert(model, facts, ["float32"], **how)["float32"]
+        flatbuffer.write_metadata(file, {"generator": facts.to_json()})
+        path.write_bytes(flatbuffer.pack(file))
         np.testing.assert_allclose(sample(open_generator(path), 3, 1), expected, atol=1e-5)
 
 
 def test_a_lone_keras_file_is_checked_on_its_own_pictures(exported, tmp_path):
     path = shutil.copy(exported.run / "model.keras", tmp_path / "mine.keras")
-    subject = Generating(
+    exporter = GeneratorExporter(
         path, run_folder.read_description(path), ExportConfig(model=str(path)), print
     )
-    assert subject.pictures.shape == (16, 8, 8, 1)
-    assert subject.labels[:4].tolist() == [0, 1, 2, 0]
+    assert exporter.pictures.shape == (16, 8, 8, 1)
+    assert exporter.labels[:4].tolist() == [0, 1, 2, 0]
 
 
 def test_a_model_that_restores_is_no_generator(tmp_path):

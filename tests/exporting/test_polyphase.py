@@ -6,8 +6,9 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 
-from tf_deconv.exporting.tflite import convert, polyphase
-from tf_deconv.inference import tflite_file
+from tests.fixtures.tflite_files import converted
+from tf_deconv.exporting.tflite import polyphase
+from tf_deconv.inference.tflite_file import TfliteFile
 from tf_deconv.networks.article import build_article
 from tf_deconv.networks.unet import build_unet
 
@@ -114,15 +115,13 @@ def test_networks_are_converted_so(model, divisor, scale, operators, rng):
     calibration = rng.random((1, 32, 32, channels), np.float32)
     how = dict(divisor=divisor, scale=scale)
     plain, phased = (
-        convert.convert(model, ["float32"], [(32, 32)], calibration, phased=phased, **how)[
-            "float32"
-        ]
+        converted(model, ["float32"], [(32, 32)], calibration, phased=phased, **how)["float32"]
         for phased in (False, True)
     )
-    assert tflite_file.operator_counts(plain)["DEPTH_TO_SPACE v1"] == 0
+    assert TfliteFile(plain).operator_counts()["DEPTH_TO_SPACE v1"] == 0
     counts = {
         name.split()[0]: count
-        for name, count in tflite_file.operator_counts(phased).items()
+        for name, count in TfliteFile(phased).operator_counts().items()
         if name.split()[0] in ("TRANSPOSE_CONV", "AVERAGE_POOL_2D", "DEPTH_TO_SPACE")
     }
     assert counts == operators
@@ -135,10 +134,10 @@ def test_int8_of_a_network_with_sums_keeps_its_pictures_in_float(scale, rng):
     image = rng.random((1, 32, 32, 3), np.float32)
     how = dict(divisor=4, scale=scale)
     plain, phased, full = (
-        convert.convert(model, [variant], [(32, 32)], image, phased=phased, **how)[variant]
+        converted(model, [variant], [(32, 32)], image, phased=phased, **how)[variant]
         for variant, phased in (("int8", False), ("int8", True), ("int8-full", True))
     )
-    counts = [tflite_file.operator_counts(content) for content in (plain, phased, full)]
+    counts = [TfliteFile(content).operator_counts() for content in (plain, phased, full)]
     # With fixed ranges, squares would be laid out in float, between two conversions.
     assert [count["DEPTH_TO_SPACE v1"] for count in counts] == [0, 3 if scale == 1 else 4, 0]
     expected = model.predict(image, verbose=0)

@@ -4,9 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from tf_deconv.exporting.tflite import convert as tflite_convert
+from tests.fixtures.tflite_files import converted
 from tf_deconv.exporting.tflite import flatbuffer, quantize
 from tf_deconv.exporting.variants import VARIANTS
+from tf_deconv.inference.tflite_file import TfliteFile
 from tf_deconv.networks.article import build_article
 from tf_deconv.networks.unet import build_unet
 
@@ -18,9 +19,7 @@ def calibration():
 
 def convert(model, calibration, *variants):
     divisor = 4 if model.name == "unet" else 2
-    return tflite_convert.convert(
-        model, variants, [(64, 64)], calibration, divisor=divisor, scale=1
-    )
+    return converted(model, variants, [(64, 64)], calibration, divisor=divisor, scale=1)
 
 
 def picked(**options):
@@ -39,7 +38,7 @@ def picked(**options):
 )
 def test_both_ends_stay_in_float_where_they_do_little(size, in_float, calibration):
     content = convert(picked(size=size), calibration, "float32")["float32"]
-    names = flatbuffer.picture_operators(content, quantize.PICTURE_SHARE)
+    names = flatbuffer.picture_operators(TfliteFile(content), quantize.PICTURE_SHARE)
     assert len(names) == len(in_float)
     assert all(any(end in name for name in names) for end in in_float)
 
@@ -49,7 +48,9 @@ def test_a_residual_networks_int8_needs_no_ranges_and_is_near_the_float_file(cal
     files = convert(model, calibration, "int8", "dynamic", "int8-full")
     assert files["int8"] == files["dynamic"]
     for name, content in files.items():
-        assert flatbuffer.find_faults(content, model.count_params(), VARIANTS[name]) == []
+        assert (
+            flatbuffer.find_faults(TfliteFile(content), model.count_params(), VARIANTS[name]) == []
+        )
     expected = model.predict(calibration[:1], verbose=0)
     error = np.mean((run(files["int8"], calibration[:1]) - expected) ** 2)
     # What the network adds is what int8 can get wrong.
@@ -59,14 +60,14 @@ def test_a_residual_networks_int8_needs_no_ranges_and_is_near_the_float_file(cal
 def test_a_float_file_of_a_residual_network_is_no_int8_file(calibration):
     model = picked(size="small")
     content = convert(model, calibration, "float32")["float32"]
-    faults = flatbuffer.find_faults(content, model.count_params(), VARIANTS["int8"])
+    faults = flatbuffer.find_faults(TfliteFile(content), model.count_params(), VARIANTS["int8"])
     assert "a convolution was left in float: calibration had no effect" in faults
 
 
 def test_without_sums_a_file_of_other_ranges_is_no_int8_file(calibration):
     model = build_article(None, None, 3, 3)
     content = convert(model, calibration, "dynamic")["dynamic"]
-    faults = flatbuffer.find_faults(content, model.count_params(), VARIANTS["int8"])
+    faults = flatbuffer.find_faults(TfliteFile(content), model.count_params(), VARIANTS["int8"])
     assert faults == ["a convolution was left in float: calibration had no effect"]
 
 

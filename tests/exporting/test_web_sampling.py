@@ -23,9 +23,9 @@ from tests.fixtures.browsers import (
 from tf_deconv.exporting.config import ExportConfig
 from tf_deconv.exporting.web import build
 from tf_deconv.generation.generator import Generator, labels_of, sample
-from tf_deconv.generation.keras_generator import of_model
+from tf_deconv.generation.keras_generator import keras_generator
 from tf_deconv.generation.sample import columns_of
-from tf_deconv.generation.spec import Facts
+from tf_deconv.generation.spec import GeneratorSpec
 from tf_deconv.images import arrays, sheets
 from tf_deconv.inference import run_folder
 from tf_deconv.networks.flow import build_flow
@@ -34,8 +34,8 @@ from tf_deconv.networks.vae import build_vae
 TIMES = "\N{MULTIPLICATION SIGN}"
 # Neither square nor of one colour each: swapped sides and channels show.
 FACTS = {
-    "vae": Facts("vae", 8, 12, 3, 0, 5, "bernoulli"),
-    "flow": Facts("flow", 12, 8, 1, 3),
+    "vae": GeneratorSpec("vae", 8, 12, 3, 0, 5, "bernoulli"),
+    "flow": GeneratorSpec("flow", 12, 8, 1, 3),
 }
 
 
@@ -126,7 +126,7 @@ def pages(tmp_path_factory):
         options = dict(name="drawn", variants="float32", out=str(folder / "models"))
         options |= dict(web=str(folder / "page"), web_library=library)
         tf_deconv.export(ExportConfig(str(folder / "drawn.keras"), **options), lambda line: None)
-        setattr(found, kind, of_model(models[kind], facts))
+        setattr(found, kind, keras_generator(models[kind], facts))
     return found
 
 
@@ -247,14 +247,14 @@ def python_network(facts):
 @pytest.mark.parametrize("classes", [0, 4])
 def test_the_steps_are_pythons_to_the_last_bit(server, browser, classes):
     open_page(browser, server, "vae/page/")
-    facts = Facts("vae", 4, 1, 1, classes, 7, "bernoulli")
+    facts = GeneratorSpec("vae", 4, 1, 1, classes, 7, "bernoulli")
     generator, count = python_network(facts), 6
     for label in (None, 2) if classes else (None,):
         options = dict(seed=3, label=label)
         found = browser.execute_async_script(NETWORK_JS, facts.to_json(), options, count)
         expected = sample(generator, count, 3, label=label)
         np.testing.assert_array_equal(np.array(found).reshape(expected.shape), expected)
-    facts = Facts("flow", 3, 5, 1, classes)
+    facts = GeneratorSpec("flow", 3, 5, 1, classes)
     generator = python_network(facts)
     for steps in (1, 3, 10, 49):
         for solver in ("euler", "heun"):

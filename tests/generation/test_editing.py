@@ -13,7 +13,7 @@ from tests.fixtures.tiny_generators import gaussian_flow
 from tf_deconv.generation import edit, editing
 from tf_deconv.generation.config import EditConfig
 from tf_deconv.generation.opening import open_generator
-from tf_deconv.generation.spec import Facts
+from tf_deconv.generation.spec import GeneratorSpec
 from tf_deconv.images import arrays
 from tf_deconv.utils.options import UserError
 
@@ -254,7 +254,7 @@ def test_a_picture_of_another_size_or_colour_is_fitted_and_a_note_says_so(capsys
 def test_fitting_cuts_the_middle_and_averages(rng):
     pixels = np.zeros((16, 40, 3), np.uint8)
     pixels[:, 12:28] = 200
-    facts = Facts("vae", 8, 8, 1)
+    facts = GeneratorSpec("vae", 8, 8, 1)
     picture, _ = edit.fit(pixels, facts)
     np.testing.assert_allclose(picture, 200 / 255, atol=0.01)
     assert picture.shape == SHAPE
@@ -337,7 +337,7 @@ def test_an_input_is_not_written_over(capsys, tmp_path, models):
 
 def test_a_vae_without_its_encoder_is_refused(opened, monkeypatch, tmp_path):
     vae = dataclasses.replace(opened["vae"], encode=None)
-    monkeypatch.setattr(edit, "open_generator", lambda path: vae)
+    monkeypatch.setattr(edit, "open_generator", lambda model: vae)
     picture = write_picture(tmp_path / "a.png")
     with pytest.raises(UserError, match="has no encoder, which reconstruct needs"):
         edit.edit(EditConfig("vae.tflite"), [str(picture)])

@@ -10,8 +10,8 @@ import tensorflow as tf
 from tf_deconv.data import generation_batches
 from tf_deconv.data.store import PictureStore
 from tf_deconv.generation.generator import flow_to, guided_velocity, labels_of, sample
-from tf_deconv.generation.keras_generator import log_probability, of_model
-from tf_deconv.generation.spec import Facts
+from tf_deconv.generation.keras_generator import keras_generator, log_probability
+from tf_deconv.generation.spec import GeneratorSpec
 from tf_deconv.images import arrays
 from tf_deconv.inference import run_folder
 from tf_deconv.networks.flow import build_flow
@@ -60,13 +60,13 @@ def randomized(model: keras.Model, seed: int = 0) -> keras.Model:
 @pytest.fixture(scope="module")
 def flow():
     model = randomized(build_flow(SIDE, SIDE, 1, CLASSES, filters=(8, 8)))
-    return of_model(model, Facts("flow", SIDE, SIDE, 1, CLASSES))
+    return keras_generator(model, GeneratorSpec("flow", SIDE, SIDE, 1, CLASSES))
 
 
 @pytest.fixture(scope="module")
 def vae():
     model = randomized(build_vae(SIDE, SIDE, 1, CLASSES, latent=4, filters=(8, 8)))
-    return of_model(model, Facts("vae", SIDE, SIDE, 1, CLASSES, 4, "bernoulli"))
+    return keras_generator(model, GeneratorSpec("vae", SIDE, SIDE, 1, CLASSES, 4, "bernoulli"))
 
 
 # --- Networks.
@@ -138,17 +138,17 @@ def test_another_seed_or_label_is_another_picture(flow, vae):
 
 
 def test_labels_come_in_turn_unless_one_is_asked_for():
-    facts = Facts("flow", 8, 8, 1, 3)
+    facts = GeneratorSpec("flow", 8, 8, 1, 3)
     np.testing.assert_array_equal(labels_of(facts, 5), [0, 1, 2, 0, 1])
     np.testing.assert_array_equal(labels_of(facts, 2, 2), [2, 2])
-    assert labels_of(Facts("flow", 8, 8, 1), 5) is None
+    assert labels_of(GeneratorSpec("flow", 8, 8, 1), 5) is None
 
 
 def test_a_label_that_the_model_does_not_know_is_refused():
     with pytest.raises(UserError, match="label=3: expected 0 to 2"):
-        labels_of(Facts("vae", 8, 8, 1, 3), 1, 3)
+        labels_of(GeneratorSpec("vae", 8, 8, 1, 3), 1, 3)
     with pytest.raises(UserError, match="takes no label"):
-        labels_of(Facts("vae", 8, 8, 1), 1, 0)
+        labels_of(GeneratorSpec("vae", 8, 8, 1), 1, 0)
 
 
 def test_guidance_moves_from_no_label_to_the_label_and_beyond(flow):
@@ -160,7 +160,7 @@ def test_guidance_moves_from_no_label_to_the_label_and_beyond(flow):
 
 def test_a_flow_of_constant_velocity_arrives_in_one_step():
     constant = np.full((1, 2, 2, 1), 0.5, np.float32)
-    facts = Facts("flow", 2, 2, 1)
+    facts = GeneratorSpec("flow", 2, 2, 1)
     generator = type("Fake", (), {"facts": facts, "velocity": lambda self, x, t, y: constant})()
     start = np.zeros((1, 2, 2, 1), np.float32)
     for solver in ("euler", "heun"):
@@ -170,7 +170,7 @@ def test_a_flow_of_constant_velocity_arrives_in_one_step():
 
 def test_heun_is_of_second_order_and_euler_of_first():
     """dx/dt = x from 1 gives e at t = 1."""
-    facts = Facts("flow", 1, 1, 1)
+    facts = GeneratorSpec("flow", 1, 1, 1)
     generator = type("Fake", (), {"facts": facts, "velocity": lambda self, x, t, y: x})()
     start = np.ones((1, 1, 1, 1), np.float32)
     for solver, ratio in (("euler", 2.0), ("heun", 4.0)):
@@ -259,10 +259,10 @@ def test_training_leaves_a_run_that_samples(network, folder, tmp_path):
     assert (result.run_dir / "curve.png").is_file()
     assert "pictures: 8x8, grey, 3 classes" in lines
     known = run_folder.read_description(result.run_dir / "model.keras")
-    facts = Facts(**known["generator"])
+    facts = GeneratorSpec(**known["generator"])
     assert facts.shape == (8, 8, 1)
     model = run_folder.load_any_model(result.run_dir / "model.keras")
-    pictures = sample(of_model(model, facts), 3, 1, steps=2)
+    pictures = sample(keras_generator(model, facts), 3, 1, steps=2)
     assert pictures.shape == (3, 8, 8, 1)
     stored = json.loads((result.run_dir / "config.json").read_text())
     assert stored["patch_size"] == 8
@@ -365,5 +365,5 @@ def test_labels_that_are_missing_are_named(tmp_path):
 
 
 def test_facts_survive_json():
-    facts = Facts("vae", 28, 28, 1, 10, 32, "logistic")
-    assert Facts(**json.loads(json.dumps(facts.to_json()))) == facts
+    facts = GeneratorSpec("vae", 28, 28, 1, 10, 32, "logistic")
+    assert GeneratorSpec(**json.loads(json.dumps(facts.to_json()))) == facts

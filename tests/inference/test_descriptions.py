@@ -14,8 +14,9 @@ from tests.fixtures.commands import refuses
 from tf_deconv.evaluation import inspect
 from tf_deconv.exporting import restoration
 from tf_deconv.exporting.tflite import convert
-from tf_deconv.generation.spec import Facts, read_facts
-from tf_deconv.inference import artifacts, run_folder
+from tf_deconv.generation.spec import GeneratorSpec, read_spec
+from tf_deconv.inference import run_folder
+from tf_deconv.inference.located import locate
 from tf_deconv.networks.article import build_article
 from tf_deconv.training import checkpoints
 from tf_deconv.utils.options import UserError
@@ -115,7 +116,7 @@ GENERATORS = [
 
 @pytest.mark.parametrize("known", GENERATORS)
 def test_facts_of_a_generator_have_their_types_and_ranges(known):
-    assert read_facts({"generator": known}, "x") == Facts(**known)
+    assert read_spec({"generator": known}, "x") == GeneratorSpec(**known)
     wrong = ("x", "", -1, 0, 1.5, True, [], {}, [1], None)
     kept = {"classes": 0, "latent": None, "likelihood": None}
     for name in known:
@@ -125,7 +126,7 @@ def test_facts_of_a_generator_have_their_types_and_ranges(known):
             if name == "classes" and value == 0 and value is not False:
                 continue
             with pytest.raises(UserError, match="describes its generator as no version of tf_dec"):
-                read_facts({"generator": known | {name: value}}, "x")
+                read_spec({"generator": known | {name: value}}, "x")
 
 
 MANIFEST = {
@@ -171,15 +172,15 @@ def test_no_manifest_makes_inspect_fail_with_a_traceback(tmp_path, monkeypatch):
     contract = dict.fromkeys(("channels_in_meaning", "channels_out_meaning", "sizes"))
     contract |= dict(channels_in=1, channels_out=1, divisor=2, scale=1, receptive_field=3)
     contract |= dict(tile_overlap=2, value_range=[0.0, 1.0])
-    monkeypatch.setattr(inspect, "_restorer", lambda found: contract)
-    monkeypatch.setattr(inspect, "_generator", lambda found: contract)
+    monkeypatch.setattr(inspect, "_restorer", lambda located: (contract, None))
+    monkeypatch.setattr(inspect, "_generator", lambda located: (contract, None))
     monkeypatch.setattr(inspect, "_signatures", lambda found: [])
     refused = told = 0
     for manifest in altered(MANIFEST, ("x", 7, -1.5, True, None, [], [1], {}, {"a": [1]})):
         (folder.parent / "manifest.json").write_text(json.dumps(manifest))
         try:
             inspect.lines(inspect.inspect_artifact(folder))
-            artifacts.check_files("saved_model", folder)
+            locate(folder).check_files()
             told += 1
         except UserError:
             refused += 1

@@ -11,6 +11,7 @@ from tf_deconv import UserError
 from tf_deconv.images import arrays
 from tf_deconv.inference import artifacts
 from tf_deconv.inference.artifacts import open_artifact
+from tf_deconv.inference.located import locate
 from tf_deconv.inference.restorer import Artifact, Restorer, restore_picture
 from tf_deconv.networks.article import build_article
 
@@ -152,7 +153,7 @@ def test_every_format_opens_and_gives_the_same_picture(run, exported):
 def test_the_highest_version_is_taken(exported, tmp_path):
     for version in ("2", "10", "9"):
         (tmp_path / version).symlink_to(exported.folder / "1")
-    assert artifacts.find_artifact(tmp_path)[1].name == "10"
+    assert locate(tmp_path).path.name == "10"
 
 
 def by_hand(model, image, scale):

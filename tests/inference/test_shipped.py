@@ -18,7 +18,8 @@ import tf_deconv
 from tests.fixtures.commands import does, refuses
 from tests.fixtures.picture_folders import write_noise
 from tf_deconv import UserError
-from tf_deconv.inference import artifacts, shipped
+from tf_deconv.inference import shipped
+from tf_deconv.inference.located import locate
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def test_a_misspelt_name_gets_the_nearest_and_the_list(capsys, here):
 @pytest.mark.parametrize("path", ["runs/x", "./denoise-color", "model.tflite", "../denoise"])
 def test_what_looks_like_a_path_is_not_looked_up(here, path):
     with pytest.raises(UserError, match=r"does not exist: expected a run folder"):
-        artifacts.find_artifact(path)
+        locate(path)
 
 
 def test_a_path_wins_over_a_name(capsys, here, run):
@@ -188,7 +189,8 @@ def test_an_older_version_does_not_stand_in_for_a_missing_one(here, copy):
     with pytest.raises(UserError, match=r"1/saved_model.pb' is missing"):
         tf_deconv.load("denoise-color")
     # Of a path it does: whoever took the newest version away went back to it.
-    assert artifacts.find_artifact(folder) == ("saved_model", folder / "0")
+    found = locate(folder)
+    assert (found.kind, found.path) == ("saved_model", folder / "0")
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"files": [1]}'])

@@ -15,10 +15,10 @@ import pytest
 from PIL import Image
 
 from tests.fixtures import tiny_generators
+from tests.fixtures.tflite_files import converted
 from tf_deconv.exporting.config import ExportConfig
 from tf_deconv.exporting.pipeline import export
 from tf_deconv.exporting.saved_model import restorer as saved_restorer
-from tf_deconv.exporting.tflite import convert
 from tf_deconv.generation.generator import sample
 from tf_deconv.generation.opening import open_generator
 from tf_deconv.images import arrays
@@ -41,7 +41,7 @@ def folder(tmp_path_factory):
     how = dict(divisor=2, scale=1)
     saved_restorer.write_saved_model(model, folder / "saved", max_pixels=2**20, **how)
     calibration = np.random.default_rng(0).random((1, 8, 8, 1), np.float32)
-    content = convert.convert(model, ["float32"], [(28, 28), (40, 40)], calibration, **how)
+    content = converted(model, ["float32"], [(28, 28), (40, 40)], calibration, **how)
     (folder / "model.tflite").write_bytes(content["float32"])
     return folder
 

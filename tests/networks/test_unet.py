@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.fixtures.tflite_files import converted
 from tf_deconv.degradations.tasks import TASKS, find_task
 from tf_deconv.exporting.saved_model import restorer as saved_restorer
-from tf_deconv.exporting.tflite import convert
 from tf_deconv.inference import restorer, tflite_file
 from tf_deconv.networks import receptive_field, reparameterization
 from tf_deconv.networks.table import NETWORKS
@@ -286,8 +286,6 @@ def test_super_resolution_is_exported_in_operators_that_every_delegate_has(tmp_p
     expected = restorer.restore_picture(model, image[0], 4, 2)
     np.testing.assert_allclose(restored[0], expected, atol=1e-5)
     calibration = rng.random((1, 16, 16, 3), np.float32)
-    file = convert.convert(model, ["float32"], [(16, 16)], calibration, divisor=4, scale=2)[
-        "float32"
-    ]
-    kinds = {name.split()[0] for name in tflite_file.operator_counts(file)}
+    file = converted(model, ["float32"], [(16, 16)], calibration, divisor=4, scale=2)["float32"]
+    kinds = {name.split()[0] for name in tflite_file.TfliteFile(file).operator_counts()}
     assert kinds == {"ADD", "AVERAGE_POOL_2D", "CONV_2D", "MIRROR_PAD", "TRANSPOSE_CONV"}

@@ -27,12 +27,12 @@ from tf_deconv.evaluation import classical
 from tf_deconv.evaluation.config import EvaluateConfig
 from tf_deconv.evaluation.report import EvaluateResult, Extremes, Table
 from tf_deconv.images import arrays, metrics
-from tf_deconv.inference import shipped
-from tf_deconv.inference.artifacts import describe, find_artifact, open_artifact
+from tf_deconv.inference.artifacts import open_artifact
+from tf_deconv.inference.located import LocatedModel
 from tf_deconv.inference.restorer import Artifact, Restorer
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import choose_device
-from tf_deconv.utils.options import UserError, reason, validate
+from tf_deconv.utils.options import UserError, reason
 from tf_deconv.utils.progress import Bar
 
 SCORES_FILE, SHEET_FILE = "evaluation.json", "sheet.png"
@@ -55,26 +55,25 @@ class Classical:
     denoise: Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-def evaluate(config: EvaluateConfig, report: Callable[[str], None] = print) -> EvaluateResult:
+def evaluate(
+    config: EvaluateConfig, located: LocatedModel, report: Callable[[str], None] = print
+) -> EvaluateResult:
     """Measures a model.
 
     Args:
-      config: All options.
+      config: Options that `check_evaluate_config` has passed.
+      located: The model.
       report: Receives lines for the user.
     Returns:
       The scores of each picture and their means, and which pictures failed and why.
     Raises:
       UserError: if nothing could be measured: no model, a task that does not fit, no picture.
     """
-    config = validate(config, {"task": RESTORATIONS})
-    if config.model is None:
-        raise UserError(f"model=None: {shipped.EXPECTED}, or the name of a shipped model")
-    kind, found = find_artifact(config.model)
-    known = describe(kind, found)
+    known = located.known
     name, task = choose_task(config, known)
     source, notes = _choose_data(config, known)
     choose_device("auto", "float32")
-    artifact = open_artifact(found)
+    artifact = open_artifact(located)
     check_fit(artifact, name, task)
     restorer = Restorer(artifact, config.tile_size, config.self_ensemble)
     store, failures, read_notes = sources.read_pictures(
@@ -88,7 +87,7 @@ def evaluate(config: EvaluateConfig, report: Callable[[str], None] = print) -> E
     report(f"data: {source}, {len(store) + len(failures)} pictures")
     if denoiser is not None:
         report(f"classic: {denoiser.name}, which is told how strong the noise is")
-    for note in (*shipped.notes(config.model), *notes, *read_notes):
+    for note in (*located.notes, *notes, *read_notes):
         report(f"note: {note}")
 
     triples = degraded_pictures(store, task, config.seed, failures)

@@ -15,8 +15,10 @@ from typing import Any
 
 from tf_deconv.degradations.tasks import TASKS
 from tf_deconv.generation.opening import open_generator
-from tf_deconv.inference import artifacts, run_folder, shipped, tflite_file
+from tf_deconv.inference import run_folder, tflite_file
+from tf_deconv.inference.artifacts import open_artifact
 from tf_deconv.inference.descriptions import parse_json
+from tf_deconv.inference.located import LocatedModel, locate
 from tf_deconv.networks import complexity
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import choose_device
@@ -32,27 +34,26 @@ _KINDS = {
 _GENERATORS = {"vae": "a variational autoencoder", "flow": "a rectified flow"}
 
 
-def inspect_artifact(path: str | pathlib.Path) -> dict[str, Any]:
+def inspect_artifact(model: str | os.PathLike[str] | LocatedModel) -> dict[str, Any]:
     """Tells what a model is.
 
     Args:
-      path: A run folder, a `.keras` file, a SavedModel or a `.tflite` file; or the name of a
+      model: A run folder, a `.keras` file, a SavedModel or a `.tflite` file; or the name of a
         shipped model.
     Returns:
       A dict that JSON can hold; what is not known is None. Sizes and reach are in pixels.
     Raises:
       UserError: if it is no model of pictures, or a run that has no model yet.
     """
-    kind, found = artifacts.find_artifact(path)
-    path = shipped.resolve(path)
+    located = locate(model)
+    kind, path, found, known = located.kind, located.root, located.path, located.known
     choose_device("cpu", "float32")
-    known = artifacts.describe(kind, found)
-    contract = _generator if "generator" in known else _restorer
+    contract = _generator if located.generates else _restorer
     try:
         # A file that has changed is told, not refused: here one looks for what is wrong.
-        described = contract(found)
+        described, network = contract(located)
     except UserError:
-        artifacts.check_files(kind, found)
+        located.check_files()
         raise
     is_run = kind == "keras" and path.is_dir()
     task, training = known.get("task"), known.get("training")
@@ -73,11 +74,10 @@ def inspect_artifact(path: str | pathlib.Path) -> dict[str, Any]:
         "files": _files(found),
     }
     if kind == "keras":
-        model = run_folder.load_any_model(found)
-        result["parameters"] = model.count_params()
-        if "generator" not in result:
-            result["multiply_adds_per_pixel"] = complexity.multiply_adds_per_pixel(model)
-        result["layers"] = [f"{layer.name} ({type(layer).__name__})" for layer in model.layers]
+        result["parameters"] = network.count_params()
+        if not located.generates:
+            result["multiply_adds_per_pixel"] = complexity.multiply_adds_per_pixel(network)
+        result["layers"] = [f"{layer.name} ({type(layer).__name__})" for layer in network.layers]
         if is_run:
             result |= _run(path, result["training"] or {})
         return result
@@ -85,26 +85,26 @@ def inspect_artifact(path: str | pathlib.Path) -> dict[str, Any]:
     if kind == "saved_model":
         result["signatures"] = _signatures(found)
         return result
-    content = found.read_bytes()
-    result |= tflite_file.describe(content)
-    result["metadata"] = tflite_file.read_metadata(content) or None
+    result |= tflite_file.TfliteFile(found.read_bytes()).describe()
+    result["metadata"] = located.own_facts or None
+    # None: an older file, which holds no checksum of its weights.
+    result["weights_unchanged"] = located.buffers_unchanged
     # A kernel that works on squares of pixels is stored with more weights than it has.
     result["parameters"] = known.get("parameters") or sum(result["weights"].values())
     return result
 
 
-def _generator(found: pathlib.Path) -> dict[str, Any]:
-    """Tells what a generator makes; it is opened as `sample` opens it."""
-    return {
-        "generator": open_generator(found, check=False).facts.to_json(),
-        "value_range": [0.0, 1.0],
-    }
+def _generator(located: LocatedModel) -> tuple[dict[str, Any], Any]:
+    """Tells what a generator makes, opened as `sample` opens it; and returns its Keras model."""
+    generator = open_generator(located, check=False)
+    return {"generator": generator.facts.to_json(), "value_range": [0.0, 1.0]}, generator.model
 
 
-def _restorer(found: pathlib.Path) -> dict[str, Any]:
-    artifact = artifacts.open_artifact(found, check=False)
+def _restorer(located: LocatedModel) -> tuple[dict[str, Any], Any]:
+    """Tells what a restorer takes and gives; and returns its Keras model."""
+    artifact = open_artifact(located, check=False)
     reach = artifact.reach_px
-    return {
+    contract = {
         "channels_in": artifact.channels_in,
         "channels_in_meaning": CHANNELS[artifact.channels_in],
         "channels_out": artifact.channels_out,
@@ -118,6 +118,7 @@ def _restorer(found: pathlib.Path) -> dict[str, Any]:
         "receptive_field": None if reach is None else 2 * reach + 1,
         "tile_overlap": None if reach is None else reach + -reach % artifact.divisor,
     }
+    return contract, artifact.model
 
 
 def _files(found: pathlib.Path) -> list[dict[str, Any]]:
@@ -351,8 +352,12 @@ def _manifest_rows(facts: dict[str, Any]) -> list[tuple[str, Any]]:
         return []
     entry = facts["manifest"]
     if entry is None:
+        if facts.get("weights_unchanged") is False:
+            text = "THE WEIGHTS ARE NOT THOSE THAT WERE EXPORTED: their checksum differs"
+            return [("manifest", f"none beside it; {text}")]
         if facts.get("metadata"):
-            return [("manifest", "none beside it; the file describes itself")]
+            own = "; its weights are those that were exported" if facts["weights_unchanged"] else ""
+            return [("manifest", f"none beside it; the file describes itself{own}")]
         return [("manifest", "none that tells of this file; divisor and reach were measured")]
     parity = entry["parity"] or {}
     psnr = "exact" if parity.get("exact") else f"{_number(parity.get('psnr_db'), '.1f')} dB"

@@ -1,7 +1,7 @@
-"""What an export is of: the parts in which networks that restore and generators differ.
+"""The parts of an export in which networks that restore and generators differ.
 
-`pipeline` finds the model, stages, publishes and reports; what is written, and what must come back
-from it, a `Subject` knows.
+`pipeline` finds the model, stages, publishes and reports; an `Exporter` knows what is written, and
+what must come back from it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import keras
 
 from tf_deconv.exporting.config import ExportConfig
 from tf_deconv.exporting.parity.gate import Report
+from tf_deconv.inference.tflite_file import TfliteFile
 
 # Signature to input name to tensor or array: what warms a server up.
 Requests = Mapping[str, Mapping[str, Any]]
 
 
-class Subject(abc.ABC):
+class Exporter(abc.ABC):
     """One model on its way into files.
 
     Attributes:
@@ -66,12 +67,14 @@ class Subject(abc.ABC):
         """Compares the SavedModel with Keras; `file` is its name in the export."""
 
     @abc.abstractmethod
-    def convert(self) -> dict[str, bytes]:
-        """Returns the content of the TFLite file of each variant."""
+    def convert(self) -> dict[str, TfliteFile]:
+        """Returns the TFLite file of each variant, not packed yet."""
 
     @abc.abstractmethod
-    def check_tflite(self, path: pathlib.Path, variant: str, file: str) -> Report:
-        """Compares a `.tflite` file with Keras."""
+    def check_tflite(
+        self, path: pathlib.Path, unpacked: TfliteFile, variant: str, file: str
+    ) -> Report:
+        """Compares a `.tflite` file, and what it was packed from, with Keras."""
 
     def write_others(self, staging: pathlib.Path, name: str) -> list[Report]:
         """Writes and checks files of other formats."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tf_deconv.exporting.config import ExportConfig
-from tf_deconv.exporting.exporter import Requests, Subject
+from tf_deconv.exporting.exporter import Exporter, Requests
 from tf_deconv.exporting.model_card import make_generator_card
 from tf_deconv.exporting.parity import gate
 from tf_deconv.exporting.parity.gate import Report
@@ -23,9 +23,10 @@ from tf_deconv.exporting.variants import PROFILES, VARIANTS, parse_variants
 from tf_deconv.generation import noise, opening
 from tf_deconv.generation.config import FLOW_GUIDANCE, FLOW_SOLVER, FLOW_STEPS
 from tf_deconv.generation.generator import from_picture, labels_of, sample
-from tf_deconv.generation.keras_generator import of_model
-from tf_deconv.generation.spec import read_facts
+from tf_deconv.generation.keras_generator import keras_generator
+from tf_deconv.generation.spec import read_spec
 from tf_deconv.inference import run_folder
+from tf_deconv.inference.tflite_file import TfliteFile
 from tf_deconv.utils.options import UserError
 
 # Latents, or pictures and times, that signatures are compared on; pictures that are sampled.
@@ -43,7 +44,7 @@ _RANGES = {"image": 1.0, "velocity": 2.0}
 Arrays = dict[str, np.ndarray]
 
 
-class Generating(Subject):
+class GeneratorExporter(Exporter):
     """A generator."""
 
     # `sample` takes scalars, which TensorFlow Serving does not join.
@@ -57,9 +58,9 @@ class Generating(Subject):
         report: Callable[[str], None],
     ):
         super().__init__(path, description, config, report)
-        self.facts = read_facts(description, str(path))
+        self.facts = read_spec(description, str(path))
         self.model = run_folder.load_any_model(path)
-        self.generator = of_model(self.model, self.facts)
+        self.generator = keras_generator(self.model, self.facts)
         self.signature, self.result = opening.SIGNATURES[self.facts.kind]
         self.pictures, self.labels = self._held_out()
 
@@ -114,13 +115,13 @@ class Generating(Subject):
             worst = np.abs(results[key] - wanted).max() / max(1.0, np.abs(wanted).max())
             if not worst <= TOLERANCE:
                 report.faults.append(f"{key}: {worst:.1e} from Keras, expected {TOLERANCE:g}")
-        own = opening.of_saved_model(folder, self.facts)
+        own = opening.saved_model_generator(folder, self.facts)
         by_steps = sample(own, PICTURES, PICTURES_SEED)
         made = [results[f"sample|{number}|image"] for number in (0, 1)]
         self._compare_pictures(report, [*made, by_steps], TOLERANCE)
         return report
 
-    def convert(self) -> dict[str, bytes]:
+    def convert(self) -> dict[str, TfliteFile]:
         profile = PROFILES[self.config.profile]
         return generator.convert(
             self.model,
@@ -130,9 +131,11 @@ class Generating(Subject):
             phased=profile.phased,
         )
 
-    def check_tflite(self, path: pathlib.Path, variant: str, file: str) -> Report:
+    def check_tflite(
+        self, path: pathlib.Path, unpacked: TfliteFile, variant: str, file: str
+    ) -> Report:
         network = generator.network_of(self.model, self.facts)
-        report = gate.examine_tflite(path, variant, network.count_params(), file)
+        report = gate.examine_tflite(unpacked, variant, network.count_params(), file)
         cases, expected = {}, {}
         for number in range(len(self.outputs)):
             key, one = f"{self.signature}|{number}", slice(number, number + 1)
@@ -142,7 +145,7 @@ class Generating(Subject):
         if not results:
             return report
         self._measure(report, results, expected)
-        own = opening.of_tflite(path, self.facts)
+        own = opening.tflite_generator(path, self.facts)
         # Rounded weights make other pictures, the more so the more steps: noted, not refused.
         tolerance = TOLERANCE if VARIANTS[variant].bytes_per_parameter == 4 else None
         self._compare_pictures(report, [sample(own, PICTURES, PICTURES_SEED)], tolerance)

@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 from tf_deconv.exporting.parity.gate import Report
+from tf_deconv.inference.tflite_file import CHECKSUM_FIELD
 
 FORMAT_VERSION = 1
 # The weights belong to whoever trained them.
@@ -85,19 +86,18 @@ def _entry(report: Report, digests: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def file_metadata(manifest: dict[str, Any], report: Report) -> dict[str, Any]:
-    """Returns what a `.tflite` file tells of itself (docs/mobile.md): the manifest's facts of it.
+def file_metadata(manifest: dict[str, Any], file: str, buffers_sha256: str) -> dict[str, Any]:
+    """Returns what a `.tflite` file tells of itself (docs/mobile.md).
+
+    The gate's figures are not among it: they are known only when the file is final.
 
     Args:
-      manifest: What `make_manifest` returned.
-      report: The file's report.
+      manifest: What `make_manifest` returned; its files do not matter.
+      file: The file's name in it.
+      buffers_sha256: With which a file that travels alone is checked.
     """
-    entry = _entry(report, {})
     kept = {key: manifest[key] for key in _IN_EVERY_FILE if key in manifest}
-    return kept | {key: entry[key] for key in _OF_THE_FILE if key in entry}
-
-
-_OF_THE_FILE = ("file", "parity", "task_psnr_db", "task_loss_db", "sample_difference")
+    return kept | {"file": file, CHECKSUM_FIELD: buffers_sha256}
 
 
 _IN_EVERY_FILE = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import pathlib
 import shutil
@@ -15,11 +14,11 @@ from PIL import Image
 
 from tf_deconv.exporting import manifest as manifests
 from tf_deconv.exporting import publish
-from tf_deconv.exporting.config import ExportConfig, check_export_config
-from tf_deconv.exporting.exporter import Subject
-from tf_deconv.exporting.generation import Generating
+from tf_deconv.exporting.config import ExportConfig
+from tf_deconv.exporting.exporter import Exporter
+from tf_deconv.exporting.generation import GeneratorExporter
 from tf_deconv.exporting.parity.gate import Report
-from tf_deconv.exporting.restoration import Restoring
+from tf_deconv.exporting.restoration import RestorerExporter
 from tf_deconv.exporting.saved_model import restorer, serving
 from tf_deconv.exporting.tflite import flatbuffer
 from tf_deconv.exporting.web import build
@@ -52,28 +51,27 @@ def export(config: ExportConfig, report: Callable[[str], None] = print) -> Expor
     """Exports a trained model and publishes the files that give Keras's pictures.
 
     Args:
-      config: All options.
+      config: Options that `check_export_config` returned.
       report: Receives lines for the user.
     Returns:
       What was published, and what was not and why.
     Raises:
       UserError: for anything that the user can mend; nothing is left then.
     """
-    config = check_export_config(config)
     if config.name is not None:
         publish.check_name(config.name)
     path = run_folder.find_model(config.model)
     description = run_folder.read_description(path)
-    kind = Generating if "generator" in description else Restoring
+    kind = GeneratorExporter if "generator" in description else RestorerExporter
     kind.check_options(config)
     library = None
     if config.web is not None:
         build.check_target(pathlib.Path(config.web))
         library = build.find_library(config.web_library)
     choose_device("cpu", "float32")
-    subject = kind(path, description, config, report)
+    exporter = kind(path, description, config, report)
     name = publish.check_name(config.name or _default_name(path, description))
-    report(f"model: {path}, {subject.model.count_params():,} parameters")
+    report(f"model: {path}, {exporter.model.count_params():,} parameters")
     out = files.make_folder(pathlib.Path(config.out))
     target = out / name
     if target.exists() and not target.is_dir():
@@ -84,13 +82,14 @@ def export(config: ExportConfig, report: Callable[[str], None] = print) -> Expor
     ):
         version = publish.next_version(target)
         staging = pathlib.Path(temporary, name)
-        reports = _write_files(subject, staging, name, version)
+        contract = exporter.contract()
+        reports = _write_files(exporter, contract, staging, name, version)
         good = [item for item in reports if not item.faults]
         bad = [item for item in reports if item.faults]
         failures = tuple(f"{item.file}: {'; '.join(item.faults)}" for item in bad)
-        timed = {item.file: subject.timed_signature(item.file) for item in reports}
+        timed = {item.file: exporter.timed_signature(item.file) for item in reports}
         if good:
-            _complete(subject, staging, reports, timed, name, version)
+            _complete(exporter, contract, staging, reports, timed, name, version)
             publish.publish(staging, target)
         lines = manifests.table(reports, timed)
     for line in lines:
@@ -100,28 +99,42 @@ def export(config: ExportConfig, report: Callable[[str], None] = print) -> Expor
     if good:
         report(f"published: {target}")
         _write_page(config, target, name, library, report)
-        report(f"next: {subject.next_command(target, good[0].file)}")
+        report(f"next: {exporter.next_command(target, good[0].file)}")
     return ExportResult(target if good else None, tuple(reports), failures)
 
 
-def _write_files(subject: Subject, staging: pathlib.Path, name: str, version: int) -> list[Report]:
-    """Writes every file below `staging` and checks it; the SavedModel first."""
+def _write_files(
+    exporter: Exporter, contract: dict[str, Any], staging: pathlib.Path, name: str, version: int
+) -> list[Report]:
+    """Writes every file below `staging`, then checks it as it is published; SavedModel first."""
     (staging / publish.TFLITE_FOLDER).mkdir(parents=True)
-    subject.report("writing and checking the SavedModel")
+    exporter.report("writing and checking the SavedModel")
     folder = staging / str(version)
-    serving.write_warmup(folder, name, subject.write_saved_model(folder))
-    reports = [subject.check_saved_model(folder, f"{version}/")]
-    subject.report(f"writing and checking TFLite: {', '.join(subject.variants)}")
-    for variant, content in subject.convert().items():
+    serving.write_warmup(folder, name, exporter.write_saved_model(folder))
+    reports = [exporter.check_saved_model(folder, f"{version}/")]
+    exporter.report(f"writing and checking TFLite: {', '.join(exporter.variants)}")
+    manifest = manifests.make_manifest(
+        name,
+        version,
+        exporter.description,
+        contract,
+        reports=[],
+        graph_tensors=None,
+        license=exporter.config.license,
+    )
+    for variant, unpacked in exporter.convert().items():
         target = staging / publish.TFLITE_FOLDER / f"{name}-{variant}.tflite"
-        target.write_bytes(content)
         file = f"{publish.TFLITE_FOLDER}/{target.name}"
-        reports.append(subject.check_tflite(target, variant, file))
-    return reports + subject.write_others(staging, name)
+        facts = manifests.file_metadata(manifest, file, flatbuffer.buffers_sha256(unpacked))
+        flatbuffer.write_metadata(unpacked, facts)
+        target.write_bytes(flatbuffer.pack(unpacked))
+        reports.append(exporter.check_tflite(target, unpacked, variant, file))
+    return reports + exporter.write_others(staging, name)
 
 
 def _complete(
-    subject: Subject,
+    exporter: Exporter,
+    contract: dict[str, Any],
     staging: pathlib.Path,
     reports: list[Report],
     timed: dict[str, str],
@@ -135,7 +148,7 @@ def _complete(
         elif item.faults:
             (staging / item.file).unlink()
     good = [item for item in reports if not item.faults]
-    preview = subject.path.with_name("preview.png")
+    preview = exporter.path.with_name("preview.png")
     has_picture = _write_preview(preview, staging / publish.PREVIEW_FILE)
     folder = staging / str(version)
     has_saved_model = folder.is_dir()
@@ -143,28 +156,18 @@ def _complete(
     if has_saved_model:
         graph_tensors = restorer.graph_tensors(folder)
         configs = staging / publish.SERVING_FOLDER
-        serving.write_configs(configs, name, batching=subject.batching)
-    describe = functools.partial(
-        manifests.make_manifest,
+        serving.write_configs(configs, name, batching=exporter.batching)
+    manifest = manifests.make_manifest(
         name,
         version if has_saved_model else 0,
-        subject.description,
-        subject.contract(),
+        exporter.description,
+        contract,
+        reports=[(item, files.checksums(staging / item.file, staging)) for item in good],
         graph_tensors=graph_tensors,
-        license=subject.config.license,
-        training_s=run_folder.training_s(subject.path),
+        license=exporter.config.license,
+        training_s=run_folder.training_s(exporter.path),
     )
-    manifest = describe(reports=[(item, {}) for item in good])
-    for item in good:
-        if item.file.endswith(".tflite"):
-            # After the check, whose figures it tells; the network is not touched.
-            content = (staging / item.file).read_bytes()
-            facts = manifests.file_metadata(manifest, item)
-            (staging / item.file).write_bytes(flatbuffer.write_metadata(content, facts))
-            item.size_bytes = (staging / item.file).stat().st_size
-    checked = [(item, files.checksums(staging / item.file, staging)) for item in good]
-    manifest = describe(reports=checked)
-    card = subject.make_card(manifest, manifests.table(good, timed), has_picture)
+    card = exporter.make_card(manifest, manifests.table(good, timed), has_picture)
     (staging / publish.CARD_FILE).write_text(card, encoding="utf-8")
     files.write_json(staging / publish.MANIFEST_FILE, manifest)
 

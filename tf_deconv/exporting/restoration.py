@@ -16,7 +16,7 @@ from tf_deconv.degradations.tasks import TASKS, find_task
 from tf_deconv.exporting import model_card as manifests
 from tf_deconv.exporting import onnx_file, publish
 from tf_deconv.exporting.config import ExportConfig
-from tf_deconv.exporting.exporter import Requests, Subject
+from tf_deconv.exporting.exporter import Exporter, Requests
 from tf_deconv.exporting.parity import gate
 from tf_deconv.exporting.parity.gate import Reference, Report
 from tf_deconv.exporting.saved_model import restorer as saved_restorer
@@ -26,6 +26,7 @@ from tf_deconv.exporting.variants import PROFILES, VARIANTS, parse_sizes, parse_
 from tf_deconv.images import arrays
 from tf_deconv.inference import restorer, run_folder
 from tf_deconv.inference.artifacts import to_float32
+from tf_deconv.inference.tflite_file import TfliteFile
 from tf_deconv.networks import complexity
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError
@@ -37,7 +38,7 @@ CALIBRATION_SIDE_PX = 256
 WARMUP_SIZE = (64, 64)
 
 
-class Restoring(Subject):
+class RestorerExporter(Exporter):
     """A network that restores pictures of any size."""
 
     def __init__(
@@ -86,7 +87,7 @@ class Restoring(Subject):
     def check_saved_model(self, folder: pathlib.Path, file: str) -> Report:
         return gate.check_saved_model(folder, self.reference, file)
 
-    def convert(self) -> dict[str, bytes]:
+    def convert(self) -> dict[str, TfliteFile]:
         reference, profile = self.reference, PROFILES[self.config.profile]
         calibration, divisor = reference.samples.calibration, reference.divisor
         how = dict(
@@ -108,8 +109,10 @@ class Restoring(Subject):
             contents |= tflite_convert.convert(tuned, rounded, reference.sizes, calibration, **how)
         return contents
 
-    def check_tflite(self, path: pathlib.Path, variant: str, file: str) -> Report:
-        return gate.check_tflite(path, variant, self.reference, file)
+    def check_tflite(
+        self, path: pathlib.Path, unpacked: TfliteFile, variant: str, file: str
+    ) -> Report:
+        return gate.check_tflite(path, unpacked, variant, self.reference, file)
 
     def write_others(self, staging: pathlib.Path, name: str) -> list[Report]:
         if not self.config.onnx:

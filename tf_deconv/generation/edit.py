@@ -20,7 +20,7 @@ from tf_deconv.generation import editing
 from tf_deconv.generation.config import EditConfig, check_edit_config, check_generator_options
 from tf_deconv.generation.generator import Generator
 from tf_deconv.generation.opening import open_generator
-from tf_deconv.generation.spec import Facts
+from tf_deconv.generation.spec import GeneratorSpec
 from tf_deconv.images import arrays, metrics, sheets
 from tf_deconv.images.arrays import is_grey, printable
 from tf_deconv.images.sheets import encode_gif, there_and_back
@@ -232,7 +232,7 @@ def read_mask(mask: str, height: int, width: int) -> np.ndarray:
     return hole
 
 
-def fit(pixels: np.ndarray, facts: Facts) -> tuple[np.ndarray, list[str]]:
+def fit(pixels: np.ndarray, facts: GeneratorSpec) -> tuple[np.ndarray, list[str]]:
     """Makes a picture what the generator takes.
 
     Args:
@@ -320,7 +320,7 @@ def _read_file(path: pathlib.Path) -> np.ndarray:
 
 
 def _labels(
-    config: EditConfig, facts: Facts, labels: Sequence[int | None]
+    config: EditConfig, facts: GeneratorSpec, labels: Sequence[int | None]
 ) -> tuple[np.ndarray | None, list[str]]:
     """Returns the pictures' labels, (N,) int32 or None, and what to say of them."""
     if not facts.classes:

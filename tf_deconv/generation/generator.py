@@ -15,7 +15,7 @@ import numpy as np
 
 from tf_deconv.generation import noise
 from tf_deconv.generation.config import FLOW_GUIDANCE, FLOW_SOLVER, FLOW_STEPS
-from tf_deconv.generation.spec import Facts
+from tf_deconv.generation.spec import GeneratorSpec
 from tf_deconv.utils.options import UserError
 
 BATCH = 64
@@ -42,14 +42,14 @@ class Generator:
       model: The Keras model; None of an export.
     """
 
-    facts: Facts
+    facts: GeneratorSpec
     decode: Decode | None = None
     encode: Encode | None = None
     velocity: Velocity | None = None
     model: object | None = None
 
 
-def labels_of(facts: Facts, count: int, label: int | None = None) -> np.ndarray | None:
+def labels_of(facts: GeneratorSpec, count: int, label: int | None = None) -> np.ndarray | None:
     """Returns the labels of sampled pictures.
 
     Args:

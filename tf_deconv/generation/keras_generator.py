@@ -10,11 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from tf_deconv.generation.generator import Generator
-from tf_deconv.generation.spec import Facts
+from tf_deconv.generation.spec import GeneratorSpec
 from tf_deconv.networks.likelihoods import make_likelihood
 
 
-def of_model(model: keras.Model, facts: Facts) -> Generator:
+def keras_generator(model: keras.Model, facts: GeneratorSpec) -> Generator:
     """Wraps a generator's Keras model, float32."""
     if facts.kind == "flow":
         return Generator(facts, velocity=_velocity(model), model=model)
@@ -35,7 +35,7 @@ def of_model(model: keras.Model, facts: Facts) -> Generator:
 
 
 def log_probability(
-    model: keras.Model, facts: Facts
+    model: keras.Model, facts: GeneratorSpec
 ) -> Callable[[np.ndarray, np.ndarray, np.ndarray | None], np.ndarray]:
     """Returns log p(image | latent) of a VAE: (images, latents, labels) to (N,) nats."""
     likelihood = make_likelihood(facts.likelihood)

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from tf_deconv.generation.generator import Generator
-from tf_deconv.generation.spec import Facts, read_facts
+from tf_deconv.generation.spec import GeneratorSpec, read_spec
+from tf_deconv.inference.located import LocatedModel, locate
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError, reason
 
@@ -24,12 +25,14 @@ from tf_deconv.utils.options import UserError, reason
 SIGNATURES = {"vae": ("decode", "image"), "flow": ("step", "velocity")}
 
 
-def open_generator(path: str | os.PathLike[str], *, check: bool = True) -> Generator:
+def open_generator(
+    model: str | os.PathLike[str] | LocatedModel, *, check: bool = True
+) -> Generator:
     """Opens a generator.
 
     Args:
-      path: A run folder, a `.keras` file, a SavedModel (the version folder, or the folder of all
-        versions) or a `.tflite` file.
+      model: A run folder, a `.keras` file, a SavedModel (the version folder, or the folder of all
+        versions) or a `.tflite` file; or what `locate` made of it.
       check: Whether exported files must be those that their manifest tells of.
     Returns:
       The generator, ready to run; its `model` is that of a run or a `.keras` file. Many threads may
@@ -37,24 +40,26 @@ def open_generator(path: str | os.PathLike[str], *, check: bool = True) -> Gener
     Raises:
       UserError: if there is none, it generates nothing, or a file of it has changed.
     """
-    from tf_deconv.inference import artifacts
-
-    kind, found = artifacts.find_artifact(path)
+    located = locate(model)
     if check:
-        artifacts.check_files(kind, found)
-    facts = read_facts(artifacts.describe(kind, found), os.fspath(path))
-    openers = {"keras": _of_keras, "saved_model": of_saved_model, "tflite": of_tflite}
-    return openers[kind](found, facts)
+        located.check_files()
+    facts = read_spec(located.known, located.asked)
+    openers = {
+        "keras": _open_keras,
+        "saved_model": saved_model_generator,
+        "tflite": tflite_generator,
+    }
+    return openers[located.kind](located.path, facts)
 
 
-def _of_keras(path: pathlib.Path, facts: Facts) -> Generator:
-    from tf_deconv.generation.keras_generator import of_model
+def _open_keras(path: pathlib.Path, facts: GeneratorSpec) -> Generator:
+    from tf_deconv.generation.keras_generator import keras_generator
     from tf_deconv.inference import run_folder
 
-    return of_model(run_folder.load_any_model(path), facts)
+    return keras_generator(run_folder.load_any_model(path), facts)
 
 
-def of_saved_model(folder: pathlib.Path, facts: Facts) -> Generator:
+def saved_model_generator(folder: pathlib.Path, facts: GeneratorSpec) -> Generator:
     """Wraps an exported SavedModel.
 
     Raises:
@@ -85,7 +90,7 @@ def of_saved_model(folder: pathlib.Path, facts: Facts) -> Generator:
     return _wrap(facts, run, encode if facts.kind == "vae" else None)
 
 
-def of_tflite(path: pathlib.Path, facts: Facts) -> Generator:
+def tflite_generator(path: pathlib.Path, facts: GeneratorSpec) -> Generator:
     """Wraps an exported `.tflite` file, which takes one picture after the other.
 
     Raises:
@@ -122,7 +127,9 @@ def of_tflite(path: pathlib.Path, facts: Facts) -> Generator:
 
 
 def _wrap(
-    facts: Facts, run: Callable[[dict[str, np.ndarray]], np.ndarray], encode: Callable | None
+    facts: GeneratorSpec,
+    run: Callable[[dict[str, np.ndarray]], np.ndarray],
+    encode: Callable | None,
 ) -> Generator:
     def decode(latent: np.ndarray, label: np.ndarray | None) -> np.ndarray:
         return run(_with_label({"latent": latent.astype(np.float32)}, label))
@@ -147,7 +154,7 @@ def _specs(signature: Any) -> dict[str, tuple[int | None, ...]]:
 
 
 def _check_inputs(
-    received: dict[str, tuple[int | None, ...]], facts: Facts, batch: int | None
+    received: dict[str, tuple[int | None, ...]], facts: GeneratorSpec, batch: int | None
 ) -> None:
     """Refuses a file of another generator than the facts tell of."""
     if facts.kind == "vae":

@@ -20,13 +20,13 @@ from tf_deconv.generation import noise
 from tf_deconv.generation.config import SampleConfig, check_generator_options
 from tf_deconv.generation.generator import Generator
 from tf_deconv.generation.opening import open_generator
-from tf_deconv.generation.spec import Facts
+from tf_deconv.generation.spec import GeneratorSpec
 from tf_deconv.images import arrays, sheets
 from tf_deconv.images.sheets import encode_gif
-from tf_deconv.inference import artifacts
+from tf_deconv.inference.located import LocatedModel, locate
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import choose_device
-from tf_deconv.utils.options import UserError, validate
+from tf_deconv.utils.options import UserError
 from tf_deconv.utils.progress import Bar
 
 FACTS_FILE, GRID_FILE, PATH_FILE = "samples.json", "grid.png", "path.gif"
@@ -55,18 +55,18 @@ def sample(config: SampleConfig, report: Callable[[str], None] = print) -> Sampl
     """Makes pictures and writes them, a batch at a time: memory does not grow with their number.
 
     Args:
-      config: All options.
+      config: Checked options.
       report: Receives lines for the user.
     Returns:
       Where the pictures are, and the facts that make them again.
     Raises:
       UserError: if there is no generator, an option does not fit it, or --out cannot be written.
     """
-    config = validate(config)
     if config.model is None:
         raise UserError("model=None: expected a run, a .keras file or an export of a generator")
     choose_device("auto", "float32")
-    generator = open_generator(config.model)
+    located = locate(config.model)
+    generator = open_generator(located)
     facts = generator.facts
     check_generator_options(config, facts.kind, facts.classes)
     labels = generating.labels_of(facts, config.count, config.label)
@@ -85,7 +85,7 @@ def sample(config: SampleConfig, report: Callable[[str], None] = print) -> Sampl
         files.write_bytes(folder / PATH_FILE, encode_gif(frames))
         written.append(PATH_FILE)
     made = {
-        **_facts(config, facts, labels),
+        **_facts(config, located, facts, labels),
         "pixels_sha256": digest,
     }
     # Last: where it is, all that it tells of is.
@@ -131,14 +131,14 @@ def _name_of(number: int) -> str:
     return f"sample-{number:04d}.png"
 
 
-def description(facts: Facts) -> str:
+def description(facts: GeneratorSpec) -> str:
     """Says what a generator is: "flow, 28x28 grey, 10 classes"."""
     colour = "grey" if facts.channels == 1 else "colour"
     text = f"{facts.kind}, {facts.height}x{facts.width} {colour}"
     return f"{text}, {facts.classes} classes" if facts.classes else text
 
 
-def columns_of(facts: Facts, count: int, label: int | None) -> int:
+def columns_of(facts: GeneratorSpec, count: int, label: int | None) -> int:
     """Returns the columns of a sheet: one for each class where they come in turn."""
     if label is None and 1 < facts.classes <= min(_MOST_COLUMNS, count):
         return facts.classes
@@ -183,13 +183,14 @@ def path_frames(
     return frames
 
 
-def _facts(config: SampleConfig, facts: Facts, labels: np.ndarray | None) -> dict[str, Any]:
+def _facts(
+    config: SampleConfig, located: LocatedModel, facts: GeneratorSpec, labels: np.ndarray | None
+) -> dict[str, Any]:
     """Returns what makes the same pictures again."""
-    found = artifacts.find_artifact(config.model)[1]
     is_flow = facts.kind == "flow"
     return {
         "model": config.model,
-        "model_sha256": files.sha256(found) if found.is_file() else None,
+        "model_sha256": files.sha256(located.path) if located.path.is_file() else None,
         "generator": facts.to_json(),
         "count": config.count,
         "seed": config.seed,

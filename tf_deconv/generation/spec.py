@@ -10,7 +10,7 @@ from tf_deconv.utils.options import UserError
 
 
 @dataclasses.dataclass(frozen=True)
-class Facts:
+class GeneratorSpec:
     """What a model file tells of a generator, under "generator".
 
     Attributes:
@@ -42,7 +42,7 @@ class Facts:
         return self.latent or self.height * self.width * self.channels
 
     def to_json(self) -> dict[str, Any]:
-        """Returns a dict that JSON can hold; `read_facts` takes it back."""
+        """Returns a dict that JSON can hold; `read_spec` takes it back."""
         return dataclasses.asdict(self)
 
     def check_label(self, label: int | None) -> None:
@@ -62,7 +62,7 @@ class Facts:
             raise UserError(f"label={label}: expected 0 to {self.classes - 1}")
 
 
-def read_facts(known: dict[str, Any], name: str) -> Facts:
+def read_spec(known: dict[str, Any], name: str) -> GeneratorSpec:
     """Reads a generator's facts from what describes a model.
 
     Args:
@@ -78,7 +78,7 @@ def read_facts(known: dict[str, Any], name: str) -> Facts:
             " export"
         )
     try:
-        facts = Facts(**stored)
+        facts = GeneratorSpec(**stored)
         _check(facts)
     except (TypeError, ValueError) as error:
         raise UserError(
@@ -88,7 +88,7 @@ def read_facts(known: dict[str, Any], name: str) -> Facts:
     return facts
 
 
-def _check(facts: Facts) -> None:
+def _check(facts: GeneratorSpec) -> None:
     """Refuses values of a wrong type or range: anyone may have written them."""
     is_vae = facts.kind == "vae"
     fits = {

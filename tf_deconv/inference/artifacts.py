@@ -1,33 +1,28 @@
 """Models of every format, opened as the same `Artifact`: Keras, SavedModel and TFLite.
 
-A model is given as a path or as the name of a shipped one. What the file itself does not tell
-(divisor, scale, reach) comes from the manifest beside it, and is measured where there is none; with
-one, the files must be those that were exported.
+A model is given as a path, as the name of a shipped one, or as `located`. What the file itself does
+not tell (divisor, scale, reach) comes from the manifest beside it, and is measured where there is
+none; with one, the files must be those that were exported.
 """
 
 from __future__ import annotations
 
 import os
 import pathlib
-import re
 import threading
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv.inference import restorer, run_folder, shipped, tflite_file
+from tf_deconv.inference import restorer, run_folder
 from tf_deconv.inference.config import RestoreConfig
-from tf_deconv.inference.descriptions import check, parse_json
+from tf_deconv.inference.located import LocatedModel, locate
 from tf_deconv.inference.restorer import Artifact, Restorer
 from tf_deconv.networks import receptive_field
-from tf_deconv.utils import files
 from tf_deconv.utils.devices import choose_device, core_count
 from tf_deconv.utils.files import silent_stderr
 from tf_deconv.utils.options import UserError, reason, validate
-
-# In a SavedModel of a generator: its facts, where no manifest lies beside it.
-FACTS_FILE = "assets.extra/tf_deconv.json"
 
 
 def load(
@@ -56,117 +51,24 @@ def load(
     return Restorer(open_artifact(model), config.tile_size, config.self_ensemble)
 
 
-def find_artifact(path: str | os.PathLike[str]) -> tuple[str, pathlib.Path]:
-    """Finds out what a model is, from what its path holds.
-
-    Args:
-      path: A run folder, a `.keras` file, a SavedModel (the version folder, or the folder of all
-        versions: the highest is taken) or a `.tflite` file; or the name of a shipped model.
-    Returns:
-      "keras", "saved_model" or "tflite", and the file or folder itself.
-    Raises:
-      UserError: if it is none of them.
-    """
-    by_name, path = shipped.is_name(path), shipped.resolve(path)
-    if path.is_dir():
-        if (path / "saved_model.pb").is_file():
-            return "saved_model", path
-        if (path / run_folder.MODEL_FILE).is_file():
-            return "keras", path / run_folder.MODEL_FILE
-        versions = [
-            folder
-            for folder in path.iterdir()
-            if re.fullmatch(r"[0-9]+", folder.name) and (folder / "saved_model.pb").is_file()
-        ]
-        if by_name or not versions:
-            _check_export(path)
-        if versions:
-            return "saved_model", max(versions, key=lambda folder: int(folder.name))
-        if (path / run_folder.CONFIG_FILE).is_file():
-            raise UserError(
-                f"run {str(path)!r} has no model yet: it is being trained, or was stopped before"
-                f" its first epoch ended; expected {run_folder.MODEL_FILE} in it"
-            )
-        raise UserError(f"folder {str(path)!r} holds no model: {shipped.EXPECTED}")
-    if not path.is_file():
-        raise UserError(f"{str(path)!r} does not exist: {shipped.EXPECTED}")
-    with open(path, "rb") as stream:
-        head = stream.read(8)
-    if head[4:] == b"TFL3":
-        return "tflite", path
-    if head[:2] == b"PK":
-        return "keras", path
-    raise UserError(f"{str(path)!r} is no model: {shipped.EXPECTED}")
-
-
-def describe(kind: str, path: pathlib.Path) -> dict[str, Any]:
-    """Returns what is recorded of a model: task, training, versions and, of exports, checks.
-
-    Args:
-      kind: What `find_artifact` returned.
-      path: What `find_artifact` returned.
-    Returns:
-      The description inside a `.keras` file, the manifest of the folder that an export lies in, or
-      else what a `.tflite` file or a generator's SavedModel tells of itself; {} where nothing tells
-      of this model.
-    Raises:
-      UserError: if a field of it has a wrong type.
-    """
-    if kind == "keras":
-        return run_folder.read_description(path)
-    manifest, _ = _manifest_of(kind, path)
-    # A file that travelled alone still has its own description, which tells less.
-    if kind == "tflite" and not manifest:
-        return check(tflite_file.read_metadata(path.read_bytes()), repr(str(path)))
-    return manifest or _read_own_facts(path)
-
-
-def check_files(kind: str, path: pathlib.Path) -> None:
-    """Compares an exported model with the checksums in the manifest of the folder it lies in.
-
-    A SavedModel of 4 MB takes 10 ms. Files that are not opened are not looked at, and a model
-    without a manifest that tells of it is taken as it is.
-
-    Args:
-      kind: What `find_artifact` returned.
-      path: What `find_artifact` returned.
-    Raises:
-      UserError: naming the first file that is missing or is not the one that was exported.
-    """
-    manifest, file = _manifest_of(kind, path)
-    root = pathlib.Path(os.path.abspath(path))
-    for _ in pathlib.PurePath(file).parts:
-        root = root.parent
-    for entry in manifest.get("files", ()):
-        recorded = entry.get("sha256") if entry["file"] == file else None
-        for name, digest in recorded.items() if isinstance(recorded, dict) else ():
-            if not (root / name).is_file():
-                raise UserError(f"{str(root / name)!r} is missing: {shipped.REMEDY}")
-            if files.sha256(root / name) != digest:
-                raise UserError(
-                    f"{str(root / name)!r} is not the file that was exported, its checksum is"
-                    f" another than the manifest's: {shipped.REMEDY}"
-                )
-
-
-def open_artifact(path: str | os.PathLike[str], *, check: bool = True) -> Artifact:
+def open_artifact(model: str | os.PathLike[str] | LocatedModel, *, check: bool = True) -> Artifact:
     """Opens a model.
 
     Args:
-      path: As for `find_artifact`.
+      model: As for `locate`.
       check: Whether exported files must be those that their manifest tells of.
     Returns:
       The model, ready to run.
     Raises:
       UserError: if there is none, it is no model of pictures, or a file of it has changed.
     """
-    kind, found = find_artifact(path)
+    located = locate(model)
     if check:
-        check_files(kind, found)
-    if "generator" in describe(kind, found):
-        raise UserError(run_folder.GENERATES.format(os.fspath(path)))
-    opener = {"keras": _open_keras, "saved_model": _open_saved_model, "tflite": _open_tflite}[kind]
-    return opener(found)
+        located.check_files()
+    if located.generates:
+        raise UserError(run_folder.GENERATES.format(located.asked))
+    openers = {"keras": _open_keras, "saved_model": _open_saved_model, "tflite": _open_tflite}
+    return openers[located.kind](located.path, located.known)
 
 
 def keras_artifact(model: Any, divisor: int, scale: int) -> Artifact:
@@ -182,7 +84,8 @@ def keras_artifact(model: Any, divisor: int, scale: int) -> Artifact:
             f"the model takes {model.input_shape[1]}x{model.input_shape[2]} pixels alone: expected"
             " one that was built with height and width None"
         )
-    return Artifact(run, channels_in, channels_out, divisor, scale, reach_of(model, divisor, scale))
+    reach = reach_of(model, divisor, scale)
+    return Artifact(run, channels_in, channels_out, divisor, scale, reach, model=model)
 
 
 def reach_of(model: Any, divisor: int, scale: int) -> int | None:
@@ -214,11 +117,10 @@ def to_float32(model: Any) -> Any:
     return copy
 
 
-def _open_keras(path: pathlib.Path) -> Artifact:
-    model = run_folder.load_model(path)
+def _open_keras(path: pathlib.Path, description: dict[str, Any]) -> Artifact:
+    model = run_folder.load_restorer(path)
     if any(layer.compute_dtype != "float32" for layer in model.layers if layer.weights):
         model = to_float32(model)
-    description = run_folder.read_description(path)
     try:
         scale = description.get("scale") or restorer.infer_scale(model)
         divisor = description.get("divisor") or restorer.infer_divisor(model, scale)
@@ -227,7 +129,7 @@ def _open_keras(path: pathlib.Path) -> Artifact:
     return keras_artifact(model, divisor, scale)
 
 
-def _open_saved_model(folder: pathlib.Path) -> Artifact:
+def _open_saved_model(folder: pathlib.Path, known: dict[str, Any]) -> Artifact:
     try:
         loaded = tf.saved_model.load(os.fspath(folder))
         signature = loaded.signatures["serving_default"]
@@ -247,10 +149,10 @@ def _open_saved_model(folder: pathlib.Path) -> Artifact:
     def run(batch: np.ndarray, _keep: Any = loaded) -> np.ndarray:
         return signature(**{name: tf.constant(batch)})[result].numpy()
 
-    return _complete(run, channels, describe("saved_model", folder), str(folder))
+    return _complete(run, channels, known, str(folder))
 
 
-def _open_tflite(path: pathlib.Path) -> Artifact:
+def _open_tflite(path: pathlib.Path, known: dict[str, Any]) -> Artifact:
     from ai_edge_litert.interpreter import Interpreter
 
     runners, channels = {}, set()
@@ -288,7 +190,7 @@ def _open_tflite(path: pathlib.Path) -> Artifact:
 
     sizes = tuple(sorted(runners, key=lambda size: size[0] * size[1]))
     with silent_stderr():  # At the first picture, XNNPACK says that it was created.
-        return _complete(run, channels_in, describe("tflite", path), str(path), sizes)
+        return _complete(run, channels_in, known, str(path), sizes)
 
 
 def _complete(
@@ -323,56 +225,6 @@ def _complete(
 
 def _is_count(value: Any) -> bool:
     return type(value) is int and value >= 1
-
-
-def _check_export(folder: pathlib.Path) -> None:
-    """Says what is missing where a manifest tells of a model and the folder does not hold it."""
-    try:
-        manifest = parse_json((folder / shipped.MANIFEST_FILE).read_text(encoding="utf-8"))
-        listed = [str(entry["file"]) for entry in manifest["files"]]
-    except (OSError, ValueError, KeyError, TypeError):
-        return
-    for name in listed:
-        graph = folder / name / "saved_model.pb"
-        if re.fullmatch(r"[0-9]+/", name) and not graph.is_file():
-            raise UserError(f"{str(graph)!r} is missing: {shipped.REMEDY}")
-    tflite = [name for name in listed if name.endswith(".tflite")]
-    if tflite and not any(name.endswith("/") for name in listed):
-        raise UserError(
-            f"folder {str(folder)!r} holds no SavedModel: expected one of its files, such as"
-            f" {str(folder / tflite[0])!r}"
-        )
-
-
-def _manifest_of(kind: str, path: pathlib.Path) -> tuple[dict[str, Any], str]:
-    """Returns the manifest that tells of a model, or {}, and the name that it has there."""
-    path = pathlib.Path(os.path.abspath(path))
-    if kind == "saved_model":
-        return _read_manifest(path.parent, f"{path.name}/"), f"{path.name}/"
-    file = f"{path.parent.name}/{path.name}"
-    return (_read_manifest(path.parent.parent, file) if kind == "tflite" else {}), file
-
-
-def _read_manifest(folder: pathlib.Path, file: str) -> dict[str, Any]:
-    """Returns the manifest of a model's folder if it tells of this file, or else {}."""
-    path = folder / shipped.MANIFEST_FILE
-    try:
-        manifest = parse_json(path.read_text(encoding="utf-8"))
-        # An older version beside a newer manifest may be another network.
-        listed = any(entry["file"] == file for entry in manifest["files"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-    return check(manifest, repr(str(path))) if listed else {}
-
-
-def _read_own_facts(folder: pathlib.Path) -> dict[str, Any]:
-    """Returns what a generator's SavedModel tells of itself; {} of any other."""
-    path = folder / FACTS_FILE
-    try:
-        facts = parse_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return check(facts, repr(str(path))) if isinstance(facts, dict) else {}
 
 
 def _first_line(error: Exception) -> str:

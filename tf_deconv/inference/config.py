@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from tf_deconv.utils.options import option
+from tf_deconv.inference import shipped
+from tf_deconv.utils.options import UserError, option, validate
 
 MODEL = "run folder, .keras file, SavedModel folder, .tflite file or name of a shipped model"
 
@@ -61,3 +62,24 @@ class RestoreConfig:
     max_pixels: int = option(
         2**28, "largest picture that is read or written, in pixels", minimum=1, maximum=2**34
     )
+
+
+def check_restore_config(config: RestoreConfig) -> RestoreConfig:
+    """Checks the options of a restoration.
+
+    Raises:
+      UserError: with all faults in one line.
+    """
+    config = validate(config)
+    if config.model is None:
+        raise UserError(f"model=None: {shipped.EXPECTED}, or the name of a shipped model")
+    given = [
+        f"{name}={value!r}" for name in ("workers", "beam_args") if (value := getattr(config, name))
+    ]
+    if given and config.engine != "beam":
+        raise UserError(f"{', '.join(given)}: expected --engine beam with it")
+    if config.workers and config.beam_args:
+        raise UserError(
+            f"workers={config.workers}: expected without --beam-args, which say how many there are"
+        )
+    return config

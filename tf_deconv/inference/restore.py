@@ -27,13 +27,14 @@ from tf_deconv.images.arrays import printable
 from tf_deconv.images.files import Job
 from tf_deconv.inference import shipped
 from tf_deconv.inference.archive.driver import check_beam, restore_archive
-from tf_deconv.inference.artifacts import describe, find_artifact, open_artifact
+from tf_deconv.inference.artifacts import open_artifact
 from tf_deconv.inference.config import RestoreConfig
 from tf_deconv.inference.jobs import plan_jobs
+from tf_deconv.inference.located import LocatedModel, locate
 from tf_deconv.inference.restorer import Artifact, Restorer
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import choose_device, core_count
-from tf_deconv.utils.options import UserError, reason, validate
+from tf_deconv.utils.options import reason
 from tf_deconv.utils.progress import Bar
 
 
@@ -58,7 +59,7 @@ def restore(
     """Restores pictures.
 
     Args:
-      config: All options.
+      config: Options that `check_restore_config` returned.
       pictures: Picture files, folders whose tree is kept, lists and shards (`plan_jobs`).
       report: Receives lines for the user; by the engine `beam` from another thread too.
     Returns:
@@ -67,11 +68,10 @@ def restore(
       UserError: if nothing could be restored at all: no model, no picture, no place to write, no
         Apache Beam for the engine `beam`; or if Beam stopped half-way.
     """
-    config = check_config(config)
     if config.engine == "beam":
         check_beam(config.beam_args)
     out = pathlib.Path(config.out)
-    find_artifact(config.model)
+    located = locate(config.model)
     jobs = plan_jobs(pictures, out)
     waiting = [job for job in jobs if not (config.skip_existing and job.target.exists())]
     left = set(waiting)
@@ -81,12 +81,12 @@ def restore(
     if not waiting:
         return RestoreResult((), skipped, ())
     # For the engine `beam` too: what is wrong with the model is said before any worker starts.
-    model = open_model(config, "cpu" if config.engine == "beam" else "auto")
+    model = open_model(located, config, "cpu" if config.engine == "beam" else "auto")
     files.make_folder(out)
-    for note in shipped.notes(config.model):
+    for note in located.notes:
         report(f"note: {note}")
     if config.engine == "beam":
-        reasons = _restore_by_beam(config, waiting, report)
+        reasons = _restore_by_beam(config, located, waiting, report)
     else:
         reasons = _restore_here(config, model, waiting, report)
     return RestoreResult(
@@ -126,11 +126,14 @@ def _restore_here(
 
 
 def _restore_by_beam(
-    config: RestoreConfig, jobs: Sequence[Job], report: Callable[[str], None]
+    config: RestoreConfig,
+    located: LocatedModel,
+    jobs: Sequence[Job],
+    report: Callable[[str], None],
 ) -> dict[pathlib.Path, str]:
     """Restores by Beam's workers; returns why some pictures failed, by `Job.target`."""
-    if not shipped.is_name(config.model):
-        config = dataclasses.replace(config, model=os.path.abspath(config.model))
+    if not located.is_name:
+        config = dataclasses.replace(config, model=os.path.abspath(located.asked))
     return restore_archive(
         functools.partial(open_for_worker, config),
         jobs,
@@ -151,34 +154,13 @@ def open_for_worker(config: RestoreConfig) -> Callable[[Job], tuple[str, ...]]:
     Raises:
       UserError: if there is no such model here.
     """
-    model = open_model(config)
+    model = open_model(locate(config.model), config)
 
     def restore_job(job: Job) -> tuple[str, ...]:
         notes, conversion = restore_file(model.restorer, job, config.max_pixels, task=model.task)
         return (*notes, conversion) if conversion else notes
 
     return restore_job
-
-
-def check_config(config: RestoreConfig) -> RestoreConfig:
-    """Checks the options of a restoration.
-
-    Raises:
-      UserError: with all faults in one line.
-    """
-    config = validate(config)
-    if config.model is None:
-        raise UserError(f"model=None: {shipped.EXPECTED}, or the name of a shipped model")
-    given = [
-        f"{name}={value!r}" for name in ("workers", "beam_args") if (value := getattr(config, name))
-    ]
-    if given and config.engine != "beam":
-        raise UserError(f"{', '.join(given)}: expected --engine beam with it")
-    if config.workers and config.beam_args:
-        raise UserError(
-            f"workers={config.workers}: expected without --beam-args, which say how many there are"
-        )
-    return config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,20 +176,19 @@ class Model:
     task: str | None
 
 
-def open_model(config: RestoreConfig, device: str = "auto") -> Model:
-    """Opens the model that the options name.
+def open_model(located: LocatedModel, config: RestoreConfig, device: str = "auto") -> Model:
+    """Opens a model as the options say.
 
     Args:
+      located: The model.
       config: Checked options.
       device: "auto" or "cpu".
     Raises:
-      UserError: if there is none, or it does not fit the options.
+      UserError: if it cannot be opened, or does not fit the options.
     """
     choose_device(device, "float32")
-    kind, found = find_artifact(config.model)
-    restorer = Restorer(open_artifact(found), config.tile_size, config.self_ensemble)
-    task = describe(kind, found).get("task")
-    return Model(restorer, task if isinstance(task, str) else None)
+    restorer = Restorer(open_artifact(located), config.tile_size, config.self_ensemble)
+    return Model(restorer, located.task)
 
 
 class Lines:

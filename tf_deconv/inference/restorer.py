@@ -96,6 +96,7 @@ class Artifact:
       scale: Output pixels per input pixel along each axis.
       reach_px: How far the network sees (`receptive_field`); None: further than a tile is large.
       sizes: The only (height, width) that `run` takes; empty where it takes all.
+      model: The Keras model, of a run or a `.keras` file; None of other formats.
     """
 
     run: Callable[[np.ndarray], np.ndarray]
@@ -105,6 +106,7 @@ class Artifact:
     scale: int
     reach_px: int | None
     sizes: tuple[tuple[int, int], ...] = ()
+    model: Any = None
 
     def __post_init__(self):
         if self.channels_in not in (1, 3, 4) or self.channels_out not in (1, 3):

@@ -94,9 +94,18 @@ def load_model(path: str | pathlib.Path | None = None) -> Any:
       UserError: if there is no model or the file is none.
     """
     path = find_model(path)
-    model = load_any_model(path)
     if "generator" in read_description(path):
         raise UserError(GENERATES.format(str(path)))
+    return load_restorer(path)
+
+
+def load_restorer(path: pathlib.Path) -> Any:
+    """Loads a `.keras` file of which it is known already that it does not generate.
+
+    Raises:
+      UserError: if the file is no Keras model, or not one from a picture to a picture.
+    """
+    model = load_any_model(path)
     shapes = [getattr(model, name, None) for name in ("input_shape", "output_shape")]
     if not all(isinstance(shape, tuple) and len(shape) == 4 and shape[3] for shape in shapes):
         raise UserError(

@@ -12,7 +12,6 @@ import pathlib
 import re
 from collections.abc import Mapping
 
-from tf_deconv.inference.descriptions import parse_json
 from tf_deconv.utils.options import UserError, nearest
 
 # Folders that hold NAME/, with ":" between them; they are looked in first.
@@ -96,8 +95,7 @@ def find(name: str) -> pathlib.Path:
     Returns:
       The model's folder, as `export` leaves it.
     Raises:
-      UserError: if there is no model of that name, it is not on this machine, or its manifest is
-        missing or damaged.
+      UserError: if there is no model of that name, or it is not on this machine.
     """
     name = canonical(name)
     folder = available().get(name)
@@ -107,13 +105,6 @@ def find(name: str) -> pathlib.Path:
             f"shipped model {name!r} is not on this machine: expected a folder {name}/ in one of"
             f" {looked}; {VARIABLE} names others"
         )
-    try:
-        manifest = parse_json((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
-        [entry["file"] for entry in manifest["files"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{str(folder / MANIFEST_FILE)!r} is missing or damaged: {REMEDY}"
-        ) from error
     return folder
 
 

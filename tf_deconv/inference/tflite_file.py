@@ -1,10 +1,16 @@
-"""What a `.tflite` file tells of itself: metadata, signatures, operators. Reads, never writes."""
+"""What a `.tflite` file tells of itself: metadata, signatures, operators. Reads, never writes.
+
+Metadata is read from the bytes in place; the rest needs the file unpacked (`TfliteFile`), which
+takes as long as its weights are many.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,12 +18,13 @@ from ai_edge_litert import schema_py_generated as schema
 
 # The name of the file's own description, for apps: docs/mobile.md.
 METADATA_NAME = "tf_deconv.json"
-
+# The field of that description with `buffers_sha256`.
+CHECKSUM_FIELD = "buffers_sha256"
 
 _OPERATOR_NAMES = {
     value: name for name, value in vars(schema.BuiltinOperator).items() if name.isupper()
 }
-_TYPE_NAMES = {value: name.lower() for name, value in vars(schema.TensorType).items()}
+TYPE_NAMES = {value: name.lower() for name, value in vars(schema.TensorType).items()}
 
 
 def _unpack(content: bytes) -> schema.ModelT:
@@ -35,80 +42,125 @@ def _unpack(content: bytes) -> schema.ModelT:
     return model
 
 
+class TfliteFile:
+    """A file, unpacked once.
+
+    Attributes:
+      content: The bytes that it was unpacked from, or was last packed into.
+      model: What is in it; `exporting.tflite.flatbuffer` changes and packs it.
+    """
+
+    def __init__(self, content: bytes):
+        self.content, self.model = content, _unpack(content)
+
+    def operator_counts(self) -> Counter[str]:
+        """Counts the operators of all subgraphs, by name with version: {"CONV_2D v1": 6}."""
+        codes = self.model.operatorCodes
+        counts: Counter[str] = Counter()
+        for subgraph in self.model.subgraphs:
+            for operator in subgraph.operators:
+                code = codes[operator.opcodeIndex]
+                counts[f"{_OPERATOR_NAMES[builtin_code(code)]} v{code.version}"] += 1
+        return counts
+
+    def describe(self) -> dict[str, Any]:
+        """Tells what is in the file.
+
+        Returns:
+          "signatures": [{"name", "inputs": {name: "float32 (1, 28, 28, 1)"}, "outputs": the same}];
+          "operators": `operator_counts`;
+          "weights": type to number, {"int8 per channel": 73001, "int32": 166}, of one signature;
+          "per channel" where each channel has a scale of its own;
+          "activations": types of what lies between input and output, sorted.
+        """
+        model = self.model
+        weights: Counter[str] = Counter()
+        activations = set()
+        for subgraph in model.subgraphs:
+            outside = {*subgraph.inputs, *subgraph.outputs}
+            # Signatures share weights, but not an int8 file's biases, which have the input's scale.
+            own: dict[int, tuple[str, int]] = {}
+            for number, tensor in enumerate(subgraph.tensors):
+                kind = TYPE_NAMES[tensor.type]
+                scales = tensor.quantization.scale if tensor.quantization else None
+                count = 0 if scales is None else len(scales)
+                stored = model.buffers[tensor.buffer].data
+                if stored is not None and len(stored):
+                    # Whole numbers without a scale are shapes, not weights.
+                    if count or kind.startswith("float"):
+                        kind += " per channel" if count > 1 and kind == "int8" else ""
+                        own[tensor.buffer] = kind, math.prod(map(int, tensor.shape))
+                elif number not in outside and not _is_unpacked_weight(model, subgraph, number):
+                    activations.add(kind)
+            totals: Counter[str] = Counter()
+            for kind, count in own.values():
+                totals[kind] += count
+            weights = max(weights, totals, key=Counter.total)
+        return {
+            "signatures": [_signature(model, signature) for signature in model.signatureDefs or ()],
+            "operators": dict(self.operator_counts()),
+            "weights": dict(weights.most_common()),
+            "activations": sorted(activations),
+        }
+
+
 def read_metadata(content: bytes) -> dict[str, Any]:
     """Returns what `write_metadata` put into a file; {} for a file without, or a damaged one."""
     try:
-        facts = _read_metadata(content)
+        model = schema.Model.GetRootAs(content)
+        number = _metadata_buffer(model)
+        facts = None if number is None else json.loads(_buffer(model, number, content).tobytes())
     except Exception:  # A damaged file raises whatever the reader stumbled over.
         return {}
     return facts if isinstance(facts, dict) else {}
 
 
-def _read_metadata(content: bytes) -> Any:
-    model = schema.Model.GetRootAs(bytearray(content))
+def buffers_sha256(content: bytes) -> str | None:
+    """Returns the SHA-256 of a file's buffers, weights above all; None for a damaged file.
+
+    They are taken one after the other, without the buffer that holds this description.
+    """
+
+    def buffers() -> Iterator[np.ndarray]:
+        model = schema.Model.GetRootAs(content)
+        own = _metadata_buffer(model)
+        for number in range(model.BuffersLength()):
+            if number != own:
+                yield _buffer(model, number, content)
+
+    try:
+        return digest(buffers())
+    except Exception:  # As above.
+        return None
+
+
+def digest(buffers: Iterator[np.ndarray]) -> str:
+    """Returns the SHA-256 of buffers, one after the other."""
+    total = hashlib.sha256()
+    for data in buffers:
+        total.update(data)
+    return total.hexdigest()
+
+
+def _metadata_buffer(model: schema.Model) -> int | None:
+    """Returns the number of the buffer that holds the file's own description."""
     for number in range(model.MetadataLength()):
         entry = model.Metadata(number)
         if entry.Name() == METADATA_NAME.encode():
-            return json.loads(model.Buffers(entry.Buffer()).DataAsNumpy().tobytes())
+            return entry.Buffer()
     return None
 
 
-def _builtin_code(code: schema.OperatorCodeT) -> int:
+def _buffer(model: schema.Model, number: int, content: bytes) -> np.ndarray:
+    """Returns a buffer's bytes, which may lie behind the flatbuffer."""
+    buffer = model.Buffers(number)
+    if buffer.Offset() > 1:
+        return np.frombuffer(content[buffer.Offset() : buffer.Offset() + buffer.Size()], np.uint8)
+    return buffer.DataAsNumpy() if buffer.DataLength() else np.empty(0, np.uint8)
+
+
+def builtin_code(code: schema.OperatorCodeT) -> int:
     return max(code.builtinCode, code.deprecatedBuiltinCode)
-
-
-def operator_counts(content: bytes) -> Counter[str]:
-    """Counts the operators of all subgraphs, by name with the version: {"CONV_2D v1": 6}."""
-    model = _unpack(content)
-    counts: Counter[str] = Counter()
-    for subgraph in model.subgraphs:
-        for operator in subgraph.operators:
-            code = model.operatorCodes[operator.opcodeIndex]
-            counts[f"{_OPERATOR_NAMES[_builtin_code(code)]} v{code.version}"] += 1
-    return counts
-
-
-def describe(content: bytes) -> dict[str, Any]:
-    """Tells what is in a file.
-
-    Args:
-      content: A `.tflite` file.
-    Returns:
-      "signatures": [{"name", "inputs": {name: "float32 (1, 28, 28, 1)"}, "outputs": the same}];
-      "operators": `operator_counts`;
-      "weights": type to number, {"int8 per channel": 73001, "int32": 166}, of one signature; "per
-      channel" where each channel has a scale of its own;
-      "activations": types of what lies between input and output, sorted.
-    """
-    model = _unpack(content)
-    weights: Counter[str] = Counter()
-    activations = set()
-    for subgraph in model.subgraphs:
-        outside = {*subgraph.inputs, *subgraph.outputs}
-        # Signatures share weights, but not an int8 file's biases, which have the input's scale.
-        own: dict[int, tuple[str, int]] = {}
-        for number, tensor in enumerate(subgraph.tensors):
-            kind = _TYPE_NAMES[tensor.type]
-            scales = tensor.quantization.scale if tensor.quantization else None
-            count = 0 if scales is None else len(scales)
-            stored = model.buffers[tensor.buffer].data
-            if stored is not None and len(stored):
-                # Whole numbers without a scale are shapes, not weights.
-                if count or kind.startswith("float"):
-                    kind += " per channel" if count > 1 and kind == "int8" else ""
-                    own[tensor.buffer] = kind, math.prod(map(int, tensor.shape))
-            elif number not in outside and not _is_unpacked_weight(model, subgraph, number):
-                activations.add(kind)
-        totals: Counter[str] = Counter()
-        for kind, count in own.values():
-            totals[kind] += count
-        weights = max(weights, totals, key=Counter.total)
-    return {
-        "signatures": [_signature(model, signature) for signature in model.signatureDefs or ()],
-        "operators": dict(operator_counts(content)),
-        "weights": dict(weights.most_common()),
-        "activations": sorted(activations),
-    }
 
 
 def _is_unpacked_weight(model: schema.ModelT, subgraph: schema.SubGraphT, number: int) -> bool:
@@ -116,7 +168,7 @@ def _is_unpacked_weight(model: schema.ModelT, subgraph: schema.SubGraphT, number
     kind = schema.BuiltinOperator.DEQUANTIZE
     return any(
         number in operator.outputs
-        and _builtin_code(model.operatorCodes[operator.opcodeIndex]) == kind
+        and builtin_code(model.operatorCodes[operator.opcodeIndex]) == kind
         and model.buffers[subgraph.tensors[operator.inputs[0]].buffer].data is not None
         for operator in subgraph.operators
     )
@@ -137,7 +189,7 @@ def _signature(model: schema.ModelT, signature: schema.SignatureDefT) -> dict[st
 
 
 def _described(tensor: schema.TensorT) -> str:
-    text = f"{_TYPE_NAMES[tensor.type]} ({', '.join(map(str, tensor.shape))})"
+    text = f"{TYPE_NAMES[tensor.type]} ({', '.join(map(str, tensor.shape))})"
     if tensor.type == schema.TensorType.INT8 and tensor.quantization is not None:
         scale, zero = tensor.quantization.scale[0], tensor.quantization.zeroPoint[0]
         text += f", scale {scale:.9g} and zero point {zero}"

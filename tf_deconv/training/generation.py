@@ -15,8 +15,8 @@ from tf_deconv.data import generation_batches
 from tf_deconv.data.sources import Source, load_source
 from tf_deconv.data.store import PictureStore
 from tf_deconv.generation.generator import Generator, sample
-from tf_deconv.generation.keras_generator import of_model
-from tf_deconv.generation.spec import Facts
+from tf_deconv.generation.keras_generator import keras_generator
+from tf_deconv.generation.spec import GeneratorSpec
 from tf_deconv.images import arrays, sheets
 from tf_deconv.inference import run_folder
 from tf_deconv.networks.likelihoods import make_likelihood
@@ -90,7 +90,7 @@ class Generation(Objective):
 
     @staticmethod
     @abc.abstractmethod
-    def make_facts(config: TrainConfig, side_px: int, channels: int, classes: int) -> Facts:
+    def make_facts(config: TrainConfig, side_px: int, channels: int, classes: int) -> GeneratorSpec:
         """Describes the generator that will be trained."""
 
     @abc.abstractmethod
@@ -173,7 +173,7 @@ class Generation(Objective):
     def _generator(self, saved: keras.Model) -> Generator:
         # One for all epochs, whose weights it follows: compiling it takes seconds.
         if self._wrapped is None or self._wrapped.model is not saved:
-            self._wrapped = of_model(saved, self.facts)
+            self._wrapped = keras_generator(saved, self.facts)
         return self._wrapped
 
     def _pictures(self, store: PictureStore) -> generation_batches.Pictures:
@@ -187,9 +187,9 @@ class VaeGeneration(Generation):
     monitor = ELBO
 
     @staticmethod
-    def make_facts(config: TrainConfig, side_px: int, channels: int, classes: int) -> Facts:
+    def make_facts(config: TrainConfig, side_px: int, channels: int, classes: int) -> GeneratorSpec:
         latent = config.latent or LATENT
-        return Facts("vae", side_px, side_px, channels, classes, latent, config.likelihood)
+        return GeneratorSpec("vae", side_px, side_px, channels, classes, latent, config.likelihood)
 
     def make_batch(self) -> generation_batches.MakeBatch:
         return generation_batches.vae_batch(self.facts.latent, bool(self.facts.classes))
@@ -220,8 +220,8 @@ class FlowGeneration(Generation):
     monitor = VELOCITY
 
     @staticmethod
-    def make_facts(config: TrainConfig, side_px: int, channels: int, classes: int) -> Facts:
-        return Facts("flow", side_px, side_px, channels, classes)
+    def make_facts(config: TrainConfig, side_px: int, channels: int, classes: int) -> GeneratorSpec:
+        return GeneratorSpec("flow", side_px, side_px, channels, classes)
 
     def make_batch(self) -> generation_batches.MakeBatch:
         return generation_batches.flow_batch(self.facts.classes)

@@ -10,7 +10,8 @@ import keras
 import numpy as np
 
 from tf_deconv.degradations.tasks import find_task
-from tf_deconv.inference import artifacts, run_folder
+from tf_deconv.inference import run_folder
+from tf_deconv.inference.located import locate
 from tf_deconv.training.compilation import build_in
 from tf_deconv.training.config import TrainConfig
 from tf_deconv.utils.options import UserError, reason
@@ -88,13 +89,13 @@ def open_start(init: str) -> Start:
     Raises:
       UserError: if there is none, or it is damaged.
     """
-    kind, path = artifacts.find_artifact(init)
-    facts = artifacts.describe(kind, path)
-    if kind == "keras":
+    located = locate(init)
+    path, facts = located.path, located.known
+    if located.kind == "keras":
         facts = facts | {"training_s": run_folder.training_s(path)}
         model = run_folder.load_model(path)
-    elif kind == "saved_model" and facts:
-        artifacts.check_files(kind, path)
+    elif located.kind == "saved_model" and facts:
+        located.check_files()
         model = _rebuild(path, facts)
     else:
         raise UserError(

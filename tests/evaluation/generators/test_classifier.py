@@ -169,6 +169,6 @@ def test_files_that_are_no_classifier_are_refused(trained, tmp_path):
 
 
 def test_importing_loads_no_tensorflow(run_python):
-    module = "tf_deconv.evaluation.generators.classifier"
-    code = f"import sys, {module}\nprint('tensorflow' in sys.modules)"
-    assert run_python(code + "\nprint('keras' in sys.modules)").split() == ["False", "False"]
+    code = "import sys, tf_deconv.evaluation.generators.classifier\n"
+    code += "print('tensorflow' in sys.modules, 'keras' in sys.modules)"
+    assert run_python(code).split() == ["False", "False"]

@@ -45,7 +45,7 @@ def models(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def judge(tmp_path_factory):
+def classifier_file(tmp_path_factory):
     """A classifier of the three shapes, kept in a file."""
     (x_train, y_train), test = pictures(240, 0), pictures(90, 1)
     trained = classifier.train_classifier(
@@ -56,7 +56,7 @@ def judge(tmp_path_factory):
         test=(test[0][..., np.newaxis], test[1]),
         report=lambda line: None,
     )
-    path = tmp_path_factory.mktemp("judge") / "classifier.keras"
+    path = tmp_path_factory.mktemp("classifier") / "classifier.keras"
     trained.save(path)
     return path
 
@@ -67,9 +67,9 @@ OF_A_VAE = ("--count", 24, "--importance-samples", 20, "--importance-pictures", 
 
 @pytest.mark.parametrize(("kind", "options"), [("vae", OF_A_VAE), ("flow", OF_A_FLOW)])
 def test_a_generator_is_measured_beside_real_pictures(
-    capsys, tmp_path, models, data, judge, kind, options
+    capsys, tmp_path, models, data, classifier_file, kind, options
 ):
-    command = ["evaluate", models[kind], "--data", data, "--classifier", judge, *options]
+    command = ["evaluate", models[kind], "--data", data, "--classifier", classifier_file, *options]
     out = does(capsys, *command, "--out", tmp_path / "out")
     scores = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
@@ -89,8 +89,9 @@ def test_a_generator_is_measured_beside_real_pictures(
         assert "importance-weighted (k = 20)" in out
 
 
-def test_the_same_seed_gives_the_same_scores(capsys, tmp_path, models, data, judge):
-    command = ["evaluate", models["flow"], "--data", data, "--classifier", judge, *OF_A_FLOW]
+def test_the_same_seed_gives_the_same_scores(capsys, tmp_path, models, data, classifier_file):
+    command = ["evaluate", models["flow"], "--data", data, *OF_A_FLOW]
+    command += ["--classifier", classifier_file]
     stored = []
     for number in (0, 1):
         does(capsys, *command, "--out", tmp_path / f"{number}")
@@ -98,12 +99,12 @@ def test_the_same_seed_gives_the_same_scores(capsys, tmp_path, models, data, jud
     assert stored[0] == stored[1]
 
 
-def test_real_pictures_pass_for_real_and_copies_are_noticed(judge):
+def test_real_pictures_pass_for_real_and_copies_are_noticed(classifier_file):
     (x_train, _), (x_test, y_test) = pictures(240, 0), pictures(90, 1)
     training, test = x_train[..., np.newaxis], x_test[..., np.newaxis]
-    trained = classifier.load(judge)
-    yardstick = generator_scores.make_yardstick(trained, training, test, 90, seed=0)
-    scores = generator_scores.score_pictures(yardstick, arrays.to_float(test), y_test)
+    trained = classifier.load(classifier_file)
+    reference = generator_scores.make_reference(trained, training, test, 90, seed=0)
+    scores = generator_scores.score_pictures(reference, arrays.to_float(test), y_test)
     assert scores["frechet_distance"] == pytest.approx(0.0, abs=1e-6)
     assert scores["precision"] == scores["recall"] == 1.0
     assert scores["label_accuracy"] > 0.9

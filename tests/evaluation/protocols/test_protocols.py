@@ -14,6 +14,7 @@ from PIL import Image
 
 from tests.fixtures.commands import does, fails, refuses
 from tests.fixtures.protocol_pictures import cut_photograph, grey
+from tests.fixtures.tflite_files import converted
 from tf_deconv.data.store import PictureStore
 from tf_deconv.evaluation.protocols import cases, tables
 from tf_deconv.evaluation.protocols import measure as protocol_measure
@@ -210,7 +211,6 @@ def test_every_format_scores_the_same_and_gets_unclipped_noise(
     capsys, tmp_path, models, folder, kind
 ):
     from tf_deconv.exporting.saved_model import restorer as saved_restorer
-    from tf_deconv.exporting.tflite import convert
 
     model = keras.models.load_model(models["1"])
     path = tmp_path / "1"
@@ -219,7 +219,7 @@ def test_every_format_scores_the_same_and_gets_unclipped_noise(
     else:
         calibration = np.random.default_rng(0).random((1, 16, 16, 1), np.float32)
         how = dict(divisor=1, scale=1, keep_relu=False, phased=False)
-        contents = convert.convert(model, ("float32",), ((16, 16),), calibration, **how)
+        contents = converted(model, ("float32",), ((16, 16),), calibration, **how)
         path.write_bytes(contents["float32"])
     does(capsys, "benchmark", path, "--protocol", "awgn-grey", "--data", folder, "--out", tmp_path)
     scores = read(tmp_path)

@@ -17,15 +17,17 @@ from tf_deconv import __version__
 from tf_deconv.data import sources
 from tf_deconv.data.store import PictureStore
 from tf_deconv.evaluation.config import EvaluateConfig
-from tf_deconv.evaluation.generators import classifier, likelihood_bounds
+from tf_deconv.evaluation.generators import classifier as classifiers
+from tf_deconv.evaluation.generators import likelihood_bounds
 from tf_deconv.evaluation.generators import scores as generator_scores
 from tf_deconv.evaluation.report import EvaluateResult
 from tf_deconv.generation.generator import Generator, labels_of, sample
 from tf_deconv.generation.keras_generator import log_probability
 from tf_deconv.generation.opening import open_generator
-from tf_deconv.generation.spec import Facts
+from tf_deconv.generation.spec import GeneratorSpec
 from tf_deconv.images import arrays as images
 from tf_deconv.images import sheets
+from tf_deconv.inference.located import LocatedModel
 from tf_deconv.networks.likelihoods import bits_per_dimension, make_likelihood
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import choose_device
@@ -52,12 +54,13 @@ class Pictures:
 
 
 def evaluate_generator(
-    config: EvaluateConfig, report: Callable[[str], None] = print
+    config: EvaluateConfig, located: LocatedModel, report: Callable[[str], None] = print
 ) -> EvaluateResult:
     """Measures a generator.
 
     Args:
       config: Checked options; `data` holds pictures that training has not seen.
+      located: The generator.
       report: Receives lines for the user.
     Returns:
       Its scores.
@@ -65,7 +68,7 @@ def evaluate_generator(
       UserError: if pictures are missing, or do not fit the generator.
     """
     choose_device("auto", "float32")
-    generator = open_generator(config.model)
+    generator = open_generator(located)
     facts = generator.facts
     test, training = _read(config, facts, report)
     folder = files.make_folder(pathlib.Path(config.out))
@@ -73,7 +76,7 @@ def evaluate_generator(
         f"model: {config.model}, {facts.kind}; {len(test.pixels)} test pictures,"
         f" {len(training.pixels)} of training"
     )
-    judge = _find_classifier(config, training, test, folder, report)
+    classifier = _find_classifier(config, training, test, folder, report)
     pictures, labels = _make(generator, config, report)
     scores: dict[str, Any] = {
         "model": config.model,
@@ -85,13 +88,13 @@ def evaluate_generator(
         **({"steps": config.steps, "guidance": config.guidance} if facts.kind == "flow" else {}),
         "tf_deconv": __version__,
     }
-    if judge is not None:
-        yardstick = generator_scores.make_yardstick(
-            judge, training.pixels, test.pixels, config.count, config.seed
+    if classifier is not None:
+        reference = generator_scores.make_reference(
+            classifier, training.pixels, test.pixels, config.count, config.seed
         )
-        scores["classifier"] = judge.facts
-        scores["floor"] = yardstick.floor
-        scores["scores"] = generator_scores.score_pictures(yardstick, pictures, labels)
+        scores["classifier"] = classifier.facts
+        scores["floor"] = reference.floor
+        scores["scores"] = generator_scores.score_pictures(reference, pictures, labels)
     scores["copies"], sheet = generator_scores.copies(pictures, training.pixels, test.pixels)
     if facts.kind == "vae":
         scores["likelihood"] = _likelihood(generator, config, test, report)
@@ -110,7 +113,7 @@ def evaluate_generator(
 
 
 def _read(
-    config: EvaluateConfig, facts: Facts, report: Callable[[str], None]
+    config: EvaluateConfig, facts: GeneratorSpec, report: Callable[[str], None]
 ) -> tuple[Pictures, Pictures]:
     if config.data is None:
         raise UserError(
@@ -136,7 +139,7 @@ def _read(
     return tuple(kept)
 
 
-def _fitting(store: PictureStore, facts: Facts, data: str) -> Pictures:
+def _fitting(store: PictureStore, facts: GeneratorSpec, data: str) -> Pictures:
     """Refuses pictures that the generator could not have made."""
     if facts.channels == 1 and not store.grey:
         raise UserError(
@@ -161,23 +164,23 @@ def _find_classifier(
     test: Pictures,
     folder: pathlib.Path,
     report: Callable[[str], None],
-) -> classifier.Classifier | None:
+) -> classifiers.Classifier | None:
     if config.classifier is not None:
-        return classifier.load(config.classifier)
+        return classifiers.load(config.classifier)
     if training.labels is None or test.labels is None:
         report("note: without labels there is no classifier, whose features would be compared")
         return None
     report(f"training a classifier on {len(training.pixels)} labelled pictures")
-    judge = classifier.train_classifier(
+    classifier = classifiers.train_classifier(
         training.pixels,
         training.labels,
         seed=CLASSIFIER_SEED,
         test=(test.pixels, test.labels),
         report=report,
     )
-    judge.save(folder / CLASSIFIER_FILE)
+    classifier.save(folder / CLASSIFIER_FILE)
     report(f"classifier: {folder / CLASSIFIER_FILE}; --classifier takes it the next time")
-    return judge
+    return classifier
 
 
 def _make(

@@ -25,7 +25,7 @@ NEIGHBOUR_PICTURES, SHOWN_PICTURES, SHOWN_NEIGHBOURS = 500, 10, 4
 
 
 @dataclasses.dataclass(frozen=True)
-class Yardstick:
+class Reference:
     """What generated pictures are compared with.
 
     Attributes:
@@ -40,9 +40,9 @@ class Yardstick:
     floor: dict[str, float]
 
 
-def make_yardstick(
+def make_reference(
     classifier: Classifier, training: np.ndarray, test: np.ndarray, count: int, seed: int
-) -> Yardstick:
+) -> Reference:
     """Measures the features of test pictures, and the floor.
 
     Args:
@@ -55,16 +55,16 @@ def make_yardstick(
     features = classifier.features(arrays.to_float(test))
     chosen = np.random.default_rng(seed).permutation(len(training))[:count]
     real = classifier.features(arrays.to_float(training[np.sort(chosen)]))
-    return Yardstick(classifier, features, _compare(features, real))
+    return Reference(classifier, features, _compare(features, real))
 
 
 def score_pictures(
-    yardstick: Yardstick, pictures: np.ndarray, labels: np.ndarray | None = None
+    reference: Reference, pictures: np.ndarray, labels: np.ndarray | None = None
 ) -> dict[str, float]:
     """Scores generated pictures.
 
     Args:
-      yardstick: What they are compared with.
+      reference: What they are compared with.
       pictures: (N, H, W, C) float32 in [0, 1]; they are rounded to 8 bits, as their files are.
       labels: (N,) that they were made with; None where there were none.
     Returns:
@@ -72,9 +72,9 @@ def score_pictures(
       the label, says the classifier.
     """
     pictures = arrays.to_float(arrays.to_uint8(pictures))
-    scores = _compare(yardstick.test, yardstick.classifier.features(pictures))
+    scores = _compare(reference.test, reference.classifier.features(pictures))
     if labels is not None:
-        scores["label_accuracy"] = yardstick.classifier.accuracy(pictures, labels)
+        scores["label_accuracy"] = reference.classifier.accuracy(pictures, labels)
     return scores
 
 

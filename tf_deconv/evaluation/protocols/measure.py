@@ -21,7 +21,7 @@ import numpy as np
 from tf_deconv import __version__
 from tf_deconv.data import sources
 from tf_deconv.data.store import PictureStore
-from tf_deconv.evaluation.config import BenchmarkConfig, check_benchmark_config
+from tf_deconv.evaluation.config import BenchmarkConfig
 from tf_deconv.evaluation.protocols import tables
 from tf_deconv.evaluation.protocols.cases import Case, make_case
 from tf_deconv.evaluation.protocols.published import (
@@ -34,8 +34,8 @@ from tf_deconv.evaluation.protocols.published import (
 from tf_deconv.evaluation.report import EvaluateResult
 from tf_deconv.images import arrays
 from tf_deconv.images.arrays import is_grey
-from tf_deconv.inference import run_folder, shipped
-from tf_deconv.inference.artifacts import describe, find_artifact, open_artifact
+from tf_deconv.inference.artifacts import open_artifact
+from tf_deconv.inference.located import LocatedModel, locate
 from tf_deconv.inference.restorer import Artifact, Restorer
 from tf_deconv.networks import complexity
 from tf_deconv.utils import files
@@ -79,29 +79,27 @@ class Method:
     multiply_adds: float | None = None
 
 
-def open_model(path: str, config: BenchmarkConfig) -> Method:
+def open_model(located: LocatedModel, config: BenchmarkConfig) -> Method:
     """Opens a model for a protocol.
 
     Args:
-      path: As for `artifacts.find_artifact`.
+      located: The model.
       config: All options.
     Raises:
-      UserError: if there is no model, or it does not fit the protocol.
+      UserError: if it cannot be opened, or does not fit the protocol.
     """
-    kind, found = find_artifact(path)
-    artifact = open_artifact(found)
-    check_fit(path, artifact, config.protocol)
+    artifact = open_artifact(located)
+    check_fit(located.asked, artifact, config.protocol)
     restorer = Restorer(artifact, config.tile_size, config.self_ensemble)
-    if kind == "keras":
-        model = run_folder.load_model(found)
-        cost = model.count_params(), complexity.multiply_adds_per_pixel(model)
+    if artifact.model is not None:
+        cost = artifact.model.count_params(), complexity.multiply_adds_per_pixel(artifact.model)
     else:
-        known = describe(kind, found)
+        known = located.known
         recorded = known.get("parameters"), known.get("multiply_adds_per_pixel")
         # A manifest is a file that anyone may have edited.
         cost = tuple(count if isinstance(count, int | float) else None for count in recorded)
     return Method(
-        arrays.printable(path),
+        arrays.printable(located.asked),
         "model",
         1 if config.protocol == "jpeg" else artifact.channels_in,
         (artifact.scale,) if config.protocol == "sr" else PROTOCOLS[config.protocol].settings,
@@ -181,19 +179,19 @@ def benchmark_protocol(
     """Measures models by a protocol and writes `protocol.json` and `protocol.md`.
 
     Args:
-      config: All options.
-      models: As for `artifacts.find_artifact`.
+      config: Options that `check_benchmark_config` returned.
+      models: As for `locate`.
       report: Receives lines for the user.
     Returns:
       The scores of each picture and their means, and which pictures failed and why.
     Raises:
       UserError: if nothing could be measured: a model that does not fit, no picture.
     """
-    config = check_benchmark_config(config, models)
     name, protocol = config.protocol, PROTOCOLS[config.protocol]
     choose_device("auto", "float32")
     methods = [open_bm3d(name)] if config.classical else []
-    methods += [open_model(path, config) for path in models]
+    found = [locate(path) for path in models]
+    methods += [open_model(located, config) for located in found]
     methods = [*baselines(name, methods), *methods]
     store, failures, notes = sources.read_pictures(config.data)
     folder = files.make_folder(pathlib.Path(config.out))
@@ -202,7 +200,7 @@ def benchmark_protocol(
 
     report(f"protocol: {name}: {protocol.rules}")
     report(f"data: {config.data}, {len(store) + len(failures)} pictures")
-    notes += [note for path in models for note in shipped.notes(path)]
+    notes += [note for located in found for note in located.notes]
     notes = [*notes, *_notes(config, store, methods, known, data)]
     for note in notes:
         report(f"note: {note}")

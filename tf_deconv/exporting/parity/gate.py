@@ -24,8 +24,9 @@ from tf_deconv.exporting.parity import runner
 from tf_deconv.exporting.tflite import convert, flatbuffer
 from tf_deconv.exporting.variants import VARIANTS
 from tf_deconv.images import arrays, metrics
-from tf_deconv.inference import artifacts, restorer, tflite_file
+from tf_deconv.inference import artifacts, restorer
 from tf_deconv.inference.run_folder import Samples
+from tf_deconv.inference.tflite_file import TfliteFile
 
 SAVED_MODEL_FLOOR_DB = 120.0
 ONNX_FLOOR_DB = 100.0
@@ -61,12 +62,14 @@ class Reference:
     )
 
     def restore(self, batch: np.ndarray) -> np.ndarray:
-        """Restores (N, H, W, C) with Keras, each batch once: every file gets the same ones."""
-        key, how = (batch.shape, batch.tobytes()), (self.divisor, self.scale)
+        """Restores (N, H, W, C) with Keras, each picture once: every file gets the same ones."""
+        return np.stack([self._restore(image) for image in batch])
+
+    def _restore(self, image: np.ndarray) -> np.ndarray:
+        key = image.shape, image.tobytes()
         if key not in self._restored:
-            self._restored[key] = np.stack(
-                [restorer.restore_picture(self.model, image, *how) for image in batch]
-            )
+            how = self.divisor, self.scale
+            self._restored[key] = restorer.restore_picture(self.model, image, *how)
         return self._restored[key]
 
     def cases(self, size: tuple[int, int]) -> list[np.ndarray]:
@@ -125,9 +128,19 @@ class Report:
     faults: list[str] = dataclasses.field(default_factory=list)
 
 
-def check_tflite(path: pathlib.Path, variant: str, reference: Reference, file: str) -> Report:
-    """Checks one `.tflite` file: operators, weights, then every signature against Keras."""
-    report = examine_tflite(path, variant, reference.model.count_params(), file)
+def check_tflite(
+    path: pathlib.Path, unpacked: TfliteFile, variant: str, reference: Reference, file: str
+) -> Report:
+    """Checks one `.tflite` file: operators, weights, then every signature against Keras.
+
+    Args:
+      path: Where it is.
+      unpacked: What it was packed from.
+      variant: What it should be.
+      reference: What it is compared with.
+      file: Its name in the export.
+    """
+    report = examine_tflite(unpacked, variant, reference.model.count_params(), file)
     cases = {
         f"{convert.signature_name(size)}|{number}": case
         for size in reference.sizes
@@ -136,12 +149,12 @@ def check_tflite(path: pathlib.Path, variant: str, reference: Reference, file: s
     return _compare(path, cases, reference, report)
 
 
-def examine_tflite(path: pathlib.Path, variant: str, parameters: int, file: str) -> Report:
+def examine_tflite(unpacked: TfliteFile, variant: str, parameters: int, file: str) -> Report:
     """Begins the report on a `.tflite` file: its operators and weights, without running it."""
-    content, kind = path.read_bytes(), VARIANTS[variant]
-    report = Report(file, len(content), kind.floor_db)
-    report.operators = dict(tflite_file.operator_counts(content))
-    report.faults = flatbuffer.find_faults(content, parameters, kind)
+    kind = VARIANTS[variant]
+    report = Report(file, len(unpacked.content), kind.floor_db)
+    report.operators = dict(unpacked.operator_counts())
+    report.faults = flatbuffer.find_faults(unpacked, parameters, kind)
     return report
 
 

@@ -22,8 +22,9 @@ from tf_deconv.generation import noise
 from tf_deconv.generation.config import FLOW_GUIDANCE, FLOW_STEPS
 from tf_deconv.generation.generator import BATCH
 from tf_deconv.generation.opening import SIGNATURES
-from tf_deconv.generation.spec import Facts
-from tf_deconv.inference.artifacts import FACTS_FILE
+from tf_deconv.generation.spec import GeneratorSpec
+from tf_deconv.inference.located import FACTS_FILE
+from tf_deconv.inference.tflite_file import TfliteFile
 from tf_deconv.networks.likelihoods import make_likelihood
 from tf_deconv.utils.files import silent_stderr
 
@@ -33,7 +34,7 @@ LARGEST_COUNT = 1024
 Tensors = dict[str, tf.Tensor]
 
 
-def write_saved_model(model: keras.Model, facts: Facts, folder: pathlib.Path) -> None:
+def write_saved_model(model: keras.Model, facts: GeneratorSpec, folder: pathlib.Path) -> None:
     """Writes a SavedModel whose signatures sample, and make what sampling is made of.
 
     `sample` (and `serving_default`): `count`, `seed` and, of a conditional generator, `label`,
@@ -76,8 +77,13 @@ def write_saved_model(model: keras.Model, facts: Facts, folder: pathlib.Path) ->
 
 
 def convert(
-    model: keras.Model, facts: Facts, variants: Sequence[str], *, keep_relu: bool, phased: bool
-) -> dict[str, bytes]:
+    model: keras.Model,
+    facts: GeneratorSpec,
+    variants: Sequence[str],
+    *,
+    keep_relu: bool,
+    phased: bool,
+) -> dict[str, TfliteFile]:
     """Converts a generator's network to TFLite: `decode` of a VAE, `step` of a flow, of batch 1.
 
     Args:
@@ -87,7 +93,7 @@ def convert(
       keep_relu: As `tflite.convert_graphs` takes it.
       phased: Likewise.
     Returns:
-      Name of the variant to the bytes of its file.
+      Name of the variant to its file, not packed yet.
     """
     name, result = SIGNATURES[facts.kind]
     network = network_of(model, facts)
@@ -110,12 +116,12 @@ def convert(
     )
 
 
-def network_of(model: keras.Model, facts: Facts) -> keras.Model:
+def network_of(model: keras.Model, facts: GeneratorSpec) -> keras.Model:
     """Returns what a TFLite file holds: a VAE's decoder, a flow itself."""
     return model.get_layer("decoder") if facts.kind == "vae" else model
 
 
-def _caller(network: Callable[..., Any], facts: Facts) -> Callable[[Tensors], tf.Tensor]:
+def _caller(network: Callable[..., Any], facts: GeneratorSpec) -> Callable[[Tensors], tf.Tensor]:
     """Returns a function of named inputs, to pictures of a VAE and to velocities of a flow."""
     if facts.kind == "flow":
         return lambda inputs: network(inputs, training=False)
@@ -131,7 +137,7 @@ def _listed(inputs: Tensors, first: str) -> Any:
     return [inputs[first], inputs["label"]] if "label" in inputs else inputs[first]
 
 
-def _vae_endpoints(model: keras.Model, facts: Facts) -> dict[str, Callable[..., Tensors]]:
+def _vae_endpoints(model: keras.Model, facts: GeneratorSpec) -> dict[str, Callable[..., Tensors]]:
     decoder, encoder = _caller(network_of(model, facts), facts), model.get_layer("encoder")
 
     def decode(latent: tf.Tensor, **label: tf.Tensor) -> Tensors:
@@ -152,7 +158,7 @@ def _vae_endpoints(model: keras.Model, facts: Facts) -> dict[str, Callable[..., 
     return {"sample": _sampler(facts, make), "decode": decode, "encode": encode}
 
 
-def _flow_endpoints(model: keras.Model, facts: Facts) -> dict[str, Callable[..., Tensors]]:
+def _flow_endpoints(model: keras.Model, facts: GeneratorSpec) -> dict[str, Callable[..., Tensors]]:
     # One function in the graph, which `step` and both halves of a Heun step call.
     network = tf.function(_caller(model, facts), autograph=False)
 
@@ -198,7 +204,7 @@ def _flow_endpoints(model: keras.Model, facts: Facts) -> dict[str, Callable[...,
 
 
 def _sampler(
-    facts: Facts, make: Callable[[tf.Tensor, Tensors], tf.Tensor]
+    facts: GeneratorSpec, make: Callable[[tf.Tensor, Tensors], tf.Tensor]
 ) -> Callable[..., Tensors]:
     """Returns the endpoint `sample`: noise to pictures, a batch at a time.
 
@@ -238,7 +244,10 @@ def _sampler(
 
 
 def _checked(
-    inputs: Tensors, facts: Facts, checks: Sequence[tf.Operation] = (), largest: int | None = None
+    inputs: Tensors,
+    facts: GeneratorSpec,
+    checks: Sequence[tf.Operation] = (),
+    largest: int | None = None,
 ) -> Tensors:
     """Refuses no picture at all, different numbers of inputs, and labels that are not known.
 

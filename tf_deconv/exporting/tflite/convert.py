@@ -20,6 +20,7 @@ from tf_deconv.exporting.saved_model.restorer import restore_tensor
 from tf_deconv.exporting.tflite import flatbuffer, polyphase, quantize
 from tf_deconv.exporting.variants import VARIANTS
 from tf_deconv.images import arrays
+from tf_deconv.inference.tflite_file import TfliteFile
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError
 
@@ -41,7 +42,7 @@ def convert(
     scale: int,
     keep_relu: bool = True,
     phased: bool = False,
-) -> dict[str, bytes]:
+) -> dict[str, TfliteFile]:
     """Converts a model.
 
     Args:
@@ -54,7 +55,7 @@ def convert(
       keep_relu: As `flatbuffer.make_portable` takes it.
       phased: Whether variants that gain from it compute by `phases`.
     Returns:
-      Name of the variant to the bytes of its file; input `image` and output `restored`.
+      Name of the variant to its file, not packed yet; input `image` and output `restored`.
     Raises:
       UserError: if the calibration pictures cannot be right.
     """
@@ -85,7 +86,7 @@ def convert_graphs(
     *,
     keep_relu: bool = True,
     phased: bool = False,
-) -> dict[str, bytes]:
+) -> dict[str, TfliteFile]:
     """Converts static graphs.
 
     Args:
@@ -96,19 +97,21 @@ def convert_graphs(
       keep_relu: As `flatbuffer.make_portable` takes it.
       phased: Whether variants that gain from it compute by `phases`.
     Returns:
-      Name of the variant to the bytes of its file.
+      Name of the variant to its file, not packed yet.
     """
-    contents: dict[str, bytes] = {}
+    converted: dict[str, TfliteFile] = {}
     for in_phases in (True, False) if phased else (False,):
-        left = [name for name in variants if name not in contents]
+        left = [name for name in variants if name not in converted]
         if left:
             with tempfile.TemporaryDirectory() as folder, files.silent_stderr():
                 write(pathlib.Path(folder), in_phases)
                 float32 = _convert_float(folder, "float32", signatures)
                 has_sums = flatbuffer.has_sums(float32)
                 chosen = [n for n in left if not in_phases or _gains_from_phases(n, has_sums)]
-                contents |= _convert_group(folder, float32, chosen, signatures, calibration_cases)
-    return {name: flatbuffer.make_portable(contents[name], keep_relu) for name in variants}
+                converted |= _convert_group(folder, float32, chosen, signatures, calibration_cases)
+    for file in converted.values():
+        flatbuffer.make_portable(file, keep_relu)
+    return {name: converted[name] for name in variants}
 
 
 def _gains_from_phases(name: str, has_sums: bool) -> bool:
@@ -123,24 +126,24 @@ def _gains_from_phases(name: str, has_sums: bool) -> bool:
 
 def _convert_group(
     folder: str,
-    float32: bytes,
+    float32: TfliteFile,
     names: Sequence[str],
     signatures: Sequence[str],
     calibration_cases: Callable[[], Cases] | None,
-) -> dict[str, bytes]:
+) -> dict[str, TfliteFile]:
     """Converts one network to several variants."""
-    contents, ranges = {}, None
+    converted, ranges = {}, None
     has_sums = flatbuffer.has_sums(float32)
     for name in names:
         variant = VARIANTS[name]
         if not variant.int8:
             is_made = name == "float32"
-            contents[name] = float32 if is_made else _convert_float(folder, name, signatures)
+            converted[name] = float32 if is_made else _convert_float(folder, name, signatures)
             continue
         if variant.has_fixed_ranges(has_sums) and ranges is None:
             ranges = quantize.calibrate(float32, calibration_cases())
-        contents[name] = quantize.quantize(float32, variant, ranges)
-    return contents
+        converted[name] = quantize.quantize(float32, variant, ranges)
+    return converted
 
 
 def with_constants(model: keras.Model) -> Callable[..., Any]:
@@ -199,13 +202,13 @@ def _write_static_signatures(
     tf.saved_model.save(tf.Module(), str(folder), signatures=signatures)
 
 
-def _convert_float(folder: str, variant: str, signatures: Sequence[str]) -> bytes:
+def _convert_float(folder: str, variant: str, signatures: Sequence[str]) -> TfliteFile:
     converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(signatures))
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if variant == "float16":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_types = [tf.float16]
-    return converter.convert()
+    return TfliteFile(converter.convert())
 
 
 def _calibration_cases(

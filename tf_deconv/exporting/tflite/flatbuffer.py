@@ -1,5 +1,7 @@
 """TFLite files as flatbuffers: what is in them, and the one rewrite that portability needs.
 
+A file is unpacked once (`TfliteFile`), changed in place, and packed once.
+
 TensorFlow's converter fuses a relu into the transposed convolution before it and so raises the
 operator to version 4. GPU delegates then refuse the file, and OpenVINO drops the relu without a
 word. Taking the relu out again brings back version 3, which every runtime has.
@@ -18,12 +20,11 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tf_deconv.exporting.variants import PICTURE_CHANNELS, STATIC, Variant
 from tf_deconv.inference.tflite_file import (
-    _TYPE_NAMES,
     METADATA_NAME,
-    _builtin_code,
-    _unpack,
-    describe,
-    operator_counts,
+    TYPE_NAMES,
+    TfliteFile,
+    builtin_code,
+    digest,
 )
 
 # The last version before fused activations.
@@ -32,22 +33,21 @@ _CONVOLUTIONS = {schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.TRANSPOS
 _RESOURCE_OPERATORS = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE"}
 
 
-def make_portable(content: bytes, keep_relu: bool = True) -> bytes:
+def make_portable(file: TfliteFile, keep_relu: bool = True) -> None:
     """Rewrites what some runtimes refuse or get wrong.
 
     Activations fused into TRANSPOSE_CONV move into an operator of their own. Operators get the
     code of older readers too, which litert-quantizer leaves at 0: OpenVINO takes QUANTIZE for ADD.
+    The result is equivalent, with TRANSPOSE_CONV operators of version 3 at most.
 
     Args:
-      content: A `.tflite` file.
+      file: Is changed.
       keep_relu: Whether RELU becomes an operator even where an int8 result's range begins at 0 and
         saturation does its work; it costs a third of the time of such a file on a CPU.
-    Returns:
-      An equivalent file whose TRANSPOSE_CONV operators are of version 3 at most.
     Raises:
       ValueError: if a fused activation other than RELU is found.
     """
-    model = _unpack(content)
+    model = file.model
     kind = schema.BuiltinOperator.TRANSPOSE_CONV
     for subgraph in model.subgraphs:
         operators = []
@@ -55,7 +55,7 @@ def make_portable(content: bytes, keep_relu: bool = True) -> bytes:
             operators.append(operator)
             options = operator.builtinOptions
             if (
-                _builtin_code(model.operatorCodes[operator.opcodeIndex]) != kind
+                builtin_code(model.operatorCodes[operator.opcodeIndex]) != kind
                 or options.fusedActivationFunction == schema.ActivationFunctionType.NONE
             ):
                 continue
@@ -71,16 +71,17 @@ def make_portable(content: bytes, keep_relu: bool = True) -> bytes:
         subgraph.operators = operators
     for code in model.operatorCodes:
         # 127 tells readers of the older field to look at the newer one.
-        code.deprecatedBuiltinCode = min(_builtin_code(code), 127)
-        if _builtin_code(code) == kind:
+        code.deprecatedBuiltinCode = min(builtin_code(code), 127)
+        if builtin_code(code) == kind:
             code.version = min(code.version, TRANSPOSE_CONV_VERSION)
-    return _pack(model, len(content))
 
 
-def _pack(model: schema.ModelT, size_bytes: int) -> bytes:
-    builder = flatbuffers.Builder(size_bytes + 4096)
-    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-    return bytes(builder.Output())
+def pack(file: TfliteFile) -> bytes:
+    """Packs a file and returns its bytes, which become its `content`."""
+    builder = flatbuffers.Builder(len(file.content) + 4096)
+    builder.Finish(file.model.Pack(builder), file_identifier=b"TFL3")
+    file.content = bytes(builder.Output())
+    return file.content
 
 
 def _saturates_at_0(tensor: schema.TensorT) -> bool:
@@ -89,25 +90,36 @@ def _saturates_at_0(tensor: schema.TensorT) -> bool:
     return tensor.type == schema.TensorType.INT8 and points is not None and all(points == -128)
 
 
-def write_metadata(content: bytes, facts: dict[str, Any]) -> bytes:
+def write_metadata(file: TfliteFile, facts: dict[str, Any]) -> None:
     """Puts facts into a file, as UTF-8 JSON in its metadata entry `METADATA_NAME`.
 
+    They replace those that it had, and runtimes ignore them.
+
     Args:
-      content: A `.tflite` file.
+      file: Is changed.
       facts: What JSON can hold.
-    Returns:
-      The same file with the entry, in place of one that it had; runtimes ignore it.
     """
-    model = _unpack(content)
-    data = np.frombuffer(json.dumps(facts, sort_keys=True).encode(), np.uint8)
-    entry = next((e for e in model.metadata or () if e.name == METADATA_NAME.encode()), None)
+    model, entry = file.model, _metadata_entry(file)
     if entry is None:
         entry = schema.MetadataT()
-        entry.name, entry.buffer = METADATA_NAME, len(model.buffers)
+        entry.name, entry.buffer = METADATA_NAME.encode(), len(model.buffers)
         model.buffers.append(schema.BufferT())
         model.metadata = [*(model.metadata or ()), entry]
-    model.buffers[entry.buffer].data = data
-    return _pack(model, len(content) + len(data))
+    text = json.dumps(facts, sort_keys=True)
+    model.buffers[entry.buffer].data = np.frombuffer(text.encode(), np.uint8)
+
+
+def buffers_sha256(file: TfliteFile) -> str:
+    """Returns what `tflite_file.buffers_sha256` will find in the packed file."""
+    entry = _metadata_entry(file)
+    own = None if entry is None else entry.buffer
+    others = (buffer.data for i, buffer in enumerate(file.model.buffers) if i != own)
+    return digest(np.asarray(data, np.uint8) for data in others if data is not None)
+
+
+def _metadata_entry(file: TfliteFile) -> schema.MetadataT | None:
+    entries = file.model.metadata or ()
+    return next((entry for entry in entries if entry.name == METADATA_NAME.encode()), None)
 
 
 def _split_relu(
@@ -135,7 +147,7 @@ def _split_relu(
 def _relu_code(model: schema.ModelT) -> int:
     relu = schema.BuiltinOperator.RELU
     for index, code in enumerate(model.operatorCodes):
-        if _builtin_code(code) == relu:
+        if builtin_code(code) == relu:
             return index
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = relu
@@ -145,9 +157,9 @@ def _relu_code(model: schema.ModelT) -> int:
     return len(model.operatorCodes) - 1
 
 
-def constant_names(content: bytes) -> set[str]:
+def constant_names(file: TfliteFile) -> set[str]:
     """Returns the names of tensors whose values are in the file: weights, biases, shapes."""
-    model = _unpack(content)
+    model = file.model
     return {
         tensor.name.decode()
         for subgraph in model.subgraphs
@@ -156,16 +168,16 @@ def constant_names(content: bytes) -> set[str]:
     }
 
 
-def signature_names(content: bytes) -> list[str]:
+def signature_names(file: TfliteFile) -> list[str]:
     """Returns the signatures' names in the order of their subgraphs."""
-    model = _unpack(content)
+    model = file.model
     ordered = sorted(model.signatureDefs, key=lambda signature: signature.subgraphIndex)
     return [signature.signatureKey.decode() for signature in ordered]
 
 
-def picture_tensors(content: bytes) -> tuple[list[str], list[str]]:
+def picture_tensors(file: TfliteFile) -> tuple[list[str], list[str]]:
     """Returns the names of all signatures' input and output tensors."""
-    model = _unpack(content)
+    model = file.model
     inputs, outputs = (
         [
             subgraph.tensors[number].name.decode()
@@ -177,24 +189,24 @@ def picture_tensors(content: bytes) -> tuple[list[str], list[str]]:
     return inputs, outputs
 
 
-def has_sums(content: bytes) -> bool:
+def has_sums(file: TfliteFile) -> bool:
     """Whether two results are added somewhere, as residual networks do."""
-    return any(name.startswith("ADD ") for name in operator_counts(content))
+    return any(name.startswith("ADD ") for name in file.operator_counts())
 
 
-def picture_operators(content: bytes, largest_share: float = 1.0) -> list[str]:
+def picture_operators(file: TfliteFile, largest_share: float = 1.0) -> list[str]:
     """Returns the results' names of convolutions with few channels, a picture's, on one side.
 
     Args:
-      content: A `.tflite` file.
+      file: The file.
       largest_share: Those that do more than this share of the multiply-adds are left out.
     """
-    model = _unpack(content)
+    model = file.model
     names = []
     for subgraph in model.subgraphs:
         work, touching = 0, []
         for operator in subgraph.operators:
-            code = _builtin_code(model.operatorCodes[operator.opcodeIndex])
+            code = builtin_code(model.operatorCodes[operator.opcodeIndex])
             if code not in _CONVOLUTIONS:
                 continue
             filters = subgraph.tensors[operator.inputs[1]].shape
@@ -219,24 +231,24 @@ def _touches_the_picture(
     # By phases (`exporting.phases`) each channel of the picture is as many as a square has pixels.
     kind = schema.BuiltinOperator.DEPTH_TO_SPACE
     for other in subgraph.operators:
-        is_kind = _builtin_code(model.operatorCodes[other.opcodeIndex]) == kind
+        is_kind = builtin_code(model.operatorCodes[other.opcodeIndex]) == kind
         if is_kind and other.inputs[0] == operator.outputs[0]:
             channels //= other.builtinOptions.blockSize**2
     return min(channels, given) <= PICTURE_CHANNELS
 
 
-def find_faults(content: bytes, parameters: int, variant: Variant) -> list[str]:
+def find_faults(file: TfliteFile, parameters: int, variant: Variant) -> list[str]:
     """Looks for what makes a file wrong or unportable without any error from the converter.
 
     Args:
-      content: A `.tflite` file.
+      file: As it was packed last.
       parameters: Weights of the Keras model.
       variant: What the file should be.
     Returns:
       One line for each fault; empty for a good file.
     """
     faults = []
-    for name in operator_counts(content):
+    for name in file.operator_counts():
         kind, version = name.split(" v")
         if kind == "CUSTOM" or kind in _RESOURCE_OPERATORS:
             faults.append(f"operator {kind}: expected builtin ones only, which every runtime has")
@@ -244,22 +256,22 @@ def find_faults(content: bytes, parameters: int, variant: Variant) -> list[str]:
             faults.append(f"TRANSPOSE_CONV is version {version}: expected at most 3")
     # from_concrete_functions writes a file without weights, and no error.
     size = variant.bytes_per_parameter
-    if len(content) < parameters * size:
-        faults.append(f"{len(content)} bytes cannot hold {parameters} weights of {size} bytes")
-    model = _unpack(content)
+    if len(file.content) < parameters * size:
+        faults.append(f"{len(file.content)} bytes cannot hold {parameters} weights of {size} bytes")
+    model = file.model
     integer = schema.TensorType.INT8
     # A network with sums has float results that int8 weights gave, if its pictures are float.
-    fixed = variant.has_fixed_ranges(has_sums(content))
+    fixed = variant.has_fixed_ranges(has_sums(file))
     if variant.int8 == STATIC and any(
         subgraph.tensors[operator.outputs[0] if fixed else operator.inputs[1]].type != integer
         and (variant.int8_pictures or not _touches_the_picture(model, subgraph, operator))
         for subgraph in model.subgraphs
         for operator in subgraph.operators
-        if _builtin_code(model.operatorCodes[operator.opcodeIndex]) in _CONVOLUTIONS
+        if builtin_code(model.operatorCodes[operator.opcodeIndex]) in _CONVOLUTIONS
     ):
         faults.append("a convolution was left in float: calibration had no effect")
     if variant.int8:
-        weights = describe(content)["weights"]
+        weights = file.describe()["weights"]
         stored = sum(count for kind, count in weights.items() if kind.startswith("int8"))
         if 2 * stored < sum(weights.values()):
             faults.append(f"{stored} of {sum(weights.values())} weights are int8: expected most")
@@ -271,6 +283,6 @@ def find_faults(content: bytes, parameters: int, variant: Variant) -> list[str]:
     } - {schema.TensorType.INT32}
     expected = integer if variant.int8_pictures else schema.TensorType.FLOAT32
     if pictures != {expected}:
-        names = ", ".join(sorted(_TYPE_NAMES[kind] for kind in pictures))
-        faults.append(f"input and output are {names}: expected {_TYPE_NAMES[expected]}")
+        names = ", ".join(sorted(TYPE_NAMES[kind] for kind in pictures))
+        faults.append(f"input and output are {names}: expected {TYPE_NAMES[expected]}")
     return faults

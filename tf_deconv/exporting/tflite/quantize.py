@@ -19,6 +19,7 @@ import numpy as np
 
 from tf_deconv.exporting.tflite import flatbuffer
 from tf_deconv.exporting.variants import DYNAMIC, STATIC, WEIGHTS, Variant
+from tf_deconv.inference.tflite_file import TfliteFile
 from tf_deconv.utils import files
 
 # In int8 files with float pictures, convolutions that touch the picture stay in float where a
@@ -32,7 +33,7 @@ VALUES_PER_CASE = 4096
 
 
 def calibrate(
-    content: bytes, cases: Mapping[str, Sequence[dict[str, np.ndarray]]]
+    file: TfliteFile, cases: Mapping[str, Sequence[dict[str, np.ndarray]]]
 ) -> dict[str, dict[str, np.ndarray]]:
     """Finds the range of every tensor that int8 shall hold.
 
@@ -42,7 +43,7 @@ def calibrate(
     picture file less 128; what comes out has at least this range.
 
     Args:
-      content: A float32 `.tflite` file.
+      file: A float32 file, as it was read or packed.
       cases: Signature to its inputs, each {"image": (1, H, W, C) float32}.
     Returns:
       Tensor to {"min", "max"}, arrays of one number, as litert-quantizer takes them.
@@ -50,13 +51,13 @@ def calibrate(
     from ai_edge_litert.interpreter import Interpreter
 
     # Weights have no range here: each of their channels gets its own.
-    skipped = {"", *flatbuffer.constant_names(content)}
+    skipped = {"", *flatbuffer.constant_names(file)}
     values: dict[str, list[np.ndarray]] = {}
     with _quiet():
         interpreter = Interpreter(
-            model_content=content, num_threads=_CPUS, experimental_preserve_all_tensors=True
+            model_content=file.content, num_threads=_CPUS, experimental_preserve_all_tensors=True
         )
-        for number, signature in enumerate(flatbuffer.signature_names(content)):
+        for number, signature in enumerate(flatbuffer.signature_names(file)):
             runner = interpreter.get_signature_runner(signature)
             for case in cases[signature]:
                 runner(**case)
@@ -65,7 +66,7 @@ def calibrate(
                         held = interpreter.get_tensor(tensor["index"], number)
                         values.setdefault(tensor["name"], []).append(thinned(held))
     ranges = {name: best_range(np.concatenate(held)) for name, held in values.items()}
-    inputs, outputs = flatbuffer.picture_tensors(content)
+    inputs, outputs = flatbuffer.picture_tensors(file)
     ranges |= dict.fromkeys(inputs, (0.0, 1.0))
     for name in outputs:
         low, high = ranges[name]
@@ -99,11 +100,13 @@ def best_range(values: np.ndarray) -> tuple[float, float]:
     return low * share, high * share
 
 
-def quantize(content: bytes, variant: Variant, ranges: dict[str, Any] | None = None) -> bytes:
+def quantize(
+    file: TfliteFile, variant: Variant, ranges: dict[str, Any] | None = None
+) -> TfliteFile:
     """Quantises a file.
 
     Args:
-      content: A float32 `.tflite` file.
+      file: A float32 file, as it was read or packed.
       variant: An int8 variant.
       ranges: What `calibrate` returned for this file; only a variant with fixed ranges needs it.
     Returns:
@@ -118,28 +121,28 @@ def quantize(content: bytes, variant: Variant, ranges: dict[str, Any] | None = N
         STATIC: recipe.static_wi8_ai8,
     }
     operation, none = qtyping.TFLOperationName, AlgorithmName.NO_QUANTIZE
-    has_sums = flatbuffer.has_sums(content)
+    has_sums = flatbuffer.has_sums(file)
     kind = variant.int8
     if kind == STATIC and not variant.has_fixed_ranges(has_sums):
         kind = DYNAMIC
     with _quiet():
-        work = quantizer.Quantizer(content, recipes[kind]())
+        work = quantizer.Quantizer(file.content, recipes[kind]())
         if kind == STATIC and not variant.int8_pictures:
             for side in (operation.INPUT, operation.OUTPUT):
                 work.update_quantization_recipe(".*", side, algorithm_key=none)
-        for pattern in _float_operators(content, variant, has_sums):
+        for pattern in _float_operators(file, variant, has_sums):
             for convolution in (operation.CONV_2D, operation.CONV_2D_TRANSPOSE):
                 work.update_quantization_recipe(pattern, convolution, algorithm_key=none)
         result = work.quantize(ranges, enable_progress_report=False)
-    return bytes(result.quantized_model)
+    return TfliteFile(bytes(result.quantized_model))
 
 
-def _float_operators(content: bytes, variant: Variant, has_sums: bool) -> list[str]:
+def _float_operators(file: TfliteFile, variant: Variant, has_sums: bool) -> list[str]:
     """Returns patterns of the names of convolutions that stay in float."""
     if variant.int8 == WEIGHTS:
-        names = flatbuffer.picture_operators(content)
+        names = flatbuffer.picture_operators(file)
     elif has_sums and not variant.int8_pictures:
-        names = flatbuffer.picture_operators(content, PICTURE_SHARE)
+        names = flatbuffer.picture_operators(file, PICTURE_SHARE)
     else:
         return []
     return [f".*{PICTURE_LAYER}_phased.*", *map(re.escape, names)]

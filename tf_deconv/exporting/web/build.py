@@ -17,7 +17,7 @@ from typing import Any
 
 from tf_deconv.degradations.tasks import TASKS
 from tf_deconv.generation.config import SampleConfig
-from tf_deconv.generation.spec import Facts, read_facts
+from tf_deconv.generation.spec import GeneratorSpec, read_spec
 from tf_deconv.inference.descriptions import parse_json
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError, reason
@@ -181,7 +181,7 @@ def _about_restorer(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def _about_generator(manifest: dict[str, Any]) -> dict[str, Any]:
-    facts = read_facts(manifest, manifest["name"])
+    facts = read_spec(manifest, manifest["name"])
     about = {"summary": _summary(facts), "generator": facts.to_json()}
     if facts.kind == "flow":
         defaults = SampleConfig()
@@ -190,7 +190,7 @@ def _about_generator(manifest: dict[str, Any]) -> dict[str, Any]:
     return about
 
 
-def _summary(facts: Facts) -> str:
+def _summary(facts: GeneratorSpec) -> str:
     network = "variational autoencoder" if facts.kind == "vae" else "rectified flow"
     colour = "grey" if facts.channels == 1 else "colour"
     given = "a seed and a class" if facts.classes else "a seed"
