@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import Any
 
-from tf_deconv.utils.options import option
+from tf_deconv.inference.shipped import DEFAULT
+from tf_deconv.utils.options import option, validate
 
 MODEL = "run folder, .keras file, SavedModel folder, .tflite file or name of a shipped model"
 
@@ -33,10 +35,16 @@ def self_ensemble_option(when: str = "") -> Any:
 class RestoreConfig:
     """Everything that decides how pictures are restored."""
 
-    model: str | None = option(None, MODEL, type=str)
+    model: str | None = option(None, f"{MODEL}; {DEFAULT} when left out", type=str)
     out: str = option("restored", "folder that receives the pictures, under the names they have")
     tile_size: int = tile_size_option()
     self_ensemble: bool = self_ensemble_option()
+    strength: float = option(
+        1.0,
+        "how much of the model's change is made: 0 none, 1 all of it, 2 twice as much",
+        minimum=0,
+        maximum=2,
+    )
     skip_existing: bool = option(
         False, "leave out pictures that are in --out already: a run that was stopped goes on"
     )
@@ -60,4 +68,22 @@ class RestoreConfig:
     )
     max_pixels: int = option(
         2**28, "largest picture that is read or written, in pixels", minimum=1, maximum=2**34
+    )
+
+
+def load_config(
+    model: str | os.PathLike[str] | None, tile_size: int, self_ensemble: bool, strength: float
+) -> RestoreConfig:
+    """Returns the options of `load`, checked.
+
+    Raises:
+      UserError: with all faults in one line.
+    """
+    return validate(
+        RestoreConfig(
+            model=None if model is None else os.fspath(model),
+            tile_size=tile_size,
+            self_ensemble=self_ensemble,
+            strength=strength,
+        )
     )
