@@ -12,7 +12,6 @@ strong the noise is, which no model is. `--no-classical` leaves them out: they t
 from __future__ import annotations
 
 import argparse
-import math
 
 from tf_deconv.data import sources
 from tf_deconv.degradations.tasks import find_task
@@ -22,6 +21,8 @@ from tf_deconv.inference.restorer import Restorer
 
 CHAINS = ("noise:15 jpeg:85", "noise:15", "jpeg:50", "camera:3200 jpeg:90")
 CLEAN, PAIRS = "clean", "pairs"
+# A difference below a 16-bit level: float rounds in more than one way.
+EQUAL_DB = 100.0
 NON_LOCAL = evaluate.Classical("non-local means", classical.denoise_gaussian)
 
 
@@ -52,7 +53,7 @@ def scores_of(restorer: Restorer, case: tuple, denoiser: evaluate.Classical | No
 
 def cell(name: str, psnr_db: float, before_db: float | None) -> str:
     """Returns a gain, or the PSNR itself where there is nothing to gain on."""
-    if not math.isfinite(psnr_db):
+    if psnr_db > EQUAL_DB:
         return "equal"
     own = name in (CLEAN, PAIRS) or before_db is None
     return f"{psnr_db:.2f}" if own else f"{psnr_db - before_db:+.2f}"
