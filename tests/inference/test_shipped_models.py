@@ -22,9 +22,11 @@ GAINS_DB = {
     "super-resolve-x4": 0.5,
     "deblock": 0.8,
     "photo": 5.0,
+    "photo-small": 4.5,
 }
 LEVELS = {
     "photo": "noise:15 jpeg:85",
+    "photo-small": "noise:15 jpeg:85",
     "denoise": "awgn:25",
     "denoise-grey": "awgn:25",
     "deblock": "jpeg:10",

@@ -41,6 +41,7 @@ class Shipped:
 
 MODELS = {
     "photo": Shipped("takes noise and JPEG damage off a photograph, whatever happened to it"),
+    "photo-small": Shipped("the same as photo, less well; smaller and faster"),
     "denoise-grey": Shipped("takes noise off a grey picture", "denoise-color"),
     "denoise-color": Shipped("takes noise off a colour picture"),
     "denoise-color-small": Shipped("takes noise off a colour picture; smaller and faster"),
