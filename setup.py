@@ -1,4 +1,4 @@
-"""Copies the shipped models into the wheel; everything else is in pyproject.toml."""
+"""Puts the shipped models into the wheel and the source archive; the rest is in pyproject.toml."""
 
 import pathlib
 import shutil
@@ -28,6 +28,17 @@ class BuildWithModels(build_py):
                 shutil.copytree(source, target / name, ignore=shutil.ignore_patterns(".*"))
             else:
                 print(f"warning: without the model {name}: {source} does not exist")
+
+    def get_source_files(self):
+        """Adds the models to the source archive; a MANIFEST.in would have to name them again."""
+        return [*super().get_source_files(), *shipped_files()]
+
+
+def shipped_files():
+    """Returns the files of the shipped models, relative to this folder."""
+    folders = [ROOT / "saved_models" / name for name in MODELS]
+    files = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
+    return [path.relative_to(ROOT).as_posix() for path in files]
 
 
 setup(cmdclass={"build_py": BuildWithModels})

@@ -4,7 +4,8 @@
 
 writes DIR/NAME.jpg: before, after and the original of a part of three photographs that come with
 scikit-image. Each is degraded once, with a fixed seed: Gaussian noise of sigma 25 (of 255), JPEG
-of quality 10, or made smaller. PSNR is that of luminance, of the part that is shown.
+of quality 10, for `photo` noise of sigma 15 and JPEG of quality 85, or made smaller. PSNR is that
+of luminance, of the part that is shown.
 """
 
 from __future__ import annotations
@@ -26,7 +27,12 @@ from tf_deconv.training import scores
 PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png")
 # The middle is where they have most to show, but for the astronaut's face.
 TOP_SHARE = {"astronaut.png": 0.2}
-LEVELS = {"denoise": "awgn:25", "denoise-grey": "awgn:25", "deblock": "jpeg:10"}
+LEVELS = {
+    "photo": "noise:15 jpeg:85",
+    "denoise": "awgn:25",
+    "denoise-grey": "awgn:25",
+    "deblock": "jpeg:10",
+}
 SIDE_PX, JPEG_QUALITY = 256, 92
 
 
@@ -34,7 +40,8 @@ def draw(name: str) -> np.ndarray:
     """Returns the sheet of a shipped model, (H, W, 3) uint8."""
     model = tf_deconv.load(name)
     manifest = json.loads((shipped.find(name) / "manifest.json").read_text(encoding="utf-8"))
-    task = find_task(manifest["training"]["task"], LEVELS.get(manifest["training"]["task"]))
+    trained = manifest["training"]["task"]
+    task = find_task(trained, LEVELS.get(name, LEVELS.get(trained)))
     source = sources.load_source("bundled", SIDE_PX, 0.1)
     stores = (source.training, source.validation)
     pictures = {name: store.picture(i) for store in stores for i, name in enumerate(store.names)}

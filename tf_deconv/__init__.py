@@ -2,7 +2,7 @@
 
     import tf_deconv
 
-    restored = tf_deconv.load("denoise-color")(image)      # (H, W, 3) uint8 in and out
+    restored = tf_deconv.load()(image)                     # (H, W, 3) uint8 in and out
     tf_deconv.restore("denoise-color", "photo.jpg")        # as `tf-deconv restore` does
 
 Functions named as the commands take a config or its options as keywords, and do what the command

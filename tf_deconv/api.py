@@ -23,7 +23,7 @@ from tf_deconv.evaluation.config import (
 from tf_deconv.exporting.config import ExportConfig, check_export_config
 from tf_deconv.generation.config import EditConfig, SampleConfig
 from tf_deconv.inference import shipped
-from tf_deconv.inference.config import RestoreConfig, check_restore_config
+from tf_deconv.inference.config import RestoreConfig, check_restore_config, load_config
 from tf_deconv.inference.located import locate
 from tf_deconv.training.config import TrainConfig, check_train_config
 from tf_deconv.utils.options import UserError, nearest, validate
@@ -100,7 +100,7 @@ def export(
 
 
 def restore(
-    config: RestoreConfig | Path,
+    config: RestoreConfig | Path | None,
     pictures: Path | Iterable[Path],
     *,
     report: Report = print,
@@ -109,8 +109,8 @@ def restore(
     """Restores picture files, as `tf-deconv restore` does: `restore("denoise-color", "a.jpg")`.
 
     Args:
-      config: All options, or the model: a path or the name of a shipped one. Fields of
-        `RestoreConfig` may be given as keywords.
+      config: All options, or the model: a path or the name of a shipped one; None, or options
+        without a model, take `photo`. Fields of `RestoreConfig` may be given as keywords.
       pictures: A picture file, a folder, a list of files, a folder of shards; or several of them.
       report: Receives lines for the user.
     Returns:
@@ -264,26 +264,37 @@ def inspect(model: Path) -> dict[str, Any]:
     return inspect_artifact(os.fspath(model))
 
 
-def load(model: Path, *, tile_size: int = 0, self_ensemble: bool = False) -> Restorer:
+def load(
+    model: Path | None = None,
+    *,
+    tile_size: int = 0,
+    self_ensemble: bool = False,
+    strength: float = 1.0,
+) -> Restorer:
     """Opens a model that restores: `restored = tf_deconv.load("denoise-color")(image)`.
 
     Args:
       model: The name of a shipped model (`list_models`), a run folder, a `.keras` file, a
-        SavedModel folder or a `.tflite` file; what exists as a path is a path.
+        SavedModel folder or a `.tflite` file; what exists as a path is a path. None: `photo`.
       tile_size: Side of the tiles that large pictures are restored in, in pixels; 0 chooses.
       self_ensemble: Whether to take the mean over the 8 flips and turns of a picture: 8 times
         slower, a little better.
+      strength: How much of the model's change is made, 0 to 2: image + strength * (restored -
+        image); 0 gives the image back, 1 is the model's own. For models that keep the size.
     Returns:
       The model. Called with an image, (H, W, C) of any size, uint8, uint16 or float in [0, 1], it
       returns (H * scale, W * scale, channels_out) of the same type. Several threads may call it.
     Raises:
       UserError: if there is no such model, one of its files is missing or is not the one that was
-        exported, or an option is out of range.
+        exported, an option is out of range, or a strength other than 1 suits no such model.
     """
+    load_config(model, tile_size, self_ensemble, strength)
     import_tensorflow()
     from tf_deconv.inference import artifacts
 
-    return artifacts.load(model, tile_size=tile_size, self_ensemble=self_ensemble)
+    return artifacts.load(
+        model, tile_size=tile_size, self_ensemble=self_ensemble, strength=strength
+    )
 
 
 def load_generator(model: Path) -> Generator:

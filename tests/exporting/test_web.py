@@ -165,6 +165,11 @@ def restore(browser, path):
     browser.find_element("id", "choose").send_keys(str(path))
     wait_for(browser, "return !document.getElementById('result').hidden")
     wait_for(browser, "return document.getElementById('status').textContent.startsWith('Done')")
+    return after(browser)
+
+
+def after(browser):
+    """Returns the pixels of the canvas that shows the result, (H, W, 4)."""
     values = browser.execute_script(
         "const c = document.getElementById('after');"
         "const image = c.getContext('2d').getImageData(0, 0, c.width, c.height);"
@@ -221,6 +226,31 @@ def test_small_and_narrow_pictures_are_pythons_too(page, server, browser, tmp_pa
     open_page(browser, server)
     restored = restore(browser, tmp_path / "picture.png")[..., :3]
     assert np.abs(restored - python_pixels(page, pixels).astype(int)).max() <= 1
+
+
+@pytest.mark.clients
+def test_the_strength_is_that_of_restore(page, server, browser, tmp_path):
+    pixels = noisy(60, 70)
+    Image.fromarray(pixels).save(tmp_path / "picture.png")
+    open_page(browser, server)
+    own = restore(browser, tmp_path / "picture.png")
+    assert browser.find_element("id", "mix").is_displayed()
+    saved = browser.find_element("id", "download").get_attribute("href")
+    for strength in (0, 0.5, 1.7, 1):
+        browser.execute_script(
+            "const s = document.getElementById('strength'); s.value = arguments[0];"
+            "for (const kind of ['input', 'change']) s.dispatchEvent(new Event(kind))",
+            strength,
+        )
+        assert browser.find_element("id", "amount").text == str(strength)
+        mixed = after(browser)[..., :3].astype(int)
+        # The restored picture's own rounding counts `strength` times.
+        exact = pixels + strength * (own[..., :3].astype(float) - pixels)
+        assert np.abs(mixed - np.clip(exact, 0, 255)).max() <= 0.501
+        if strength == 0:
+            np.testing.assert_array_equal(mixed, pixels)
+    np.testing.assert_array_equal(after(browser), own)
+    wait_for(browser, f"return document.getElementById('download').href !== '{saved}'")
 
 
 # A network that sees `reach` pixels up, down, left and right, and zeros beyond its window: a wrong

@@ -222,8 +222,7 @@ def make_broken_tflite(path):
     ("make", "expected"),
     [
         (lambda path: None, "does not exist: expected a run folder"),
-        (lambda path: path.mkdir(), "holds no model: expected a run folder"),
-        (lambda path: path.write_text("no model"), "is no model: expected a run folder"),
+        (lambda path: path.write_text("no model"), "is neither a picture nor a model: expected"),
         (lambda path: path.write_bytes(b"PK no zip"), "is no Keras model"),
         (make_broken_saved_model, "is no SavedModel of pictures"),
         (make_broken_tflite, "is no TFLite file"),

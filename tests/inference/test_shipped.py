@@ -7,12 +7,15 @@ import importlib.metadata
 import json
 import os
 import pathlib
+import runpy
 import shutil
 import subprocess
 import sys
 import zipfile
 
 import pytest
+from setuptools import Distribution
+from setuptools.command import build_py
 
 import tf_deconv
 from tests.fixtures.commands import does, refuses
@@ -232,18 +235,47 @@ def test_a_folder_of_tflite_files_alone_names_one(capsys, here, copy):
 # --- What is packed.
 
 
-def test_git_and_the_source_archive_hold_the_shipped_names_alone(repository):
-    ignored = (repository / ".gitignore").read_text().splitlines()
-    kept = [line for line in ignored if line.startswith("!saved_models/") and line[-1] == "/"]
-    assert kept == [f"!saved_models/{name}/" for name in shipped.MODELS]
-    assert "saved_models/*" in ignored
-    packed = (repository / "MANIFEST.in").read_text().splitlines()
-    assert packed == [f"recursive-include saved_models/{name} *" for name in shipped.MODELS]
+def test_git_holds_every_file_of_the_shipped_models_and_no_other_export(repository):
+    # Exports are ignored, so that those of the shipped models are added by `git add -f`.
+    if not (repository / ".git").exists():
+        pytest.skip("no checkout")
+    listed = ["git", "ls-files", "--", "saved_models"]
+    done = subprocess.run(listed, cwd=repository, capture_output=True, text=True, check=True)
+    tracked = {path for path in done.stdout.splitlines() if path.count("/") > 1}
+    assert {path.split("/")[1] for path in tracked} <= set(shipped.MODELS)
+    for name in shipped.MODELS:
+        folder = repository / "saved_models" / name
+        for path in (path for path in folder.rglob("*") if path.is_file()):
+            assert path.relative_to(repository).as_posix() in tracked, "git add -f"
+
+
+def test_the_source_archive_holds_the_shipped_models_alone(
+    repository, stand_ins, monkeypatch, tmp_path
+):
+    # Not by building one, for which an older Python's setuptools is too old.
+    commands = {}
+    monkeypatch.setattr("setuptools.setup", lambda cmdclass: commands.update(cmdclass))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    names = runpy.run_path(str(repository / "setup.py"))
+    monkeypatch.setattr(build_py.build_py, "get_source_files", lambda self: ["tf_deconv/api.py"])
+    monkeypatch.setitem(names["shipped_files"].__globals__, "ROOT", tmp_path)
+    monkeypatch.setitem(
+        names["shipped_files"].__globals__, "MODELS", ("denoise-color", "not-there")
+    )
+    (tmp_path / "saved_models").symlink_to(stand_ins)
+    held = commands["build_py"](Distribution()).get_source_files()
+    assert held[0] == "tf_deconv/api.py"
+    assert "saved_models/denoise-color/1/saved_model.pb" in held
+    assert all(name.startswith("saved_models/denoise-color/") for name in held[1:])
 
 
 def test_the_page_lists_the_shipped_models(repository):
-    page = (repository / "saved_models" / "README.md").read_text()
+    page = (repository / "docs" / "models.md").read_text()
     assert all(f"| `{name}` |" in page for name in shipped.MODELS)
+
+
+def test_the_default_model_comes_first():
+    assert next(iter(shipped.MODELS)) == shipped.DEFAULT
 
 
 def test_what_is_shipped_is_small(repository):
@@ -258,7 +290,7 @@ def test_what_is_shipped_is_small(repository):
 def test_the_wheel_holds_the_shipped_models_alone(repository, stand_ins, tmp_path):
     source = tmp_path / "source"
     source.mkdir()
-    for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE"):
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(repository / name, source)
     hidden = shutil.ignore_patterns("__pycache__")
     shutil.copytree(repository / "tf_deconv", source / "tf_deconv", ignore=hidden)

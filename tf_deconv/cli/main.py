@@ -17,6 +17,7 @@ from tf_deconv.exporting.config import ExportConfig
 from tf_deconv.generation.config import EditConfig, SampleConfig
 from tf_deconv.inference import shipped
 from tf_deconv.inference.config import RestoreConfig
+from tf_deconv.inference.words import split_words
 from tf_deconv.training.config import TrainConfig
 from tf_deconv.utils.files import json_text
 from tf_deconv.utils.interrupted import Interrupted
@@ -79,7 +80,10 @@ def _export(options: dict[str, Any]) -> int:
 
 
 def _restore(options: dict[str, Any]) -> int:
-    pictures = options.pop("pictures")
+    first = [options.pop("model")] if "model" in options else []
+    model, pictures = split_words([*first, *options.pop("pictures", [])])
+    if model is not None:
+        options["model"] = model
     config = RestoreConfig(**_gather(options, RestoreConfig))
     result = api.restore(config, pictures, report=_print_line)
     return EXIT_FAULT if result.failures else 0

@@ -57,18 +57,23 @@ def make_parser() -> argparse.ArgumentParser:
     restore = commands.add_parser(
         "restore",
         help="restore pictures with a trained or exported model",
-        description="Restore pictures of any size with a trained or exported model. Bit depth,"
-        " transparency, colour profile, EXIF and file type stay where the format can hold them.",
+        description="Restore pictures of any size with a trained or exported model; without MODEL,"
+        f" with {shipped.DEFAULT}, which comes with this program. Bit depth, transparency, colour"
+        " profile, EXIF and file type stay where the format can hold them.",
         epilog=_table("shipped models", shipped.MODELS),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    _add_model(restore, RestoreConfig)
-    restore.add_argument(
+    model = _add_model(restore, RestoreConfig, metavar="[MODEL]", default=argparse.SUPPRESS)
+    pictures = restore.add_argument(
         "pictures",
         nargs="+",
         metavar="PICTURE",
+        default=argparse.SUPPRESS,
         help="picture files, folders whose tree is kept, .txt files of paths, folders of shards",
     )
+    # A single word is a picture, and which one is the model only a look at it tells: `split_words`.
+    # (Not nargs="?", with which argparse takes no word after an option.)
+    model.required = pictures.required = False
     _add_options(restore, RestoreConfig, {}, leave_out=("model",))
 
     sample = commands.add_parser(
@@ -125,7 +130,7 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     inspect.add_argument(
-        "artifact", nargs="?", metavar="MODEL", help=_help_of(RestoreConfig, "model")
+        "artifact", nargs="?", metavar="MODEL", help=_help_of(EvaluateConfig, "model")
     )
     _add_json_flag(inspect, "all facts")
 
@@ -143,7 +148,7 @@ def make_parser() -> argparse.ArgumentParser:
         "models",
         nargs="*",
         metavar="MODEL",
-        help=f"for --protocol: {_help_of(RestoreConfig, 'model')}; several for several rows",
+        help=f"for --protocol: {_help_of(EvaluateConfig, 'model')}; several for several rows",
     )
     _add_options(benchmark, BenchmarkConfig, {"protocol": PROTOCOLS})
     _add_json_flag(benchmark, "the content of benchmark.json or protocol.json")
@@ -159,8 +164,9 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_model(parser: argparse.ArgumentParser, cls: type, **options: Any) -> None:
-    parser.add_argument("model", metavar="MODEL", help=_help_of(cls, "model"), **options)
+def _add_model(parser: argparse.ArgumentParser, cls: type, **options: Any) -> argparse.Action:
+    options = {"metavar": "MODEL", "help": _help_of(cls, "model"), **options}
+    return parser.add_argument("model", **options)
 
 
 def _add_json_flag(parser: argparse.ArgumentParser, what: str) -> None:

@@ -57,6 +57,15 @@ def list_pictures(folder: str | pathlib.Path) -> list[pathlib.Path]:
     return paths
 
 
+def is_picture(path: str | pathlib.Path) -> bool:
+    """Returns whether a file begins as one of `FORMATS` does; the rest of it may be damaged."""
+    try:
+        with without_pillow_limit(), Image.open(path, formats=FORMATS):
+            return True
+    except (OSError, ValueError, SyntaxError, EOFError):
+        return False
+
+
 @dataclasses.dataclass(frozen=True)
 class Header:
     """What the first bytes of a picture file say.
@@ -266,7 +275,7 @@ CHANNELS = 3
 
 
 def is_grey(picture: np.ndarray) -> bool:
-    """Returns whether (H, W, 3) uint8 has R == G == B; False for pairs, (H, W, 6)."""
+    """Returns whether (H, W, 3) has R == G == B; False for pairs, (H, W, 6)."""
     if picture.shape[-1] != CHANNELS:
         return False
     # The first row alone tells nearly every colour picture. A grey one of 28x28 takes 6 us (its

@@ -7,6 +7,7 @@ none; with one, the files must be those that were exported.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 import threading
@@ -15,43 +16,52 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tf_deconv.degradations.tasks import TASKS
 from tf_deconv.inference import restorer, run_folder
-from tf_deconv.inference.config import RestoreConfig
+from tf_deconv.inference.config import load_config
 from tf_deconv.inference.located import LocatedModel, locate
 from tf_deconv.inference.restorer import Artifact, Restorer
 from tf_deconv.networks import receptive_field
 from tf_deconv.utils.devices import choose_device, core_count
 from tf_deconv.utils.files import silent_stderr
-from tf_deconv.utils.options import UserError, reason, validate
+from tf_deconv.utils.options import UserError, reason
 
 
 def load(
-    model: str | os.PathLike[str], *, tile_size: int = 0, self_ensemble: bool = False
+    model: str | os.PathLike[str] | None = None,
+    *,
+    tile_size: int = 0,
+    self_ensemble: bool = False,
+    strength: float = 1.0,
 ) -> Restorer:
     """Opens a model for use from Python: `restored = load("denoise-color")(image)`.
 
     Args:
       model: The name of a shipped model (`tf-deconv inspect` lists them), or a run folder, a
         `.keras` file, a SavedModel folder or a `.tflite` file; what exists as a path is a path.
+        None: the shipped model `photo`.
       tile_size: Side of the tiles that large pictures are restored in, in pixels; 0 chooses.
       self_ensemble: Whether to take the mean over the 8 flips and turns of a picture: 8 times
         slower, a little better.
+      strength: How much of the model's change is made, 0 to 2: 0 none, 1 all of it.
     Returns:
       The model. Called with an image, (H, W, C) of any size, uint8, uint16 or float in [0, 1], it
       returns (H * scale, W * scale, channels_out) of the same type; see `Restorer.restore`. Many
       threads may call it at once.
     Raises:
       UserError: if there is no such model, one of its files is missing or is not the one that was
-        exported, or an option is out of range.
+        exported, an option is out of range, or a strength other than 1 suits no such model.
     """
-    config = validate(
-        RestoreConfig(model=os.fspath(model), tile_size=tile_size, self_ensemble=self_ensemble)
-    )
+    config = load_config(model, tile_size, self_ensemble, strength)
     choose_device("auto", "float32")
-    return Restorer(open_artifact(model), config.tile_size, config.self_ensemble)
+    return Restorer(
+        open_artifact(config.model), config.tile_size, config.self_ensemble, config.strength
+    )
 
 
-def open_artifact(model: str | os.PathLike[str] | LocatedModel, *, check: bool = True) -> Artifact:
+def open_artifact(
+    model: str | os.PathLike[str] | LocatedModel | None, *, check: bool = True
+) -> Artifact:
     """Opens a model.
 
     Args:
@@ -68,7 +78,21 @@ def open_artifact(model: str | os.PathLike[str] | LocatedModel, *, check: bool =
     if located.generates:
         raise UserError(run_folder.GENERATES.format(located.asked))
     openers = {"keras": _open_keras, "saved_model": _open_saved_model, "tflite": _open_tflite}
-    return openers[located.kind](located.path, located.known)
+    opened = openers[located.kind](located.path, located.known)
+    # What takes luminance alone sees no colours, and is there to make them.
+    keeps = opened.channels_in > 1 and keeps_grey(located.task)
+    return dataclasses.replace(opened, keeps_grey=keeps)
+
+
+def keeps_grey(task: Any) -> bool:
+    """Returns whether a model of colour pictures is to leave grey ones grey.
+
+    What takes damage away does; pairs may have taught it to colour.
+
+    Args:
+      task: What is recorded as the model's task; None where nothing is.
+    """
+    return isinstance(task, str) and task in TASKS and not TASKS[task].paired
 
 
 def keras_artifact(model: Any, divisor: int, scale: int) -> Artifact:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import Any
 
-from tf_deconv.inference import shipped
+from tf_deconv.inference.shipped import DEFAULT
 from tf_deconv.utils.options import UserError, option, validate
 
 MODEL = "run folder, .keras file, SavedModel folder, .tflite file or name of a shipped model"
@@ -34,10 +35,16 @@ def self_ensemble_option(when: str = "") -> Any:
 class RestoreConfig:
     """Everything that decides how pictures are restored."""
 
-    model: str | None = option(None, MODEL, type=str)
+    model: str | None = option(None, f"{MODEL}; {DEFAULT} when left out", type=str)
     out: str = option("restored", "folder that receives the pictures, under the names they have")
     tile_size: int = tile_size_option()
     self_ensemble: bool = self_ensemble_option()
+    strength: float = option(
+        1.0,
+        "how much of the model's change is made: 0 none, 1 all of it, 2 twice as much",
+        minimum=0,
+        maximum=2,
+    )
     skip_existing: bool = option(
         False, "leave out pictures that are in --out already: a run that was stopped goes on"
     )
@@ -71,8 +78,6 @@ def check_restore_config(config: RestoreConfig) -> RestoreConfig:
       UserError: with all faults in one line.
     """
     config = validate(config)
-    if config.model is None:
-        raise UserError(f"model=None: {shipped.EXPECTED}, or the name of a shipped model")
     given = [
         f"{name}={value!r}" for name in ("workers", "beam_args") if (value := getattr(config, name))
     ]
@@ -83,3 +88,21 @@ def check_restore_config(config: RestoreConfig) -> RestoreConfig:
             f"workers={config.workers}: expected without --beam-args, which say how many there are"
         )
     return config
+
+
+def load_config(
+    model: str | os.PathLike[str] | None, tile_size: int, self_ensemble: bool, strength: float
+) -> RestoreConfig:
+    """Returns the options of `load`, checked.
+
+    Raises:
+      UserError: with all faults in one line.
+    """
+    return validate(
+        RestoreConfig(
+            model=None if model is None else os.fspath(model),
+            tile_size=tile_size,
+            self_ensemble=self_ensemble,
+            strength=strength,
+        )
+    )

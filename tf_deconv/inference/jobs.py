@@ -22,7 +22,7 @@ from tf_deconv.utils.progress import Bar
 
 # What a file of names ends in, one path on a line.
 LIST_SUFFIX = ".txt"
-_EXPECTED = (
+EXPECTED = (
     f"expected pictures, folders of them, a {LIST_SUFFIX} file of their paths, or folders of shards"
 )
 # What a record holds; a picture of another type was packed as PNG.
@@ -74,7 +74,7 @@ def plan_jobs(pictures: Sequence[str], out: pathlib.Path) -> list[Job]:
                 raise UserError(f"folder {text!r} holds no picture outside --out {str(out)!r}")
             sources += found
         elif not path.exists():
-            raise UserError(f"{text!r} does not exist: {_EXPECTED}")
+            raise UserError(f"{text!r} does not exist: {EXPECTED}")
         elif path.suffix.lower() == LIST_SUFFIX:
             sources += _read_list(path)
         elif path.suffix.lower() == reader.SUFFIX:

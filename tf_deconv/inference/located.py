@@ -137,13 +137,13 @@ class LocatedModel:
         return _export_folder(self.kind, self.path)[1]
 
 
-def locate(model: str | os.PathLike[str] | LocatedModel) -> LocatedModel:
+def locate(model: str | os.PathLike[str] | LocatedModel | None) -> LocatedModel:
     """Finds out what a model is, from what its path holds.
 
     Args:
       model: A run folder, a `.keras` file, a SavedModel (the version folder, or the folder of all
-        versions: the highest is taken) or a `.tflite` file; or the name of a shipped model. One
-        that is located already comes back as it is.
+        versions: the highest is taken) or a `.tflite` file; or the name of a shipped model; None
+        for the default one. One that is located already comes back as it is.
     Returns:
       The model; nothing but a manifest beside it was read.
     Raises:
@@ -154,7 +154,7 @@ def locate(model: str | os.PathLike[str] | LocatedModel) -> LocatedModel:
     is_name, root = shipped.is_name(model), shipped.resolve(model)
     kind, path, manifest = _find(root, is_name)
     return LocatedModel(
-        asked=os.fspath(model),
+        asked=shipped.DEFAULT if model is None else os.fspath(model),
         is_name=is_name,
         root=root,
         kind=kind,

@@ -20,14 +20,13 @@ import numpy as np
 from PIL import Image
 
 from tf_deconv.data.shards.records import Place
-from tf_deconv.degradations.tasks import TASKS
 from tf_deconv.images import arrays
 from tf_deconv.images import files as image_files
 from tf_deconv.images.arrays import printable
 from tf_deconv.images.files import Job
 from tf_deconv.inference import shipped
 from tf_deconv.inference.archive.driver import check_beam, restore_archive
-from tf_deconv.inference.artifacts import open_artifact
+from tf_deconv.inference.artifacts import keeps_grey, open_artifact
 from tf_deconv.inference.config import RestoreConfig
 from tf_deconv.inference.jobs import plan_jobs
 from tf_deconv.inference.located import LocatedModel, locate
@@ -83,7 +82,11 @@ def restore(
     # For the engine `beam` too: what is wrong with the model is said before any worker starts.
     model = open_model(located, config, "cpu" if config.engine == "beam" else "auto")
     files.make_folder(out)
-    for note in located.notes:
+    notes = located.notes
+    if config.model is None:
+        report(f"model: {shipped.DEFAULT} (name another one first to choose)")
+        notes = shipped.shadowed([str(picture) for picture in pictures])
+    for note in notes:
         report(f"note: {note}")
     if config.engine == "beam":
         reasons = _restore_by_beam(config, located, waiting, report)
@@ -187,7 +190,9 @@ def open_model(located: LocatedModel, config: RestoreConfig, device: str = "auto
       UserError: if it cannot be opened, or does not fit the options.
     """
     choose_device(device, "float32")
-    restorer = Restorer(open_artifact(located), config.tile_size, config.self_ensemble)
+    restorer = Restorer(
+        open_artifact(located), config.tile_size, config.self_ensemble, config.strength
+    )
     return Model(restorer, located.task)
 
 
@@ -295,9 +300,7 @@ def choose_conversion(channels: int, artifact: Artifact, task: str | None) -> tu
     if channels == 3 and artifact.channels_out == 1:
         return False, "colour pictures: the model gives grey alone"
     if channels == 1 and artifact.channels_in > 1:
-        # Pairs may have taught it to colour; what takes damage away leaves grey grey.
-        known = task in TASKS and not TASKS[task].paired
-        as_grey = known or artifact.channels_out == 1
+        as_grey = keeps_grey(task) or artifact.channels_out == 1
         written = "grey again" if as_grey else "in colour"
         return as_grey, f"grey pictures: repeated in three channels, and written {written}"
     return False, ""

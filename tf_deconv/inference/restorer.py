@@ -97,6 +97,8 @@ class Artifact:
       reach_px: How far the network sees (`receptive_field`); None: further than a tile is large.
       sizes: The only (height, width) that `run` takes; empty where it takes all.
       model: The Keras model, of a run or a `.keras` file; None of other formats.
+      keeps_grey: Whether what it makes of a grey picture is to be grey: it restores, and was not
+        taught to colour.
     """
 
     run: Callable[[np.ndarray], np.ndarray]
@@ -107,6 +109,7 @@ class Artifact:
     reach_px: int | None
     sizes: tuple[tuple[int, int], ...] = ()
     model: Any = None
+    keeps_grey: bool = False
 
     def __post_init__(self):
         if self.channels_in not in (1, 3, 4) or self.channels_out not in (1, 3):
@@ -127,7 +130,13 @@ class Restorer:
       tile_px: Side of a tile with its overlap; it shrinks when memory runs out.
     """
 
-    def __init__(self, artifact: Artifact, tile_px: int = 0, self_ensemble: bool = False):
+    def __init__(
+        self,
+        artifact: Artifact,
+        tile_px: int = 0,
+        self_ensemble: bool = False,
+        strength: float = 1.0,
+    ):
         """Prepares.
 
         Args:
@@ -135,10 +144,13 @@ class Restorer:
           tile_px: Side of a tile, its overlap included; 0 chooses. A `.tflite` file has sizes of
             its own, of which none larger than this is taken.
           self_ensemble: Whether to take the mean over the 8 flips and turns of a picture.
+          strength: How much of the network's change is made: 0 none, 1 all of it, 2 twice as much.
         Raises:
-          UserError: if the tile is too small for the network's reach.
+          UserError: if the tile is too small for the network's reach, or it leaves nothing to set
+            a strength against.
         """
         self.artifact = artifact
+        self._strength = _check_strength(strength, artifact)
         self._symmetries = tiling.ALL_SYMMETRIES if self_ensemble else tiling.AS_IT_IS
         reach, divisor = artifact.reach_px, artifact.divisor
         self._margin_px = 2 * (reach + -reach % divisor) if reach is not None else 0
@@ -188,7 +200,9 @@ class Restorer:
           as_grey: Whether to return the luminance of the result.
         Returns:
           (H * scale, W * scale, channels_out), or 1 channel, of the picture's type; float is not
-          clipped.
+          clipped. Where the artifact `keeps_grey`, a picture of one channel or of three equal ones
+          gives equal channels: the luminance of what the network makes of it. With a strength,
+          picture + strength * (restored - picture), rounded last.
         Raises:
           MemoryError: if even small tiles do not fit.
           UserError: if it is no such picture, or a model of fixed sizes cannot tile its size.
@@ -197,6 +211,12 @@ class Restorer:
         height, width = image.shape[:2]
         scale, dtype = self.artifact.scale, image.dtype
         channels = 1 if as_grey else self.artifact.channels_out
+        if self._strength == 0:  # Not through the network: what it makes may be NaN.
+            if progress is not None:
+                progress(1.0)
+            return _in_channels(image, channels)
+        # Of the whole picture: a tile of a colour picture may be grey.
+        grey = as_grey or (self.artifact.keeps_grey and _is_grey(image))
         restored = np.empty((height * scale, width * scale, channels), dtype)
         pending = collections.deque([Box(0, 0, height, width)])
         done = 0
@@ -216,7 +236,11 @@ class Restorer:
                 self._shrink(core, error)
                 pending.appendleft(core)
                 continue
-            pixels = arrays.luminance(pixels) if as_grey else pixels
+            pixels = arrays.luminance(pixels) if grey else pixels
+            if self._strength != 1:
+                given = arrays.as_unit(_in_channels(core.of(image), pixels.shape[-1]))
+                pixels = given + np.float32(self._strength) * (pixels - given)
+            # One channel is repeated.
             core.scaled(scale).of(restored)[...] = arrays.as_pixels(pixels, dtype)
             done += core.height * core.width
             if progress is not None:
@@ -322,6 +346,36 @@ class Restorer:
                 self.tile_px = side + self._margin_px
                 return
         raise MemoryError("not enough memory, even for the smallest tile") from error
+
+
+def _check_strength(strength: float, artifact: Artifact) -> float:
+    """Refuses a strength where there is no picture to set it against."""
+    if strength == 1 or (artifact.scale == 1 and artifact.channels_in < 4):
+        return strength
+    does = "fills in what is missing"
+    if artifact.scale > 1:
+        does = f"makes a picture {artifact.scale} times as large"
+    raise UserError(
+        f"strength={strength:g}: expected a model that corrects what is there, and this one {does};"
+        " leave it out"
+    )
+
+
+def _is_grey(image: np.ndarray) -> bool:
+    """Returns whether a picture has one channel, or three equal ones beside its transparency."""
+    return image.shape[-1] == 1 or arrays.is_grey(image[..., :3])
+
+
+def _in_channels(image: np.ndarray, channels: int) -> np.ndarray:
+    """Returns a copy of (H, W, C) without its transparency, as 1 or 3 channels of its own type."""
+    colours = image[..., :3]
+    if colours.shape[-1] == channels:
+        return colours.copy()
+    if channels == 3:
+        return np.repeat(colours, 3, axis=-1)
+    if _is_grey(colours):
+        return colours[..., :1].copy()
+    return arrays.as_pixels(arrays.luminance(arrays.as_unit(colours)), image.dtype)
 
 
 def _check_picture(image: np.ndarray) -> np.ndarray:

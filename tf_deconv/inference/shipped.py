@@ -10,7 +10,7 @@ import dataclasses
 import os
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from tf_deconv.utils.options import UserError, nearest
 
@@ -39,6 +39,8 @@ class Shipped:
 
 
 MODELS = {
+    "photo": Shipped("takes noise and JPEG damage off a photograph, whatever happened to it"),
+    "photo-small": Shipped("the same as photo, less well; smaller and faster"),
     "denoise-grey": Shipped("takes noise off a grey picture", "denoise-color"),
     "denoise-color": Shipped("takes noise off a colour picture"),
     "denoise-color-small": Shipped("takes noise off a colour picture; smaller and faster"),
@@ -46,6 +48,9 @@ MODELS = {
     "super-resolve-x4": Shipped("makes a picture four times as wide and as high"),
     "deblock": Shipped("takes the blocks and rings of JPEG compression off a picture"),
 }
+
+# What `restore` and `load` take where no model is named.
+DEFAULT = "photo"
 
 # Other things that people type.
 ALIASES = {
@@ -55,6 +60,7 @@ ALIASES = {
     "denoise-gray": "denoise-grey",
     "denoise-small": "denoise-color-small",
     "dejpeg": "deblock",
+    "photograph": "photo",
     "super-resolution": "super-resolve-x2",
     "super-resolve": "super-resolve-x2",
     "upscale": "super-resolve-x2",
@@ -128,23 +134,32 @@ def lines(found: Mapping[str, pathlib.Path]) -> list[str]:
     return told
 
 
-def is_name(text: str | os.PathLike[str]) -> bool:
-    """Returns whether a text is to be looked up: it could be a name, and nothing lies there."""
+def is_name(text: str | os.PathLike[str] | None) -> bool:
+    """Returns whether a model is to be looked up: it could be a name, and nothing lies there.
+
+    None is the name of the default model, whatever lies here.
+    """
+    if text is None:
+        return True
     text = os.fspath(text)
     return _NAME.fullmatch(text) is not None and not os.path.lexists(text)
 
 
-def resolve(model: str | os.PathLike[str]) -> pathlib.Path:
-    """Returns the path of a model that was given as a path or as a name.
+def resolve(model: str | os.PathLike[str] | None) -> pathlib.Path:
+    """Returns the path of a model that was given as a path or as a name; None: the default one.
 
     Raises:
       UserError: as `find`, if it is no path and looks like a name.
     """
+    if model is None:
+        return find(DEFAULT)
     return find(os.fspath(model)) if is_name(model) else pathlib.Path(model)
 
 
-def notes(model: str | os.PathLike[str]) -> list[str]:
+def notes(model: str | os.PathLike[str] | None) -> list[str]:
     """Returns what a command says about the model that was asked for, one line each."""
+    if model is None:
+        return []
     text = os.fspath(model)
     if is_name(text):
         name = canonical(text)
@@ -152,3 +167,12 @@ def notes(model: str | os.PathLike[str]) -> list[str]:
     if text in MODELS or text in ALIASES:
         return [f"model {text}: the file or folder of that name here, not the shipped model"]
     return []
+
+
+def shadowed(pictures: Sequence[str]) -> list[str]:
+    """Returns what a command without a model says of pictures that have a shipped model's name."""
+    return [
+        f"{text}: the file or folder of that name here is taken for pictures, not the shipped model"
+        for text in pictures
+        if text in MODELS or text in ALIASES
+    ]

@@ -6,8 +6,10 @@ import { restorePixels } from "./tiles.js";
 const MAX_PIXELS = 40e6;
 let model = null;
 let latest = 0; // Number of the picture that was put in last; earlier ones give way.
+let shownPair = null; // What the strength mixes: the picture and what the network made of it.
 
 find("title").textContent = facts.title;
+find("mix").hidden = facts.scale !== 1 || facts.channels_in > 3;
 find("summary").textContent = `${facts.summary} The picture stays on this device.`;
 
 function runTile(pixels, [height, width]) {
@@ -46,22 +48,46 @@ async function restoreImage(image, number) {
     if (number !== latest) throw new Overtaken();
   });
   const duration = performance.now() - started;
-  const result = new ImageData(restored, w, h);
-  for (const id of ["after", "before"]) {
-    const canvas = find(id);
-    [canvas.width, canvas.height] = [w, h];
-    const context = canvas.getContext("2d");
-    if (id === "after") context.putImageData(result, 0, 0);
-    else context.drawImage(image, 0, 0, w, h);
-  }
-  const blob = await new Promise((done) => find("after").toBlob(done, "image/png"));
-  if (!blob) throw new Error("The picture is too large for this browser: try a smaller one.");
-  URL.revokeObjectURL(find("download").href);
-  find("download").href = URL.createObjectURL(blob);
+  for (const id of ["after", "before"]) [find(id).width, find(id).height] = [w, h];
+  find("before").getContext("2d").drawImage(image, 0, 0, w, h);
+  shownPair = { given: pixels.data, restored };
+  drawMixed();
+  await offerDownload();
   find("result").hidden = false;
   const sizes = facts.scale > 1 ? `${width}×${height} → ${w}×${h}` : `${width}×${height}`;
   find("facts").textContent = `${sizes} pixels, restored in ${Math.round(duration)} ms.`;
   say("Done. Move the line to compare.");
+}
+
+// Returns given + strength * (restored - given), RGBA. Of the restored picture as it is shown, in
+// bytes: moving the slider then needs no second run, and what `restore --strength` gives is near.
+function mix({ given, restored }, strength) {
+  if (strength === 1) return restored;
+  const mixed = new Uint8ClampedArray(restored);
+  for (let i = 0; i < mixed.length; i += 4) {
+    const [alpha, paper] = [given[i + 3] / 255, 255 - given[i + 3]];
+    const grey = 0.299 * given[i] + 0.587 * given[i + 1] + 0.114 * given[i + 2];
+    for (let c = 0; c < 3; c++) {
+      const before = (facts.channels_out === 1 ? grey : given[i + c]) * alpha + paper;
+      mixed[i + c] = before + strength * (restored[i + c] - before);
+    }
+  }
+  return mixed;
+}
+
+function drawMixed() {
+  const strength = find("mix").hidden ? 1 : Number(find("strength").value);
+  find("amount").textContent = strength;
+  const { width, height } = find("after");
+  const result = new ImageData(mix(shownPair, strength), width, height);
+  find("after").getContext("2d").putImageData(result, 0, 0);
+}
+
+async function offerDownload() {
+  const blob = await new Promise((done) => find("after").toBlob(done, "image/png"));
+  if (!blob) throw new Error("The picture is too large for this browser: try a smaller one.");
+  URL.revokeObjectURL(find("download").href);
+  find("download").href = URL.createObjectURL(blob);
 }
 
 class Overtaken extends Error {}
@@ -155,6 +181,9 @@ find("slider").addEventListener("input", (event) => {
   find("before").style.clipPath = `inset(0 ${100 - share}% 0 0)`;
   find("line").style.left = `${share}%`;
 });
+
+find("strength").addEventListener("input", drawMixed);
+find("strength").addEventListener("change", offerDownload);
 
 let turn = begin((loaded) => {
   model = loaded;
