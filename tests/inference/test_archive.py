@@ -20,6 +20,7 @@ from tf_deconv import RestoreConfig, UserError
 from tf_deconv.data.shards import records
 from tf_deconv.images.files import Job
 from tf_deconv.inference import jobs as restore_jobs
+from tf_deconv.inference import restore as restore_command
 from tf_deconv.inference.archive import driver as archive_driver
 
 # One worker, in this process.
@@ -134,8 +135,8 @@ def test_every_door_leads_to_the_engine_that_was_asked_for(
             restore(job)
         return {jobs[0].target: "no picture"}
 
-    monkeypatch.setattr(archive_driver, "check_beam", lambda beam_args: None)
-    monkeypatch.setattr(archive_driver, "restore_archive", restore_archive)
+    monkeypatch.setattr(restore_command, "check_beam", lambda beam_args: None)
+    monkeypatch.setattr(restore_command, "restore_archive", restore_archive)
     out = tmp_path / "out"
     if door == "python":
         config = RestoreConfig(model=str(untrained), out=str(out), engine="beam")
