@@ -33,7 +33,7 @@ def test_every_command_is_a_function():
 
 
 def test_functions_stay_functions_after_the_packages_are_imported():
-    # A package named as a function would take its place: `tf_deconv.exporting` is no `export`.
+    # A package named as a function would take its place: `tf_deconv.exporting` is not an `export`.
     import tf_deconv.data.shards.pack
     import tf_deconv.exporting.pipeline
 

@@ -128,7 +128,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def send_error(self, code, message=None, explain=None):
         """What http.server itself refuses, as JSON too."""
         self.close_connection = True
-        # Of a line that is no request the version is unknown, which would mean no headers.
+        # Of a line that is not a request the version is unknown, which would mean no headers.
         self.request_version = self.protocol_version
         self._send(code, {"error": message or http.HTTPStatus(code).phrase})
 
@@ -239,7 +239,7 @@ def parse_options():
     if options.poll_seconds <= 0:
         parser.error("--poll-seconds must be above 0")
     if not options.model.is_dir():
-        parser.error(f"{options.model} is no folder; expected saved_models/NAME")
+        parser.error(f"{options.model} is not a folder; expected saved_models/NAME")
     return options
 
 

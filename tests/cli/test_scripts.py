@@ -69,7 +69,7 @@ def test_train_reports_every_bad_option_at_once(capsys):
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ("{", "is no JSON"),
+        ("{", "is not JSON"),
         ("[1]", "expected a JSON object"),
         ('{"epoch": 3}', "'epoch' (did you mean 'epochs'?)"),
         ('{"epochs": "3"}', "epochs='3': expected a whole number"),
@@ -140,7 +140,7 @@ def make_dense_model(path):
 @pytest.mark.parametrize(
     ("make", "expected"),
     [
-        (make_text_file, "is no Keras model"),
+        (make_text_file, "is not a Keras model"),
         (make_empty_zip, "cannot be loaded by Keras"),
         (make_dense_model, "expected one picture (N, H, W, C) in and one out"),
     ],

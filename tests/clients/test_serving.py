@@ -144,7 +144,7 @@ BAD_REQUESTS = {
     "no rows": ({"instances": []}, "at least one row"),
     "rows that are no list": ({"instances": {"image": 1}}, "at least one row"),
     "an unknown signature": ({"signature_name": "x", "instances": [1]}, "expected one of"),
-    "a signature that is no name": ({"signature_name": [], "instances": [1]}, "malformed request"),
+    "a signature that is a list": ({"signature_name": [], "instances": [1]}, "malformed request"),
     "an unknown input": ({"inputs": {"picture": [1]}}, "expected ['image']"),
     "rows that differ": ({"instances": [{"image": 1}, {"b": 1}]}, "name different inputs"),
     "a ragged list": ({"instances": [[[[0.5]], [[0.5], [0.5]]]]}, "malformed request"),

@@ -166,7 +166,7 @@ def test_what_is_no_model_is_refused_in_one_line(capsys, tmp_path):
     model = tmp_path / "model"
     assert "does not exist: expected a run folder" in refuses(capsys, "evaluate", model)
     model.write_text("no model")
-    assert "is no model" in refuses(capsys, "evaluate", model)
+    assert "is not a model" in refuses(capsys, "evaluate", model)
 
 
 def test_a_model_that_does_not_tell_its_task_needs_one(capsys, tmp_path, exported):

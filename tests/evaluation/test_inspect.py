@@ -199,11 +199,11 @@ def make_damaged_keras(exported, path):
     [
         (lambda _, path: None, "does not exist: expected a run folder"),
         (lambda _, path: path.mkdir(), "holds no model: expected a run folder"),
-        (lambda _, path: path.write_text("no model"), "is no model: expected a run folder"),
-        (lambda _, path: path.write_bytes(b""), "is no model: expected a run folder"),
-        (make_damaged_keras, "is no Keras model"),
-        (make_truncated_tflite, "is no TFLite file"),
-        (make_damaged_saved_model, "is no SavedModel of pictures"),
+        (lambda _, path: path.write_text("no model"), "is not a model: expected a run folder"),
+        (lambda _, path: path.write_bytes(b""), "is not a model: expected a run folder"),
+        (make_damaged_keras, "is not a Keras model"),
+        (make_truncated_tflite, "is not a TFLite file"),
+        (make_damaged_saved_model, "is not a SavedModel of pictures"),
     ],
 )
 def test_what_is_no_model_is_refused_in_one_line(capsys, tmp_path, exported, make, expected):

@@ -64,7 +64,7 @@ def test_what_is_no_export_is_one_line(tmp_path, content):
     if content is not None:
         (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(
-        UserError, match=r"is no exported model: manifest.json: .*saved_models/NAME"
+        UserError, match=r"is not an exported model: manifest.json: .*saved_models/NAME"
     ):
         benchmark.benchmark(BenchmarkConfig(export=str(tmp_path)), print)
 

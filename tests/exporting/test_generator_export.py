@@ -231,7 +231,7 @@ def test_a_file_of_another_generator_than_its_facts_is_refused(exported, tmp_pat
     other = exported.facts.to_json() | {"classes": 0}
     path = tmp_path / "other.tflite"
     path.write_bytes(with_metadata(content, {"generator": other}))
-    with pytest.raises(UserError, match="is no TFLite file of a generator, with signature"):
+    with pytest.raises(UserError, match="is not a TFLite file of a generator, with signature"):
         open_generator(path)
 
 

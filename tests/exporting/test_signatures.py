@@ -110,7 +110,7 @@ NO_PICTURES = {
     "nothing": b"",
     "magic of PNG": b"\x89PNG\r\n\x1a\n",
     "magic of JPEG": b"\xff\xd8\xff",
-    "text": b"a text that is no picture at all",
+    "text": b"a text that is not a picture at all",
     "GIF": encoded(COLOUR, "GIF"),
     "BMP": encoded(COLOUR, "BMP"),
     "PNG cut short": encoded(COLOUR)[:500],

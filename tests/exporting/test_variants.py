@@ -22,7 +22,7 @@ def test_sizes_are_read(text, sizes):
 
 @pytest.mark.parametrize("text", ["", "28,", "0", "64x", "x64", "-4", "64x64x3", "9999", "large"])
 def test_what_is_no_size_is_one_line(text):
-    with pytest.raises(UserError, match=r"is no size; expected sides from 1 to 8192"):
+    with pytest.raises(UserError, match=r"is not a size; expected sides from 1 to 8192"):
         parse_sizes(text)
 
 
@@ -47,7 +47,7 @@ def test_every_wrong_name_is_told_with_the_nearest():
     ("options", "expected"),
     [
         ({"profile": "phone"}, "profile='phone'"),
-        ({"sizes": "big"}, "'big' is no size"),
+        ({"sizes": "big"}, "'big' is not a size"),
         ({"variants": "int4"}, "variants='int4'"),
     ],
 )

@@ -301,7 +301,7 @@ def test_options_that_do_not_fit_are_refused(capsys, tmp_path, models, kind, opt
         ("none.png", "does not exist: expected a picture file"),
         (".", "is a folder: expected a picture file"),
         ("broken.png", "cannot be read"),
-        ("a.png:0", "is no stack of pictures: leave out ':0'"),
+        ("a.png:0", "is not a stack of pictures: leave out ':0'"),
         ("t10k-images-idx3-ubyte.gz", "holds many pictures: expected which ones"),
         ("t10k-images-idx3-ubyte.gz:1,4", "has no picture 4: expected 0 to 3"),
     ],

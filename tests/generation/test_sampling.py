@@ -205,7 +205,7 @@ def test_guidance_without_labels_is_refused(capsys, tmp_path):
 def test_what_is_no_generator_is_refused(capsys, tmp_path):
     assert "does not exist" in refuses(capsys, "sample", tmp_path / "none", "--out", tmp_path)
     (tmp_path / "file").write_text("text")
-    assert "is no model" in refuses(capsys, "sample", tmp_path / "file", "--out", tmp_path)
+    assert "is not a model" in refuses(capsys, "sample", tmp_path / "file", "--out", tmp_path)
 
 
 # --- What `evaluate` takes of a generator.

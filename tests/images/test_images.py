@@ -211,7 +211,7 @@ def test_a_damaged_exif_tag_does_not_spoil_the_picture(rgb, damaged):
     np.testing.assert_array_equal(read, UPRIGHT[6](rgb))
 
 
-# --- read_rgb: what is no picture.
+# --- read_rgb: what is not a picture.
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF"])

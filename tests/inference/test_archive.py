@@ -314,7 +314,7 @@ def test_worker_processes_write_what_the_command_writes(capsys, tmp_path, untrai
     assert tree(tmp_path / "out") == tree(tmp_path / "local")
     (letter,) = dead_letters(tmp_path / "out")
     assert letter["source"] == str(archive / "bad.png")
-    assert letter["reason"].startswith("is no BMP")
+    assert letter["reason"].startswith("is not a BMP")
     assert done.stdout.splitlines()[-2].startswith("5 of 6 pictures were restored, in ")
 
 

@@ -66,7 +66,7 @@ def test_a_bad_picture_does_not_stop_the_rest(capsys, tmp_path, run):
     assert tree(tmp_path / "out") == ["a.png", "c.png"]
     last = out.splitlines()[-2:]
     assert last[0] == "1 of 3 pictures could not be restored:"
-    assert "b.png: is no BMP" in last[1]
+    assert "b.png: is not a BMP" in last[1]
 
 
 def test_a_runtime_that_fails_on_one_picture_goes_on(capsys, tmp_path, run, monkeypatch):
@@ -223,9 +223,9 @@ def make_broken_tflite(path):
     [
         (lambda path: None, "does not exist: expected a run folder"),
         (lambda path: path.write_text("no model"), "is neither a picture nor a model: expected"),
-        (lambda path: path.write_bytes(b"PK no zip"), "is no Keras model"),
-        (make_broken_saved_model, "is no SavedModel of pictures"),
-        (make_broken_tflite, "is no TFLite file"),
+        (lambda path: path.write_bytes(b"PK no zip"), "is not a Keras model"),
+        (make_broken_saved_model, "is not a SavedModel of pictures"),
+        (make_broken_tflite, "is not a TFLite file"),
     ],
 )
 def test_what_is_no_model_is_refused_in_one_line(capsys, tmp_path, make, expected):

@@ -87,7 +87,7 @@ def test_a_strength_meets_grey_and_colour():
     colours = Artifact(lambda batch: np.concatenate([batch, batch / 2, batch], -1), 1, 3, 1, 1, 0)
     restored = Restorer(colours, strength=0.5)(grey)
     np.testing.assert_allclose(restored, grey * [1, 0.75, 1], atol=1e-6)
-    # Transparency is no colour.
+    # Transparency is not a colour.
     assert Restorer(tinted(), strength=0.5)(noise(4)).shape == (36, 40, 3)
 
 

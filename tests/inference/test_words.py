@@ -114,7 +114,7 @@ def test_without_the_default_model_it_says_where_was_looked(capsys, here):
         (["empty"], "holds no picture"),
         (["photo.heic"], "'photo.heic' is neither a picture nor a model: expected pictures"),
         (["weights.h5", "a.png"], "'weights.h5' is neither a picture nor a model"),
-        (["broken.keras", "a.png"], "'broken.keras' is no model: expected a run folder"),
+        (["broken.keras", "a.png"], "'broken.keras' is not a model: expected a run folder"),
         (["x" * 300], "does not exist: expected a run folder"),
         (["y" * 300 + ".png"], "File name too long"),
     ],

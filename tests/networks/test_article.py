@@ -344,7 +344,7 @@ def test_fault_7_a_transposed_convolution_is_the_adjoint_of_the_convolution(
     rng, channels, strides, padding_mode, kernel_size, size, output_padding
 ):
     # <conv x, y> == <x, deconv y> for every x and y, with one kernel: (k, k, in, out) to the
-    # convolution is (k, k, out, in) to the transposed one. It is no inverse.
+    # convolution is (k, k, out, in) to the transposed one. It is not an inverse.
     channels_in, channels_out = channels
     options = dict(strides=strides, padding=padding_mode, use_bias=False, dtype="float64")
     conv = layers.Conv2D(channels_out, kernel_size, **options)

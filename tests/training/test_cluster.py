@@ -46,8 +46,8 @@ def test_the_environment_is_read(monkeypatch):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("{", "TF_CONFIG is no JSON .*: expected {"),
-        ("[" * 100_000, "TF_CONFIG is no JSON"),
+        ("{", "TF_CONFIG is not JSON .*: expected {"),
+        ("[" * 100_000, "TF_CONFIG is not JSON"),
         ("[]", "TF_CONFIG has no valid 'cluster'"),
         ('{"cluster": []}', "TF_CONFIG has no valid 'cluster'"),
         ('{"cluster": {"worker": "host:1"}}', "TF_CONFIG has no valid 'worker'"),

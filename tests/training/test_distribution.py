@@ -316,7 +316,7 @@ def test_a_strategy_that_this_machine_has_not_is_refused(strategy, says, capsys,
 def test_a_broken_tf_config_is_refused_before_anything_is_printed(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("TF_CONFIG", "{")
     line = refuses(capsys, "train", "--run-dir", tmp_path / "run")
-    assert line.startswith("tf-deconv train: TF_CONFIG is no JSON")
+    assert line.startswith("tf-deconv train: TF_CONFIG is not JSON")
 
 
 def test_the_pods_of_the_kubernetes_example_make_one_cluster(repository, tmp_path):

@@ -145,9 +145,9 @@ def test_a_config_survives_its_file(tmp_path, written):
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("", "is no JSON: "),
-        ('{"epochs": }', "is no JSON: "),
-        ("[" * 100_000, "is no JSON: "),
+        ("", "is not JSON: "),
+        ('{"epochs": }', "is not JSON: "),
+        ("[" * 100_000, "is not JSON: "),
         ("[]", r'holds a list: expected a JSON object such as \{"epochs": 20\}'),
         ("3", "holds a int: expected a JSON object"),
         ("null", "holds a NoneType: expected a JSON object"),

@@ -106,7 +106,7 @@ def scan(inputs: pathlib.Path, targets: pathlib.Path) -> tuple[list[PicturePair]
     pairs = []
     for stem in common:
         if stem not in found[0] or stem not in found[1]:
-            continue  # One of them is no picture: it was named above.
+            continue  # One of them is not a picture: it was named above.
         pair = PicturePair(found[0][stem], found[1][stem])
         sizes = [sorted((file.height, file.width)) for file in (pair.input, pair.target)]
         if sizes[0] == sizes[1]:  # Sorted: EXIF may turn one of them.

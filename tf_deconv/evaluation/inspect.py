@@ -43,7 +43,7 @@ def inspect_artifact(model: str | os.PathLike[str] | LocatedModel) -> dict[str, 
     Returns:
       A dict that JSON can hold; what is not known is None. Sizes and reach are in pixels.
     Raises:
-      UserError: if it is no model of pictures, or a run that has no model yet.
+      UserError: if it is not a model of pictures, or a run that has no model yet.
     """
     located = locate(model)
     kind, path, found, known = located.kind, located.root, located.path, located.known

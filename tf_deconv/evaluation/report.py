@@ -58,7 +58,7 @@ class Table:
         ]
 
     def row(self, picture: dict[str, Any]) -> str:
-        """Returns a line of scores; what is no number is a dash, infinite decibels are "exact"."""
+        """Returns a line of scores; NaN is a dash, infinite decibels are "exact"."""
         psnr, ssim, luminance = (
             "".join(f"{_cell(name, picture[side][name]):>8}" for side in self._sides)
             for name in _TITLES

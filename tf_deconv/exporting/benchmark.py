@@ -175,7 +175,7 @@ def _read_manifest(folder: pathlib.Path) -> dict[str, Any]:
             raise ValueError(f"no runtime is known for {strange[0]!r}")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{str(folder)!r} is no exported model: {publish.MANIFEST_FILE}: {reason(error)};"
+            f"{str(folder)!r} is not an exported model: {publish.MANIFEST_FILE}: {reason(error)};"
             " expected saved_models/NAME as `python export.py` leaves it"
         ) from error
     return manifest

@@ -31,11 +31,11 @@ from tf_deconv.utils.options import UserError
 
 # Latents, or pictures and times, that signatures are compared on; pictures that are sampled.
 CASES, PICTURES = 16, 4
-# Of the noise of the first, and of the sampled pictures.
+# Seeds of the noise of the latents, and of the sampled pictures.
 CASES_SEED, PICTURES_SEED = 1, 7
 TIMES = (0.0, 0.25, 0.5, 0.9)
-# Of sampled pictures in files that compute with the weights as they are, and of an encoder's
-# results as a share of the largest.
+# The largest difference allowed of sampled pictures, in files that compute with the weights as they
+# are, and of an encoder's results as a share of the largest.
 TOLERANCE = 1e-4
 # Pictures lie in [0, 1], velocities between them and noise in about [-2, 2]: their errors count
 # half, as they do in a picture.

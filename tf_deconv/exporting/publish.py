@@ -23,7 +23,7 @@ def check_name(name: str) -> str:
     """Refuses names that would not be one folder everywhere.
 
     Raises:
-      UserError: if the name is no plain folder name.
+      UserError: if the name is not a plain folder name.
     """
     if not _NAME.fullmatch(name):
         raise UserError(

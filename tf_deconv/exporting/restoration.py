@@ -34,7 +34,7 @@ from tf_deconv.utils.options import UserError
 DEFAULT_PATCH_SIZE, DEFAULT_LARGER_SIZE = 28, (256, 256)
 # Side of the calibration pictures that stand in for a run's own.
 CALIBRATION_SIDE_PX = 256
-# Of the requests that warm a server up: small, for they are kept beside the model.
+# The requests that warm a server up are small, for they are kept beside the model.
 WARMUP_SIZE = (64, 64)
 
 

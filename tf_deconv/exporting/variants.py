@@ -121,7 +121,7 @@ def parse_sizes(text: str) -> tuple[tuple[int, int], ...]:
     Returns:
       (height, width) of each, in the order given, none twice.
     Raises:
-      UserError: if one is no size.
+      UserError: if one is not a size.
     """
     sizes = []
     for word in text.split(","):
@@ -129,8 +129,8 @@ def parse_sizes(text: str) -> tuple[tuple[int, int], ...]:
         size = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
         if not 0 < min(size) <= max(size) <= 8192:
             raise UserError(
-                f"sizes={text!r}: {word.strip()!r} is no size; expected sides from 1 to 8192 such"
-                " as 256, or HEIGHTxWIDTH such as 256x384, with commas between them"
+                f"sizes={text!r}: {word.strip()!r} is not a size; expected sides from 1 to 8192"
+                " such as 256, or HEIGHTxWIDTH such as 256x384, with commas between them"
             )
         sizes.append(size)
     return tuple(dict.fromkeys(sizes))

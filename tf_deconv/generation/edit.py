@@ -277,7 +277,7 @@ def _locate(argument: str) -> tuple[pathlib.Path, list[int] | None]:
             f"{argument!r} holds many pictures: expected which ones, such as {argument + ':0,1'!r}"
         )
     if indices is not None and not is_stack:
-        raise UserError(f"{str(path)!r} is no stack of pictures: leave out {':' + found[2]!r}")
+        raise UserError(f"{str(path)!r} is not a stack of pictures: leave out {':' + found[2]!r}")
     return path, indices
 
 

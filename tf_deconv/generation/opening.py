@@ -178,6 +178,6 @@ def _check_shape(
 
 def _no_generator(path: pathlib.Path, kind: str, name: str, error: Exception) -> str:
     return (
-        f"{str(path)!r} is no {kind} of a generator, with signature {name}: {reason(error)[:200]};"
-        " export the model again"
+        f"{str(path)!r} is not a {kind} of a generator, with signature {name}:"
+        f" {reason(error)[:200]}; export the model again"
     )

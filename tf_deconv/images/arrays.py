@@ -33,7 +33,7 @@ def list_pictures(folder: str | pathlib.Path) -> list[pathlib.Path]:
     """Lists the picture files below a folder, sorted by path; hidden files are left out.
 
     Raises:
-      UserError: if `folder` is no readable folder or holds no picture file.
+      UserError: if `folder` is not a readable folder or holds no picture file.
     """
     folder = pathlib.Path(folder)
     if not folder.is_dir():
@@ -85,7 +85,7 @@ def read_header(content: bytes) -> Header:
     """Reads the header of a picture file; nothing is decoded.
 
     Raises:
-      ValueError: if it is no picture.
+      ValueError: if it is not a picture.
     """
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
@@ -105,7 +105,7 @@ def read_rgb(source: str | pathlib.Path | bytes) -> np.ndarray:
       (H, W, 3) uint8; grey pictures have three equal channels. 16-bit grey is rounded to 8 bits;
       of 16-bit colour Pillow keeps the upper byte, at most one grey level away.
     Raises:
-      ValueError: if it is no picture, is truncated, or is larger than Pillow's limit.
+      ValueError: if it is not a picture, is truncated, or is larger than Pillow's limit.
     """
     stream = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
@@ -245,7 +245,7 @@ def printable(name: str) -> str:
 
 def _escaped(character: str) -> str:
     code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # How Python holds a byte that is no UTF-8: PEP 383.
+    if 0xDC80 <= code <= 0xDCFF:  # How Python holds a byte that is not UTF-8: PEP 383.
         code -= 0xDC00
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 

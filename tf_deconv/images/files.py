@@ -88,13 +88,13 @@ def read_picture(path: pathlib.Path, max_pixels: int) -> Picture:
     Returns:
       The picture; of several in a file, the first.
     Raises:
-      ValueError: if it is no picture, is damaged, or is too large.
+      ValueError: if it is not a picture, is damaged, or is too large.
     """
     try:
         with _warnings_ignored(), without_pillow_limit():
             return _open(path, max_pixels)
     except UnidentifiedImageError as error:
-        raise ValueError(f"is no {', '.join(arrays.FORMATS)} file") from error
+        raise ValueError(f"is not a {', '.join(arrays.FORMATS)} file") from error
     except (OSError, ValueError, SyntaxError, EOFError, KeyError, TypeError) as error:
         raise ValueError(reason(error)) from error
     except (struct.error, zlib.error, Image.DecompressionBombError) as error:

@@ -70,7 +70,7 @@ def open_artifact(
     Returns:
       The model, ready to run.
     Raises:
-      UserError: if there is none, it is no model of pictures, or a file of it has changed.
+      UserError: if there is none, it is not a model of pictures, or a file of it has changed.
     """
     located = locate(model)
     if check:
@@ -167,7 +167,7 @@ def _open_saved_model(folder: pathlib.Path, known: dict[str, Any]) -> Artifact:
         channels = spec.shape[3]
     except Exception as error:  # A damaged folder raises whatever TensorFlow stumbled over.
         raise UserError(
-            f"{str(folder)!r} is no SavedModel of pictures: {_first_line(error)}"
+            f"{str(folder)!r} is not a SavedModel of pictures: {_first_line(error)}"
         ) from error
 
     def run(batch: np.ndarray, _keep: Any = loaded) -> np.ndarray:
@@ -197,7 +197,7 @@ def _open_tflite(path: pathlib.Path, known: dict[str, Any]) -> Artifact:
         (channels_in,) = channels
     except Exception as error:  # The runtime raises ValueError, RuntimeError and others.
         raise UserError(
-            f"{str(path)!r} is no TFLite file with signatures restore_HxW: {_first_line(error)}"
+            f"{str(path)!r} is not a TFLite file with signatures restore_HxW: {_first_line(error)}"
         ) from error
 
     def run(image: np.ndarray) -> np.ndarray:

@@ -203,7 +203,7 @@ def _find(root: pathlib.Path, is_name: bool) -> tuple[str, pathlib.Path, dict[st
         return "tflite", root, _if_listed(_read_manifest(folder), file)
     if head[:2] == b"PK":
         return "keras", root, None
-    raise UserError(f"{str(root)!r} is no model: {shipped.EXPECTED}")
+    raise UserError(f"{str(root)!r} is not a model: {shipped.EXPECTED}")
 
 
 def _export_folder(kind: str, path: pathlib.Path) -> tuple[pathlib.Path, str]:

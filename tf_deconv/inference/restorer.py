@@ -215,7 +215,7 @@ class Restorer:
             if progress is not None:
                 progress(1.0)
             return _in_channels(image, channels)
-        # Of the whole picture: a tile of a colour picture may be grey.
+        # The whole picture decides: a tile of a colour picture may be grey.
         grey = as_grey or (self.artifact.keeps_grey and _is_grey(image))
         restored = np.empty((height * scale, width * scale, channels), dtype)
         pending = collections.deque([Box(0, 0, height, width)])
@@ -379,7 +379,7 @@ def _in_channels(image: np.ndarray, channels: int) -> np.ndarray:
 
 
 def _check_picture(image: np.ndarray) -> np.ndarray:
-    """Refuses what is no picture, before a runtime says so in its own words."""
+    """Refuses what is not a picture, before a runtime says so in its own words."""
     received = f"image is {image.shape} of {image.dtype}"
     if image.ndim == 2:
         raise UserError(f"{received}: expected (H, W, C); of a grey one, image[..., np.newaxis]")

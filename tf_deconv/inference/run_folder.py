@@ -103,7 +103,7 @@ def load_restorer(path: pathlib.Path) -> Any:
     """Loads a `.keras` file of which it is known already that it does not generate.
 
     Raises:
-      UserError: if the file is no Keras model, or not one from a picture to a picture.
+      UserError: if the file is not a Keras model, or not one from a picture to a picture.
     """
     model = load_any_model(path)
     shapes = [getattr(model, name, None) for name in ("input_shape", "output_shape")]
@@ -119,12 +119,14 @@ def load_any_model(path: pathlib.Path) -> Any:
     """Loads what a `.keras` file holds, whatever it takes and gives.
 
     Raises:
-      UserError: if the file is no Keras model.
+      UserError: if the file is not a Keras model.
     """
     import keras
 
     if not zipfile.is_zipfile(path):
-        raise UserError(f"{str(path)!r} is no Keras model: expected a .keras file (a zip archive)")
+        raise UserError(
+            f"{str(path)!r} is not a Keras model: expected a .keras file (a zip archive)"
+        )
     try:
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises whatever the damaged part made it stumble over.

@@ -149,7 +149,7 @@ def resolve(model: str | os.PathLike[str] | None) -> pathlib.Path:
     """Returns the path of a model that was given as a path or as a name; None: the default one.
 
     Raises:
-      UserError: as `find`, if it is no path and looks like a name.
+      UserError: as `find`, if it is not a path and looks like a name.
     """
     if model is None:
         return find(DEFAULT)

@@ -110,7 +110,8 @@ class Bernoulli(Likelihood):
     """One logit: the cross-entropy x log p + (1 - x) log(1 - p), p = sigmoid(logit).
 
     A log-probability of binarised pictures only. On grey ones it trains well and means little: it
-    is no density over [0, 1] (Loaiza-Ganem and Cunningham 2019), and no bits per dimension follow.
+    is not a density over [0, 1] (Loaiza-Ganem and Cunningham 2019), so no bits per dimension
+    follow.
     """
 
     parameters = 1

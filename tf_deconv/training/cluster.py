@@ -68,7 +68,7 @@ def read_cluster(text: str | None = None) -> Cluster | None:
     try:
         config = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{VARIABLE} is no JSON ({error}): expected {_FORM}") from error
+        raise UserError(f"{VARIABLE} is not JSON ({error}): expected {_FORM}") from error
     jobs = _member(config, "cluster", dict)
     others = sorted(set(jobs) - set(_JOBS))
     if others:

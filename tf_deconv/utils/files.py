@@ -35,7 +35,7 @@ def replacing(path: pathlib.Path, *, flush: bool = True) -> Iterator[pathlib.Pat
       flush: Whether to wait until it is on the disk, 10 ms or so. Of many files call `flush_all`
         after the last one instead.
     Yields:
-      A path with the same suffix, unless that is no usual one. It is removed if the block raises.
+      A path with the same suffix, if that is a usual one. It is removed if the block raises.
     """
     # A name may have 255 bytes, and a character up to 4: what is left of it still says whose it is.
     stem, suffix = path.stem[:40], path.suffix if len(path.suffix) <= 16 else ""
@@ -90,12 +90,12 @@ def write_bytes(path: pathlib.Path, data: bytes, *, flush: bool = True) -> None:
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
-    """Writes a JSON file atomically, indented; what is no finite number becomes null."""
+    """Writes a JSON file atomically, indented; what is not a finite number becomes null."""
     write_bytes(path, (json_text(value) + "\n").encode())
 
 
 def json_text(value: Any) -> str:
-    """Returns JSON, indented; what is no finite number becomes null."""
+    """Returns JSON, indented; what is not a finite number becomes null."""
     return json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
 
 

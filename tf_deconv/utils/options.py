@@ -137,14 +137,14 @@ def read_config(path: str | pathlib.Path, cls: type[Config]) -> dict[str, Any]:
     Returns:
       A dict from field name to value, not validated yet.
     Raises:
-      UserError: if the file cannot be read, is no JSON object or has an unknown key.
+      UserError: if the file cannot be read, is not a JSON object or has an unknown key.
     """
     try:
         values = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"config {str(path)!r} cannot be read: {reason(error)}") from error
     except (ValueError, RecursionError) as error:
-        raise UserError(f"config {str(path)!r} is no JSON: {error}") from error
+        raise UserError(f"config {str(path)!r} is not JSON: {error}") from error
     if not isinstance(values, dict):
         raise UserError(
             f"config {str(path)!r} holds a {type(values).__name__}: expected a JSON object such as"

@@ -103,13 +103,13 @@ def test_a_damaged_shard_gives_one_line(sharded, damage, fault, scheme):
         (lambda index: index.update(shards=[]), "its shards do not hold 20 pictures"),
         (lambda index: index.update(shards=7), "not iterable"),
         (lambda index: index.update(labels=1), "labels=1 is neither true nor false"),
-        (lambda index: index["shards"][0].update(file="../x.tfrecord"), "is no name of a shard"),
+        (lambda index: index["shards"][0].update(file="../x.tfrecord"), "is not a name of a shard"),
         (lambda index: index["shards"][0].update(file=7), "expected string"),
         (lambda index: index["shards"][0].update(part="x"), "'x' is no part"),
-        (lambda index: index["shards"][0].update(bytes=-1), "-1 is no whole number from 1 on"),
+        (lambda index: index["shards"][0].update(bytes=-1), "-1 is not a whole number from 1 on"),
         (lambda index: index["shards"][0].update(sizes=[[7, 8]]), "the sizes of pictures-00000"),
         (lambda index: index["shards"][0].update(sizes=[[6, 8, 8]]), "the sizes of pictures-0"),
-        (lambda index: index["shards"][0].update(sha256=None), "None is no checksum"),
+        (lambda index: index["shards"][0].update(sha256=None), "None is not a checksum"),
     ],
 )
 def test_a_damaged_index_gives_one_line(sharded, change, fault):
@@ -142,7 +142,7 @@ def test_a_count_of_pictures_that_no_disk_holds_is_refused(sharded):
 
 
 def test_records_that_hold_no_picture_are_refused(tmp_path):
-    for content, fault in ((b"\xff", "is no tf.train.Example"), (b"", "holds no image/encoded")):
+    for content, fault in ((b"\xff", "is not a tf.train.Example"), (b"", "holds no image/encoded")):
         folder = tmp_path / fault[:12]
         folder.mkdir()
         with shard_writer.ShardWriter(str(folder), labels=False) as writer:

@@ -164,7 +164,7 @@ def test_files_that_are_no_classifier_are_refused(trained, tmp_path):
         load(tmp_path / "missing.keras")
     other = tmp_path / "other.keras"
     run_folder.save_model(trained.model, other, {"task": "denoise"})
-    with pytest.raises(UserError, match="is no classifier"):
+    with pytest.raises(UserError, match="is not a classifier"):
         load(other)
 
 

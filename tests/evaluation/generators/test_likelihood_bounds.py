@@ -160,7 +160,7 @@ def test_a_bound_that_is_no_number_is_refused(model, images, value):
     def broken(pictures, latents):
         return np.full(len(latents), value)
 
-    with pytest.raises(ValueError, match="bound of 40 of 40 images is no number"):
+    with pytest.raises(ValueError, match="bound of 40 of 40 images is not a number"):
         importance_weighted_bound(model.posterior, broken, images, samples=3, seed=3)
 
 

@@ -235,13 +235,13 @@ def _parse_index(index: dict[str, Any]) -> tuple[list[Shard], bool]:
         )
         # A name, not a path: nothing outside the folder is ever opened.
         if not _FILE_NAME.fullmatch(shard.file):
-            raise ValueError(f"{shard.file!r} is no name of a shard")
+            raise ValueError(f"{shard.file!r} is not a name of a shard")
         if shard.part not in PARTS:
             raise ValueError(f"{shard.part!r} is no part")
         if any(len(size) != 3 for size in sizes) or sum(size[0] for size in sizes) != shard.count:
             raise ValueError(f"the sizes of {shard.file} are not those of {shard.count} pictures")
         if not isinstance(shard.sha256, str):
-            raise ValueError(f"{shard.sha256!r} is no checksum")
+            raise ValueError(f"{shard.sha256!r} is not a checksum")
         shards.append(shard)
     if not shards or sum(shard.count for shard in shards) != index["count"]:
         raise ValueError(f"its shards do not hold {index['count']!r} pictures")
@@ -252,7 +252,7 @@ def _parse_index(index: dict[str, Any]) -> tuple[list[Shard], bool]:
 
 def _natural(value: Any) -> int:
     if type(value) is not int or value < 1:
-        raise ValueError(f"{value!r} is no whole number from 1 on")
+        raise ValueError(f"{value!r} is not a whole number from 1 on")
     return value
 
 
@@ -354,7 +354,7 @@ def parse(content: bytes) -> Parsed:
     """Parses a record.
 
     Raises:
-      ValueError: if it is no tf.train.Example of a picture.
+      ValueError: if it is not a tf.train.Example of a picture.
     """
     import tensorflow as tf
     from google.protobuf.message import DecodeError
@@ -362,7 +362,7 @@ def parse(content: bytes) -> Parsed:
     try:
         features = tf.train.Example.FromString(content).features.feature
     except DecodeError as error:
-        raise ValueError("is no tf.train.Example") from error
+        raise ValueError("is not a tf.train.Example") from error
     encoded, name = features[ENCODED].bytes_list.value, features[NAME].bytes_list.value
     if len(encoded) != 1 or len(name) != 1:
         raise ValueError(f"holds no {ENCODED} or no {NAME}")

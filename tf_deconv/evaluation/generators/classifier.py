@@ -184,7 +184,7 @@ def load(path: str | pathlib.Path) -> Classifier:
     facts = run_folder.read_description(path)
     if facts.get("kind") != _KIND:
         raise UserError(
-            f"{str(path)!r} is no classifier of tf_deconv: expected a .keras file that says so;"
+            f"{str(path)!r} is not a classifier of tf_deconv: expected a .keras file that says so;"
             " `tf-deconv evaluate` of a generator trains one, on labelled pictures"
         )
     import keras

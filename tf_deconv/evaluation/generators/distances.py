@@ -31,8 +31,8 @@ def frechet_distance(features_a: np.ndarray, features_b: np.ndarray) -> float:
     Returns:
       A number of at least 0, in squared units of the features.
     Raises:
-      ValueError: if a set is no matrix, has under 2 rows or a number that is not finite, or if the
-        sets' F differ.
+      ValueError: if a set is not a matrix, has under 2 rows or a number that is not finite, or if
+        the sets' F differ.
     Reference: Heusel et al. 2017, "GANs Trained by a Two Time-Scale Update Rule Converge to a Local
       Nash Equilibrium", equation 6; Dowson and Landau 1982 for the closed form.
     """

@@ -222,7 +222,7 @@ def _no_nan(bounds: np.ndarray) -> np.ndarray:
     wrong = np.flatnonzero(np.isnan(bounds) | (bounds == np.inf))
     if len(wrong):
         raise ValueError(
-            f"the bound of {len(wrong)} of {len(bounds)} images is no number (the first: image"
+            f"the bound of {len(wrong)} of {len(bounds)} images is not a number (the first: image"
             f" {wrong[0]}): encoder or decoder gives values that are not finite"
         )
     return bounds

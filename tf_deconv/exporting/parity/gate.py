@@ -33,7 +33,7 @@ ONNX_FLOOR_DB = 100.0
 # A value this close to the middle between two grey levels may become either: the floats themselves
 # differ by as much, at 120 dB.
 TIE_LEVELS = 0.005
-# Of a JPEG that comes back, which is lossy: quality 95 keeps real pictures above 34 dB.
+# A JPEG that comes back is lossy: quality 95 keeps real pictures above 34 dB.
 JPEG_FLOOR_DB = 30.0
 # Sizes that a service will meet and a divisor does not divide; 1x1 is the smallest there is.
 ODD_REQUESTS = ((1, 1, 1), (2, 37, 53), (1, 61, 2))

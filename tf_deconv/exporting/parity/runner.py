@@ -153,7 +153,7 @@ class OpenVino:
     def run(self, signature, array):
         shape = self.compiled.inputs[0].partial_shape
         if shape.is_static and tuple(shape.to_shape()) != array.shape:
-            # Of several signatures; made to fit another size, it gives pictures of a wrong one.
+            # It reads one of several signatures; reshaped, it gives pictures of a wrong size.
             raise ValueError(f"OpenVINO reads one signature of a file, here of {shape}")
         if self.scales is None:
             is_tflite = self.path.endswith(".tflite")

@@ -22,7 +22,7 @@ def decode(encoded: tf.Tensor, max_pixels: int) -> tf.Tensor:
       encoded: () string.
       max_pixels: Larger pictures are refused from their header.
     Returns:
-      (H, W, 4) uint8, colour and opacity; anything that is no picture is InvalidArgument.
+      (H, W, 4) uint8, colour and opacity; anything that is not a picture is InvalidArgument.
     """
     # 25 zero bytes: reading the header of a file that is too short must not fail by itself.
     header = tf.io.decode_raw(tf.strings.substr(encoded + b"\0" * 25, 0, 25), tf.uint8)

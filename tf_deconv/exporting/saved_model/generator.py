@@ -28,7 +28,7 @@ from tf_deconv.inference.tflite_file import TfliteFile
 from tf_deconv.networks.likelihoods import make_likelihood
 from tf_deconv.utils.files import silent_stderr
 
-# Of the signature `sample`.
+# The signature `sample` makes so many pictures at most.
 LARGEST_COUNT = 1024
 
 Tensors = dict[str, tf.Tensor]
@@ -282,7 +282,7 @@ def _within(value: tf.Tensor, least: int, largest: int, text: str) -> tf.Operati
 
 
 def _all_within(values: tf.Tensor, text: str, largest: float = 1) -> tf.Operation:
-    # A comparison with what is no number is false.
+    # A comparison with what is not a number is false.
     fits = tf.reduce_all(tf.logical_and(values >= 0, values <= tf.cast(largest, values.dtype)))
     ends = tf.stack([tf.reduce_min(values), tf.reduce_max(values)])
     return _assert(fits, f"{text}; received from and to", ends)

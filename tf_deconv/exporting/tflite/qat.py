@@ -34,7 +34,7 @@ STEPS, BATCH_SIZE, PATCH_SIZE, LEARNING_RATE = 2000, 16, 64, 2e-4
 # On a few patches of one network's pictures more would be learned by heart.
 STEPS_WITHOUT_DATA = 400
 VALIDATION_PATCHES = 256
-# Of calibration pictures: a part tells the ranges, and larger ones would fill the memory.
+# A part of each calibration picture tells the ranges; larger parts would fill the memory.
 RANGE_SIDE_PX = 128
 
 

@@ -98,7 +98,7 @@ async function show(makeImage, number) {
   try {
     say("Reading…");
     image = await makeImage().catch(() => {
-      throw new Error("This file is no picture that the browser can read: try a PNG or a JPEG.");
+      throw new Error("This file is not a picture that the browser can read: try a PNG or a JPEG.");
     });
     await restoreImage(image, number);
   } catch (error) {
