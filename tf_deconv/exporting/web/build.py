@@ -24,8 +24,8 @@ from tf_deconv.utils.options import UserError, reason
 
 PAGES = pathlib.Path(__file__).parent
 LIBRARY_VERSION = "2.5.3"
-# The package's builds that need neither threads nor newer browsers' switches; and package.json, which
-# tells whoever finds the copy its version, source and licence.
+# The package's builds that need neither threads nor newer browsers' switches; and package.json,
+# which tells whoever finds the copy its version, source and licence.
 _LIBRARY_FILES = {
     "core": (
         "package.json",
