@@ -279,11 +279,11 @@ def test_the_default_model_comes_first():
 
 
 def test_what_is_shipped_is_small(repository):
-    # 40 MB in all, no file above 6: what a wheel and a clone can carry.
+    # 60 MB in all, no file above 6: what a wheel and a clone can carry.
     folders = [repository / "saved_models" / name for name in shipped.MODELS]
     sizes = [p.stat().st_size for folder in folders for p in folder.rglob("*") if p.is_file()]
     assert max(sizes) < 6e6
-    assert sum(sizes) < 40e6
+    assert sum(sizes) < 60e6
 
 
 @pytest.mark.slow

@@ -82,8 +82,14 @@ def test_it_keeps_the_mean_colour(name, models, cases, request):
     if name == "deblock":
         # At quality 10 its green is 0.6 grey levels from the JPEG's: docs/models.md.
         request.applymarker(pytest.mark.xfail(strict=True, reason="0.6 grey levels at quality 10"))
-    for degraded, _ in cases[name]:
-        shift = models[name](degraded).mean((0, 1)) - degraded.mean((0, 1))
+    if name in ("photo", "photo-small"):
+        # Red of `coffee` ends 0.6 and 0.9 grey levels below the clean picture's: docs/models.md.
+        request.applymarker(pytest.mark.xfail(strict=True, reason="0.6 grey levels of red"))
+    for degraded, clean in cases[name]:
+        # Noise that a file clips makes dark places brighter, blue by 1.6 grey levels here; undoing
+        # that is right.
+        before = clean if name in ("photo", "photo-small") else degraded
+        shift = models[name](degraded).mean((0, 1)) - before.mean((0, 1))
         assert np.abs(shift).max() <= 0.5 * GREY_LEVEL
 
 
