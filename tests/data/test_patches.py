@@ -346,7 +346,7 @@ def test_what_is_to_be_made_sharper_has_the_8_bits_of_a_file(rng, name):
 
 def test_importing_the_package_imports_neither_tensorflow_nor_keras(run_python):
     code = (
-        "import sys, tf_deconv, tf_deconv.config, tf_deconv.networks, tf_deconv.sources\n"
+        "import sys, tf_deconv, tf_deconv.api, tf_deconv.networks, tf_deconv.data.sources\n"
         "from tf_deconv import TASKS, NETWORKS, TrainConfig\n"
         "print(sorted({'tensorflow', 'keras'} & set(sys.modules)))"
     )

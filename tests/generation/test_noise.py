@@ -226,7 +226,7 @@ def test_a_graph_refuses_what_is_out_of_range(saved, arguments, expected):
 
 
 def test_importing_the_module_imports_no_tensorflow():
-    code = "import sys, tf_deconv.noise; sys.exit('tensorflow' in sys.modules)"
+    code = "import sys, tf_deconv.generation.noise; sys.exit('tensorflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
