@@ -29,6 +29,7 @@ from tf_deconv.exporting.variants import PROFILES, VARIANTS, parse_variants
 from tf_deconv.inference import restorer, tflite_file
 from tf_deconv.inference import run_folder as run_folders
 from tf_deconv.inference.artifacts import to_float32
+from tf_deconv.inference.tflite_file import TfliteFile
 
 pytestmark = pytest.mark.clients
 
@@ -197,7 +198,7 @@ def restored_by(published, tmp_path_factory):
         cases_by_path, expected = {}, expected_by_network.setdefault(network, {})
         for variant in VARIANTS:
             path = model.folder / "tflite" / f"{model.manifest['name']}-{variant}.tflite"
-            names = flatbuffer.signature_names(path.read_bytes())
+            names = flatbuffer.signature_names(TfliteFile(path.read_bytes()))
             assert len(names) == 2
             cases_by_path[path] = cases = {}
             for name in names[:1] if how.one_signature else names:

@@ -125,7 +125,8 @@ def pages(tmp_path_factory):
         run_folder.save_model(models[kind], folder / "drawn.keras", known)
         options = dict(name="drawn", variants="float32", out=str(folder / "models"))
         options |= dict(web=str(folder / "page"), web_library=library)
-        tf_deconv.export(ExportConfig(str(folder / "drawn.keras"), **options), lambda line: None)
+        config = ExportConfig(str(folder / "drawn.keras"), **options)
+        tf_deconv.export(config, report=lambda line: None)
         setattr(found, kind, keras_generator(models[kind], facts))
     return found
 

@@ -292,7 +292,7 @@ def run_javascript(repository, code):
     # No failure where clients are required: browsers run it, and no document asks for node.
     if not shutil.which("node"):
         pytest.skip("not installed: node")
-    module = repository / "tf_deconv" / "exporting" / "webpage" / "sample" / "noise.js"
+    module = repository / "tf_deconv" / "exporting" / "web" / "sample" / "noise.js"
     code = f"import {{ normal, words }} from {module.as_uri()!r};\n{code}"
     command = ["node", "--input-type=module", "-e", code]
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
