@@ -1,8 +1,8 @@
 """A page that runs an exported file in the browser, ready to serve from any static host.
 
 The pages lie in folders beside this file: one that restores pictures, one that makes them from a
-seed, and what both share. The runtime is @litertjs/core of the npm registry (Apache-2.0), which is copied into the
-folder, so that the page asks no other host for anything.
+seed, and what both share. The runtime is @litertjs/core of the npm registry (Apache-2.0), which is
+copied into the folder, so that the page asks no other host for anything.
 """
 
 from __future__ import annotations
