@@ -1,4 +1,4 @@
-"""The command line: every command, and every option as `config` declares it."""
+"""The command line: every command, and every option as a package's `config` declares it."""
 
 from __future__ import annotations
 

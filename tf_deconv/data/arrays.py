@@ -116,7 +116,8 @@ def is_stack(path: pathlib.Path) -> bool:
 def list_idx(folder: pathlib.Path) -> list[pathlib.Path]:
     """Lists a folder's IDX files of pictures, by MNIST's names; not twice if also compressed."""
     paths = {}
-    with contextlib.suppress(OSError):  # `images.list_pictures` says what is wrong with a folder.
+    # `images.arrays.list_pictures` says what is wrong with a folder.
+    with contextlib.suppress(OSError):
         for path in sorted(folder.iterdir()):
             if _IDX_NAME.search(path.name) and path.is_file():
                 paths.setdefault(path.name.removesuffix(".gz"), path)
@@ -187,7 +188,7 @@ def with_labels(stacks: list[Stack]) -> list[Stack]:
 
 
 def read_into(writer: StoreWriter, stacks: Iterable[Stack], _: int) -> list[str]:
-    """Reads stacks one after the other; like `picture_files.read_into`, but nothing is skipped."""
+    """Reads stacks one after the other; like `folders.read_into`, but nothing is skipped."""
     for stack in stacks:
         numbers = itertools.repeat(None) if stack.labels is None else stack.labels.tolist()
         # Known without a look, and most stacks are of many tiny pictures.

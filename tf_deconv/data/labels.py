@@ -1,6 +1,6 @@
 """Which labels belong to pictures, and to which part of a source they belong: told by names.
 
-A label is the number of a picture's class, from 0. This module knows names and rules; `stacks`
+A label is the number of a picture's class, from 0. This module knows names and rules; `arrays`
 reads the arrays.
 """
 

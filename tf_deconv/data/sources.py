@@ -2,7 +2,7 @@
 
 Every kind of source is first opened (headers only: how many, how large), then read picture by
 picture into one `PictureStore`, and then split by content. See docs/decisions/0003-data.md.
-`shard_command` opens sources too, and packs the pictures instead.
+`shards.pack` opens sources too, and packs the pictures instead.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ def load_source(
       validation_fraction: Expected share of pictures held out, in (0, 1); the bundled photographs
         have a fixed split.
       targets: Folder of the pictures as they should be; the source then holds pairs.
-      shrink: Factors, as for `shrinking.parse_shrink`: training gets several smaller copies in each
-        picture's place, validation one.
+      shrink: Factors, as for `downscaling.parse_shrink`: training gets several smaller copies in
+        each picture's place, validation one.
       part: "train" or "test": that part alone of a source that `has_parts`, and all of any other;
         all together when None.
       labels: Whether to read labels too: of stacks, IDX files or arrays beside the pictures; of a
@@ -194,7 +194,7 @@ def has_parts(data: str) -> bool:
 
 
 def open_source(data: str, labels: bool, max_pixels: int) -> Opened:
-    """Reads the headers of a source, for `shard_command`.
+    """Reads the headers of a source, for `shards.pack`.
 
     Args:
       data: As for `load_source`.
@@ -202,7 +202,7 @@ def open_source(data: str, labels: bool, max_pixels: int) -> Opened:
       max_pixels: As for `load_source`.
     Returns:
       The usable entries, at least one: `PictureFile`s, `Stack`s or `Run`s. Call it, and read them,
-      within `picture_files.without_pillow_limit`.
+      within `arrays.without_pillow_limit` of `images`.
     Raises:
       UserError: if nothing usable is there, or labels that were asked for do not fit.
     """

@@ -182,7 +182,7 @@ def _manifest_entry(
 
 
 def _signatures(folder: pathlib.Path) -> list[dict[str, Any]]:
-    """Reads a SavedModel's signatures in the form of `flatbuffer.describe`."""
+    """Reads a SavedModel's signatures in the form of `TfliteFile.describe`."""
     import tensorflow as tf
     from tensorflow.core.protobuf import saved_model_pb2
 

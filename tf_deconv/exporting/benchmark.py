@@ -1,6 +1,6 @@
 """`benchmark --export`: every file of an export, in every runtime that is installed, measured.
 
-One process for each file, runtime and number of threads (`exporting.runner`), one after the other.
+One process for each file, runtime and number of threads (`parity.runner`), one after the other.
 Pictures are degraded as the model's task says and cut to the largest signature; scored is what
 comes back against the clean picture, and against the SavedModel's.
 """

@@ -25,7 +25,7 @@ class Variant:
       floor_db: PSNR against Keras under which a file is not published.
       int8: How it computes on 8-bit integers: "", `WEIGHTS`, `DYNAMIC` or `STATIC`.
       int8_pictures: Whether input and output are int8 too.
-      phased: Whether it gains from `exporting.phases`, where the profile has it.
+      phased: Whether it gains from `tflite.polyphase`, where the profile has it.
     """
 
     summary: str
@@ -71,7 +71,7 @@ class Profile:
         input's range ends at 0. Runtimes that compute such files in float need it; those that
         compute in int8 saturate, and take half the time without.
       int8_pictures: Whether files with int8 input and output are made.
-      phased: Whether convolutions to few channels work on squares of pixels (`exporting.phases`).
+      phased: Whether convolutions to few channels work on squares of pixels (`tflite.polyphase`).
     """
 
     summary: str

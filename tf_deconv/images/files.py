@@ -1,7 +1,7 @@
 """Picture files read and written again with all that they carry: for `tf-deconv restore`.
 
 Bit depth (8 or 16), transparency, ICC profile, EXIF and file type stay where the format can hold
-them; what is lost is said in a note. Training reads pictures with `images.read_rgb`, which keeps
+them; what is lost is said in a note. Training reads pictures with `arrays.read_rgb`, which keeps
 none of this. Pillow reads and writes 8-bit pictures. It has no 16-bit colour: those PNG files are
 decoded by TensorFlow, those TIFF files by tifffile. Both are written here, because TensorFlow's
 encoder takes neither profile nor EXIF and three times the picture's memory, and tifffile writes no

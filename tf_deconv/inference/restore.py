@@ -1,7 +1,7 @@
 """`restore`: picture files through a model, each to a file of the same name in another folder.
 
-`restore` finds the pictures (`restore_jobs`) and chooses the engine: `local` restores one after the
-other in this process, `beam` hands them to worker processes (`archiving`). Either way a picture is
+`restore` finds the pictures (`jobs`) and chooses the engine: `local` restores one after the
+other in this process, `beam` hands them to worker processes (`archive`). Either way a picture is
 restored by `restore_file`.
 """
 

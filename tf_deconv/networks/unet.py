@@ -88,7 +88,7 @@ def build_unet(
       space_to_depth: Replaces the size's, which is for `scale` 1 only.
       use_bias: Whether convolutions have biases.
       reparameterize: Whether each 3x3 convolution of a block is trained with a 1x1 one beside it;
-        `reparameterized.fuse` makes it one again, with the same output.
+        `reparameterization.fuse` makes it one again, with the same output.
       blind_to_levels: Whether training keeps the head's kernels at sum 0 in each channel. Without
         biases the network then sees differences only, and f(a x + b) = a f(x) + b for any colour b:
         it cannot shift colours (docs/decisions/0012-blind-to-levels.md).

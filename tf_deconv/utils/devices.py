@@ -32,7 +32,7 @@ class Device:
       precision: Keras dtype policy of the hidden layers.
       jit_compile: What `compile` receives: False, True or "auto".
       place: Where batches wait for the step, as TensorFlow calls it, such as "/GPU:0"; "": in the
-        CPU's memory. See `data.on_device`.
+        CPU's memory. See `data.patches.on_device`.
     """
 
     kind: str

@@ -1,7 +1,7 @@
 """`shard`: the pictures of any source into TFRecord shards.
 
 source -> sources: open (headers) -> here: PNG and JPEG files as they are, all else as PNG; decoded
-once, on all cores, for the content hash -> shard_writer: records, in the source's order, and index.
+once, on all cores, for the content hash -> writer: records, in the source's order, and index.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A folder of shards holds .tfrecord files and `shards.json`, their index. Each record is one
 `tf.train.Example`: the picture's file, encoded, with its size, name, label and content hash. The
 index tells the number and the sizes of all pictures, so that opening reads no shard, and a digest
-of every shard, which is checked as it is read. `shard_writer` writes what this module reads. See
+of every shard, which is checked as it is read. `writer` writes what this module reads. See
 docs/decisions/0014-tfrecord-shards.md.
 
 TensorFlow is imported when a shard or a URL is read, not before.
@@ -260,7 +260,7 @@ def _natural(value: Any) -> int:
 
 
 def read_into(writer: StoreWriter, runs: list[Run], ahead_bytes: int) -> list[str]:
-    """Reads shards one after the other; decodes as `picture_files.read_into` does."""
+    """Reads shards one after the other; decodes as `folders.read_into` does."""
     skipped: list[str] = []
     batch: list[Record] = []
     batch_bytes, most_bytes = 0, min(_DECODE_BYTES, ahead_bytes)

@@ -1,6 +1,6 @@
 """Single pictures of shards: where each one lies, and its file's bytes; for `tf-deconv restore`.
 
-Training reads shards as a stream (`tfrecords`). An archive's pictures go to many workers, each of
+Training reads shards as a stream (`reader`). An archive's pictures go to many workers, each of
 which opens a shard where its picture lies. Names are in the records alone, so the shards are read
 through once, which also finds what is damaged: a bad record costs one picture, not the shard.
 

@@ -1,4 +1,4 @@
-"""Writes a folder of shards, which `tfrecords` reads: records, one shard after the other, index."""
+"""Writes a folder of shards, which `reader` reads: records, one shard after the other, index."""
 
 from __future__ import annotations
 

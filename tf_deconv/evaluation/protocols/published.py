@@ -1,6 +1,6 @@
 """The literature's protocols by name, and the figures that its papers print for them.
 
-What a protocol does is in `protocol_cases.py`. The figures lie in `published.json`. Decibels and
+What a protocol does is in `cases.py`. The figures lie in `published.json`. Decibels and
 parameters are copied from papers; multiply-adds are counted from the architectures that the papers
 describe, for each output pixel, as `complexity.py` counts them (the tests count them again).
 """

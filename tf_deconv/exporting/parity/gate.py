@@ -1,7 +1,7 @@
 """The gate: every file gets held-out pictures, and must give what Keras gives.
 
 Files run in a subprocess (`runner.py`). A file below its floor is never published. The cases are
-those of networks that restore; `generating` has those of generators.
+those of networks that restore; `exporting.generation` has those of generators.
 """
 
 from __future__ import annotations

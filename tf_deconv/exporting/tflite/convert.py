@@ -53,7 +53,7 @@ def convert(
       divisor: The network's.
       scale: The network's.
       keep_relu: As `flatbuffer.make_portable` takes it.
-      phased: Whether variants that gain from it compute by `phases`.
+      phased: Whether variants that gain from it compute by `polyphase`.
     Returns:
       Name of the variant to its file, not packed yet; input `image` and output `restored`.
     Raises:
@@ -90,12 +90,12 @@ def convert_graphs(
     """Converts static graphs.
 
     Args:
-      write: Writes a SavedModel of the graphs into a folder, by `phases` or not.
+      write: Writes a SavedModel of the graphs into a folder, by `polyphase` or not.
       variants: Names in `VARIANTS`.
       signatures: Of the SavedModel, those that the files shall have.
       calibration_cases: Returns each signature's inputs; only fixed ranges need them.
       keep_relu: As `flatbuffer.make_portable` takes it.
-      phased: Whether variants that gain from it compute by `phases`.
+      phased: Whether variants that gain from it compute by `polyphase`.
     Returns:
       Name of the variant to its file, not packed yet.
     """
@@ -115,7 +115,7 @@ def convert_graphs(
 
 
 def _gains_from_phases(name: str, has_sums: bool) -> bool:
-    """Whether a variant is faster by `phases`.
+    """Whether a variant is faster by `polyphase`.
 
     int8 of a network with sums finds its ranges while it runs and has float results, which
     DEPTH_TO_SPACE lays out as they are. With fixed ranges they would be converted to and fro.

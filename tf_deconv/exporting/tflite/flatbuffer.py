@@ -228,7 +228,7 @@ def _touches_the_picture(
 ) -> bool:
     filters = subgraph.tensors[operator.inputs[1]].shape  # (out, height, width, in)
     channels, given = int(filters[0]), int(filters[3])
-    # By phases (`exporting.phases`) each channel of the picture is as many as a square has pixels.
+    # By phases (`polyphase`) each channel of the picture is as many as a square has pixels.
     kind = schema.BuiltinOperator.DEPTH_TO_SPACE
     for other in subgraph.operators:
         is_kind = builtin_code(model.operatorCodes[other.opcodeIndex]) == kind

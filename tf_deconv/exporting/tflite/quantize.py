@@ -25,8 +25,8 @@ from tf_deconv.utils import files
 # In int8 files with float pictures, convolutions that touch the picture stay in float where a
 # network has sums and each is at most this share of its work.
 PICTURE_SHARE = 0.05
-# So do those that `phases` computes, whatever their share: it names what has a picture's channels
-# four times and more. Few channels are fast in float then.
+# So do those that `polyphase` computes, whatever their share: it names layers that have a picture's
+# channels four times and more. Few channels are fast in float then.
 PICTURE_LAYER = "_picture"
 # What is looked at of each tensor of each calibration picture.
 VALUES_PER_CASE = 4096

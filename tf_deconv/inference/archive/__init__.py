@@ -2,5 +2,5 @@
 
 The engine `beam` of `tf-deconv restore`. `driver` hands the pictures to Apache Beam and says what
 became of them; `pipeline` is what Beam runs. Both take the function that restores a picture from
-`restoring`, and know nothing of models.
+`inference.restore`, and know nothing of models.
 """
