@@ -22,7 +22,7 @@ import tensorflow as tf
 
 from tf_deconv.degradations import operators
 from tf_deconv.degradations.tasks import Task
-from tf_deconv.images import arrays
+from tf_deconv.images import arrays, reading
 
 CHAINS = (
     "noise:25",
@@ -101,7 +101,7 @@ def main() -> None:
         rows = []
         for real in sorted(arguments.pairs.glob("*_real.*")):
             mean = real.with_name(real.name.replace("_real.", "_mean."))
-            noise = [arrays.to_float(arrays.read_rgb(path)) for path in (real, mean)]
+            noise = [arrays.to_float(reading.read_rgb(path)) for path in (real, mean)]
             rows.append(grain(noise[0] - noise[1]))
         print(f"| {len(rows)} pairs | {_ranges(rows)} | |")
 

@@ -15,7 +15,7 @@ from PIL import Image
 from tests.fixtures.picture_folders import SIDE_PX, contents, load, make_pictures, write
 from tf_deconv.data import folders
 from tf_deconv.data.store import StoreWriter
-from tf_deconv.images import arrays
+from tf_deconv.images import arrays, reading
 from tf_deconv.utils.options import UserError
 
 
@@ -149,7 +149,7 @@ def test_no_more_pictures_are_in_decoding_than_the_look_ahead_allows(tmp_path, m
     files, _ = folders.scan(tmp_path, sorted(tmp_path.iterdir()))
     size_bytes = 60 * 60 * 3
     lock, now, most = threading.Lock(), 0, 0
-    read_rgb = arrays.read_rgb
+    read_rgb = reading.read_rgb
 
     def counting(path):
         nonlocal now, most

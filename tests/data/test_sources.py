@@ -10,7 +10,7 @@ from tests.fixtures.picture_folders import contents, load, make_pictures, write
 from tf_deconv.data import sources
 from tf_deconv.data.sources import load_source
 from tf_deconv.data.store import PictureStore
-from tf_deconv.images import arrays
+from tf_deconv.images import reading
 from tf_deconv.utils.options import UserError
 
 # --- The bundled photographs.
@@ -35,7 +35,7 @@ def test_the_bundled_photographs_are_disjoint(bundled):
 
 def test_a_bundled_photograph_is_the_file_of_scikit_image(bundled):
     index = bundled.validation.names.index("chelsea.png")
-    expected = arrays.read_rgb(sources.bundled_folder() / "chelsea.png")
+    expected = reading.read_rgb(sources.bundled_folder() / "chelsea.png")
     np.testing.assert_array_equal(bundled.validation.picture(index), expected)
     assert expected.shape == (300, 451, 3)
 

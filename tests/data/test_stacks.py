@@ -14,7 +14,7 @@ from PIL import Image
 
 from tf_deconv.data import arrays as array_files
 from tf_deconv.data.sources import load_source
-from tf_deconv.images import arrays
+from tf_deconv.images import reading
 from tf_deconv.utils.options import UserError
 
 COUNT, HEIGHT, WIDTH = 20, 7, 9
@@ -373,4 +373,4 @@ def test_the_conversion_agrees_with_that_of_picture_files(tmp_path):
     values = np.arange(0, 65536, 7, dtype=np.uint16)[:9360].reshape(1, 90, 104)
     Image.fromarray(values[0]).save(tmp_path / "a.png")
     stack = array_files.of_array("a", values)
-    np.testing.assert_array_equal(next(stack.read()), arrays.read_rgb(tmp_path / "a.png"))
+    np.testing.assert_array_equal(next(stack.read()), reading.read_rgb(tmp_path / "a.png"))

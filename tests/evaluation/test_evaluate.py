@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.fixtures.commands import does, refuses
 from tests.fixtures.tflite_files import with_metadata
-from tf_deconv.images import arrays, metrics
+from tf_deconv.images import metrics, reading
 
 SIDES = ("input", "classical", "output")
 
@@ -198,7 +198,7 @@ def test_photographed_pairs_are_measured_as_they_are(capsys, tmp_path, bundled, 
     for name, noise in (("noisy", 20), ("clean", 0)):
         folder = write_folder(tmp_path / name, bundled)
         for path in folder.rglob("*.*"):
-            pixels = arrays.read_rgb(path).astype(float)
+            pixels = reading.read_rgb(path).astype(float)
             pixels += noise * np.random.default_rng(0).standard_normal(pixels.shape)
             Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(path.with_suffix(".png"))
             if path.suffix != ".png":
@@ -238,7 +238,9 @@ def test_reading_to_measure_splits_nothing(tmp_path, bundled):
     store, _, _ = read_pictures("bundled")
     assert store.names == ("chelsea.png", "coffee.png")
     np.testing.assert_array_equal(store.picture(0), bundled.validation.picture(0))
-    np.testing.assert_array_equal(store.picture(1), arrays.read_rgb(images_folder() / "coffee.png"))
+    np.testing.assert_array_equal(
+        store.picture(1), reading.read_rgb(images_folder() / "coffee.png")
+    )
 
 
 def images_folder():

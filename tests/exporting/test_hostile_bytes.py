@@ -382,10 +382,10 @@ def decode(tmp_path_factory):
 # PNGs of fewer than 8 bits came out almost white: decode_png fills their alpha with 1, 3 or 15.
 @pytest.mark.parametrize("name", pictures())
 def test_each_kind_of_picture_is_decoded_as_in_training(decode, name):
-    from tf_deconv.images import arrays
+    from tf_deconv.images import reading
 
     data = pictures()[name]
-    np.testing.assert_allclose(decode(data), arrays.read_rgb(data).astype(int), atol=1)
+    np.testing.assert_allclose(decode(data), reading.read_rgb(data).astype(int), atol=1)
 
 
 @pytest.mark.parametrize("kind", [b"tEXt", b"zTXt", b"iTXt"])

@@ -11,7 +11,7 @@ from PIL import Image
 from tf_deconv.degradations import operators
 from tf_deconv.exporting.parity import gate
 from tf_deconv.exporting.saved_model import restorer as saved_restorer
-from tf_deconv.images import arrays
+from tf_deconv.images import arrays, reading
 from tf_deconv.inference import restorer
 from tf_deconv.inference.run_folder import Samples
 from tf_deconv.networks.article import build_article
@@ -83,5 +83,5 @@ def test_the_gate_refuses_one_value_that_is_not_the_nearest(reference, rng):
 
 def test_the_gate_sends_a_picture_rounded(rng):
     picture = rng.random((45, 31, 3), np.float32)
-    sent = arrays.read_rgb(gate.encode_pictures(picture)["png"].tobytes())
+    sent = reading.read_rgb(gate.encode_pictures(picture)["png"].tobytes())
     np.testing.assert_array_equal(sent, arrays.to_uint8(picture))

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tf_deconv.images import arrays
+from tf_deconv.images import arrays, reading
 from tf_deconv.inference import restorer
 
 
@@ -83,7 +83,7 @@ def test_a_wrong_dtype_is_invalid_argument(restore, dtype):
 @pytest.mark.parametrize("size", [(33, 47), (1, 1)])
 def test_encoded_pictures_are_keras_floats_rounded(exported, restore_bytes, kind, size):
     data = encoded(COLOUR[: size[0], : size[1]], kind)
-    grey = arrays.luminance(arrays.to_float(arrays.read_rgb(data))).astype(np.float32)
+    grey = arrays.luminance(arrays.to_float(reading.read_rgb(data))).astype(np.float32)
     expected = 255 * np.clip(restorer.restore_picture(exported.model, grey, 2), 0, 1)
     received = np.asarray(Image.open(io.BytesIO(restore_bytes(data)[0])))
     assert received.shape == (*size, 3)
@@ -92,7 +92,7 @@ def test_encoded_pictures_are_keras_floats_rounded(exported, restore_bytes, kind
 
 def test_transparency_is_laid_over_white_as_in_training(restore_bytes):
     pixels = np.dstack([COLOUR, np.random.default_rng(2).integers(0, 256, (33, 47), np.uint8)])
-    white = arrays.encode_png(arrays.read_rgb(encoded(pixels)))
+    white = arrays.encode_png(reading.read_rgb(encoded(pixels)))
     decoded = [
         np.asarray(Image.open(io.BytesIO(b)), int) for b in restore_bytes(encoded(pixels), white)
     ]

@@ -14,7 +14,7 @@ from tf_deconv.generation import edit, editing
 from tf_deconv.generation.config import EditConfig
 from tf_deconv.generation.opening import open_generator
 from tf_deconv.generation.spec import GeneratorSpec
-from tf_deconv.images import arrays
+from tf_deconv.images import arrays, reading
 from tf_deconv.utils.options import UserError
 
 SHAPE = (8, 8, 1)
@@ -179,7 +179,7 @@ def names(folder):
 
 
 def read(path):
-    return arrays.read_rgb(path)[..., 0]
+    return reading.read_rgb(path)[..., 0]
 
 
 def test_pictures_of_a_stack_are_reconstructed_with_their_labels(capsys, tmp_path, models, opened):

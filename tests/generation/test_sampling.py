@@ -18,7 +18,7 @@ from tf_deconv.generation import sample as generation_sample
 from tf_deconv.generation.config import SampleConfig
 from tf_deconv.generation.opening import open_generator
 from tf_deconv.generation.sample import sample
-from tf_deconv.images import arrays, sheets
+from tf_deconv.images import arrays, reading, sheets
 from tf_deconv.utils.options import UserError
 
 
@@ -54,7 +54,7 @@ def test_every_picture_is_a_file_and_stands_on_the_sheet(capsys, tmp_path, model
             pixels = np.asarray(image).reshape(picture.shape)
         assert np.abs(pixels - 255 * picture).max() <= 0.51
     columns = 3  # The classes of the one, and the root of 5 for the other.
-    sheet = arrays.read_rgb(tmp_path / "o" / "grid.png")
+    sheet = reading.read_rgb(tmp_path / "o" / "grid.png")
     assert np.array_equal(sheet, sheets.grid(wanted, columns))
 
 

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageCms
 
-from tf_deconv.images import arrays
+from tf_deconv.images import reading
 from tf_deconv.images.files import Picture, read_picture, write_picture
 
 PIXELS = 10**6
@@ -122,7 +122,7 @@ def test_pictures_are_upright_and_say_so(tmp_path, kind, orientation):
     options = {"lossless": True} if kind == "WEBP" else {}
     Image.fromarray(samples(3)).save(path, kind, exif=make_exif(orientation), **options)
     picture = read_picture(path, PIXELS)
-    np.testing.assert_array_equal(picture.pixels, arrays.read_rgb(path))
+    np.testing.assert_array_equal(picture.pixels, reading.read_rgb(path))
     write_picture(picture, tmp_path / "out")
     with Image.open(tmp_path / "out") as image:
         assert image.getexif().get(274, 1) == 1

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tf_deconv.images import arrays, sheets
+from tf_deconv.images import arrays, reading, sheets
 from tf_deconv.utils.options import UserError
 
 HEIGHT, WIDTH = 7, 10
@@ -54,20 +54,20 @@ def flat(colour, size=(16, 16)):
     ],
 )
 def test_lossless_colour_is_read_exactly(rgb, file_format, options):
-    read = arrays.read_rgb(encode(rgb, file_format, **options))
+    read = reading.read_rgb(encode(rgb, file_format, **options))
     assert read.dtype == np.uint8
     np.testing.assert_array_equal(read, rgb)
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "BMP", "TIFF", "GIF"])
 def test_grey_becomes_three_equal_channels(grey, file_format):
-    read = arrays.read_rgb(encode(grey, file_format))
+    read = reading.read_rgb(encode(grey, file_format))
     np.testing.assert_array_equal(read, three_channels(grey))
 
 
 def test_black_and_white_becomes_0_and_255(grey):
     bits = grey > 127
-    read = arrays.read_rgb(encode(Image.fromarray(bits), "PNG"))
+    read = reading.read_rgb(encode(Image.fromarray(bits), "PNG"))
     np.testing.assert_array_equal(read, three_channels(np.where(bits, 255, 0)))
 
 
@@ -77,7 +77,7 @@ def test_a_palette_is_looked_up(rng, file_format):
     indices = rng.integers(0, 256, (HEIGHT, WIDTH), np.uint8)
     image = Image.fromarray(indices)
     image.putpalette(palette.tobytes())
-    read = arrays.read_rgb(encode(image, file_format))
+    read = reading.read_rgb(encode(image, file_format))
     np.testing.assert_array_equal(read, palette[indices])
 
 
@@ -85,7 +85,7 @@ def test_a_palette_is_looked_up(rng, file_format):
 def test_alpha_is_laid_over_white(file_format, options):
     # Opaque red; red at 20% (51 of 255); black that is not there at all.
     rgba = np.array([[[255, 0, 0, 255], [255, 0, 0, 51], [0, 0, 0, 0]]], np.uint8)
-    read = arrays.read_rgb(encode(rgba, file_format, **options, **_keep_hidden(file_format)))
+    read = reading.read_rgb(encode(rgba, file_format, **options, **_keep_hidden(file_format)))
     np.testing.assert_array_equal(read, [[[255, 0, 0], [255, 204, 204], [255, 255, 255]]])
 
 
@@ -95,13 +95,13 @@ def _keep_hidden(file_format):
 
 def test_alpha_of_a_grey_picture_is_laid_over_white():
     grey_alpha = Image.merge("LA", [Image.new("L", (2, 1), 0), Image.new("L", (2, 1), 51)])
-    np.testing.assert_array_equal(arrays.read_rgb(encode(grey_alpha, "PNG")), [[[204] * 3] * 2])
+    np.testing.assert_array_equal(reading.read_rgb(encode(grey_alpha, "PNG")), [[[204] * 3] * 2])
 
 
 def test_the_transparent_entry_of_a_palette_is_white():
     image = Image.fromarray(np.array([[0, 1]], np.uint8))
     image.putpalette([10, 20, 30, 40, 50, 60])
-    read = arrays.read_rgb(encode(image, "PNG", transparency=1))
+    read = reading.read_rgb(encode(image, "PNG", transparency=1))
     np.testing.assert_array_equal(read, [[[10, 20, 30], [255, 255, 255]]])
 
 
@@ -111,13 +111,13 @@ def test_the_transparent_entry_of_a_palette_is_white():
 def test_16_bit_grey_is_scaled_not_clipped(file_format, dtype):
     # Pillow's own conversion clips at 255: every photograph became white.
     values = np.array([[0, 257, 128 * 257, 200 * 257 + 128, 65535, 300]], dtype)
-    read = arrays.read_rgb(encode(values, file_format))
+    read = reading.read_rgb(encode(values, file_format))
     np.testing.assert_array_equal(read, three_channels(np.array([[0, 1, 128, 200, 255, 1]])))
 
 
 def test_a_float_picture_is_taken_as_0_to_1():
     values = np.array([[0.0, 0.5, 1.0, 2.0]], np.float32)
-    read = arrays.read_rgb(encode(values, "TIFF"))
+    read = reading.read_rgb(encode(values, "TIFF"))
     np.testing.assert_array_equal(read, three_channels(np.array([[0, 128, 255, 255]])))
 
 
@@ -127,12 +127,12 @@ def test_a_float_picture_is_taken_as_0_to_1():
 @pytest.mark.parametrize("file_format", ["JPEG", "WEBP"])
 @pytest.mark.parametrize("colour", [(200, 60, 30), (0, 0, 0), (255, 255, 255)])
 def test_a_lossy_picture_of_one_colour_keeps_it(file_format, colour):
-    read = arrays.read_rgb(encode(flat(colour), file_format, quality=95))
+    read = reading.read_rgb(encode(flat(colour), file_format, quality=95))
     np.testing.assert_allclose(read.astype(int), flat(colour), atol=3)
 
 
 def test_a_grey_jpeg_becomes_three_equal_channels():
-    read = arrays.read_rgb(encode(np.full((16, 16), 90, np.uint8), "JPEG"))
+    read = reading.read_rgb(encode(np.full((16, 16), 90, np.uint8), "JPEG"))
     np.testing.assert_allclose(read.astype(int), flat(90), atol=2)
     assert np.ptp(read, axis=-1).max() == 0
 
@@ -140,20 +140,20 @@ def test_a_grey_jpeg_becomes_three_equal_channels():
 @pytest.mark.parametrize("colour", [(200, 60, 30), (255, 255, 255), (0, 0, 0)])
 def test_a_cmyk_jpeg_is_not_inverted(colour):
     cmyk = Image.fromarray(flat(colour)).convert("CMYK")
-    read = arrays.read_rgb(encode(cmyk, "JPEG", quality=95))
+    read = reading.read_rgb(encode(cmyk, "JPEG", quality=95))
     np.testing.assert_allclose(read.astype(int), flat(colour), atol=4)
 
 
 def test_an_animated_gif_gives_its_first_frame():
     frames = [Image.new("RGB", (6, 5), colour) for colour in ("red", "lime", "blue")]
     encoded = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    np.testing.assert_array_equal(arrays.read_rgb(encoded), flat((255, 0, 0), (5, 6)))
+    np.testing.assert_array_equal(reading.read_rgb(encoded), flat((255, 0, 0), (5, 6)))
 
 
 def test_a_tiff_of_several_pages_gives_its_first():
     pages = [Image.new("RGB", (6, 5), colour) for colour in ("red", "lime")]
     encoded = encode(pages[0], "TIFF", save_all=True, append_images=pages[1:])
-    np.testing.assert_array_equal(arrays.read_rgb(encoded), flat((255, 0, 0), (5, 6)))
+    np.testing.assert_array_equal(reading.read_rgb(encoded), flat((255, 0, 0), (5, 6)))
 
 
 # --- read_rgb: EXIF.
@@ -177,7 +177,7 @@ UPRIGHT = {
 def test_exif_orientation_is_applied(rgb, orientation, file_format, options):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    read = arrays.read_rgb(encode(rgb, file_format, exif=exif, **options))
+    read = reading.read_rgb(encode(rgb, file_format, exif=exif, **options))
     np.testing.assert_array_equal(read, UPRIGHT[orientation](rgb))
 
 
@@ -186,7 +186,7 @@ def test_exif_orientation_of_a_jpeg_is_applied():
     stored = np.concatenate([flat((255, 0, 0), (32, 16)), flat((0, 0, 255), (32, 16))], axis=1)
     exif = Image.Exif()
     exif[0x0112] = 8
-    read = arrays.read_rgb(encode(stored, "JPEG", exif=exif, quality=95))
+    read = reading.read_rgb(encode(stored, "JPEG", exif=exif, quality=95))
     np.testing.assert_allclose(read[4, 4].astype(int), [0, 0, 255], atol=6)
     np.testing.assert_allclose(read[-4, 4].astype(int), [255, 0, 0], atol=6)
 
@@ -207,7 +207,7 @@ def test_a_damaged_exif_tag_does_not_spoil_the_picture(rgb, damaged):
     # Pillow's `exif_transpose` writes all tags anew and stumbles over one of a wrong type, with
     # struct.error or TypeError: one such photograph in a folder ended the training.
     orientation = (0x0112, 3, 1, b"\0\6\0\0")
-    read = arrays.read_rgb(encode(rgb, "PNG", exif=exif_with(damaged, orientation)))
+    read = reading.read_rgb(encode(rgb, "PNG", exif=exif_with(damaged, orientation)))
     np.testing.assert_array_equal(read, UPRIGHT[6](rgb))
 
 
@@ -219,7 +219,7 @@ def test_a_damaged_exif_tag_does_not_spoil_the_picture(rgb, damaged):
 def test_a_truncated_picture_is_refused(rng, file_format, share):
     encoded = encode(rng.integers(0, 256, (40, 40, 3), np.uint8), file_format)
     with pytest.raises(ValueError, match=r"\w"):
-        arrays.read_rgb(encoded[: int(share * len(encoded))])
+        reading.read_rgb(encoded[: int(share * len(encoded))])
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_a_truncated_picture_is_refused(rng, file_format, share):
 )
 def test_bytes_that_are_no_picture_are_refused(garbage):
     with pytest.raises(ValueError, match=r"\w"):
-        arrays.read_rgb(garbage)
+        reading.read_rgb(garbage)
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF"])
@@ -240,25 +240,25 @@ def test_flipped_bytes_give_a_picture_or_a_value_error(rng, file_format):
         where = rng.integers(0, min(len(damaged), 300), 3)
         damaged[where] = rng.integers(0, 256, 3)
         with contextlib.suppress(ValueError):
-            assert arrays.read_rgb(damaged.tobytes()).shape[2:] == (3,)
+            assert reading.read_rgb(damaged.tobytes()).shape[2:] == (3,)
 
 
 def test_a_picture_beyond_pillows_limit_is_refused(monkeypatch, rgb):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", HEIGHT * WIDTH // 3)
     with pytest.raises(ValueError, match="exceeds limit"):
-        arrays.read_rgb(encode(rgb, "PNG"))
+        reading.read_rgb(encode(rgb, "PNG"))
 
 
 def test_a_path_is_read_like_its_bytes(tmp_path, rgb):
     path = tmp_path / "picture.png"
     path.write_bytes(encode(rgb, "PNG"))
-    np.testing.assert_array_equal(arrays.read_rgb(path), rgb)
-    np.testing.assert_array_equal(arrays.read_rgb(str(path)), rgb)
+    np.testing.assert_array_equal(reading.read_rgb(path), rgb)
+    np.testing.assert_array_equal(reading.read_rgb(str(path)), rgb)
 
 
 def test_a_path_that_does_not_exist_is_refused(tmp_path):
     with pytest.raises(ValueError, match="No such file"):
-        arrays.read_rgb(tmp_path / "absent.png")
+        reading.read_rgb(tmp_path / "absent.png")
 
 
 # --- list_pictures.
@@ -336,9 +336,9 @@ def test_luminance_leaves_grey_alone_and_weights_colour():
 def test_encode_png_survives_read_rgb(rng, shape):
     pixels = rng.integers(0, 256, shape, np.uint8)
     expected = np.broadcast_to(pixels, (*shape[:2], 3))
-    np.testing.assert_array_equal(arrays.read_rgb(arrays.encode_png(pixels)), expected)
+    np.testing.assert_array_equal(reading.read_rgb(arrays.encode_png(pixels)), expected)
     as_float = arrays.to_float(pixels)
-    np.testing.assert_array_equal(arrays.read_rgb(arrays.encode_png(as_float)), expected)
+    np.testing.assert_array_equal(reading.read_rgb(arrays.encode_png(as_float)), expected)
 
 
 def test_a_grey_png_is_stored_in_one_channel():

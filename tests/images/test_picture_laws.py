@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from tf_deconv.images import arrays
+from tf_deconv.images import arrays, reading
 from tf_deconv.images.files import Picture, read_picture, write_picture
 
 SIDES = st.integers(1, 70)  # Up to two bands of rows.
@@ -150,7 +150,7 @@ def test_training_reads_the_same_pixels(kind, data):
     back, _, encoded = there_and_back(picture)
     if back.alpha is None:
         expected = in_depth(back.pixels, 8).astype(int)
-        error = np.abs(arrays.read_rgb(encoded) - expected).max()
+        error = np.abs(reading.read_rgb(encoded) - expected).max()
         # Pillow has no 16-bit colour and takes the upper byte.
         assert error <= (1 if back.bit_depth == 16 and back.pixels.shape[-1] == 3 else 0)
 
@@ -197,6 +197,8 @@ def test_we_read_the_files_of_other_programs(data, channels, dtype):
 @few(30)
 @given(samples(3, np.uint8) | samples(1, np.uint8))
 def test_an_encoded_png_is_read_back(pixels):
-    read = arrays.read_rgb(arrays.encode_png(pixels))
+    read = reading.read_rgb(arrays.encode_png(pixels))
     np.testing.assert_array_equal(read, np.broadcast_to(pixels, read.shape))
-    np.testing.assert_array_equal(arrays.read_rgb(arrays.encode_png(arrays.to_float(pixels))), read)
+    np.testing.assert_array_equal(
+        reading.read_rgb(arrays.encode_png(arrays.to_float(pixels))), read
+    )

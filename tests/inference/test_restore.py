@@ -11,7 +11,7 @@ from PIL import Image
 from tests.fixtures.commands import call, does, refuses
 from tests.fixtures.picture_folders import write_noise
 from tf_deconv.cli import main
-from tf_deconv.images import arrays
+from tf_deconv.images import arrays, reading
 from tf_deconv.inference import restore
 from tf_deconv.inference.restorer import restore_picture
 
@@ -21,12 +21,12 @@ def tree(folder):
 
 
 def expected_of(exported, path):
-    grey = arrays.luminance(arrays.to_float(arrays.read_rgb(path))).astype(np.float32)
+    grey = arrays.luminance(arrays.to_float(reading.read_rgb(path))).astype(np.float32)
     return arrays.to_uint8(restore_picture(exported.model, grey, 2))
 
 
 def check(exported, source, target):
-    received = arrays.read_rgb(target).astype(int)
+    received = reading.read_rgb(target).astype(int)
     assert np.abs(received - expected_of(exported, source)).max() <= 1
 
 
@@ -204,7 +204,7 @@ def test_options_reach_the_restorer(capsys, tmp_path, run, exported):
     source = write_noise(tmp_path / "a.png", (70, 50))
     options = ("--tile-size", 24, "--self-ensemble")
     does(capsys, "restore", run.folder, source, "--out", tmp_path / "out", *options)
-    received = arrays.read_rgb(tmp_path / "out" / "a.png").astype(int)
+    received = reading.read_rgb(tmp_path / "out" / "a.png").astype(int)
     difference = np.abs(received - expected_of(exported, source))
     assert 0 < difference.mean() < 20
 

@@ -8,7 +8,7 @@ import tf_deconv
 from tests.fixtures.commands import does, refuses
 from tests.fixtures.picture_folders import write_noise
 from tf_deconv import UserError
-from tf_deconv.images import arrays
+from tf_deconv.images import reading
 from tf_deconv.images.files import Picture, read_picture, write_picture
 from tf_deconv.inference import restore
 from tf_deconv.inference.artifacts import keeps_grey
@@ -153,7 +153,7 @@ def test_workers_take_the_strength(here):
     config = RestoreConfig(model="denoise", strength=0.0, engine="beam")
     job = restore.Job(source, here / "out" / "a.png")
     restore.open_for_worker(config)(job)
-    np.testing.assert_array_equal(arrays.read_rgb(job.target), arrays.read_rgb(source))
+    np.testing.assert_array_equal(reading.read_rgb(job.target), reading.read_rgb(source))
 
 
 # --- Grey.

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from tf_deconv.data.store import StoreWriter, content_hash
-from tf_deconv.images import arrays
+from tf_deconv.images import arrays, reading
 from tf_deconv.images.arrays import CHANNELS, is_grey, printable
 from tf_deconv.utils.options import reason
 
@@ -53,7 +53,7 @@ class PictureFile:
 
     def read(self) -> np.ndarray:
         """Decodes it: (H, W, 3) uint8; ValueError if it cannot be read."""
-        return arrays.read_rgb(self.path)
+        return reading.read_rgb(self.path)
 
     def digest(self, picture: np.ndarray) -> bytes:
         """Returns what tells this picture from another one."""

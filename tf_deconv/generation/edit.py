@@ -21,7 +21,7 @@ from tf_deconv.generation.config import EditConfig, check_edit_config, check_gen
 from tf_deconv.generation.generator import Generator
 from tf_deconv.generation.opening import open_generator
 from tf_deconv.generation.spec import GeneratorSpec
-from tf_deconv.images import arrays, metrics, sheets
+from tf_deconv.images import arrays, metrics, reading, sheets
 from tf_deconv.images.arrays import is_grey, printable
 from tf_deconv.images.sheets import encode_gif, there_and_back
 from tf_deconv.utils import files
@@ -311,7 +311,7 @@ def _read(
 
 def _read_file(path: pathlib.Path) -> np.ndarray:
     try:
-        return arrays.read_rgb(path)
+        return reading.read_rgb(path)
     except ValueError as error:
         raise UserError(
             f"picture {str(path)!r} cannot be read: {reason(error)}; expected one of"

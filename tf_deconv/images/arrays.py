@@ -1,134 +1,22 @@
-"""Picture files to arrays and back; besides `serve_bytes`, the only place that knows 255.
-
-Pillow decodes; a picture leaves here as uint8 RGB, upright (EXIF orientation applied), alpha laid
-over white.
-"""
+"""Pictures as arrays: types and ranges, orientation, luminance, parts; and names on one line."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import io
-import pathlib
 import re
 from collections.abc import Iterator
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image
 
 from tf_deconv.utils.files import Shared
-from tf_deconv.utils.options import UserError, reason
 
 # ITU-R BT.601-7, section 2.5.1: the weights that JPEG and television give to red, green and blue.
 LUMINANCE_WEIGHTS = (0.299, 0.587, 0.114)
 
-# Only these decoders are ever started, whatever a file claims to be.
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 # What undoes each orientation of the EXIF standard (CIPA DC-008, tag 274), as `oriented` takes it.
 _UPRIGHT = {2: 4, 3: 2, 4: 6, 5: 5, 6: 3, 7: 7, 8: 1}
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-
-
-def list_pictures(folder: str | pathlib.Path) -> list[pathlib.Path]:
-    """Lists the picture files below a folder, sorted by path; hidden files are left out.
-
-    Raises:
-      UserError: if `folder` is not a readable folder or holds no picture file.
-    """
-    folder = pathlib.Path(folder)
-    if not folder.is_dir():
-        state = "is a file" if folder.exists() else "does not exist"
-        raise UserError(f"folder {str(folder)!r} {state}: expected a folder of pictures")
-    try:
-        paths = sorted(
-            path
-            for path in folder.rglob("*")
-            if path.suffix.lower() in SUFFIXES
-            and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-            and path.is_file()
-        )
-    except OSError as error:
-        raise UserError(f"folder {str(folder)!r} cannot be read: {reason(error)}") from error
-    if not paths:
-        raise UserError(
-            f"folder {str(folder)!r} holds no picture: expected files ending in"
-            f" {', '.join(SUFFIXES)}"
-        )
-    return paths
-
-
-def is_picture(path: str | pathlib.Path) -> bool:
-    """Returns whether a file begins as one of `FORMATS` does; the rest of it may be damaged."""
-    try:
-        with without_pillow_limit(), Image.open(path, formats=FORMATS):
-            return True
-    except (OSError, ValueError, SyntaxError, EOFError):
-        return False
-
-
-@dataclasses.dataclass(frozen=True)
-class Header:
-    """What the first bytes of a picture file say.
-
-    Attributes:
-      format: As Pillow names it, such as "PNG".
-      height: In pixels; the sides are swapped if EXIF turns the picture.
-      width: In pixels.
-    """
-
-    format: str
-    height: int
-    width: int
-
-
-def read_header(content: bytes) -> Header:
-    """Reads the header of a picture file; nothing is decoded.
-
-    Raises:
-      ValueError: if it is not a picture.
-    """
-    try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            return Header(image.format, image.height, image.width)
-    except UnidentifiedImageError as error:
-        raise ValueError(f"cannot identify image file: expected {', '.join(FORMATS)}") from error
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise ValueError(reason(error)) from error
-
-
-def read_rgb(source: str | pathlib.Path | bytes) -> np.ndarray:
-    """Decodes a picture.
-
-    Args:
-      source: A path, or the bytes of a file.
-    Returns:
-      (H, W, 3) uint8; grey pictures have three equal channels. 16-bit grey is rounded to 8 bits;
-      of 16-bit colour Pillow keeps the upper byte, at most one grey level away.
-    Raises:
-      ValueError: if it is not a picture, is truncated, or is larger than Pillow's limit.
-    """
-    stream = io.BytesIO(source) if isinstance(source, bytes) else source
-    try:
-        with Image.open(stream, formats=FORMATS) as image:
-            image.load()
-            orientation = image.getexif().get(ExifTags.Base.Orientation)
-            return np.ascontiguousarray(upright(np.asarray(_to_rgb(image)), orientation))
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise ValueError(reason(error)) from error
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):
-        # Pillow's own conversion of 16-bit grey clips at 255 instead of scaling.
-        grey = np.asarray(image).astype(np.float64) / 65535
-        image = Image.fromarray(to_uint8(grey))
-    if image.mode == "F":
-        image = Image.fromarray(to_uint8(np.asarray(image)))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        paper = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(paper, image)
-    return image.convert("RGB")
 
 
 def oriented(array: np.ndarray, orientation: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from tests.fixtures.shard_folders import files_of, records, shard
 from tf_deconv.data import sources
 from tf_deconv.data.shards import pack, writer
 from tf_deconv.data.store import content_hash
-from tf_deconv.images import arrays
+from tf_deconv.images import reading
 from tf_deconv.utils.options import UserError
 
 COUNT = 20
@@ -91,7 +91,7 @@ def test_png_and_jpeg_files_are_kept_byte_for_byte_and_others_become_png(tmp_pat
     found = {record.name: record.encoded for record in records(tmp_path / "out")}
     for name in ("x.jpg", "x.png", "y.png"):
         assert found[name] == (tmp_path / "in" / name).read_bytes()
-    assert arrays.read_header(found["x.bmp"]).format == "PNG"
+    assert reading.read_header(found["x.bmp"]).format == "PNG"
 
 
 def test_idx_files_keep_their_labels_and_parts(idx, tmp_path):
@@ -170,7 +170,7 @@ def test_tensorflow_alone_reads_the_records(folder, sharded):
         example = tf.io.parse_single_example(content, features)
         pixels = tf.io.decode_png(example["image/encoded"]).numpy()
         name = example["image/filename"].numpy().decode()
-        np.testing.assert_array_equal(pixels, arrays.read_rgb(folder / name))
+        np.testing.assert_array_equal(pixels, reading.read_rgb(folder / name))
         assert pixels.shape == (example["image/height"], example["image/width"], 3)
         assert example["image/content/sha256"].numpy() == content_hash(pixels)
         assert example["image/format"].numpy() == b"png"

@@ -15,7 +15,7 @@ from PIL import Image
 from tf_deconv.degradations import operators
 from tf_deconv.evaluation.protocols import measure, published
 from tf_deconv.evaluation.protocols.cases import make_case
-from tf_deconv.images import arrays
+from tf_deconv.images import arrays, reading
 
 # Bicubic on Set5, as Kim et al. 2016 (VDSR) and most papers print it. SRCNN and those after it
 # resize luminance; EDSR and those after it resize colour, and score luminance of the result.
@@ -27,7 +27,7 @@ def read_set(variable, count):
     folder = os.environ.get(variable)
     if not folder:
         pytest.skip(f"{variable} does not name a folder with {count} pictures")
-    pictures = [arrays.read_rgb(path) for path in arrays.list_pictures(folder)]
+    pictures = [reading.read_rgb(path) for path in arrays.list_pictures(folder)]
     assert len(pictures) == count
     return pictures
 

@@ -23,7 +23,7 @@ from tf_deconv.data.config import ShardConfig, check_shard_config
 from tf_deconv.data.shards import reader
 from tf_deconv.data.shards.writer import ShardWriter, make_record
 from tf_deconv.data.store import content_hash, memory_budget, size_text
-from tf_deconv.images import arrays
+from tf_deconv.images import arrays, reading
 from tf_deconv.images.arrays import CHANNELS, is_grey
 from tf_deconv.utils import files, remote
 from tf_deconv.utils.devices import choose_device
@@ -242,7 +242,7 @@ _READERS = {
 
 def _encode_file(path: pathlib.Path) -> _Encoded:
     content = path.read_bytes()
-    return _encode_content(content, arrays.read_rgb(content))
+    return _encode_content(content, reading.read_rgb(content))
 
 
 def _encode_record(record: reader.Record) -> _Encoded:
@@ -250,7 +250,7 @@ def _encode_record(record: reader.Record) -> _Encoded:
 
 
 def _encode_content(content: bytes, pixels: np.ndarray) -> _Encoded:
-    file_format = KEPT_FORMATS.get(arrays.read_header(content).format)
+    file_format = KEPT_FORMATS.get(reading.read_header(content).format)
     if file_format is None:
         return _encode_pixels(pixels)
     return _Encoded(content, file_format, pixels.shape[:2], content_hash(pixels))

@@ -29,7 +29,7 @@ import numpy as np
 from tf_deconv.data import folders
 from tf_deconv.data.labels import MAX_CLASSES
 from tf_deconv.data.store import StoreWriter, content_hash
-from tf_deconv.images import arrays
+from tf_deconv.images import reading
 from tf_deconv.images.arrays import CHANNELS, printable
 from tf_deconv.utils import remote
 from tf_deconv.utils.options import UserError, reason
@@ -130,14 +130,14 @@ class Record:
 
     def read(self) -> np.ndarray:
         """Decodes it: (H, W, 3) uint8; ValueError if it cannot be read."""
-        header = arrays.read_header(self.encoded)
+        header = reading.read_header(self.encoded)
         # Before it is decoded: a few bytes can claim any size.
         if header.height * header.width != self.height * self.width:
             raise ValueError(
                 f"is {header.width}x{header.height}: expected {self.width}x{self.height}, as"
                 f" {INDEX_FILE} says"
             )
-        return arrays.read_rgb(self.encoded)
+        return reading.read_rgb(self.encoded)
 
     def digest(self, picture: np.ndarray) -> bytes:
         """Returns what tells this picture from another one."""

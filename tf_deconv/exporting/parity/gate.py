@@ -23,7 +23,7 @@ import tensorflow as tf
 from tf_deconv.exporting.parity import runner
 from tf_deconv.exporting.tflite import convert, flatbuffer
 from tf_deconv.exporting.variants import VARIANTS
-from tf_deconv.images import arrays, metrics
+from tf_deconv.images import arrays, metrics, reading
 from tf_deconv.inference import artifacts, restorer
 from tf_deconv.inference.run_folder import Samples
 from tf_deconv.inference.tflite_file import TfliteFile
@@ -298,7 +298,7 @@ def _check_bytes(key: str, case: np.ndarray, result: np.ndarray, reference: Refe
     channels, encoded = reference.model.input_shape[-1], case.tobytes()
     # Pillow decodes, where it can: another program than the graph's TensorFlow.
     with_mask = channels == 4
-    pixels = tf.io.decode_png(encoded, 4).numpy() if with_mask else arrays.read_rgb(encoded)
+    pixels = tf.io.decode_png(encoded, 4).numpy() if with_mask else reading.read_rgb(encoded)
     image = restorer.fit_channels(pixels, channels)
     restored = reference.restore(image[np.newaxis])[0]
     expected = arrays.to_uint8(restored)

@@ -124,7 +124,7 @@ def _opaque(pixels: tf.Tensor) -> tf.Tensor:
 
 
 def _over_white(image: tf.Tensor) -> tf.Tensor:
-    """Lays (..., 4) over white paper, as training's pictures are (`arrays.read_rgb`)."""
+    """Lays (..., 4) over white paper, as training's pictures are (`reading.read_rgb`)."""
     colour, alpha = image[..., :3], image[..., 3:]
     return colour * alpha + (1.0 - alpha)
 

@@ -1,0 +1,376 @@
+"""What a file is, told from its first bytes: a picture that is read here, another kind, or none.
+
+A name says nothing: phones and web pages hand out HEIC named .jpg and JPEG named .jfif. Every
+command asks this module, so one file is the same picture for all of them.
+
+References: PNG (ISO/IEC 15948), JPEG (ITU-T T.81), TIFF 6.0 and BigTIFF, RIFF/WebP (RFC 9649),
+ISO base media files (ISO/IEC 14496-12, brands in 23000-22 for HEIF and AVIF), JPEG XL (18181-2).
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import importlib.util
+import os
+import pathlib
+import stat
+from collections.abc import Callable, Sequence
+
+from PIL import features
+
+from tf_deconv.utils.options import UserError, reason
+
+# How much of a file `sniff` needs.
+HEAD_BYTES = 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """A kind of picture file that is read.
+
+    Attributes:
+      name: As in messages and in `Picture.format`.
+      suffixes: What its files end in, the usual one first.
+      writes: The format that a picture of it is written in again.
+      module: What has to be installed besides this project's own requirements; None: nothing.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    writes: str
+    module: str | None = None
+
+
+# GIF holds 256 colours, which is not enough for what a network makes.
+FORMATS = {
+    entry.name: entry
+    for entry in (
+        Format("PNG", (".png", ".apng"), "PNG"),
+        Format("JPEG", (".jpg", ".jpeg", ".jfif", ".jpe", ".mpo"), "JPEG"),
+        Format("TIFF", (".tif", ".tiff", ".btf", ".tf8"), "TIFF"),
+        Format("WEBP", (".webp",), "WEBP"),
+        Format("BMP", (".bmp", ".dib"), "BMP"),
+        Format("GIF", (".gif",), "PNG"),
+        Format("AVIF", (".avif", ".avifs"), "AVIF"),
+        Format("HEIC", (".heic", ".heif", ".hif"), "HEIC", "pillow_heif"),
+        Format("JPEG XL", (".jxl",), "JPEG XL", "pillow_jxl"),
+    )
+}
+SUFFIXES = tuple(suffix for entry in FORMATS.values() for suffix in entry.suffixes)
+INSTALL = "pip install '.[formats]' in a checkout of tf-deconv"
+
+# Kinds that are seen among pictures and are not read: what they are, and what to do about it.
+_CONVERT = "convert it to PNG, TIFF or JPEG first"
+_DEVELOP = "develop it to TIFF or JPEG first, as darktable or RawTherapee do"
+_FRAMES = "cut it into pictures first, as `ffmpeg -i FILM frames/%06d.png` does"
+_PAGES = "take its pictures out first, as `pdfimages -all FILE page` does"
+_OTHERS = {
+    "a camera raw file": _DEVELOP,
+    "a film": _FRAMES,
+    "a PDF document": _PAGES,
+    "a PostScript file": _CONVERT,
+    "a Photoshop document": _CONVERT,
+    "a JPEG 2000 picture": _CONVERT,
+    "a portable pixmap (PPM)": _CONVERT,
+    "an OpenEXR picture": _CONVERT,
+    "a Radiance HDR picture": _CONVERT,
+    "a FITS file": _CONVERT,
+    "a DICOM file": _CONVERT,
+    "a GIMP picture": _CONVERT,
+    "an icon": _CONVERT,
+    "an SVG drawing": _CONVERT,
+    "a DirectDraw surface (DDS)": _CONVERT,
+    "a Targa picture (TGA)": _CONVERT,
+    "an HDF5 file": _CONVERT,
+}
+# By their suffix, for files whose first bytes do not tell; and for those that cannot be opened.
+_OTHER_SUFFIXES = {
+    **dict.fromkeys(
+        (".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"),
+        "a camera raw file",
+    ),
+    **dict.fromkeys(
+        (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".3gp", ".mts"),
+        "a film",
+    ),
+    ".pdf": "a PDF document",
+    ".eps": "a PostScript file",
+    ".psd": "a Photoshop document",
+    ".psb": "a Photoshop document",
+    **dict.fromkeys((".jp2", ".j2k", ".jpx", ".jpf"), "a JPEG 2000 picture"),
+    **dict.fromkeys((".ppm", ".pgm", ".pbm", ".pnm", ".pam"), "a portable pixmap (PPM)"),
+    ".exr": "an OpenEXR picture",
+    ".hdr": "a Radiance HDR picture",
+    ".fits": "a FITS file",
+    ".fit": "a FITS file",
+    ".dcm": "a DICOM file",
+    ".xcf": "a GIMP picture",
+    ".ico": "an icon",
+    ".svg": "an SVG drawing",
+    ".dds": "a DirectDraw surface (DDS)",
+    ".tga": "a Targa picture (TGA)",
+}
+_MAGIC = (
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+    (b"\xff\x0a", "JPEG XL"),
+    (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 picture"),
+    (b"\xff\x4f\xff\x51", "a JPEG 2000 picture"),
+    (b"FUJIFILMCCD-RAW", "a camera raw file"),
+    (b"IIRO", "a camera raw file"),
+    (b"IIRS", "a camera raw file"),
+    (b"MMOR", "a camera raw file"),
+    (b"IIU\0", "a camera raw file"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"II+\0", "TIFF"),
+    (b"MM\0+", "TIFF"),
+    (b"%PDF-", "a PDF document"),
+    (b"%!PS", "a PostScript file"),
+    (b"8BPS", "a Photoshop document"),
+    (b"v/1\x01", "an OpenEXR picture"),
+    (b"#?RADIANCE", "a Radiance HDR picture"),
+    (b"#?RGBE", "a Radiance HDR picture"),
+    (b"SIMPLE  =", "a FITS file"),
+    (b"gimp xcf", "a GIMP picture"),
+    (b"DDS ", "a DirectDraw surface (DDS)"),
+    (b"\x1aE\xdf\xa3", "a film"),
+    (b"\0\0\x01\xba", "a film"),
+    (b"\0\0\x01\xb3", "a film"),
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+    (b"\0\0\x01\0", "an icon"),
+)
+# Brands of ISO base media files: the first one that is known says what a file is.
+_BRANDS = {
+    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm"), "HEIC"),
+    b"crx ": "a camera raw file",
+    **dict.fromkeys(
+        (b"isom", b"iso2", b"iso4", b"iso5", b"iso6", b"mp41", b"mp42", b"avc1", b"qt  ", b"M4V "),
+        "a film",
+    ),
+    **dict.fromkeys((b"3gp4", b"3gp5", b"3gp6", b"dash", b"M4VP"), "a film"),
+    # Said by both kinds of still picture, so it comes last.
+    b"mif1": "HEIC",
+    b"msf1": "HEIC",
+}
+
+
+def sniff(head: bytes) -> str | None:
+    """Tells what a file is.
+
+    Args:
+      head: Its first `HEAD_BYTES` bytes, or all of a shorter one.
+    Returns:
+      A name of `FORMATS`; or what it is in words, such as "a film"; or None: no kind of picture.
+    """
+    for magic, kind in _MAGIC:
+        if head.startswith(magic):
+            return "a camera raw file" if kind == "TIFF" and head[8:10] == b"CR" else kind
+    if head[:4] == b"RIFF":
+        return {b"WEBP": "WEBP", b"AVI ": "a film"}.get(head[8:12])
+    if head[:2] == b"BM" and len(head) >= 18 and head[6:10] == bytes(4):
+        # Two letters are little: the size of the header behind them has to be one that there is.
+        size = int.from_bytes(head[14:18], "little")
+        return "BMP" if size in (12, 16, 40, 52, 56, 64, 108, 124) else None
+    if head[4:8] == b"ftyp":
+        length = min(int.from_bytes(head[:4], "big"), len(head))
+        brands = [head[start : start + 4] for start in (8, *range(16, length, 4))]
+        known = [_BRANDS[brand] for brand in brands if brand in _BRANDS]
+        still = [kind for kind in known if kind in FORMATS]
+        if still and not known[0].startswith("a "):
+            return "AVIF" if "AVIF" in still else still[0]
+        return known[0] if known else "a film"
+    if head[4:8] in (b"moov", b"mdat", b"wide", b"free") and len(head) > 16:
+        return "a film"
+    if head[128:132] == b"DICM":
+        return "a DICOM file"
+    if head[:1] == b"P" and head[1:2] in b"123456" and head[2:3] in (b"\n", b" ", b"\t", b"\r"):
+        return "a portable pixmap (PPM)"
+    start = head[:256].lstrip(b"\xef\xbb\xbf \t\r\n")
+    if start.startswith(b"<svg") or (start.startswith(b"<?xml") and b"<svg" in head):
+        return "an SVG drawing"
+    return None
+
+
+def sniff_file(path: str | os.PathLike[str]) -> str | None:
+    """Tells what a file is, as `sniff` does; nothing but a plain file is opened.
+
+    Raises:
+      OSError: if it cannot be read.
+      ValueError: if it is no plain file.
+    """
+    require_plain_file(path)
+    with open(path, "rb") as stream:
+        return sniff(stream.read(HEAD_BYTES))
+
+
+def require_plain_file(path: str | os.PathLike[str]) -> None:
+    """Refuses what would wait for ever or never end when it is read.
+
+    Raises:
+      OSError: if there is nothing.
+      ValueError: if it is a folder, a pipe, a socket or a device.
+    """
+    mode = os.stat(path).st_mode
+    if stat.S_ISREG(mode):
+        return
+    kinds = ((stat.S_ISDIR, "folder"), (stat.S_ISFIFO, "named pipe"), (stat.S_ISSOCK, "socket"))
+    kind = next((name for test, name in kinds if test(mode)), "device")
+    raise ValueError(f"is a {kind}: expected a picture file")
+
+
+def refusal(kind: str | None, size_bytes: int) -> str:
+    """Returns why a file that is no picture of `FORMATS` is not read, and what to do."""
+    if kind in _OTHERS:
+        return f"is {kind}, which is not read: {_OTHERS[kind]}"
+    if not size_bytes:
+        return "is empty: expected a picture"
+    return f"is not a picture of a kind that is read: expected {', '.join(FORMATS)}"
+
+
+def require_reader(kind: str) -> None:
+    """Refuses a format whose library is not installed.
+
+    Raises:
+      ValueError: that says how to install it.
+    """
+    if not is_readable(kind):
+        how = "pip install 'pillow>=11.3'" if kind == "AVIF" else INSTALL
+        raise ValueError(f"is {kind}, which needs a library that is not installed: {how}")
+
+
+def is_readable(kind: str) -> bool:
+    """Returns whether pictures of a format can be read here."""
+    if kind == "AVIF":
+        return bool(features.check("avif"))
+    module = FORMATS[kind].module
+    return module is None or importlib.util.find_spec(module) is not None
+
+
+@dataclasses.dataclass
+class Found:
+    """What lies in a folder.
+
+    Attributes:
+      pictures: Files that are pictures by their first bytes or, damaged, by their name; sorted.
+      unread: "name: reason" of what may hold pictures and is not read: other kinds, links that
+        lead nowhere, subfolders that may not be entered, pipes.
+      others: Numbers of files that are plainly no pictures, by suffix.
+      hidden: Number of hidden files and folders, which are left alone.
+    """
+
+    pictures: list[pathlib.Path]
+    unread: list[str]
+    others: collections.Counter[str]
+    hidden: int = 0
+
+    def note(self) -> str:
+        """Returns one line about what is plainly no picture; "" where there is nothing."""
+        count = self.others.total()
+        if not count and not self.hidden:
+            return ""
+        kinds = ", ".join(suffix or "without a suffix" for suffix in sorted(self.others)[:8])
+        parts = []
+        if count:
+            word = "1 file is no picture" if count == 1 else f"{count} files are no pictures"
+            parts.append(f"{word} ({kinds})")
+        if self.hidden:
+            parts.append(f"{self.hidden} hidden")
+        return " and ".join(parts) + ": left alone"
+
+
+def find_pictures(folder: str | os.PathLike[str], printable: Callable[[str], str] = str) -> Found:
+    """Lists what lies below a folder, by content; hidden files and folders are left alone.
+
+    Args:
+      folder: The folder. Links to files are followed, and links to folders, each folder once.
+      printable: Makes a name fit for a message.
+    Raises:
+      UserError: if it is not a folder that can be read.
+    """
+    folder = pathlib.Path(folder)
+    if not folder.is_dir():
+        state = "is a file" if folder.exists() else "does not exist"
+        raise UserError(f"folder {str(folder)!r} {state}: expected a folder of pictures")
+    found = Found([], [], collections.Counter())
+    seen: set[tuple[int, int]] = set()
+
+    def name_of(path: str) -> str:
+        return printable(os.path.relpath(path, folder))
+
+    def walk(current: str) -> None:
+        status = os.stat(current)
+        if (status.st_dev, status.st_ino) in seen:
+            return
+        seen.add((status.st_dev, status.st_ino))
+        folders = []
+        with os.scandir(current) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                if entry.name.startswith("."):
+                    found.hidden += 1
+                    continue
+                try:
+                    if entry.is_dir():
+                        folders.append(entry.path)
+                    else:
+                        _sort_file(found, entry.path, name_of(entry.path))
+                except OSError as error:
+                    found.unread.append(f"{name_of(entry.path)}: {reason(error)}")
+        for path in folders:
+            try:
+                walk(path)
+            except OSError as error:
+                found.unread.append(f"{name_of(path)}: cannot be entered: {reason(error)}")
+
+    try:
+        walk(str(folder))
+    except OSError as error:
+        raise UserError(f"folder {str(folder)!r} cannot be read: {reason(error)}") from error
+    found.pictures.sort()
+    return found
+
+
+def _sort_file(found: Found, path: str, name: str) -> None:
+    suffix = os.path.splitext(path)[1].lower()
+    try:
+        kind = sniff_file(path)
+    except FileNotFoundError:
+        found.unread.append(f"{name}: is a link that leads nowhere")
+        return
+    except ValueError as error:
+        found.unread.append(f"{name}: {error}")
+        return
+    except OSError:
+        if suffix in SUFFIXES or suffix in _OTHER_SUFFIXES:
+            raise
+        found.others[suffix] += 1
+        return
+    if kind is None:
+        kind = _OTHER_SUFFIXES.get(suffix)
+    if kind in FORMATS or (kind is None and suffix in SUFFIXES):
+        # A damaged picture is one too: reading it says what is wrong.
+        found.pictures.append(pathlib.Path(path))
+    elif kind is not None:
+        found.unread.append(f"{name}: {refusal(kind, 1)}")
+    else:
+        found.others[suffix] += 1
+
+
+def require_pictures(found: Found, folder: str | os.PathLike[str]) -> Sequence[pathlib.Path]:
+    """Returns the pictures that were found.
+
+    Raises:
+      UserError: if there is none; it says what is there instead.
+    """
+    if found.pictures:
+        return found.pictures
+    there = [*found.unread[:1], *filter(None, [found.note()])]
+    what = f" ({'; '.join(there)})" if there else ""
+    raise UserError(
+        f"folder {str(folder)!r} holds no picture{what}: expected {', '.join(FORMATS)} files"
+    )
