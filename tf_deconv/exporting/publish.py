@@ -1,8 +1,8 @@
 """Puts a checked export where services and apps look: whole, or not at all.
 
-Everything is staged on the same file system, with the earlier versions that stay, and then takes the
-model folder's place in one step. A server that polls the folder for integer versions sees a complete
-version or none.
+Everything is staged on the same file system, with the earlier versions that stay, and then takes
+the model folder's place in one step. A server that polls the folder for integer versions sees a
+complete version or none.
 """
 
 from __future__ import annotations

@@ -45,10 +45,17 @@ _SAVE_OPTIONS = {
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One picture: where it is, and where the restored one goes."""
+    """One picture: where it is, and where the restored one goes.
+
+    Attributes:
+      source: The file.
+      target: The file to write.
+      format: The type to write, as `Picture.format`; None: that of the source.
+    """
 
     source: pathlib.Path
     target: pathlib.Path
+    format: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
