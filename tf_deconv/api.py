@@ -26,6 +26,7 @@ from tf_deconv.inference import shipped
 from tf_deconv.inference.config import RestoreConfig, check_restore_config, load_config
 from tf_deconv.inference.located import locate
 from tf_deconv.training.config import TrainConfig, check_train_config
+from tf_deconv.utils.files import special
 from tf_deconv.utils.options import UserError, nearest, validate
 from tf_deconv.utils.quiet import import_tensorflow
 
@@ -71,7 +72,7 @@ def train(
       ...
     tf_deconv.utils.options.UserError: epochs=0: expected at least 1
     """
-    checked = check_train_config(_make(TrainConfig, config, options))
+    checked = _without_pipes(check_train_config(_make(TrainConfig, config, options)))
     import_tensorflow()
     from tf_deconv.training import trainer
 
@@ -92,7 +93,7 @@ def export(
     Raises:
       UserError: for anything that the user can mend; nothing is published then.
     """
-    checked = check_export_config(_make(ExportConfig, config, options, "model"))
+    checked = _without_pipes(check_export_config(_make(ExportConfig, config, options, "model")))
     import_tensorflow()
     from tf_deconv.exporting import pipeline
 
@@ -119,11 +120,12 @@ def restore(
       UserError: if nothing could be restored at all: no model, no picture, no place to write.
     """
     checked = check_restore_config(_make(RestoreConfig, config, options, "model"))
-    listed = [pictures] if isinstance(pictures, str | os.PathLike) else list(pictures)
+    listed = _listed(pictures)
+    _without_pipes(checked, listed)
     import_tensorflow()
     from tf_deconv.inference import restore as command
 
-    return command.restore(checked, [os.fspath(picture) for picture in listed], report)
+    return command.restore(checked, listed, report)
 
 
 def sample(config: SampleConfig | Path, *, report: Report = print, **options: Any) -> SampleResult:
@@ -138,7 +140,7 @@ def sample(config: SampleConfig | Path, *, report: Report = print, **options: An
     Raises:
       UserError: for anything that the user can mend.
     """
-    checked = validate(_make(SampleConfig, config, options, "model"))
+    checked = _without_pipes(validate(_make(SampleConfig, config, options, "model")))
     import_tensorflow()
     from tf_deconv.generation import sample as command
 
@@ -164,11 +166,13 @@ def edit(
       UserError: for anything that the user can mend.
     """
     checked = validate(_make(EditConfig, config, options, "model"))
-    listed = [pictures] if isinstance(pictures, str | os.PathLike) else list(pictures)
+    listed = _listed(pictures)
+    # Of FILE:INDEX, the file.
+    _without_pipes(checked, [*listed, *(each.rpartition(":")[0] for each in listed)])
     import_tensorflow()
     from tf_deconv.generation import edit as command
 
-    return command.edit(checked, [os.fspath(picture) for picture in listed], report)
+    return command.edit(checked, listed, report)
 
 
 def evaluate(
@@ -186,6 +190,7 @@ def evaluate(
       UserError: for anything that the user can mend.
     """
     checked = validate(_make(EvaluateConfig, config, options, "model"), {"task": RESTORATIONS})
+    _without_pipes(checked)
     if checked.degrade is not None:
         parse_chain(checked.degrade)
     import_tensorflow()
@@ -219,6 +224,7 @@ def benchmark(
       UserError: for anything that the user can mend.
     """
     checked = check_benchmark_config(_make(BenchmarkConfig, config, options), models)
+    _without_pipes(checked, models)
     import_tensorflow()
     if checked.protocol is not None:
         from tf_deconv.evaluation.protocols import measure
@@ -240,7 +246,7 @@ def shard(config: ShardConfig | Path, *, report: Report = print, **options: Any)
     Raises:
       UserError: for anything that the user can mend; no half-written folder is left.
     """
-    checked = check_shard_config(_make(ShardConfig, config, options, "data"))
+    checked = _without_pipes(check_shard_config(_make(ShardConfig, config, options, "data")))
     import_tensorflow()
     from tf_deconv.data.shards import pack
 
@@ -341,6 +347,35 @@ def _make(
         return cls(**{first: os.fspath(config)}, **options)
     what = f"a {cls.__name__}" + (f" or a path ({first})" if first else "")
     raise UserError(f"config is a {type(config).__name__}: expected {what}")
+
+
+def _listed(pictures: Path | Iterable[Path]) -> list[str]:
+    given = [pictures] if isinstance(pictures, str | os.PathLike) else pictures
+    return [os.fspath(picture) for picture in given]
+
+
+# Options that are a path, or may be one.
+_PATHS = (
+    *("model", "data", "targets", "init", "mask", "training", "classifier", "export"),
+    *("out", "run_dir", "web", "web_library"),
+)
+
+
+def _without_pipes(config: _Config, paths: Iterable[str] = ()) -> _Config:
+    """Refuses pipes, sockets and devices, which may never end or never begin.
+
+    Args:
+      config: Checked options, which come back.
+      paths: What was given beside them.
+    Raises:
+      UserError: naming the first one.
+    """
+    named = [(path, "") for path in paths]
+    named += [(getattr(config, name, None), f"{name}=") for name in _PATHS]
+    for path, name in named:
+        if isinstance(path, str) and (what := special(path)):
+            raise UserError(f"{name}{path!r} is {what}: expected a file or a folder")
+    return config
 
 
 def _given(model: str | None) -> str:

@@ -109,7 +109,7 @@ def test_an_earlier_page_comes_back_when_the_new_one_cannot_take_its_place(tmp_p
     (tmp_path / "page").mkdir()
     (tmp_path / "page" / "index.html").write_text("earlier")
     with pytest.raises(UserError, match="cannot be replaced: No such file"):
-        build._swap(tmp_path / "missing", tmp_path / "page", tmp_path / "old")
+        build._put(tmp_path / "missing", tmp_path / "page")
     assert (tmp_path / "page" / "index.html").read_text() == "earlier"
 
 

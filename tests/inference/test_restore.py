@@ -108,7 +108,9 @@ def test_existing_pictures_are_skipped_when_asked(capsys, tmp_path, run):
     assert tree(tmp_path / "out") == ["a.png", "b.png"]
     out = does(capsys, "restore", *arguments, "--skip-existing")
     assert "2 pictures are there already" in out
-    does(capsys, "restore", *arguments)
+    assert "2 of 2 pictures are there already" in refuses(capsys, "restore", *arguments)
+    assert (tmp_path / "out" / "a.png").read_bytes() == b"mine"
+    does(capsys, "restore", *arguments, "--overwrite")
     assert (tmp_path / "out" / "a.png").read_bytes() != b"mine"
 
 
@@ -128,7 +130,7 @@ def test_inputs_are_never_written_over(capsys, tmp_path, run):
 def test_restored_pictures_inside_the_folder_are_no_inputs(capsys, tmp_path, run):
     write_noise(tmp_path / "a.png")
     for _ in range(2):
-        does(capsys, "restore", run.folder, tmp_path, "--out", tmp_path / "out")
+        does(capsys, "restore", run.folder, tmp_path, "--out", tmp_path / "out", "--overwrite")
     assert tree(tmp_path) == ["a.png", "out/a.png"]
 
 

@@ -38,7 +38,8 @@ def test_a_picture_alone_is_restored_by_photo_and_it_is_said(capsys, here, photo
     out = does(capsys, "restore", "photo", "a.png", "--out", "named")
     assert "model:" not in out
     assert same(here / "restored" / "a.png", here / "named" / "a.png")
-    assert does(capsys, "restore", "photograph", "a.png").startswith("note: model photograph")
+    out = does(capsys, "restore", "photograph", "a.png", "--overwrite")
+    assert out.startswith("note: model photograph")
 
 
 def test_options_stand_anywhere_among_the_words(capsys, here, photo):
@@ -72,9 +73,14 @@ def test_what_lies_here_under_the_default_models_name_is_no_model(capsys, here, 
     write_noise(here / "photo" / "b.png")
     write_noise(here / "a.png")
     assert SAID in does(capsys, "restore", "a.png")
-    out = does(capsys, "restore", "photo", "a.png", "--out", "both")
+    out = does(capsys, "restore", "photo", "--out", "alone")
     assert SAID in out
     assert "note: photo: the file or folder of that name here is taken for pictures" in out
+    assert os.listdir(here / "alone") == ["b.png"]
+    out = does(capsys, "restore", "photo", "a.png", "--out", "named")
+    assert "note: photo: the shipped model; what lies here under that name is ./photo" in out
+    assert os.listdir(here / "named") == ["a.png"]
+    does(capsys, "restore", "./photo", "a.png", "--out", "both")
     assert sorted(os.listdir(here / "both")) == ["a.png", "b.png"]
 
 

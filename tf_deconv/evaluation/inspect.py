@@ -17,7 +17,7 @@ from tf_deconv.degradations.tasks import TASKS
 from tf_deconv.generation.opening import open_generator
 from tf_deconv.inference import run_folder, tflite_file
 from tf_deconv.inference.artifacts import open_artifact
-from tf_deconv.inference.descriptions import parse_json
+from tf_deconv.inference.descriptions import LARGEST_JSON_BYTES, parse_json
 from tf_deconv.inference.located import LocatedModel, locate
 from tf_deconv.networks import complexity
 from tf_deconv.utils import files
@@ -134,9 +134,11 @@ def _run(folder: pathlib.Path, training: dict[str, Any]) -> dict[str, Any]:
     """Reads what a run tells besides its model."""
     epochs = 0
     try:
-        with open(folder / "history.csv", newline="", encoding="utf-8") as stream:
-            epochs = sum(1 for _ in csv.DictReader(stream))
-        scores = parse_json((folder / run_folder.METRICS_FILE).read_text(encoding="utf-8"))
+        history = files.read_bounded(folder / "history.csv", LARGEST_JSON_BYTES)
+        epochs = sum(1 for _ in csv.DictReader(history.decode().splitlines()))
+        scores = parse_json(
+            files.read_bounded(folder / run_folder.METRICS_FILE, LARGEST_JSON_BYTES)
+        )
     except FileNotFoundError:  # Written when training ends.
         scores = None
     except (OSError, ValueError, csv.Error) as error:

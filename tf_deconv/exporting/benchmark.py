@@ -29,7 +29,7 @@ from tf_deconv.exporting.parity import gate
 from tf_deconv.exporting.tflite import convert
 from tf_deconv.images import metrics
 from tf_deconv.inference import run_folder
-from tf_deconv.inference.descriptions import check, parse_json
+from tf_deconv.inference.descriptions import LARGEST_JSON_BYTES, check, parse_json
 from tf_deconv.inference.restorer import fit_channels
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError, reason, validate
@@ -162,7 +162,7 @@ def table(rows: list[Row]) -> list[str]:
 def _read_manifest(folder: pathlib.Path) -> dict[str, Any]:
     path = folder / publish.MANIFEST_FILE
     try:
-        manifest = parse_json(path.read_text(encoding="utf-8"))
+        manifest = parse_json(files.read_bounded(path, LARGEST_JSON_BYTES))
         if "generator" in manifest:
             raise UserError(run_folder.GENERATES.format(str(folder)))
         check(manifest, repr(str(path)))

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import pathlib
 import shutil
-import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +22,8 @@ from tf_deconv.exporting.saved_model import restorer, serving
 from tf_deconv.exporting.tflite import flatbuffer
 from tf_deconv.exporting.web import build
 from tf_deconv.inference import run_folder
-from tf_deconv.utils import files, locks
+from tf_deconv.utils import files, locks, swap
+from tf_deconv.utils import staging as staging_files
 from tf_deconv.utils.devices import choose_device
 from tf_deconv.utils.options import UserError
 
@@ -78,10 +78,11 @@ def export(config: ExportConfig, report: Callable[[str], None] = print) -> Expor
         raise UserError(f"{str(target)!r} is a file: expected a folder; choose another --name")
     with (
         locks.held(out / f".{name}.lock", f"{str(target)!r} is being exported", "give a --name"),
-        tempfile.TemporaryDirectory(prefix=".staging-", dir=out) as temporary,
+        staging_files.folder(target) as temporary,
     ):
+        swap.recover(target)
         version = publish.next_version(target)
-        staging = pathlib.Path(temporary, name)
+        staging = temporary / name
         contract = exporter.contract()
         reports = _write_files(exporter, contract, staging, name, version)
         good = [item for item in reports if not item.faults]

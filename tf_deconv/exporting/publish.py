@@ -1,21 +1,27 @@
 """Puts a checked export where services and apps look: whole, or not at all.
 
-Everything is staged on the same file system and then renamed. A server that polls the folder for
-integer versions sees a complete version or none.
+Everything is staged on the same file system, with the earlier versions that stay, and then takes
+the model folder's place in one step. A server that polls the folder for integer versions sees a
+complete version or none.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import re
 import shutil
 
+from tf_deconv.utils import files, swap
+from tf_deconv.utils import staging as staging_files
 from tf_deconv.utils.options import UserError
 
 TFLITE_FOLDER, ONNX_FOLDER, SERVING_FOLDER = "tflite", "onnx", "serving"
 FILE_FOLDERS = {TFLITE_FOLDER, ONNX_FOLDER, SERVING_FOLDER}
 MANIFEST_FILE, CARD_FILE, PREVIEW_FILE = "manifest.json", "README.md", "preview.jpg"
+# What `FILE_FOLDERS` hold of an export.
+_MADE_SUFFIXES = (".tflite", ".onnx", ".config")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -41,52 +47,60 @@ def next_version(folder: pathlib.Path) -> int:
 
 
 def publish(staging: pathlib.Path, target: pathlib.Path) -> None:
-    """Moves a staged export into place; the staging folder is used up.
+    """Moves a staged export into place at once; the staging folder is used up.
+
+    A reader finds the old files or the new ones, never some of each, and one that has opened files
+    of the old export goes on with them (`swap`).
 
     Args:
       staging: On the target's file system: an optional version folder, some of `FILE_FOLDERS`, the
         manifest and the card.
-      target: `saved_models/NAME`, which may hold earlier versions. They stay; the other files are
-        replaced, and those of `FILE_FOLDERS` that are no longer made are removed.
+      target: `saved_models/NAME`, which may hold earlier versions, or a link to it. They stay, and
+        so does what is not an export's; the other files are replaced, and those of `FILE_FOLDERS`
+        that are no longer made are removed.
     """
     _readable_by_all(staging)
-    if not target.exists():
-        os.replace(staging, target)
+    files.flush_tree(staging)
+    target = pathlib.Path(os.path.realpath(target))  # The folder behind a link, not the link.
+    with contextlib.ExitStack() as stack:
+        if target.parent.stat().st_dev != staging.stat().st_dev:
+            beside = stack.enter_context(staging_files.folder(target)) / target.name
+            shutil.move(staging, beside)
+            staging = beside
+        if target.is_dir():
+            _keep(target, staging)
+        swap.put(staging, target)
+    if staging.is_dir():
+        shutil.rmtree(staging)
+
+
+def _keep(old: pathlib.Path, new: pathlib.Path) -> None:
+    """Adds to a staged export what stays of the one that is there: no file is copied."""
+    for path in old.iterdir():
+        if path.name in FILE_FOLDERS and path.is_dir():
+            kept = [each for each in path.iterdir() if each.suffix not in _MADE_SUFFIXES]
+            if kept:
+                (new / path.name).mkdir(exist_ok=True)
+            for each in kept:
+                _link(each, new / path.name / each.name)
+        elif path.name != PREVIEW_FILE and not path.name.startswith(staging_files.PREFIX):
+            _link(path, new / path.name)
+
+
+def _link(source: pathlib.Path, target: pathlib.Path) -> None:
+    """Gives a file or a folder's files a second name, unless `target` is there."""
+    if os.path.lexists(target):
         return
-    for path in sorted(staging.iterdir()):
-        if path.name.isdigit():
-            os.replace(path, target / path.name)
-    staged = {path.name for path in staging.iterdir() if path.is_dir()}
-    for name in sorted(staged):
-        new = _replace_files(staging / name, target / name)
-        # Replaced one by one, so that a file which is there stays there; then what is stale goes.
-        _remove_others(target / name, new)
-    for name in FILE_FOLDERS - staged:
-        _remove_others(target / name, set())
-    # The manifest comes last: whoever reads a new one finds its files.
-    rest = sorted(path for path in staging.iterdir() if path.is_file())
-    for path in sorted(rest, key=lambda path: path.name == MANIFEST_FILE):
-        os.replace(path, target / path.name)
-    shutil.rmtree(staging)
-
-
-def _replace_files(source: pathlib.Path, target: pathlib.Path) -> set[str]:
-    target.mkdir(exist_ok=True)
-    names = {path.name for path in source.iterdir()}
-    for name in sorted(names):
-        os.replace(source / name, target / name)
-    source.rmdir()
-    return names
-
-
-def _remove_others(folder: pathlib.Path, keep: set[str]) -> None:
-    if not folder.is_dir():
+    if source.is_dir() and not source.is_symlink():
+        target.mkdir()
+        for path in source.iterdir():
+            _link(path, target / path.name)
+        shutil.copystat(source, target)
         return
-    for path in folder.iterdir():
-        if path.name not in keep and path.suffix in (".tflite", ".onnx", ".config"):
-            path.unlink()
-    if not any(folder.iterdir()):
-        folder.rmdir()
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:  # The file system has no such links, or the file is somebody else's.
+        shutil.copy2(source, target, follow_symlinks=False)
 
 
 def _readable_by_all(folder: pathlib.Path) -> None:

@@ -22,7 +22,14 @@ __all__ = [
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One picture file: where it is, and where the restored one goes."""
+    """One picture file: where it is, and where the restored one goes.
+
+    Attributes:
+      source: The file.
+      target: The file to write.
+      format: The type to write, as `Picture.format`; None: that of the source.
+    """
 
     source: pathlib.Path
     target: pathlib.Path
+    format: str | None = None

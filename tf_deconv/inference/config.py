@@ -36,7 +36,11 @@ class RestoreConfig:
     """Everything that decides how pictures are restored."""
 
     model: str | None = option(None, f"{MODEL}; {DEFAULT} when left out", type=str)
-    out: str = option("restored", "folder that receives the pictures, under the names they have")
+    out: str = option(
+        "restored",
+        "folder that receives the pictures, under the names they have; or, of one picture, the file"
+        " to write, such as x.png, whose type is that of its name",
+    )
     tile_size: int = tile_size_option()
     self_ensemble: bool = self_ensemble_option()
     strength: float = option(
@@ -48,6 +52,7 @@ class RestoreConfig:
     skip_existing: bool = option(
         False, "leave out pictures that are in --out already: a run that was stopped goes on"
     )
+    overwrite: bool = option(False, "replace pictures that are in --out already")
     engine: str = option(
         "local",
         "what does the work; beam: worker processes of Apache Beam, here or on a cluster"
@@ -83,6 +88,8 @@ def check_restore_config(config: RestoreConfig) -> RestoreConfig:
     ]
     if given and config.engine != "beam":
         raise UserError(f"{', '.join(given)}: expected --engine beam with it")
+    if config.skip_existing and config.overwrite:
+        raise UserError("skip_existing=True with overwrite=True: leave one of them out")
     if config.workers and config.beam_args:
         raise UserError(
             f"workers={config.workers}: expected without --beam-args, which say how many there are"

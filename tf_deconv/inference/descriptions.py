@@ -15,6 +15,8 @@ from typing import Any
 
 from tf_deconv.utils.options import UserError
 
+# A manifest or a description has a few kilobytes; a file of any size could claim to be one.
+LARGEST_JSON_BYTES = 2**24
 # What a damaged zip archive raises, and what is in it; RuntimeError of one that is encrypted, or
 # compressed as this Python does not know.
 DAMAGES = (

@@ -16,15 +16,26 @@ from tf_deconv.data.shards import reader
 from tf_deconv.data.shards.records import Place, find_places
 from tf_deconv.images import arrays
 from tf_deconv.images.files import Job
-from tf_deconv.utils import remote
+from tf_deconv.utils import files, remote
 from tf_deconv.utils.options import UserError, reason
 from tf_deconv.utils.progress import Bar
 
 # What a file of names ends in, one path on a line.
 LIST_SUFFIX = ".txt"
+_LARGEST_LIST_BYTES = 2**32
 EXPECTED = (
     f"expected pictures, folders of them, a {LIST_SUFFIX} file of their paths, or folders of shards"
 )
+# The type of one picture's file that --out names, by its suffix: the types that can be written.
+FORMAT_OF = {
+    ".bmp": "BMP",
+    ".jpeg": "JPEG",
+    ".jpg": "JPEG",
+    ".png": "PNG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WEBP",
+}
 # What a record holds; a picture of another type was packed as PNG.
 _RECORD_SUFFIXES = (".png", ".jpg", ".jpeg")
 
@@ -51,13 +62,16 @@ def plan_jobs(pictures: Sequence[str], out: pathlib.Path) -> list[Job]:
       pictures: Picture files; folders, whose tree is kept; `.txt` files with a path on each line,
         from the list's folder on, below which the tree is kept too; and folders of shards or their
         URLs, whose pictures go under their names in the source that was sharded.
-      out: The folder that receives the results.
+      out: The folder that receives the results; or the file of the one picture (`names_file`).
     Returns:
       The jobs; `Job.source` is a `Place` where the picture is in a shard.
     Raises:
-      UserError: if a path does not exist, a folder holds no picture, two pictures would go to one
-        file, one would be written over a picture that is read, or shards are not whole.
+      UserError: if a path does not exist or is a pipe or a device, a folder holds no picture, two
+        pictures would go to one file, one would be written over a picture that is read, several are
+        to go to the file that --out names, or shards are not whole.
     """
+    file = out if names_file(out) else None
+    out = folder_of(out)
     sources: list[_Source] = []
     for text in map(str, pictures):
         path = pathlib.Path(text)
@@ -66,15 +80,17 @@ def plan_jobs(pictures: Sequence[str], out: pathlib.Path) -> list[Job]:
         elif path.is_dir():
             # Restored pictures inside the folder are no input of a second run.
             found = [
-                _source_of(file, file.relative_to(path))
-                for file in arrays.list_pictures(path)
-                if not _is_below(file, out) or _is_below(path, out)
+                _source_of(picture, picture.relative_to(path))
+                for picture in arrays.list_pictures(path)
+                if file is not None or not _is_below(picture, out) or _is_below(path, out)
             ]
             if not found:
                 raise UserError(f"folder {text!r} holds no picture outside --out {str(out)!r}")
             sources += found
         elif not path.exists():
             raise UserError(f"{text!r} does not exist: {EXPECTED}")
+        elif what := files.special(path):
+            raise UserError(f"{text!r} is {what}: {EXPECTED}")
         elif path.suffix.lower() == LIST_SUFFIX:
             sources += _read_list(path)
         elif path.suffix.lower() == reader.SUFFIX:
@@ -83,12 +99,17 @@ def plan_jobs(pictures: Sequence[str], out: pathlib.Path) -> list[Job]:
             )
         else:
             sources.append(_source_of(path, pathlib.Path(path.name)))
+    if file is not None and len(sources) != 1:
+        raise UserError(
+            f"out={str(file)!r} is the file of one picture, and there are {len(sources)}: expected a"
+            " folder"
+        )
     wished = {source.relative: source.becomes for source in sources}
     claims = collections.Counter(wished.values())
     inputs = {_identity(source.place) for source in sources}
     jobs: dict[pathlib.Path, Job] = {}
     for source in sources:
-        target = out / _output_name(source, claims)
+        target = file or out / _output_name(source, claims)
         name = str(source.place)
         if target in jobs and _identity(jobs[target].source) != _identity(source.place):
             raise UserError(
@@ -100,8 +121,45 @@ def plan_jobs(pictures: Sequence[str], out: pathlib.Path) -> list[Job]:
                 f"{name!r} would be written over {str(target)!r}, which is an input: choose"
                 " another --out"
             )
-        jobs[target] = Job(source.place, target)
+        jobs[target] = Job(source.place, target, file and FORMAT_OF[file.suffix.lower()])
     return list(jobs.values())
+
+
+def names_file(out: pathlib.Path) -> bool:
+    """Returns whether --out is the file of one picture, and not a folder for many.
+
+    Raises:
+      UserError: if it is named as a picture that cannot be written.
+    """
+    suffix = out.suffix.lower()
+    if suffix not in (*arrays.SUFFIXES, *FORMAT_OF) or out.is_dir():
+        return False
+    if suffix not in FORMAT_OF:
+        raise UserError(
+            f"out={str(out)!r}: no {suffix} file can be written; expected a folder, or a file"
+            f" ending in {', '.join(FORMAT_OF)}"
+        )
+    return True
+
+
+def folder_of(out: pathlib.Path) -> pathlib.Path:
+    """Returns the folder that receives the results."""
+    return out.parent if names_file(out) else out
+
+
+def check_targets(jobs: Sequence[Job]) -> None:
+    """Refuses to replace files: they may be another model's results, or nobody's.
+
+    Raises:
+      UserError: if the file of a job is there.
+    """
+    there = [job.target for job in jobs if os.path.lexists(job.target)]
+    if there:
+        count = f"{len(there)} of {len(jobs)} pictures are" if len(jobs) > 1 else "the picture is"
+        raise UserError(
+            f"{count} there already, {str(there[0])!r}: choose another --out, or add --overwrite to"
+            " replace what is there, or --skip-existing to leave it out"
+        )
 
 
 def _source_of(path: pathlib.Path, relative: pathlib.Path) -> _Source:
@@ -166,8 +224,9 @@ def _read_list(path: pathlib.Path) -> list[_Source]:
     """
     try:
         # As the system decodes names of files, which need not be UTF-8.
-        lines = [line.rstrip("\r") for line in os.fsdecode(path.read_bytes()).split("\n")]
-    except OSError as error:
+        content = files.read_bounded(path, _LARGEST_LIST_BYTES)
+        lines = [line.rstrip("\r") for line in os.fsdecode(content).split("\n")]
+    except (OSError, ValueError) as error:
         raise UserError(f"list {str(path)!r} cannot be read: {reason(error)}") from error
     if any("\0" in line for line in lines) or not any(line.strip() for line in lines):
         raise UserError(f"list {str(path)!r} names no picture: expected a path on each line")

@@ -14,7 +14,7 @@ import re
 from typing import Any
 
 from tf_deconv.inference import run_folder, shipped, tflite_file
-from tf_deconv.inference.descriptions import check, parse_json
+from tf_deconv.inference.descriptions import LARGEST_JSON_BYTES, check, parse_json
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError
 
@@ -73,7 +73,7 @@ class LocatedModel:
         if self.kind == "keras":
             return {}
         try:
-            facts = parse_json((self.path / FACTS_FILE).read_text(encoding="utf-8"))
+            facts = parse_json(files.read_bounded(self.path / FACTS_FILE, LARGEST_JSON_BYTES))
         except (OSError, ValueError):
             return {}
         return facts if isinstance(facts, dict) else {}
@@ -194,6 +194,8 @@ def _find(root: pathlib.Path, is_name: bool) -> tuple[str, pathlib.Path, dict[st
                 f" its first epoch ended; expected {run_folder.MODEL_FILE} in it"
             )
         raise UserError(f"folder {str(root)!r} holds no model: {shipped.EXPECTED}")
+    if what := files.special(root):
+        raise UserError(f"{str(root)!r} is {what}: {shipped.EXPECTED}")
     if not root.is_file():
         raise UserError(f"{str(root)!r} does not exist: {shipped.EXPECTED}")
     with open(root, "rb") as stream:
@@ -217,7 +219,7 @@ def _export_folder(kind: str, path: pathlib.Path) -> tuple[pathlib.Path, str]:
 def _read_manifest(folder: pathlib.Path) -> Any:
     """Returns what the manifest in a folder holds; None where it is missing or no JSON."""
     try:
-        return parse_json((folder / shipped.MANIFEST_FILE).read_text(encoding="utf-8"))
+        return parse_json(files.read_bounded(folder / shipped.MANIFEST_FILE, LARGEST_JSON_BYTES))
     except (OSError, ValueError):
         return None
 

@@ -28,7 +28,7 @@ from tf_deconv.inference import shipped
 from tf_deconv.inference.archive.driver import check_beam, restore_archive
 from tf_deconv.inference.artifacts import keeps_grey, open_artifact
 from tf_deconv.inference.config import RestoreConfig
-from tf_deconv.inference.jobs import plan_jobs
+from tf_deconv.inference.jobs import check_targets, folder_of, plan_jobs
 from tf_deconv.inference.located import LocatedModel, locate
 from tf_deconv.inference.restorer import Artifact, Restorer
 from tf_deconv.utils import files
@@ -69,9 +69,11 @@ def restore(
     """
     if config.engine == "beam":
         check_beam(config.beam_args)
-    out = pathlib.Path(config.out)
+    out = folder_of(pathlib.Path(config.out))
     located = locate(config.model)
-    jobs = plan_jobs(pictures, out)
+    jobs = plan_jobs(pictures, pathlib.Path(config.out))
+    if not (config.skip_existing or config.overwrite):
+        check_targets(jobs)
     waiting = [job for job in jobs if not (config.skip_existing and job.target.exists())]
     left = set(waiting)
     skipped = tuple(job.target for job in jobs if job not in left)
@@ -140,7 +142,7 @@ def _restore_by_beam(
     return restore_archive(
         functools.partial(open_for_worker, config),
         jobs,
-        pathlib.Path(config.out),
+        folder_of(pathlib.Path(config.out)),
         config.workers or core_count(),
         config.beam_args,
         report,
@@ -265,7 +267,8 @@ def restore_file(
     if alpha is not None and scale > 1:
         alpha = _enlarge(alpha, scale)
     job.target.parent.mkdir(parents=True, exist_ok=True)
-    result = dataclasses.replace(picture, pixels=pixels, alpha=alpha)
+    kind = job.format or picture.format
+    result = dataclasses.replace(picture, pixels=pixels, alpha=alpha, format=kind)
     return picture.notes + image_files.write_picture(result, job.target), conversion
 
 
@@ -273,6 +276,8 @@ def restore_file(
 def _file_of(source: pathlib.Path | Place) -> Iterator[pathlib.Path]:
     """Yields the picture's file; one in a shard becomes one, so that all are read alike."""
     if not isinstance(source, Place):
+        if what := files.special(source):
+            raise ValueError(f"is {what}: expected a picture file")
         yield source
         return
     with tempfile.NamedTemporaryFile(suffix=source.suffix) as file:

@@ -26,8 +26,6 @@ MODEL_FILE = "model.keras"
 SAMPLES_FILE = "samples.npz"
 
 
-# A description has a few kilobytes; a file of any size could claim to be one.
-_LARGEST_DESCRIPTION_BYTES = 2**24
 _CHECKPOINTS = "epoch-*.npz"
 _DESCRIPTION_MEMBER = "tf_deconv.json"
 # What is said where a model that restores was expected.
@@ -148,7 +146,7 @@ def read_description(path: pathlib.Path) -> dict[str, Any]:
         if _DESCRIPTION_MEMBER not in archive.namelist():
             return {}
         try:
-            if archive.getinfo(_DESCRIPTION_MEMBER).file_size > _LARGEST_DESCRIPTION_BYTES:
+            if archive.getinfo(_DESCRIPTION_MEMBER).file_size > descriptions.LARGEST_JSON_BYTES:
                 raise ValueError("it is too large")
             known = descriptions.parse_json(archive.read(_DESCRIPTION_MEMBER))
         except descriptions.DAMAGES as error:
@@ -162,8 +160,8 @@ def read_description(path: pathlib.Path) -> dict[str, Any]:
 def training_s(path: pathlib.Path) -> float | None:
     """Returns how many seconds the run of a model file took; None where nothing tells."""
     try:
-        text = (path.parent / METRICS_FILE).read_text(encoding="utf-8")
-        scores = descriptions.parse_json(text)
+        content = files.read_bounded(path.parent / METRICS_FILE, descriptions.LARGEST_JSON_BYTES)
+        scores = descriptions.parse_json(content)
         return float(scores["duration_s"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

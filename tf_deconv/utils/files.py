@@ -1,25 +1,29 @@
 """Files that are whole or absent: write beside, flush to the disk, then rename.
 
 Used for everything that a reader may open while it is being written, or that must survive a power
-cut half-way. Also here: keeping libraries' chatter off the user's screen, and settings of the whole
-process that several threads change.
+cut half-way. What a process that was killed left half-written is removed by the next one that writes
+there (`staging`). Also here: keeping libraries' chatter off the user's screen, and settings of the
+whole process that several threads change.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
 import os
 import pathlib
 import shutil
+import stat
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from typing import IO, Any, Generic, TypeVar
 
+from tf_deconv.utils import staging
 from tf_deconv.utils.options import UserError, reason
 
 Value = TypeVar("Value")
@@ -37,22 +41,15 @@ def replacing(path: pathlib.Path, *, flush: bool = True) -> Iterator[pathlib.Pat
     Yields:
       A path with the same suffix, if that is a usual one. It is removed if the block raises.
     """
-    # A name may have 255 bytes, and a character up to 4: what is left of it still says whose it is.
-    stem, suffix = path.stem[:40], path.suffix if len(path.suffix) <= 16 else ""
-    handle, name = tempfile.mkstemp(prefix=f".{stem}-", suffix=suffix, dir=path.parent)
-    os.close(handle)
-    temporary = pathlib.Path(name)
-    try:
+    with staging.file(path) as temporary:
         yield temporary
-        # mkstemp makes files that only their owner reads; a service runs as someone else.
+        # Made for their owner alone; a service runs as someone else.
         temporary.chmod(0o666 & ~umask())
         if flush:
             _flush(temporary)
         os.replace(temporary, path)
         if flush:
             _flush(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -70,17 +67,14 @@ def making_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
         state = "is not empty" if path.is_dir() else "is a file"
         raise UserError(f"folder {str(path)!r} {state}: expected a new one")
     make_folder(path.parent)
-    staging = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}-", dir=path.parent))
-    try:
-        yield staging
-        staging.chmod(0o777 & ~umask())
-        for file in staging.iterdir():
+    with staging.folder(path) as temporary:
+        yield temporary
+        temporary.chmod(0o777 & ~umask())
+        for file in temporary.iterdir():
             _flush(file)
-        _flush(staging)
-        os.replace(staging, path)
+        _flush(temporary)
+        os.replace(temporary, path)
         _flush(path.parent)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def write_bytes(path: pathlib.Path, data: bytes, *, flush: bool = True) -> None:
@@ -196,6 +190,8 @@ def sha256(path: pathlib.Path) -> str:
 def make_folder(path: pathlib.Path) -> pathlib.Path:
     """Makes a folder and its parents, and proves that it can be written.
 
+    What processes that were killed left half-written in it is removed.
+
     Raises:
       UserError: if it cannot be made or written.
     """
@@ -207,6 +203,7 @@ def make_folder(path: pathlib.Path) -> pathlib.Path:
         raise UserError(
             f"folder {str(path)!r} cannot be written: {reason(error)}; choose another one"
         ) from error
+    staging.clear(path)
     return path
 
 
@@ -233,6 +230,67 @@ def _flush(path: pathlib.Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def flush_tree(folder: pathlib.Path) -> None:
+    """Waits until a folder and all in it are on the disk, where the system can do so."""
+    for path in (*folder.rglob("*"), folder):
+        _flush(path)
+
+
+def special(path: str | os.PathLike[str]) -> str:
+    """Names what lies at a path if it is neither a file nor a folder, "" if it is, or nothing.
+
+    A pipe or a device may never end, or wait for ever to be opened.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):  # Not there, no name at all: whoever opens it says so.
+        return ""
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return ""
+    kinds = {stat.S_IFIFO: "a pipe (FIFO)", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
+
+
+def read_bounded(path: str | os.PathLike[str], limit_bytes: int) -> bytes:
+    """Reads a file whose size anyone may have chosen.
+
+    Raises:
+      OSError: if it cannot be read, or is a pipe or a device.
+      ValueError: if it is larger than `limit_bytes`.
+    """
+    if what := special(path):
+        raise OSError(errno.EINVAL, f"it is {what}: expected a file", os.fspath(path))
+    with open(path, "rb") as stream:
+        content = stream.read(limit_bytes + 1)
+    if len(content) > limit_bytes:
+        raise ValueError(f"it is larger than {limit_bytes:,} bytes")
+    return content
+
+
+def no_space(error: BaseException, place: str | os.PathLike[str] = ".") -> bool:
+    """Returns whether an error says that the disk is full, whatever library raised it.
+
+    Args:
+      error: As it was raised.
+      place: A folder on the disk that was written to: libraries that pass on no code of the system
+        are believed if nothing is left there.
+    """
+    text = str(error)
+    if getattr(error, "errno", None) in _FULL or any(os.strerror(code) in text for code in _FULL):
+        return True
+    if not isinstance(error, OSError) or error.errno is not None:
+        return False
+    try:
+        return shutil.disk_usage(place).free < _NOTHING_LEFT_BYTES
+    except OSError:
+        return False
+
+
+# No space, a quota that is used up, and a file that has grown too large for its system.
+_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
+_NOTHING_LEFT_BYTES = 2**16
 
 
 def checksums(path: pathlib.Path, root: pathlib.Path) -> dict[str, str]:

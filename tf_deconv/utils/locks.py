@@ -58,7 +58,7 @@ def _acquire(path: pathlib.Path, busy: str, remedy: str) -> int:
             if not _lock(handle):
                 holder = os.read(handle, 200).decode(errors="replace").strip() or "another process"
                 raise UserError(f"{busy} by {holder}: wait until it has ended, or {remedy}")
-            if _is_at(handle, path):
+            if is_at(handle, path):
                 os.ftruncate(handle, 0)
                 os.write(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
                 return handle
@@ -86,7 +86,8 @@ def _lock(handle: int) -> bool:
     return True
 
 
-def _is_at(handle: int, path: pathlib.Path) -> bool:
+def is_at(handle: int, path: pathlib.Path) -> bool:
+    """Returns whether a path still leads to the file or folder that a descriptor was opened on."""
     try:
         return os.path.samestat(os.fstat(handle), os.stat(path))
     except FileNotFoundError:

@@ -12,14 +12,14 @@ import json
 import pathlib
 import shutil
 import subprocess
-import tempfile
 from typing import Any
 
 from tf_deconv.degradations.tasks import TASKS
 from tf_deconv.generation.config import SampleConfig
 from tf_deconv.generation.spec import GeneratorSpec, read_spec
 from tf_deconv.inference.descriptions import parse_json
-from tf_deconv.utils import files
+from tf_deconv.utils import files, swap
+from tf_deconv.utils import staging as staging_files
 from tf_deconv.utils.options import UserError, reason
 
 PAGES = pathlib.Path(__file__).parent
@@ -114,12 +114,12 @@ def write_web(
     out = out.resolve()  # The folder behind a link is replaced, not the link.
     check_target(out)
     parent = files.make_folder(out.parent)
-    with tempfile.TemporaryDirectory(prefix=".web-", dir=parent) as temporary:
-        staging = pathlib.Path(temporary, "page")
+    with staging_files.folder(parent / out.name) as temporary:
+        staging = temporary / "page"
         kind = "sample" if "generator" in manifest else "restore"
         for part in ("common", kind):
             shutil.copytree(PAGES / part, staging, dirs_exist_ok=True)
-        library = library or _fetch(pathlib.Path(temporary))
+        library = library or _fetch(temporary)
         for package, names in _LIBRARY_FILES.items():
             for name in names:
                 # What lies in dist/ is imported by its package's name.
@@ -139,18 +139,15 @@ def write_web(
         worker.write_text(worker.read_text().replace("VERSION", digest.hexdigest()[:16], 1))
         for path in (staging, *staging.rglob("*")):
             path.chmod(path.stat().st_mode | (0o755 if path.is_dir() else 0o644))
-        _swap(staging, out, pathlib.Path(temporary, "old"))
+        _put(staging, out)
 
 
-def _swap(new: pathlib.Path, out: pathlib.Path, old: pathlib.Path) -> None:
-    """Renames a folder into place, the earlier one out of the way; that comes back on failure."""
+def _put(new: pathlib.Path, out: pathlib.Path) -> None:
+    """Renames a folder into place; on failure the earlier one is still there."""
     try:
-        if out.exists():
-            out.rename(old)
-        new.rename(out)
+        swap.recover(out)
+        swap.put(new, out)
     except OSError as error:
-        if old.exists():
-            old.rename(out)
         raise UserError(
             f"web={str(out)!r} cannot be replaced: {reason(error)}; choose another folder"
         ) from error

@@ -11,14 +11,12 @@ import pathlib
 import queue
 import random
 import shlex
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from tf_deconv.images.files import Job
-from tf_deconv.utils import files
+from tf_deconv.utils import files, staging
 from tf_deconv.utils.options import UserError
 from tf_deconv.utils.progress import duration_text
 
@@ -108,13 +106,10 @@ def restore_archive(
 @contextlib.contextmanager
 def _run_folder(out: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields a folder for this run, below --out since every worker reaches that."""
-    folder = pathlib.Path(tempfile.mkdtemp(prefix=".archive-", dir=os.path.abspath(out)))
-    # mkdtemp's folders are their owner's alone; workers on a cluster may be someone else.
-    folder.chmod(0o777 & ~files.umask())
-    try:
+    with staging.folder(pathlib.Path(os.path.abspath(out), "archive")) as folder:
+        # Made for its owner alone; workers on a cluster may be someone else.
+        folder.chmod(0o777 & ~files.umask())
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _lines_of(path: pathlib.Path) -> list[str]:

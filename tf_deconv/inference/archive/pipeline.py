@@ -115,11 +115,11 @@ def pack(job: Job) -> str:
     else:
         packed = {**dataclasses.asdict(source), "path": os.path.abspath(source.path)}
     # JSON in ASCII also holds file names that are not UTF-8.
-    return json.dumps([packed, os.path.abspath(job.target)])
+    return json.dumps([packed, os.path.abspath(job.target), job.format])
 
 
 def unpack(line: str) -> Job:
     """Returns what `pack` packed."""
-    source, target = json.loads(line)
+    source, target, file_format = json.loads(line)
     place = Place(**source) if isinstance(source, dict) else pathlib.Path(source)
-    return Job(place, pathlib.Path(target))
+    return Job(place, pathlib.Path(target), file_format)
