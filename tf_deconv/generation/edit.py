@@ -21,7 +21,7 @@ from tf_deconv.generation.config import EditConfig, check_edit_config, check_gen
 from tf_deconv.generation.generator import Generator
 from tf_deconv.generation.opening import open_generator
 from tf_deconv.generation.spec import GeneratorSpec
-from tf_deconv.images import arrays, metrics, reading, sheets
+from tf_deconv.images import arrays, formats, metrics, reading, sheets
 from tf_deconv.images.arrays import is_grey, printable
 from tf_deconv.images.sheets import encode_gif, there_and_back
 from tf_deconv.utils import files
@@ -315,7 +315,7 @@ def _read_file(path: pathlib.Path) -> np.ndarray:
     except ValueError as error:
         raise UserError(
             f"picture {str(path)!r} cannot be read: {reason(error)}; expected one of"
-            f" {', '.join(arrays.FORMATS)}"
+            f" {', '.join(formats.FORMATS)}"
         ) from error
 
 

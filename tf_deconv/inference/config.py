@@ -6,6 +6,7 @@ import dataclasses
 import os
 from typing import Any
 
+from tf_deconv.images.value_range import parse_range
 from tf_deconv.inference.shipped import DEFAULT
 from tf_deconv.utils.options import UserError, option, validate
 
@@ -53,6 +54,24 @@ class RestoreConfig:
         False, "leave out pictures that are in --out already: a run that was stopped goes on"
     )
     overwrite: bool = option(False, "replace pictures that are in --out already")
+    format: str | None = option(
+        None,
+        "type of file to write: {png,jpeg,webp,tiff,avif}; that of each picture when left out",
+        choices=("avif", "jpeg", "png", "tiff", "webp"),
+        type=str,
+    )
+    quality: int | None = option(
+        None,
+        "1 to 100, for types with loss; nearly none is lost when left out (JPEG 95, 4:4:4)",
+        minimum=1,
+        maximum=100,
+        type=int,
+    )
+    range: str = option(
+        "auto",
+        "which values of a picture are black and white: auto, full, percentile:0.1-99.9 or"
+        " LOW-HIGH; undone when the result is written",
+    )
     engine: str = option(
         "local",
         "what does the work; beam: worker processes of Apache Beam, here or on a cluster"
@@ -83,6 +102,7 @@ def check_restore_config(config: RestoreConfig) -> RestoreConfig:
       UserError: with all faults in one line.
     """
     config = validate(config)
+    _check_files(config)
     given = [
         f"{name}={value!r}" for name in ("workers", "beam_args") if (value := getattr(config, name))
     ]
@@ -95,6 +115,18 @@ def check_restore_config(config: RestoreConfig) -> RestoreConfig:
             f"workers={config.workers}: expected without --beam-args, which say how many there are"
         )
     return config
+
+
+def _check_files(config: RestoreConfig) -> None:
+    try:
+        parse_range(config.range)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    if config.quality is not None and config.format in ("png", "tiff"):
+        raise UserError(
+            f"quality={config.quality} with format={config.format!r}: expected a type with loss, or"
+            " no quality"
+        )
 
 
 def load_config(

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 
 from tf_deconv.data.shards import reader
 from tf_deconv.data.shards.records import Place, find_places
-from tf_deconv.images import arrays
+from tf_deconv.images import formats, writing
+from tf_deconv.images.arrays import printable
 from tf_deconv.images.files import Job
 from tf_deconv.utils import files, remote
 from tf_deconv.utils.options import UserError, reason
@@ -28,13 +29,10 @@ EXPECTED = (
 )
 # The type of one picture's file that --out names, by its suffix: the types that can be written.
 FORMAT_OF = {
-    ".bmp": "BMP",
-    ".jpeg": "JPEG",
-    ".jpg": "JPEG",
-    ".png": "PNG",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".webp": "WEBP",
+    suffix: entry.name
+    for entry in formats.FORMATS.values()
+    if entry.writes == entry.name
+    for suffix in entry.suffixes
 }
 # What a record holds; a picture of another type was packed as PNG.
 _RECORD_SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -55,7 +53,22 @@ class _Source:
     becomes: pathlib.Path
 
 
-def plan_jobs(pictures: Sequence[str], out: pathlib.Path) -> list[Job]:
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What there is to do.
+
+    Attributes:
+      jobs: A job for each picture file.
+      unread: "name: reason" of what lies among them and is not read.
+      notes: Lines about what is plainly no picture.
+    """
+
+    jobs: list[Job]
+    unread: list[str]
+    notes: list[str]
+
+
+def plan_jobs(pictures: Sequence[str], out: pathlib.Path, file_format: str | None = None) -> Plan:
     """Finds the pictures and where each one goes.
 
     Args:
@@ -63,8 +76,9 @@ def plan_jobs(pictures: Sequence[str], out: pathlib.Path) -> list[Job]:
         from the list's folder on, below which the tree is kept too; and folders of shards or their
         URLs, whose pictures go under their names in the source that was sharded.
       out: The folder that receives the results; or the file of the one picture (`names_file`).
+      file_format: The type to write, a key of `writing.CHOICES`; None: that of each picture.
     Returns:
-      The jobs; `Job.source` is a `Place` where the picture is in a shard.
+      The jobs and what is no job; `Job.source` is a `Place` where the picture is in a shard.
     Raises:
       UserError: if a path does not exist or is a pipe or a device, a folder holds no picture, two
         pictures would go to one file, one would be written over a picture that is read, several are
@@ -72,18 +86,31 @@ def plan_jobs(pictures: Sequence[str], out: pathlib.Path) -> list[Job]:
     """
     file = out if names_file(out) else None
     out = folder_of(out)
+    wished_format = None if file_format is None else writing.CHOICES[file_format]
+    if file is not None and wished_format not in (None, FORMAT_OF[file.suffix.lower()]):
+        raise UserError(
+            f"format={file_format!r} and out={str(file)!r} differ: leave one of them out"
+        )
     sources: list[_Source] = []
+    unread: list[str] = []
+    notes: list[str] = []
     for text in map(str, pictures):
         path = pathlib.Path(text)
         if reader.is_sharded(text):
-            sources += _list_shards(text, out)
+            sources += [
+                dataclasses.replace(source, becomes=_named(source.becomes, wished_format))
+                for source in _list_shards(text, out)
+            ]
         elif path.is_dir():
             # Restored pictures inside the folder are no input of a second run.
+            listed = formats.find_pictures(path, printable)
             found = [
-                _source_of(picture, picture.relative_to(path))
-                for picture in arrays.list_pictures(path)
+                _source_of(picture, picture.relative_to(path), wished_format)
+                for picture in formats.require_pictures(listed, path)
                 if file is not None or not _is_below(picture, out) or _is_below(path, out)
             ]
+            unread += [f"{printable(text)}/{line}" for line in listed.unread]
+            notes += filter(None, [listed.note()])
             if not found:
                 raise UserError(f"folder {text!r} holds no picture outside --out {str(out)!r}")
             sources += found
@@ -92,17 +119,17 @@ def plan_jobs(pictures: Sequence[str], out: pathlib.Path) -> list[Job]:
         elif what := files.special(path):
             raise UserError(f"{text!r} is {what}: {EXPECTED}")
         elif path.suffix.lower() == LIST_SUFFIX:
-            sources += _read_list(path)
+            sources += _read_list(path, wished_format)
         elif path.suffix.lower() == reader.SUFFIX:
             raise UserError(
                 f"{text!r} is one shard: expected its folder, with the index {reader.INDEX_FILE}"
             )
         else:
-            sources.append(_source_of(path, pathlib.Path(path.name)))
+            sources.append(_source_of(path, pathlib.Path(path.name), wished_format))
     if file is not None and len(sources) != 1:
         raise UserError(
-            f"out={str(file)!r} is the file of one picture, and there are {len(sources)}: expected a"
-            " folder"
+            f"out={str(file)!r} is the file of one picture, and there are {len(sources)}: expected"
+            " a folder"
         )
     wished = {source.relative: source.becomes for source in sources}
     claims = collections.Counter(wished.values())
@@ -121,8 +148,9 @@ def plan_jobs(pictures: Sequence[str], out: pathlib.Path) -> list[Job]:
                 f"{name!r} would be written over {str(target)!r}, which is an input: choose"
                 " another --out"
             )
-        jobs[target] = Job(source.place, target, file and FORMAT_OF[file.suffix.lower()])
-    return list(jobs.values())
+        kind = FORMAT_OF[file.suffix.lower()] if file else wished_format
+        jobs[target] = Job(source.place, target, kind)
+    return Plan(list(jobs.values()), unread, notes)
 
 
 def names_file(out: pathlib.Path) -> bool:
@@ -132,7 +160,7 @@ def names_file(out: pathlib.Path) -> bool:
       UserError: if it is named as a picture that cannot be written.
     """
     suffix = out.suffix.lower()
-    if suffix not in (*arrays.SUFFIXES, *FORMAT_OF) or out.is_dir():
+    if suffix not in formats.SUFFIXES or out.is_dir():
         return False
     if suffix not in FORMAT_OF:
         raise UserError(
@@ -162,10 +190,33 @@ def check_targets(jobs: Sequence[Job]) -> None:
         )
 
 
-def _source_of(path: pathlib.Path, relative: pathlib.Path) -> _Source:
-    """Returns a file; what is read from GIF is written as PNG."""
-    becomes = relative.with_suffix(".png") if relative.suffix.lower() == ".gif" else relative
-    return _Source(path, relative, becomes)
+def _source_of(path: pathlib.Path, relative: pathlib.Path, kind: str | None = None) -> _Source:
+    """Returns a file, and its name below --out, which says what is written.
+
+    What is read from GIF is written as PNG; a HEIC file named .jpg is written as HEIC, and so
+    named. A name that says nothing of its type is kept.
+    """
+    if kind is not None and relative.suffix.lower() not in formats.SUFFIXES:
+        return _Source(path, relative, relative.with_name(relative.name + _suffix_of(kind)))
+    if kind is None:
+        try:
+            found = formats.sniff_file(path)
+        except (OSError, ValueError):  # It fails when its turn comes.
+            found = "GIF" if relative.suffix.lower() == ".gif" else None
+        kind = formats.FORMATS[found].writes if found in formats.FORMATS else None
+    return _Source(path, relative, _named(relative, kind))
+
+
+def _named(relative: pathlib.Path, kind: str | None) -> pathlib.Path:
+    """Returns a name whose suffix is of a format, if it has one of any."""
+    suffix = relative.suffix.lower()
+    if kind is None or suffix not in formats.SUFFIXES or suffix in formats.FORMATS[kind].suffixes:
+        return relative
+    return relative.with_suffix(_suffix_of(kind))
+
+
+def _suffix_of(kind: str) -> str:
+    return formats.FORMATS[kind].suffixes[0]
 
 
 def _list_shards(data: str, out: pathlib.Path) -> list[_Source]:
@@ -174,7 +225,7 @@ def _list_shards(data: str, out: pathlib.Path) -> list[_Source]:
         if os.path.realpath(data) == os.path.realpath(out):
             raise UserError(f"out={str(out)!r} holds the shards to read: choose another --out")
         try:
-            beside = [name for name in os.listdir(data) if name.lower().endswith(arrays.SUFFIXES)]
+            beside = [name for name in os.listdir(data) if name.lower().endswith(formats.SUFFIXES)]
         except OSError as error:
             raise UserError(f"folder {data!r} cannot be read: {reason(error)}") from error
         if beside:
@@ -206,7 +257,7 @@ def _source_in_shard(place: Place, unique: bool) -> _Source:
         suffix = relative.suffix.lower()
         if suffix in _RECORD_SUFFIXES:
             return _Source(place, relative, relative)
-        if suffix in arrays.SUFFIXES:
+        if suffix in formats.SUFFIXES:
             return _Source(place, relative, relative.with_suffix(place.suffix))
         relative = relative.with_name(relative.name + place.suffix)
         return _Source(place, relative, relative)
@@ -215,7 +266,7 @@ def _source_in_shard(place: Place, unique: bool) -> _Source:
     return _Source(place, nowhere, nowhere)
 
 
-def _read_list(path: pathlib.Path) -> list[_Source]:
+def _read_list(path: pathlib.Path, kind: str | None) -> list[_Source]:
     """Reads a list: each picture, and its name below --out.
 
     A picture below the list's folder keeps its place there, so that a line more or less moves no
@@ -236,7 +287,7 @@ def _read_list(path: pathlib.Path) -> list[_Source]:
         picture = pathlib.Path(os.path.normpath(folder / line))
         inside = picture.is_relative_to(folder)
         relative = picture.relative_to(folder) if inside else pathlib.Path(picture.name)
-        found.append(_source_of(picture, relative))
+        found.append(_source_of(picture, relative, kind))
     return found
 
 

@@ -7,30 +7,24 @@ restored by `restore_file`.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import os
 import pathlib
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
-import numpy as np
-from PIL import Image
-
-from tf_deconv.data.shards.records import Place
-from tf_deconv.images import arrays
-from tf_deconv.images import files as image_files
 from tf_deconv.images.arrays import printable
 from tf_deconv.images.files import Job
+from tf_deconv.images.value_range import parse_range
 from tf_deconv.inference import shipped
 from tf_deconv.inference.archive.driver import check_beam, restore_archive
-from tf_deconv.inference.artifacts import keeps_grey, open_artifact
+from tf_deconv.inference.artifacts import open_artifact
 from tf_deconv.inference.config import RestoreConfig
-from tf_deconv.inference.jobs import check_targets, folder_of, plan_jobs
+from tf_deconv.inference.jobs import Plan, check_targets, folder_of, plan_jobs
 from tf_deconv.inference.located import LocatedModel, locate
-from tf_deconv.inference.restorer import Artifact, Restorer
+from tf_deconv.inference.picture_job import FileOptions, restore_file
+from tf_deconv.inference.restorer import Restorer
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import choose_device, core_count
 from tf_deconv.utils.options import reason
@@ -71,7 +65,8 @@ def restore(
         check_beam(config.beam_args)
     out = folder_of(pathlib.Path(config.out))
     located = locate(config.model)
-    jobs = plan_jobs(pictures, pathlib.Path(config.out))
+    plan = plan_jobs(pictures, pathlib.Path(config.out), config.format)
+    jobs = plan.jobs
     if not (config.skip_existing or config.overwrite):
         check_targets(jobs)
     waiting = [job for job in jobs if not (config.skip_existing and job.target.exists())]
@@ -80,7 +75,8 @@ def restore(
     if skipped:
         report(f"{len(skipped)} pictures are there already and were skipped")
     if not waiting:
-        return RestoreResult((), skipped, ())
+        _report_unread(plan, report)
+        return RestoreResult((), skipped, tuple(plan.unread))
     # For the engine `beam` too: what is wrong with the model is said before any worker starts.
     model = open_model(located, config, "cpu" if config.engine == "beam" else "auto")
     files.make_folder(out)
@@ -88,12 +84,13 @@ def restore(
     if config.model is None:
         report(f"model: {shipped.DEFAULT} (name another one first to choose)")
         notes = shipped.shadowed([str(picture) for picture in pictures])
-    for note in notes:
+    for note in (*notes, *plan.notes):
         report(f"note: {note}")
     if config.engine == "beam":
         reasons = _restore_by_beam(config, located, waiting, report)
     else:
         reasons = _restore_here(config, model, waiting, report)
+    _report_unread(plan, report)
     return RestoreResult(
         tuple(job.target for job in waiting if job.target not in reasons),
         skipped,
@@ -101,8 +98,22 @@ def restore(
             f"{printable(str(job.source))}: {reasons[job.target]}"
             for job in waiting
             if job.target in reasons
-        ),
+        )
+        + tuple(plan.unread),
     )
+
+
+def _report_unread(plan: Plan, report: Callable[[str], None]) -> None:
+    """Names what lay among the pictures and was not read."""
+    if plan.unread:
+        word = "file was" if len(plan.unread) == 1 else "files were"
+        report(f"{len(plan.unread)} {word} not read:")
+        for line in plan.unread:
+            report(f"  {line}")
+
+
+def _file_options(config: RestoreConfig, located: LocatedModel) -> FileOptions:
+    return FileOptions(config.max_pixels, parse_range(config.range), config.quality)
 
 
 def _restore_here(
@@ -114,7 +125,7 @@ def _restore_here(
         started = time.perf_counter()
         try:
             show = functools.partial(bar.draw, lines.head(number, job))
-            told = restore_file(model.restorer, job, config.max_pixels, show, model.task)
+            told = restore_file(model.restorer, job, model.options, show, model.task)
         except Exception as error:  # Runtimes raise what they like; the other pictures go on.
             bar.clear()
             reasons[job.target] = reason(error)
@@ -162,7 +173,7 @@ def open_for_worker(config: RestoreConfig) -> Callable[[Job], tuple[str, ...]]:
     model = open_model(locate(config.model), config)
 
     def restore_job(job: Job) -> tuple[str, ...]:
-        notes, conversion = restore_file(model.restorer, job, config.max_pixels, task=model.task)
+        notes, conversion = restore_file(model.restorer, job, model.options, task=model.task)
         return (*notes, conversion) if conversion else notes
 
     return restore_job
@@ -175,10 +186,12 @@ class Model:
     Attributes:
       restorer: Takes pictures through it.
       task: What it was trained for; None where that is not recorded.
+      options: How picture files are read and written for it.
     """
 
     restorer: Restorer
     task: str | None
+    options: FileOptions
 
 
 def open_model(located: LocatedModel, config: RestoreConfig, device: str = "auto") -> Model:
@@ -195,7 +208,7 @@ def open_model(located: LocatedModel, config: RestoreConfig, device: str = "auto
     restorer = Restorer(
         open_artifact(located), config.tile_size, config.self_ensemble, config.strength
     )
-    return Model(restorer, located.task)
+    return Model(restorer, located.task, _file_options(config, located))
 
 
 class Lines:
@@ -223,97 +236,3 @@ class Lines:
     def failed(self, number: int, job: Job) -> None:
         """Says that a picture could not be restored."""
         self._report(f"{self.head(number, job)}: FAILED")
-
-
-def restore_file(
-    restorer: Restorer,
-    job: Job,
-    max_pixels: int,
-    progress: Callable[[float], None] | None = None,
-    task: str | None = None,
-) -> tuple[tuple[str, ...], str]:
-    """Restores one file.
-
-    Args:
-      restorer: The model.
-      job: From where to where; folders on the way are made.
-      max_pixels: Larger pictures are refused.
-      progress: Receives the part that is done, in [0, 1].
-      task: What the model was trained for, where that is recorded.
-    Returns:
-      What could not be kept, one line each; and what happens to such pictures where one is grey
-      and the model colour, or the other way round, else "".
-    Raises:
-      ValueError, OSError, MemoryError, UserError: if it cannot be read, restored or written.
-    """
-    with _file_of(job.source) as path:
-        picture = image_files.read_picture(path, max_pixels)
-    pixels, alpha, scale = picture.pixels, picture.alpha, restorer.artifact.scale
-    height, width = pixels.shape[:2]
-    as_grey, conversion = choose_conversion(pixels.shape[-1], restorer.artifact, task)
-    if height * width * scale * scale > max_pixels:
-        raise ValueError(
-            f"{width}x{height} pixels become {width * scale}x{height * scale}: more than"
-            f" --max-pixels {max_pixels}"
-        )
-    if restorer.artifact.channels_in == 4 and alpha is not None:
-        if pixels.shape[-1] == 1:
-            pixels = np.broadcast_to(pixels, (height, width, 3))
-        pixels, alpha = np.concatenate([pixels, alpha], axis=-1), None
-    # The decoded picture is let go before the result is encoded.
-    picture = dataclasses.replace(picture, pixels=np.empty((0, 0, 3), np.uint8), alpha=None)
-    pixels = restorer.restore(pixels, progress, as_grey)
-    alpha = None if alpha is None else np.ascontiguousarray(alpha)
-    if alpha is not None and scale > 1:
-        alpha = _enlarge(alpha, scale)
-    job.target.parent.mkdir(parents=True, exist_ok=True)
-    kind = job.format or picture.format
-    result = dataclasses.replace(picture, pixels=pixels, alpha=alpha, format=kind)
-    return picture.notes + image_files.write_picture(result, job.target), conversion
-
-
-@contextlib.contextmanager
-def _file_of(source: pathlib.Path | Place) -> Iterator[pathlib.Path]:
-    """Yields the picture's file; one in a shard becomes one, so that all are read alike."""
-    if not isinstance(source, Place):
-        if what := files.special(source):
-            raise ValueError(f"is {what}: expected a picture file")
-        yield source
-        return
-    with tempfile.NamedTemporaryFile(suffix=source.suffix) as file:
-        file.write(source.read())
-        file.flush()
-        yield pathlib.Path(file.name)
-
-
-def choose_conversion(channels: int, artifact: Artifact, task: str | None) -> tuple[bool, str]:
-    """Decides what happens where a grey picture meets a colour model, or the other way round.
-
-    Args:
-      channels: Of the picture without transparency, 1 or 3.
-      artifact: The model.
-      task: What it was trained for; None where that is not known.
-    Returns:
-      Whether the result is written as grey though the model gives colour, and what is said.
-    """
-    if channels == 3 and artifact.channels_in == 1:
-        if artifact.channels_out == 3:
-            return False, "colour pictures: the model sees grey alone, and makes its own colours"
-        twin = shipped.MODELS[task].in_colour if task in shipped.MODELS else None
-        hint = f"; {twin} keeps colours" if twin else ""
-        return False, f"colour pictures: the model takes and gives grey alone{hint}"
-    if channels == 3 and artifact.channels_out == 1:
-        return False, "colour pictures: the model gives grey alone"
-    if channels == 1 and artifact.channels_in > 1:
-        as_grey = keeps_grey(task) or artifact.channels_out == 1
-        written = "grey again" if as_grey else "in colour"
-        return as_grey, f"grey pictures: repeated in three channels, and written {written}"
-    return False, ""
-
-
-def _enlarge(alpha: np.ndarray, scale: int) -> np.ndarray:
-    """Enlarges (H, W, 1) uint8 or uint16 by bicubic interpolation."""
-    size = (alpha.shape[1] * scale, alpha.shape[0] * scale)
-    plane = Image.fromarray(arrays.as_unit(alpha[..., 0]))
-    enlarged = np.asarray(plane.resize(size, Image.Resampling.BICUBIC))
-    return arrays.as_pixels(enlarged, alpha.dtype)[..., np.newaxis]

@@ -140,8 +140,8 @@ def lines(found: Mapping[str, pathlib.Path]) -> list[str]:
 def is_name(text: str | os.PathLike[str] | None) -> bool:
     """Returns whether a model is to be looked up: it could be a name, and no model lies there.
 
-    What is no model hides no shipped one: restored pictures may lie in a folder of its name. None is
-    the name of the default model, whatever lies here.
+    What is no model hides no shipped one: restored pictures may lie in a folder of its name. None
+    is the name of the default model, whatever lies here.
     """
     if text is None:
         return True

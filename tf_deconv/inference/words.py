@@ -10,13 +10,13 @@ import os
 from collections.abc import Sequence
 
 from tf_deconv.data.shards import reader
-from tf_deconv.images import arrays
+from tf_deconv.images import formats
 from tf_deconv.inference import shipped
 from tf_deconv.inference.jobs import EXPECTED, LIST_SUFFIX
 from tf_deconv.inference.shipped import holds_model
 from tf_deconv.utils.options import UserError
 
-_PICTURE_SUFFIXES = (*arrays.SUFFIXES, LIST_SUFFIX)
+_PICTURE_SUFFIXES = (*formats.SUFFIXES, LIST_SUFFIX)
 _EITHER = f"{EXPECTED}; or before them {shipped.EXPECTED.removeprefix('expected ')}"
 
 
@@ -59,6 +59,14 @@ def _is_model(word: str, alone: bool) -> bool:
         return not named_as_picture
     if holds_model(word):
         return True
-    if os.path.isfile(word) and not named_as_picture and not arrays.is_picture(word):
+    if os.path.isfile(word) and not named_as_picture and not _is_known(word):
         raise UserError(f"{word!r} is neither a picture nor a model: {_EITHER}")
     return False
+
+
+def _is_known(path: str) -> bool:
+    """Returns whether a file is a picture, or of another kind that reading has words for."""
+    try:
+        return formats.sniff_file(path) is not None
+    except (OSError, ValueError):
+        return False
