@@ -12,7 +12,7 @@ from tests.fixtures.commands import call, does, refuses
 from tests.fixtures.picture_folders import write_noise
 from tf_deconv.cli import main
 from tf_deconv.images import arrays, reading
-from tf_deconv.inference import restore
+from tf_deconv.inference import picture_job
 from tf_deconv.inference.restorer import restore_picture
 
 
@@ -66,7 +66,7 @@ def test_a_bad_picture_does_not_stop_the_rest(capsys, tmp_path, run):
     assert tree(tmp_path / "out") == ["a.png", "c.png"]
     last = out.splitlines()[-2:]
     assert last[0] == "1 of 3 pictures could not be restored:"
-    assert "b.png: is not a BMP" in last[1]
+    assert "b.png: is not a picture of a kind that is read: expected PNG" in last[1]
 
 
 def test_a_runtime_that_fails_on_one_picture_goes_on(capsys, tmp_path, run, monkeypatch):
@@ -177,7 +177,7 @@ def test_depth_transparency_profile_and_exif_reach_the_output(capsys, tmp_path, 
 def test_transparency_grows_with_the_picture(tmp_path):
     alpha = np.full((4, 5, 1), 65535, np.uint16)
     alpha[:, :2] = 0
-    large = restore._enlarge(alpha, 3)
+    large = picture_job._enlarge(alpha, 3)
     assert large.shape == (12, 15, 1)
     assert large.dtype == np.uint16
     assert large[0, 0, 0] == 0

@@ -306,6 +306,8 @@ class _PillowFile(PictureFile):
         samples = arrays.upright(samples, self._orientation)
         colours = samples.shape[-1] - 1 + samples.shape[-1] % 2  # 1, 2 -> 1; 3, 4 -> 3
         alpha = samples[..., colours:] if samples.shape[-1] > colours else None
+        if alpha is not None and self.header.count > 1 and alpha.min() == 255:
+            alpha = None  # Pillow gives transparency to every picture of an animation.
         return _Samples(samples[..., :colours], alpha, notes)
 
     def fields(self, number: int) -> dict[str, Any]:
@@ -469,17 +471,23 @@ class _PngFile(_PillowFile):
         if self._carried.left_out:
             kinds = ", ".join(self._carried.left_out)
             self._notes.append(f"chunks that may not be true any more were left out: {kinds}")
-        self._wide = self._carried.bit_depth == 16 and self.header.count == 1
-        if self._carried.bit_depth == 16 and not self._wide:
+        # Pillow keeps 8 bits of 16-bit colours, and takes the colour that stands for transparency in
+        # a file of 4 bits for one of 8.
+        self._by_libpng = (
+            self._carried.bit_depth != 8
+            and self._carried.colour_type != 3
+            and self.header.count == 1
+        )
+        if self._carried.bit_depth == 16 and not self._by_libpng:
             self._notes.append("16 bits of an animated PNG file were read as 8")
-        if self._wide:
+        elif self._carried.bit_depth == 16:
             grey = self._carried.colour_type in (0, 4)
             self.header = dataclasses.replace(
                 self.header, dtype=np.dtype(np.uint16), channels=1 if grey else 3
             )
 
     def samples(self, number: int) -> _Samples:
-        if not self._wide:
+        if not self._by_libpng:
             return super().samples(number)
         import imagecodecs
 

@@ -172,7 +172,7 @@ def restore_picture(
     result = restorer.restore(pixels, progress, as_grey)
     if result.dtype.kind == "f":
         result = _with_excess(result, given, picture.levels, notes)
-    if known and alpha is not None and scale == 1 and result.shape[-1] == given.shape[-1]:
+    if known and alpha is not None and scale == 1 and given.shape[-1] in (1, result.shape[-1]):
         hidden = alpha[..., 0] == 0
         result[hidden] = given[hidden]
     if alpha is not None:
