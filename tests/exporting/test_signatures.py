@@ -46,32 +46,30 @@ def png_header(width, height):
 
 
 # Those of the article's network that TensorFlow.js 4.22 and coremltools 9.0 ran.
-PORTABLE_OPERATORS = set(
-    [
-        "AddV2",
-        "BiasAdd",
-        "Const",
-        "Conv2D",
-        "Conv2DBackpropInput",
-        "FloorDiv",
-        "FloorMod",
-        "GatherV2",
-        "Identity",
-        "MaxPool",
-        "Minimum",
-        "Mul",
-        "Pack",
-        "Range",
-        "ReadVariableOp",
-        "Relu",
-        "Reshape",
-        "Shape",
-        "Sigmoid",
-        "Squeeze",
-        "StridedSlice",
-        "Sub",
-    ]
-)
+PORTABLE_OPERATORS = {
+    "AddV2",
+    "BiasAdd",
+    "Const",
+    "Conv2D",
+    "Conv2DBackpropInput",
+    "FloorDiv",
+    "FloorMod",
+    "GatherV2",
+    "Identity",
+    "MaxPool",
+    "Minimum",
+    "Mul",
+    "Pack",
+    "Range",
+    "ReadVariableOp",
+    "Relu",
+    "Reshape",
+    "Shape",
+    "Sigmoid",
+    "Squeeze",
+    "StridedSlice",
+    "Sub",
+}
 COLOUR = np.random.default_rng(0).integers(0, 256, (33, 47, 3), np.uint8)
 
 
