@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_deconv.exporting.parity import runner
-from tf_deconv.exporting.tflite import convert, flatbuffer
+from tf_deconv.exporting.tflite import convert, flatbuffer, versions
 from tf_deconv.exporting.variants import VARIANTS
 from tf_deconv.images import arrays, metrics
 from tf_deconv.inference import artifacts, restorer
@@ -114,6 +114,7 @@ class Report:
       task_loss_db: How much less that is than Keras's.
       latency_ms: Signature to median milliseconds on one thread.
       operators: Operator to count, of a TFLite file.
+      least_runtime: The first TensorFlow Lite that runs it, of a TFLite file.
       sample_difference: Of a generator: the largest difference of sampled pictures from Keras's.
       faults: Why it is not published; empty for a good file.
     """
@@ -127,6 +128,7 @@ class Report:
     task_loss_db: float | None = None
     latency_ms: dict[str, float] = dataclasses.field(default_factory=dict)
     operators: dict[str, int] = dataclasses.field(default_factory=dict)
+    least_runtime: str | None = None
     sample_difference: float | None = None
     faults: list[str] = dataclasses.field(default_factory=list)
 
@@ -157,6 +159,7 @@ def examine_tflite(unpacked: TfliteFile, variant: str, parameters: int, file: st
     kind = VARIANTS[variant]
     report = Report(file, len(unpacked.content), kind.floor_db)
     report.operators = dict(unpacked.operator_counts())
+    report.least_runtime = versions.least_runtime(unpacked)
     report.faults = flatbuffer.find_faults(unpacked, parameters, kind)
     return report
 
