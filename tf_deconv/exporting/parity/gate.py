@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_deconv.exporting.parity import runner
-from tf_deconv.exporting.tflite import convert, flatbuffer
+from tf_deconv.exporting.tflite import convert, flatbuffer, versions
 from tf_deconv.exporting.variants import VARIANTS
 from tf_deconv.images import arrays, metrics, reading
 from tf_deconv.inference import artifacts, restorer
@@ -38,6 +38,9 @@ JPEG_FLOOR_DB = 30.0
 # Sizes that a service will meet and a divisor does not divide; 1x1 is the smallest there is.
 ODD_REQUESTS = ((1, 1, 1), (2, 37, 53), (1, 61, 2))
 TIMEOUT_S = 600
+# A JPEG's APP1 segment: EXIF data whose one entry says that the picture is to be turned clockwise.
+_TURNED = bytes.fromhex("ffe1 0022 457869660000 4d4d002a00000008 0001 0112 0003 00000001 0006 0000")
+_TURNED += bytes(4)  # No further directory.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +114,7 @@ class Report:
       task_loss_db: How much less that is than Keras's.
       latency_ms: Signature to median milliseconds on one thread.
       operators: Operator to count, of a TFLite file.
+      least_runtime: The first TensorFlow Lite that runs it, of a TFLite file.
       sample_difference: Of a generator: the largest difference of sampled pictures from Keras's.
       faults: Why it is not published; empty for a good file.
     """
@@ -124,6 +128,7 @@ class Report:
     task_loss_db: float | None = None
     latency_ms: dict[str, float] = dataclasses.field(default_factory=dict)
     operators: dict[str, int] = dataclasses.field(default_factory=dict)
+    least_runtime: str | None = None
     sample_difference: float | None = None
     faults: list[str] = dataclasses.field(default_factory=list)
 
@@ -154,6 +159,7 @@ def examine_tflite(unpacked: TfliteFile, variant: str, parameters: int, file: st
     kind = VARIANTS[variant]
     report = Report(file, len(unpacked.content), kind.floor_db)
     report.operators = dict(unpacked.operator_counts())
+    report.least_runtime = versions.least_runtime(unpacked)
     report.faults = flatbuffer.find_faults(unpacked, parameters, kind)
     return report
 
@@ -283,14 +289,17 @@ def measure(
 
 
 def encode_pictures(picture: np.ndarray) -> dict[str, np.ndarray]:
-    """Makes a PNG and, of 1 or 3 channels, a JPEG of (H, W, C), as rows of bytes for the runner."""
+    """Makes files of (H, W, C), as rows of bytes for the runner.
+
+    Returns:
+      "png" and, of 1 or 3 channels, "jpeg", which lies on its side as a phone's does.
+    """
     pixels = arrays.to_uint8(picture)
-    encoders = {"png": tf.io.encode_png, "jpeg": tf.io.encode_jpeg}
-    if picture.shape[-1] not in (1, 3):
-        del encoders["jpeg"]
-    return {
-        name: np.frombuffer(encode(pixels).numpy(), np.uint8) for name, encode in encoders.items()
-    }
+    encoded = {"png": tf.io.encode_png(pixels).numpy()}
+    if picture.shape[-1] in (1, 3):
+        jpeg = tf.io.encode_jpeg(pixels).numpy()
+        encoded["jpeg"] = jpeg[:2] + _TURNED + jpeg[2:]
+    return {name: np.frombuffer(data, np.uint8) for name, data in encoded.items()}
 
 
 def _check_bytes(key: str, case: np.ndarray, result: np.ndarray, reference: Reference) -> list[str]:
