@@ -101,8 +101,8 @@ def plan_jobs(pictures: Sequence[str], out: pathlib.Path) -> list[Job]:
             sources.append(_source_of(path, pathlib.Path(path.name)))
     if file is not None and len(sources) != 1:
         raise UserError(
-            f"out={str(file)!r} is the file of one picture, and there are {len(sources)}: expected a"
-            " folder"
+            f"out={str(file)!r} is the file of one picture, and there are {len(sources)}: expected"
+            " a folder"
         )
     wished = {source.relative: source.becomes for source in sources}
     claims = collections.Counter(wished.values())

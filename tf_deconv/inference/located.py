@@ -20,6 +20,7 @@ from tf_deconv.utils.options import UserError
 
 # A generator's SavedModel holds its facts here, for when no manifest lies beside it.
 FACTS_FILE = "assets.extra/tf_deconv.json"
+_MODEL_SUFFIXES = (".keras", ".tflite")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,6 +163,40 @@ def locate(model: str | os.PathLike[str] | LocatedModel | None) -> LocatedModel:
         notes=tuple(shipped.notes(model)),
         manifest=manifest,
     )
+
+
+def holds_model(path: str | os.PathLike[str]) -> bool:
+    """Returns whether a model lies at a path, also one that is damaged or not trained yet."""
+    folder = pathlib.Path(path)
+    if os.path.isfile(path):
+        try:
+            with open(path, "rb") as stream:
+                head = stream.read(8)
+        except OSError:
+            head = b""
+        named = folder.suffix.lower() in _MODEL_SUFFIXES
+        return named or head[4:] == b"TFL3" or head[:2] == b"PK"
+    if not os.path.isdir(path):
+        return False
+    try:
+        versions = [name for name in os.listdir(path) if re.fullmatch(r"[0-9]+", name)]
+    except OSError:
+        return False
+    files = ("saved_model.pb", run_folder.MODEL_FILE)
+    return (
+        any((folder / name).is_file() for name in files)
+        or any((folder / version / "saved_model.pb").is_file() for version in versions)
+        or _tells(folder / run_folder.CONFIG_FILE, "network")
+        or _tells(folder / shipped.MANIFEST_FILE, "files")
+    )
+
+
+def _tells(path: pathlib.Path, key: str) -> bool:
+    """Returns whether a JSON object has a key: a folder of pictures may hold a file of the name."""
+    try:
+        return key in parse_json(files.read_bounded(path, LARGEST_JSON_BYTES))
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def _find(root: pathlib.Path, is_name: bool) -> tuple[str, pathlib.Path, dict[str, Any] | None]:
