@@ -31,6 +31,15 @@ def self_ensemble_option(when: str = "") -> Any:
     )
 
 
+def trust_option() -> Any:
+    """Declares `--trust`."""
+    return option(
+        False,
+        "open a SavedModel whose graph can do more than compute, such as read files; only if you"
+        " know who made it",
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class RestoreConfig:
     """Everything that decides how pictures are restored."""
@@ -53,6 +62,7 @@ class RestoreConfig:
         False, "leave out pictures that are in --out already: a run that was stopped goes on"
     )
     overwrite: bool = option(False, "replace pictures that are in --out already")
+    trust: bool = trust_option()
     engine: str = option(
         "local",
         "what does the work; beam: worker processes of Apache Beam, here or on a cluster"

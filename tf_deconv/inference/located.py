@@ -36,6 +36,7 @@ class LocatedModel:
       notes: What a command says about the choice, one line each.
       manifest: The manifest of the export that the model belongs to, as it was parsed; None where
         there is none that lists this model.
+      trusted: Whether the user trusts its maker, whatever a SavedModel's graph holds (`strangers`).
     """
 
     asked: str
@@ -45,6 +46,7 @@ class LocatedModel:
     path: pathlib.Path
     notes: tuple[str, ...] = ()
     manifest: dict[str, Any] | None = dataclasses.field(default=None, repr=False)
+    trusted: bool = False
 
     @functools.cached_property
     def known(self) -> dict[str, Any]:
@@ -119,6 +121,21 @@ class LocatedModel:
                         f" another than the manifest's: {shipped.REMEDY}"
                     )
 
+    def check_contents(self) -> None:
+        """Refuses an exported file that does more than compute, or takes all memory (`strangers`).
+
+        Keras files are looked at where they are loaded.
+
+        Raises:
+          UserError: naming what was found.
+        """
+        from tf_deconv.inference import strangers
+
+        if self.kind == "saved_model":
+            strangers.check_saved_model(self.path, self.trusted)
+        elif self.kind == "tflite":
+            strangers.check_tflite(self.path.read_bytes(), str(self.path))
+
     @functools.cached_property
     def buffers_unchanged(self) -> bool | None:
         """Whether a `.tflite` file's weights are those it was exported with; None: not recorded."""
@@ -138,13 +155,16 @@ class LocatedModel:
         return _export_folder(self.kind, self.path)[1]
 
 
-def locate(model: str | os.PathLike[str] | LocatedModel | None) -> LocatedModel:
+def locate(
+    model: str | os.PathLike[str] | LocatedModel | None, trust: bool = False
+) -> LocatedModel:
     """Finds out what a model is, from what its path holds.
 
     Args:
       model: A run folder, a `.keras` file, a SavedModel (the version folder, or the folder of all
         versions: the highest is taken) or a `.tflite` file; or the name of a shipped model; None
         for the default one. One that is located already comes back as it is.
+      trust: Whether the user trusts whoever made it.
     Returns:
       The model; nothing but a manifest beside it was read.
     Raises:
@@ -162,6 +182,7 @@ def locate(model: str | os.PathLike[str] | LocatedModel | None) -> LocatedModel:
         path=path,
         notes=tuple(shipped.notes(model)),
         manifest=manifest,
+        trusted=trust,
     )
 
 

@@ -70,7 +70,7 @@ def restore(
     if config.engine == "beam":
         check_beam(config.beam_args)
     out = folder_of(pathlib.Path(config.out))
-    located = locate(config.model)
+    located = locate(config.model, config.trust)
     jobs = plan_jobs(pictures, pathlib.Path(config.out))
     if not (config.skip_existing or config.overwrite):
         check_targets(jobs)
@@ -159,7 +159,7 @@ def open_for_worker(config: RestoreConfig) -> Callable[[Job], tuple[str, ...]]:
     Raises:
       UserError: if there is no such model here.
     """
-    model = open_model(locate(config.model), config)
+    model = open_model(locate(config.model, config.trust), config)
 
     def restore_job(job: Job) -> tuple[str, ...]:
         notes, conversion = restore_file(model.restorer, job, config.max_pixels, task=model.task)
