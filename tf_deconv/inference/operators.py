@@ -86,7 +86,8 @@ _CHANCE = """
     RandomStandardNormal RandomUniform RandomUniformInt RngReadAndSkip RngSkip
     StatefulStandardNormalV2 StatefulUniform StatefulUniformInt StatelessMultinomial
     StatelessRandomBinomial StatelessRandomGammaV2 StatelessRandomGetAlg
-    StatelessRandomGetKeyCounter StatelessRandomGetKeyCounterAlg StatelessRandomNormal StatelessRandomNormalV2
+    StatelessRandomGetKeyCounter StatelessRandomGetKeyCounterAlg StatelessRandomNormal
+    StatelessRandomNormalV2
     StatelessRandomPoisson StatelessRandomUniform StatelessRandomUniformFullInt
     StatelessRandomUniformFullIntV2 StatelessRandomUniformInt StatelessRandomUniformIntV2
     StatelessRandomUniformV2 StatelessTruncatedNormal StatelessTruncatedNormalV2 TruncatedNormal
