@@ -194,7 +194,7 @@ def evaluate(
     if checked.degrade is not None:
         parse_chain(checked.degrade)
     import_tensorflow()
-    located = locate(_given(checked.model))
+    located = locate(_given(checked.model), checked.trust)
     check_evaluate_config(checked, located.generates)
     if located.generates:
         from tf_deconv.evaluation.generators import evaluate as of_generators
@@ -253,12 +253,13 @@ def shard(config: ShardConfig | Path, *, report: Report = print, **options: Any)
     return pack.shard(checked, report)
 
 
-def inspect(model: Path) -> dict[str, Any]:
+def inspect(model: Path, *, trust: bool = False) -> dict[str, Any]:
     """Tells what a model is, takes and gives, and where it comes from, as `tf-deconv inspect` does.
 
     Args:
       model: A run folder, a `.keras` file, a SavedModel folder, a `.tflite` file or the name of a
         shipped model.
+      trust: Whether to open a SavedModel whose graph can do more than compute, such as read files.
     Returns:
       What `tf-deconv inspect --json` prints.
     Raises:
@@ -267,7 +268,7 @@ def inspect(model: Path) -> dict[str, Any]:
     import_tensorflow()
     from tf_deconv.evaluation.inspect import inspect_artifact
 
-    return inspect_artifact(os.fspath(model))
+    return inspect_artifact(os.fspath(model), trust)
 
 
 def load(
@@ -276,6 +277,7 @@ def load(
     tile_size: int = 0,
     self_ensemble: bool = False,
     strength: float = 1.0,
+    trust: bool = False,
 ) -> Restorer:
     """Opens a model that restores: `restored = tf_deconv.load("denoise-color")(image)`.
 
@@ -287,6 +289,8 @@ def load(
         slower, a little better.
       strength: How much of the model's change is made, 0 to 2: image + strength * (restored -
         image); 0 gives the image back, 1 is the model's own. For models that keep the size.
+      trust: Whether to open a SavedModel whose graph can do more than compute, such as read files:
+        only if you know who made it.
     Returns:
       The model. Called with an image, (H, W, C) of any size, uint8, uint16 or float in [0, 1], it
       returns (H * scale, W * scale, channels_out) of the same type. Several threads may call it.
@@ -299,15 +303,20 @@ def load(
     from tf_deconv.inference import artifacts
 
     return artifacts.load(
-        model, tile_size=tile_size, self_ensemble=self_ensemble, strength=strength
+        model,
+        tile_size=tile_size,
+        self_ensemble=self_ensemble,
+        strength=strength,
+        trust=trust,
     )
 
 
-def load_generator(model: Path) -> Generator:
+def load_generator(model: Path, *, trust: bool = False) -> Generator:
     """Opens a model that makes pictures: a VAE or a flow, of any format.
 
     Args:
       model: A run folder, a `.keras` file, a SavedModel folder or a `.tflite` file.
+      trust: As for `load`.
     Returns:
       Its functions and what is known of it; `tf_deconv.generation.generator.sample` draws with it.
     Raises:
@@ -316,7 +325,7 @@ def load_generator(model: Path) -> Generator:
     import_tensorflow()
     from tf_deconv.generation.opening import open_generator
 
-    return open_generator(os.fspath(model))
+    return open_generator(locate(os.fspath(model), trust))
 
 
 def list_models() -> dict[str, str]:

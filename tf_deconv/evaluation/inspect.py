@@ -34,18 +34,21 @@ _KINDS = {
 _GENERATORS = {"vae": "a variational autoencoder", "flow": "a rectified flow"}
 
 
-def inspect_artifact(model: str | os.PathLike[str] | LocatedModel) -> dict[str, Any]:
+def inspect_artifact(
+    model: str | os.PathLike[str] | LocatedModel, trust: bool = False
+) -> dict[str, Any]:
     """Tells what a model is.
 
     Args:
       model: A run folder, a `.keras` file, a SavedModel or a `.tflite` file; or the name of a
         shipped model.
+      trust: Whether to open a SavedModel whose graph can do more than compute.
     Returns:
       A dict that JSON can hold; what is not known is None. Sizes and reach are in pixels.
     Raises:
       UserError: if it is not a model of pictures, or a run that has no model yet.
     """
-    located = locate(model)
+    located = locate(model, trust)
     kind, path, found, known = located.kind, located.root, located.path, located.known
     choose_device("cpu", "float32")
     contract = _generator if located.generates else _restorer

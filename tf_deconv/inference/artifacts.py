@@ -33,6 +33,7 @@ def load(
     tile_size: int = 0,
     self_ensemble: bool = False,
     strength: float = 1.0,
+    trust: bool = False,
 ) -> Restorer:
     """Opens a model for use from Python: `restored = load("denoise-color")(image)`.
 
@@ -44,6 +45,7 @@ def load(
       self_ensemble: Whether to take the mean over the 8 flips and turns of a picture: 8 times
         slower, a little better.
       strength: How much of the model's change is made, 0 to 2: 0 none, 1 all of it.
+      trust: Whether to open a SavedModel whose graph can do more than compute (`strangers`).
     Returns:
       The model. Called with an image, (H, W, C) of any size, uint8, uint16 or float in [0, 1], it
       returns (H * scale, W * scale, channels_out) of the same type; see `Restorer.restore`. Many
@@ -54,9 +56,8 @@ def load(
     """
     config = load_config(model, tile_size, self_ensemble, strength)
     choose_device("auto", "float32")
-    return Restorer(
-        open_artifact(config.model), config.tile_size, config.self_ensemble, config.strength
-    )
+    artifact = open_artifact(locate(config.model, trust))
+    return Restorer(artifact, config.tile_size, config.self_ensemble, config.strength)
 
 
 def open_artifact(
@@ -75,6 +76,7 @@ def open_artifact(
     located = locate(model)
     if check:
         located.check_files()
+    located.check_contents()
     if located.generates:
         raise UserError(run_folder.GENERATES.format(located.asked))
     openers = {"keras": _open_keras, "saved_model": _open_saved_model, "tflite": _open_tflite}

@@ -32,6 +32,15 @@ def self_ensemble_option(when: str = "") -> Any:
     )
 
 
+def trust_option() -> Any:
+    """Declares `--trust`."""
+    return option(
+        False,
+        "open a SavedModel whose graph can do more than compute, such as read files; only if you"
+        " know who made it",
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class RestoreConfig:
     """Everything that decides how pictures are restored."""
@@ -72,6 +81,7 @@ class RestoreConfig:
         "which values of a picture are black and white: auto, full, percentile:0.1-99.9 or"
         " LOW-HIGH; undone when the result is written",
     )
+    trust: bool = trust_option()
     engine: str = option(
         "local",
         "what does the work; beam: worker processes of Apache Beam, here or on a cluster"

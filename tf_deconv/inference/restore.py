@@ -64,7 +64,7 @@ def restore(
     if config.engine == "beam":
         check_beam(config.beam_args)
     out = folder_of(pathlib.Path(config.out))
-    located = locate(config.model)
+    located = locate(config.model, config.trust)
     plan = plan_jobs(pictures, pathlib.Path(config.out), config.format)
     jobs = plan.jobs
     if not (config.skip_existing or config.overwrite):
@@ -170,7 +170,7 @@ def open_for_worker(config: RestoreConfig) -> Callable[[Job], tuple[str, ...]]:
     Raises:
       UserError: if there is no such model here.
     """
-    model = open_model(locate(config.model), config)
+    model = open_model(locate(config.model, config.trust), config)
 
     def restore_job(job: Job) -> tuple[str, ...]:
         notes, conversion = restore_file(model.restorer, job, model.options, task=model.task)
