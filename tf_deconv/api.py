@@ -23,7 +23,7 @@ from tf_deconv.evaluation.config import (
 from tf_deconv.exporting.config import ExportConfig, check_export_config
 from tf_deconv.generation.config import EditConfig, SampleConfig
 from tf_deconv.inference import shipped
-from tf_deconv.inference.config import RestoreConfig, check_restore_config, load_config
+from tf_deconv.inference.config import RestoreConfig, check_restore_config
 from tf_deconv.inference.located import locate
 from tf_deconv.training.config import TrainConfig, check_train_config
 from tf_deconv.utils.options import UserError, nearest, validate
@@ -120,7 +120,6 @@ def restore(
     """
     checked = check_restore_config(_make(RestoreConfig, config, options, "model"))
     listed = [pictures] if isinstance(pictures, str | os.PathLike) else list(pictures)
-    import_tensorflow()
     from tf_deconv.inference import restore as command
 
     return command.restore(checked, [os.fspath(picture) for picture in listed], report)
@@ -258,7 +257,6 @@ def inspect(model: Path) -> dict[str, Any]:
     Raises:
       UserError: if there is no such model.
     """
-    import_tensorflow()
     from tf_deconv.evaluation.inspect import inspect_artifact
 
     return inspect_artifact(os.fspath(model))
@@ -270,6 +268,10 @@ def load(
     tile_size: int = 0,
     self_ensemble: bool = False,
     strength: float = 1.0,
+    engine: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+    exact: bool = False,
 ) -> Restorer:
     """Opens a model that restores: `restored = tf_deconv.load("denoise-color")(image)`.
 
@@ -281,19 +283,32 @@ def load(
         slower, a little better.
       strength: How much of the model's change is made, 0 to 2: image + strength * (restored -
         image); 0 gives the image back, 1 is the model's own. For models that keep the size.
+      engine: What computes: "litert", "tensorflow", "openvino" or "onnxruntime"; "auto": LiteRT
+        where the model has a `.tflite` file, and TensorFlow otherwise.
+      precision: "float32" or "int8"; "auto": int8 for pictures of uint8 where the model's own loss
+        is at most 0.05 dB, and float32 otherwise.
+      threads: At most as many as there are cores; None: that many.
+      exact: Whether tiles overlap by all that the network sees in pictures of uint8 too, and not
+        only by what changes a pixel by half a level.
     Returns:
       The model. Called with an image, (H, W, C) of any size, uint8, uint16 or float in [0, 1], it
       returns (H * scale, W * scale, channels_out) of the same type. Several threads may call it.
     Raises:
       UserError: if there is no such model, one of its files is missing or is not the one that was
-        exported, an option is out of range, or a strength other than 1 suits no such model.
+        exported, an option is out of range, the engine is not installed or cannot run the model,
+        or a strength other than 1 suits no such model.
     """
-    load_config(model, tile_size, self_ensemble, strength)
-    import_tensorflow()
     from tf_deconv.inference import artifacts
 
     return artifacts.load(
-        model, tile_size=tile_size, self_ensemble=self_ensemble, strength=strength
+        model,
+        tile_size=tile_size,
+        self_ensemble=self_ensemble,
+        strength=strength,
+        engine=engine,
+        precision=precision,
+        threads=threads,
+        exact=exact,
     )
 
 

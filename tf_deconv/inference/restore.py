@@ -26,13 +26,13 @@ from tf_deconv.images.arrays import printable
 from tf_deconv.images.files import Job
 from tf_deconv.inference import shipped
 from tf_deconv.inference.archive.driver import check_beam, restore_archive
-from tf_deconv.inference.artifacts import keeps_grey, open_artifact
+from tf_deconv.inference.artifacts import keeps_grey, open_restorer
 from tf_deconv.inference.config import RestoreConfig
 from tf_deconv.inference.jobs import plan_jobs
 from tf_deconv.inference.located import LocatedModel, locate
 from tf_deconv.inference.restorer import Artifact, Restorer
 from tf_deconv.utils import files
-from tf_deconv.utils.devices import choose_device, core_count
+from tf_deconv.utils.devices import core_count
 from tf_deconv.utils.options import reason
 from tf_deconv.utils.progress import Bar
 
@@ -83,6 +83,7 @@ def restore(
     model = open_model(located, config, "cpu" if config.engine == "beam" else "auto")
     files.make_folder(out)
     notes = located.notes
+    report(f"engine: {model.engine}")
     if config.model is None:
         report(f"model: {shipped.DEFAULT} (name another one first to choose)")
         notes = shipped.shadowed([str(picture) for picture in pictures])
@@ -173,10 +174,12 @@ class Model:
     Attributes:
       restorer: Takes pictures through it.
       task: What it was trained for; None where that is not recorded.
+      engine: What runs it: engine, precision and threads.
     """
 
     restorer: Restorer
     task: str | None
+    engine: str
 
 
 def open_model(located: LocatedModel, config: RestoreConfig, device: str = "auto") -> Model:
@@ -189,11 +192,8 @@ def open_model(located: LocatedModel, config: RestoreConfig, device: str = "auto
     Raises:
       UserError: if it cannot be opened, or does not fit the options.
     """
-    choose_device(device, "float32")
-    restorer = Restorer(
-        open_artifact(located), config.tile_size, config.self_ensemble, config.strength
-    )
-    return Model(restorer, located.task)
+    restorer, engine = open_restorer(located, config, device)
+    return Model(restorer, located.task, engine)
 
 
 class Lines:
