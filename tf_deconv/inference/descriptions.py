@@ -97,6 +97,7 @@ _FIELDS = {
     "buffers_sha256": _TEXT,
     **dict.fromkeys(("training", "began_with", "versions", "generator", "graph_tensors"), _OBJECT),
     **dict.fromkeys(("scale", "divisor", "channels_in", "channels_out"), _COUNT),
+    "effective_reach": _COUNT,
     "training_s": _NUMBER,
     "tflite_sizes": (_is_sizes, "a list of heights and widths"),
     "files": (
