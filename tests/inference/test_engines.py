@@ -12,7 +12,8 @@ from tests.fixtures.picture_folders import write_noise
 from tf_deconv import UserError, load
 from tf_deconv.images import arrays
 from tf_deconv.inference import engines, shipped
-from tf_deconv.inference.artifacts import open_artifact
+from tf_deconv.inference.artifacts import open_artifact, open_restorer
+from tf_deconv.inference.config import RestoreConfig
 from tf_deconv.inference.litert_engine import LitertModel, takes_any_size
 from tf_deconv.inference.located import locate
 from tf_deconv.inference.restorer import Restorer
@@ -62,6 +63,17 @@ def test_int8_is_taken_where_it_has_lost_little(exported, tmp_path, loss_db, var
     shown = "int8 for 8 bits and float32 for more" if deeper else "float32"
     count = core_count()
     assert choice.describe() == f"LiteRT, {shown}, {count} thread{'s' * (count > 1)}"
+
+
+def test_a_file_whose_sizes_waste_work_leaves_it_to_the_saved_model(stand_ins, exported):
+    # 32x32 pixels of which 19x19 are kept: the SavedModel takes any size.
+    config = RestoreConfig(model=str(stand_ins / "denoise-color"))
+    assert open_restorer(locate(config.model), config)[1].startswith("TensorFlow, float32")
+    config = RestoreConfig(model=str(exported.folder))
+    assert open_restorer(locate(config.model), config)[1].startswith("LiteRT")
+    # Nor has a file of fixed sizes tiles of every size.
+    config = RestoreConfig(model=str(exported.folder), tile_size=24)
+    assert open_restorer(locate(config.model), config)[1].startswith("TensorFlow")
 
 
 def test_what_is_named_by_its_own_path_is_run(exported, run):

@@ -33,7 +33,7 @@ def same(first, second):
 def test_a_picture_alone_is_restored_by_photo_and_it_is_said(capsys, here, photo):
     write_noise(here / "a.png")
     out = does(capsys, "restore", "a.png")
-    assert out.splitlines()[0].startswith("engine: LiteRT, float32")
+    assert out.splitlines()[0].startswith("engine: TensorFlow, float32")
     assert out.splitlines()[1] == SAID
     assert out.splitlines()[2].startswith("[1/1] a.png")
     out = does(capsys, "restore", "photo", "a.png", "--out", "named")

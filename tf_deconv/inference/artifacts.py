@@ -26,6 +26,9 @@ from tf_deconv.utils.devices import choose_device, core_count, limit_threads
 from tf_deconv.utils.options import UserError, reason
 from tf_deconv.utils.quiet import import_tensorflow
 
+# A file whose own sizes leave more of the work to overlap than this is slower than the SavedModel.
+_MOST_OVERLAP = 0.3
+
 
 def load(
     model: str | os.PathLike[str] | None = None,
@@ -92,6 +95,10 @@ def open_restorer(located: LocatedModel, config: Any, device: str = "auto") -> t
     engine = "auto" if config.engine == "beam" else config.engine
     choice = engines.choose(located, engine, config.precision, config.threads)
     artifact = _open_checked(choice.engine, choice.model, choice.threads, device)
+    any_engine = engine == config.precision == "auto" and located.kind == "saved_model"
+    if any_engine and not _suits(artifact, config.tile_size) and engines.has_tensorflow():
+        choice = engines.choose(located, "tensorflow", "auto", config.threads)
+        artifact = _open_checked(choice.engine, choice.model, choice.threads, device)
     engines.check_precision(choice, config.precision, artifact.precision)
     deeper = None
     if choice.deeper is not None:
@@ -109,6 +116,16 @@ def open_restorer(located: LocatedModel, config: Any, device: str = "auto") -> t
         deeper,
     )
     return opened, choice.describe(artifact.precision)
+
+
+def _suits(artifact: Artifact, tile_px: int) -> bool:
+    """Returns whether a file's fixed sizes are as good as any size, for large pictures."""
+    if not artifact.sizes or artifact.reach_px is None:
+        return not artifact.sizes
+    height, width = artifact.sizes[-1]
+    lost = 2 * artifact.reach_px + artifact.divisor - 1
+    kept = max(0, height - lost) * max(0, width - lost)
+    return kept >= (1 - _MOST_OVERLAP) * height * width and not tile_px
 
 
 def _open_checked(engine: str, located: LocatedModel, threads: int, device: str) -> Artifact:
@@ -144,6 +161,7 @@ def open_described(located: LocatedModel) -> Artifact:
     """
     _refuse_generator(located)
     choice = engines.choose(located)
+    located.check_files(contents=False)
     return _open(choice.engine, choice.deeper or choice.model, choice.threads, "cpu")
 
 

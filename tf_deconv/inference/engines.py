@@ -84,6 +84,7 @@ def choose(
       located: The model. Of one that was asked for by name or by the folder of its export, any
         file may be taken; one that was asked for by its own path is that file.
       engine: Key of `ENGINES`, or "auto": LiteRT where there is a `.tflite` file, else TensorFlow.
+        (`artifacts` goes back to TensorFlow where the file's own sizes turn out to waste work.)
       precision: One of `PRECISIONS`; "auto" takes int8 for pictures of 8 bits where the model's own
         loss is at most `MAX_LOSS_DB`, and float32 for others.
       threads: At most as many as there are cores; None: that many.
@@ -119,6 +120,11 @@ def choose(
 
 
 _KINDS = {("onnx", "onnx"): "ONNX file", ("tflite", "float32"): "float32 .tflite file"}
+
+
+def has_tensorflow() -> bool:
+    """Returns whether TensorFlow is installed; it is not imported."""
+    return importlib.util.find_spec("tensorflow") is not None
 
 
 def _check_installed(engine: str) -> None:

@@ -1,8 +1,8 @@
 """`restore`: picture files through a model, each to a file of the same name in another folder.
 
-`restore` finds the pictures (`jobs`) and chooses the engine: `local` restores one after the
-other in this process, `beam` hands them to worker processes (`archive`). Either way a picture is
-restored by `restore_file`.
+`restore` finds the pictures (`jobs`), opens the model (`artifacts`) and restores them in this
+process (`in_turn`); or, with the engine `beam`, hands them to worker processes (`archive`), each of
+which calls `restore_file`. Either way the same functions read, restore and write a picture.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import functools
 import os
 import pathlib
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -23,18 +22,17 @@ from tf_deconv.data.shards.records import Place
 from tf_deconv.images import arrays
 from tf_deconv.images import files as image_files
 from tf_deconv.images.arrays import printable
-from tf_deconv.images.files import Job
+from tf_deconv.images.files import Job, Picture
 from tf_deconv.inference import shipped
 from tf_deconv.inference.archive.driver import check_beam, restore_archive
 from tf_deconv.inference.artifacts import keeps_grey, open_restorer
 from tf_deconv.inference.config import RestoreConfig
+from tf_deconv.inference.in_turn import Steps, Told, restore_in_turn
 from tf_deconv.inference.jobs import plan_jobs
 from tf_deconv.inference.located import LocatedModel, locate
 from tf_deconv.inference.restorer import Artifact, Restorer
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import core_count
-from tf_deconv.utils.options import reason
-from tf_deconv.utils.progress import Bar
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,26 +105,14 @@ def restore(
 def _restore_here(
     config: RestoreConfig, model: Model, jobs: Sequence[Job], report: Callable[[str], None]
 ) -> dict[pathlib.Path, str]:
-    """Restores one picture after the other; returns why some failed, by `Job.target`."""
-    bar, lines, reasons = Bar(), Lines(len(jobs), report), {}
-    for number, job in enumerate(jobs, start=1):
-        started = time.perf_counter()
-        try:
-            show = functools.partial(bar.draw, lines.head(number, job))
-            told = restore_file(model.restorer, job, config.max_pixels, show, model.task)
-        except Exception as error:  # Runtimes raise what they like; the other pictures go on.
-            bar.clear()
-            reasons[job.target] = reason(error)
-            lines.failed(number, job)
-            continue
-        bar.clear()
-        lines.restored(number, job, time.perf_counter() - started, *told)
-    if reasons:
-        report(f"{len(reasons)} of {len(jobs)} pictures could not be restored:")
-        for job in jobs:
-            if job.target in reasons:
-                report(f"  {printable(str(job.source))}: {reasons[job.target]}")
-    return reasons
+    """Restores pictures in this process; returns why some failed, by `Job.target`."""
+    steps = Steps(
+        functools.partial(_measure, model.restorer.artifact.scale),
+        functools.partial(_read, config.max_pixels),
+        functools.partial(_restore, model, config.max_pixels),
+        _write,
+    )
+    return restore_in_turn(steps, jobs, report)
 
 
 def _restore_by_beam(
@@ -196,33 +182,6 @@ def open_model(located: LocatedModel, config: RestoreConfig, device: str = "auto
     return Model(restorer, located.task, engine)
 
 
-class Lines:
-    """What the user sees of each picture."""
-
-    def __init__(self, total: int, report: Callable[[str], None]):
-        self._total, self._report, self._said = total, report, set()
-
-    def head(self, number: int, job: Job) -> str:
-        """Returns what a picture's line begins with."""
-        return f"[{number}/{self._total}] {printable(str(job.source))}"
-
-    def restored(
-        self, number: int, job: Job, duration_s: float, notes: Sequence[str], conversion: str
-    ) -> None:
-        """Says that a picture was restored, and what `restore_file` told of it."""
-        target = printable(str(job.target))
-        self._report(f"{self.head(number, job)} -> {target}  {duration_s:.1f} s")
-        for note in notes:
-            self._report(f"  note: {note}")
-        if conversion and conversion not in self._said:  # Once: it is true of every such picture.
-            self._said.add(conversion)
-            self._report(f"  note: {conversion}")
-
-    def failed(self, number: int, job: Job) -> None:
-        """Says that a picture could not be restored."""
-        self._report(f"{self.head(number, job)}: FAILED")
-
-
 def restore_file(
     restorer: Restorer,
     job: Job,
@@ -244,11 +203,37 @@ def restore_file(
     Raises:
       ValueError, OSError, MemoryError, UserError: if it cannot be read, restored or written.
     """
+    show = progress or (lambda part: None)
+    read = _read(max_pixels, job)
+    told = _write(_restore(Model(restorer, task, ""), max_pixels, read, show))
+    return told.notes, told.conversion
+
+
+def _measure(scale: int, job: Job) -> int:
+    """Returns the larger of the pixels of a picture and of its result; 0 where no header tells."""
+    if isinstance(job.source, Place):
+        return 0  # Its header is behind a read of its shard.
+    try:
+        with arrays.without_pillow_limit(), Image.open(job.source, formats=arrays.FORMATS) as image:
+            return image.width * image.height * scale * scale
+    except Exception:  # Whoever reads it says what is wrong.
+        return 0
+
+
+def _read(max_pixels: int, job: Job) -> tuple[Job, Picture]:
     with _file_of(job.source) as path:
-        picture = image_files.read_picture(path, max_pixels)
+        return job, image_files.read_picture(path, max_pixels)
+
+
+def _restore(
+    model: Model, max_pixels: int, read: tuple[Job, Picture], progress: Callable[[float], None]
+) -> tuple[Job, Picture, Told]:
+    """Takes a picture through the model."""
+    job, picture = read
+    restorer = model.restorer
     pixels, alpha, scale = picture.pixels, picture.alpha, restorer.artifact.scale
     height, width = pixels.shape[:2]
-    as_grey, conversion = choose_conversion(pixels.shape[-1], restorer.artifact, task)
+    as_grey, conversion = choose_conversion(pixels.shape[-1], restorer.artifact, model.task)
     if height * width * scale * scale > max_pixels:
         raise ValueError(
             f"{width}x{height} pixels become {width * scale}x{height * scale}: more than"
@@ -258,15 +243,20 @@ def restore_file(
         if pixels.shape[-1] == 1:
             pixels = np.broadcast_to(pixels, (height, width, 3))
         pixels, alpha = np.concatenate([pixels, alpha], axis=-1), None
-    # The decoded picture is let go before the result is encoded.
-    picture = dataclasses.replace(picture, pixels=np.empty((0, 0, 3), np.uint8), alpha=None)
-    pixels = restorer.restore(pixels, progress, as_grey)
+    # Nobody else has the picture: where the result fits, it is written over it.
+    pixels = restorer.restore(pixels, progress, as_grey, True)
     alpha = None if alpha is None else np.ascontiguousarray(alpha)
     if alpha is not None and scale > 1:
         alpha = _enlarge(alpha, scale)
+    told = Told(height * width, picture.notes, conversion)
+    return job, dataclasses.replace(picture, pixels=pixels, alpha=alpha), told
+
+
+def _write(restored: tuple[Job, Picture, Told]) -> Told:
+    job, picture, told = restored
     job.target.parent.mkdir(parents=True, exist_ok=True)
-    result = dataclasses.replace(picture, pixels=pixels, alpha=alpha)
-    return picture.notes + image_files.write_picture(result, job.target), conversion
+    notes = image_files.write_picture(picture, job.target)
+    return dataclasses.replace(told, notes=told.notes + notes)
 
 
 @contextlib.contextmanager
