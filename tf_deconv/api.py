@@ -23,7 +23,7 @@ from tf_deconv.evaluation.config import (
 from tf_deconv.exporting.config import ExportConfig, check_export_config
 from tf_deconv.generation.config import EditConfig, SampleConfig
 from tf_deconv.inference import shipped
-from tf_deconv.inference.config import RestoreConfig, check_restore_config, load_config
+from tf_deconv.inference.config import RestoreConfig, check_restore_config
 from tf_deconv.inference.located import locate
 from tf_deconv.training.config import TrainConfig, check_train_config
 from tf_deconv.utils.files import special
@@ -122,7 +122,6 @@ def restore(
     checked = check_restore_config(_make(RestoreConfig, config, options, "model"))
     listed = _listed(pictures)
     _without_pipes(checked, listed)
-    import_tensorflow()
     from tf_deconv.inference import restore as command
 
     return command.restore(checked, listed, report)
@@ -265,7 +264,6 @@ def inspect(model: Path, *, trust: bool = False) -> dict[str, Any]:
     Raises:
       UserError: if there is no such model.
     """
-    import_tensorflow()
     from tf_deconv.evaluation.inspect import inspect_artifact
 
     return inspect_artifact(os.fspath(model), trust)
@@ -278,6 +276,10 @@ def load(
     self_ensemble: bool = False,
     strength: float = 1.0,
     trust: bool = False,
+    engine: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+    exact: bool = False,
 ) -> Restorer:
     """Opens a model that restores: `restored = tf_deconv.load("denoise-color")(image)`.
 
@@ -291,15 +293,21 @@ def load(
         image); 0 gives the image back, 1 is the model's own. For models that keep the size.
       trust: Whether to open a SavedModel whose graph can do more than compute, such as read files:
         only if you know who made it.
+      engine: What computes: "litert", "tensorflow", "openvino" or "onnxruntime"; "auto": LiteRT
+        where the model has a `.tflite` file, and TensorFlow otherwise.
+      precision: "float32" or "int8"; "auto": int8 for pictures of uint8 where the model's own loss
+        is at most 0.05 dB, and float32 otherwise.
+      threads: At most as many as there are cores; None: that many.
+      exact: Whether tiles overlap by all that the network sees in pictures of uint8 too, and not
+        only by what changes a pixel by half a level.
     Returns:
       The model. Called with an image, (H, W, C) of any size, uint8, uint16 or float in [0, 1], it
       returns (H * scale, W * scale, channels_out) of the same type. Several threads may call it.
     Raises:
       UserError: if there is no such model, one of its files is missing or is not the one that was
-        exported, an option is out of range, or a strength other than 1 suits no such model.
+        exported, an option is out of range, the engine is not installed or cannot run the model,
+        or a strength other than 1 suits no such model.
     """
-    load_config(model, tile_size, self_ensemble, strength)
-    import_tensorflow()
     from tf_deconv.inference import artifacts
 
     return artifacts.load(
@@ -308,6 +316,10 @@ def load(
         self_ensemble=self_ensemble,
         strength=strength,
         trust=trust,
+        engine=engine,
+        precision=precision,
+        threads=threads,
+        exact=exact,
     )
 
 

@@ -146,6 +146,7 @@ _FIELDS = {
     "divisor": _counts(LARGEST_DIVISOR),
     **dict.fromkeys(("channels_in", "channels_out"), _counts(4)),
     "receptive_field": _counts(LARGEST_FIELD_PX),
+    "effective_reach": _counts(LARGEST_FIELD_PX),
     "tile_overlap": (
         lambda value: type(value) is int and 0 <= value <= LARGEST_FIELD_PX + LARGEST_DIVISOR,
         f"a whole number from 0 to {LARGEST_FIELD_PX + LARGEST_DIVISOR}",

@@ -92,18 +92,20 @@ class LocatedModel:
         task = self.known.get("task")
         return task if isinstance(task, str) else None
 
-    def check_files(self) -> None:
+    def check_files(self, contents: bool = True) -> None:
         """Compares an exported model with the checksums in its manifest.
 
         A SavedModel of 4 MB takes 10 ms. Files that are not opened are not looked at. Without a
         manifest, a `.tflite` file is compared with the checksum in it, and others are taken as
         they are.
 
+        Args:
+          contents: Whether files that are there must also be those that were exported.
         Raises:
           UserError: naming the first file that is missing or is not the one that was exported.
         """
         if self.manifest is None:
-            if self.buffers_unchanged is False:
+            if contents and self.buffers_unchanged is False:
                 raise UserError(
                     f"{str(self.path)!r} is not the file that was exported: its weights have"
                     f" another checksum than its description tells; {shipped.REMEDY}"
@@ -115,7 +117,7 @@ class LocatedModel:
                 part = self._folder / name
                 if not part.is_file():
                     raise UserError(f"{str(part)!r} is missing: {shipped.REMEDY}")
-                if files.sha256(part) != digest:
+                if contents and files.sha256(part) != digest:
                     raise UserError(
                         f"{str(part)!r} is not the file that was exported, its checksum is"
                         f" another than the manifest's: {shipped.REMEDY}"

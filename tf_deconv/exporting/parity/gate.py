@@ -27,6 +27,7 @@ from tf_deconv.images import arrays, metrics, reading
 from tf_deconv.inference import artifacts, restorer
 from tf_deconv.inference.run_folder import Samples
 from tf_deconv.inference.tflite_file import TfliteFile
+from tf_deconv.networks import receptive_field
 
 SAVED_MODEL_FLOOR_DB = 120.0
 ONNX_FLOOR_DB = 100.0
@@ -35,6 +36,8 @@ ONNX_FLOOR_DB = 100.0
 TIE_LEVELS = 0.005
 # A JPEG that comes back is lossy: quality 95 keeps real pictures above 34 dB.
 JPEG_FLOOR_DB = 30.0
+# On how many held-out pictures it is measured how far the network sees to any effect.
+EFFECTIVE_REACH_PICTURES = 8
 # Sizes that a service will meet and a divisor does not divide; 1x1 is the smallest there is.
 ODD_REQUESTS = ((1, 1, 1), (2, 37, 53), (1, 61, 2))
 TIMEOUT_S = 600
@@ -83,6 +86,19 @@ class Reference:
     def reach(self) -> int | None:
         """How far the network sees, in pixels; None: as far as the picture goes."""
         return artifacts.reach_of(self.model, self.divisor, self.scale)
+
+    @functools.cached_property
+    def effective_reach(self) -> int | None:
+        """How much of the reach matters in 8 bits; None where there is no reach."""
+        if self.reach is None:
+            return None
+
+        def run(batch: np.ndarray) -> np.ndarray:
+            return restorer.restore_picture(self.model, batch[0], self.divisor, self.scale)[None]
+
+        pictures = self.samples.degraded[:EFFECTIVE_REACH_PICTURES]
+        how = self.reach, self.divisor, self.scale
+        return receptive_field.measure_effective_reach(run, pictures, *how)
 
     @functools.cached_property
     def keras_task_psnr_db(self) -> float | None:
