@@ -391,7 +391,7 @@ def _without_pipes(config: _Config, paths: Iterable[str] = ()) -> _Config:
     Raises:
       UserError: naming the first one.
     """
-    named = [(path, "") for path in paths]
+    named: list[tuple[Any, str]] = [(path, "") for path in paths]
     named += [(getattr(config, name, None), f"{name}=") for name in _PATHS]
     for path, name in named:
         if isinstance(path, str) and (what := special(path)):

@@ -70,7 +70,7 @@ def test_a_sample_of_unknown_meaning_is_no_transparency():
     colours = random.integers(0, 256, (9, 9, 3)).astype(np.uint8)
     extra = np.zeros((9, 9, 1), np.uint8)
     restorer = Restorer(Artifact(lambda batch: 1 - batch, 3, 3, 1, 1, 1))
-    picture = Picture(colours, extra, "TIFF", known_alpha=False)
+    picture = Picture(colours.copy(), extra, "TIFF", known_alpha=False)
     result, _ = restore_picture(restorer, picture, None, None, [])
     np.testing.assert_array_equal(result.pixels, 255 - colours)
     np.testing.assert_array_equal(result.alpha, extra)

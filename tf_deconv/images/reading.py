@@ -280,12 +280,15 @@ class _PillowFile(PictureFile):
                 f"{count - 1} more {word} in the file left out: only the first is read"
             )
             count = 1
-        self._exif = _exif_of(image)
+        self._exif = self._find_exif()
         self._orientation = self._find_orientation()
         turned = self._orientation >= 5
         width, height = image.size[::-1] if turned else image.size
         grey = image.mode in ("1", "L", "LA", "La", "I;16", "I", "F") or _has_grey_palette(image)
         self.header = Header(self._kind, height, width, count, channels=1 if grey else 3)
+
+    def _find_exif(self) -> bytes | None:
+        return _exif_of(self._image)
 
     def _find_orientation(self) -> int:
         # libheif turns a picture as its box says, and pillow_heif clears the tag.
@@ -471,8 +474,8 @@ class _PngFile(_PillowFile):
         if self._carried.left_out:
             kinds = ", ".join(self._carried.left_out)
             self._notes.append(f"chunks that may not be true any more were left out: {kinds}")
-        # Pillow keeps 8 bits of 16-bit colours, and takes the colour that stands for transparency in
-        # a file of 4 bits for one of 8.
+        # Pillow keeps 8 bits of 16-bit colours, and in a file of 4 bits takes the colour that stands
+        # for transparency for one of 8.
         self._by_libpng = (
             self._carried.bit_depth != 8
             and self._carried.colour_type != 3
@@ -485,6 +488,10 @@ class _PngFile(_PillowFile):
             self.header = dataclasses.replace(
                 self.header, dtype=np.dtype(np.uint16), channels=1 if grey else 3
             )
+
+    def _find_exif(self) -> bytes | None:
+        found = self._carried.exif
+        return _exif_of(self._image) if found is None else found.removeprefix(b"Exif\0\0")
 
     def samples(self, number: int) -> _Samples:
         if not self._by_libpng:

@@ -253,7 +253,7 @@ def restore_picture(
 
     Args:
       restorer: The model.
-      picture: As it was read.
+      picture: As it was read; its pixels may be written over.
       progress: Receives the part that is done, in [0, 1].
       task: What the model was trained for, where that is recorded.
       notes: Receives what could not be kept.
@@ -271,6 +271,9 @@ def restore_picture(
         pixels, alpha = np.concatenate([pixels, alpha], axis=-1), None
     elif known:
         pixels = fill_hidden(pixels, alpha)
+        hidden = alpha[..., 0] == 0
+        if pixels is given and hidden.any():
+            pixels = given.copy()
     if pixels.dtype.kind == "f":
         # The network learned [0, 1]; what lies beyond is added again.
         pixels = np.clip(pixels, 0, 1)
@@ -279,9 +282,7 @@ def restore_picture(
     if result.dtype.kind == "f":
         result = _with_excess(result, given, picture.levels, notes)
     if known and alpha is not None and scale == 1 and given.shape[-1] in (1, result.shape[-1]):
-        hidden = alpha[..., 0] == 0
-        if hidden.any() and not hidden.all():
-            result[hidden] = given[hidden]
+        result[hidden] = given[hidden]
     if alpha is not None:
         alpha = _enlarge(alpha, scale) if scale > 1 else np.ascontiguousarray(alpha)
     changes = dict(pixels=result, alpha=alpha)
