@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
+from tf_deconv.data import levels
 from tf_deconv.utils.options import UserError
 
 # A manifest or a description has a few kilobytes; a file of any size could claim to be one.
@@ -81,6 +82,14 @@ def _is_sizes(value: Any) -> bool:
     )
 
 
+def _is_levels(value: Any) -> bool:
+    try:
+        levels.from_recorded(value)
+    except ValueError:
+        return False
+    return True
+
+
 _TEXT = (lambda value: isinstance(value, str), "a text")
 _OBJECT = (lambda value: isinstance(value, dict), "an object")
 _COUNT = (_is_count, "a whole number of at least 1")
@@ -100,6 +109,7 @@ _FIELDS = {
     **dict.fromkeys(("training", "began_with", "versions", "generator", "graph_tensors"), _OBJECT),
     **dict.fromkeys(("scale", "divisor", "channels_in", "channels_out"), _COUNT),
     "training_s": _NUMBER,
+    "levels": (_is_levels, "an object of two numbers each, the lower one first"),
     "tflite_sizes": (_is_sizes, "a list of heights and widths"),
     "files": (
         lambda value: isinstance(value, list) and all(isinstance(each, dict) for each in value),
