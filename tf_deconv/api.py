@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tf_deconv.data.config import ShardConfig, check_shard_config
+from tf_deconv.data.config import ShardConfig, check_range, check_shard_config
 from tf_deconv.degradations.tasks import RESTORATIONS, parse_chain
 from tf_deconv.evaluation.config import (
     BenchmarkConfig,
@@ -192,6 +192,7 @@ def evaluate(
     _without_pipes(checked)
     if checked.degrade is not None:
         parse_chain(checked.degrade)
+    check_range(checked.range)
     import_tensorflow()
     located = locate(_given(checked.model), checked.trust)
     check_evaluate_config(checked, located.generates)

@@ -15,7 +15,7 @@ from PIL import Image
 from tests.fixtures.picture_folders import SIDE_PX, contents, load, make_pictures, write
 from tf_deconv.data import folders
 from tf_deconv.data.store import StoreWriter
-from tf_deconv.images import arrays, reading
+from tf_deconv.images import reading
 from tf_deconv.utils.options import UserError
 
 
@@ -29,7 +29,7 @@ def test_a_corrupt_picture_is_skipped_and_named(tmp_path):
     assert len(source.training) + len(source.validation) == 20
     half, text = source.skipped
     assert half.startswith("sub/half.png: ")
-    assert text.startswith("text.jpg: cannot identify image file")
+    assert text.startswith("text.jpg: is not a picture of a kind that is read: expected PNG, JPEG")
 
 
 def test_a_folder_of_nothing_but_corrupt_pictures_is_refused(tmp_path):
@@ -103,12 +103,12 @@ def test_names_of_every_kind_are_read_and_shown_on_one_line(tmp_path, name, show
     assert all(name.encode() for name in names)
     with open(odd, "wb") as stream:
         stream.write(b"no picture")
-    assert load(folder).skipped[0].startswith(f"{shown}: cannot identify image file")
+    assert load(folder).skipped[0].startswith(f"{shown}: is not a picture of a kind")
 
 
 def test_a_picture_that_changes_while_it_is_read_is_skipped(tmp_path):
     write(tmp_path, make_pictures(3))
-    files, _ = folders.scan(tmp_path, sorted(tmp_path.iterdir()))
+    files, _, _ = folders.scan(tmp_path, sorted(tmp_path.iterdir()))
     Image.new("RGB", (5, 5)).save(tmp_path / "picture-001.png")
     with StoreWriter(10**4, 10**4) as writer:
         skipped = folders.read_into(writer, files, ahead_bytes=10**6)
@@ -137,7 +137,7 @@ def test_turned_pictures_are_stored_upright(tmp_path):
 def test_pictures_stay_in_order_whatever_the_look_ahead(tmp_path, side, ahead_bytes):
     pictures = make_pictures(40, side)
     write(tmp_path, pictures)
-    files, _ = folders.scan(tmp_path, sorted(tmp_path.iterdir()))
+    files, _, _ = folders.scan(tmp_path, sorted(tmp_path.iterdir()))
     with StoreWriter(pictures.size, pictures.size) as writer:
         assert folders.read_into(writer, files, ahead_bytes) == []
         store = writer.finish()
@@ -146,22 +146,22 @@ def test_pictures_stay_in_order_whatever_the_look_ahead(tmp_path, side, ahead_by
 
 def test_no_more_pictures_are_in_decoding_than_the_look_ahead_allows(tmp_path, monkeypatch):
     write(tmp_path, make_pictures(40, side=60))
-    files, _ = folders.scan(tmp_path, sorted(tmp_path.iterdir()))
+    files, _, _ = folders.scan(tmp_path, sorted(tmp_path.iterdir()))
     size_bytes = 60 * 60 * 3
     lock, now, most = threading.Lock(), 0, 0
-    read_rgb = reading.read_rgb
+    read_raw = reading.PictureFile.read_raw
 
-    def counting(path):
+    def counting(*arguments):
         nonlocal now, most
         with lock:
             now += 1
             most = max(most, now)
-        picture = read_rgb(path)
+        picture = read_raw(*arguments)
         with lock:
             now -= 1
         return picture
 
-    monkeypatch.setattr(arrays, "read_rgb", counting)
+    monkeypatch.setattr(reading.PictureFile, "read_raw", counting)
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     monkeypatch.setattr(folders, "_CHUNK_BYTES", 1)
     with StoreWriter(40 * size_bytes, 40 * size_bytes) as writer:

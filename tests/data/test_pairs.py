@@ -109,7 +109,7 @@ def test_a_text_file_named_png_leaves_the_pair_out(folders):
     save_pairs(folders, 4)
     (folders[1] / "00.png").write_text("no picture")
     (line,) = load(folders).skipped
-    assert "00.png: cannot identify image file" in line
+    assert "00.png: is not a picture of a kind that is read" in line
 
 
 def test_of_two_pictures_of_one_name_the_first_is_used(folders):

@@ -16,7 +16,7 @@ from PIL import Image
 from tests.fixtures.picture_folders import SIDE_PX, contents, load, make_pictures, write
 from tf_deconv.data import store as picture_store
 from tf_deconv.data.store import PictureStore, StoreWriter
-from tf_deconv.images import arrays
+from tf_deconv.images import arrays, reading
 from tf_deconv.utils.options import UserError
 
 # --- PictureStore.
@@ -213,7 +213,7 @@ def test_loading_large_pictures_takes_little_memory(tmp_path, run_python):
 def test_a_disk_too_small_is_refused_before_anything_is_decoded(tmp_path, own_cache, monkeypatch):
     write(tmp_path / "data", make_pictures(5))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=100))
-    monkeypatch.setattr(arrays, "read_rgb", None)
+    monkeypatch.setattr(reading.PictureFile, "read_raw", None)
     with pytest.raises(UserError, match=r"take 960 B.* is free in .*cache.*: set TMPDIR"):
         load(tmp_path / "data", memory_bytes=0)
 

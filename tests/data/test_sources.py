@@ -113,7 +113,7 @@ def test_no_picture_is_ever_on_both_sides(kept, fraction):
     named = [(f"{index}.png", pictures[index]) for index in sorted(kept)]
     copies = [(f"copy-{name}", picture.copy()) for name, picture in named]
     store = PictureStore.of(named + copies)
-    sides = sources._split("folder", store, sources._hash_below(fraction))[:2]
+    sides = sources._split("folder", store, sources._hash_below(fraction), fraction)[:2]
     training, validation = (set(contents(side)) for side in sides)
     assert training
     assert validation
@@ -128,7 +128,8 @@ def test_a_larger_folder_agrees_with_a_smaller_one_that_has_both_sides_by_chance
 
     def split(indices):
         named = [(f"{index}.png", pictures[index]) for index in sorted(indices)]
-        return sources._split("folder", PictureStore.of(named), sources._hash_below(0.3))
+        store = PictureStore.of(named)
+        return sources._split("folder", store, sources._hash_below(0.3), 0.3)
 
     *one, note = split(small)
     *other, other_note = split(small | more)

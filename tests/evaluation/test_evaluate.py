@@ -83,7 +83,7 @@ def test_a_bad_picture_is_named_and_the_others_are_measured(capsys, tmp_path, ru
     out = does(capsys, "evaluate", run.folder, *options, expected=1)
     last = out.splitlines()[-2:]
     assert last[0] == "1 pictures could not be measured:"
-    assert last[1].startswith("  aa.png: cannot identify image file")
+    assert last[1].startswith("  aa.png: is not a picture of a kind that is read")
     after = read(tmp_path / "out")
     # Noise comes from a picture's own content: what lies beside it changes no score.
     assert after["pictures"] == before["pictures"]

@@ -33,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
       arguments: Words after the program's name; those of the process when left out.
     Returns:
-      The exit code: 0, 1 when an export failed its check or a picture could not be restored or
-      measured, 2 for a user's mistake, 128 + N after signal N.
+      The exit code: 0, 1 when an export failed its check or a picture could not be read, restored
+      or measured, 2 for a user's mistake, 128 + N after signal N.
     """
     options = vars(make_parser().parse_args(arguments))
     command = options.pop("command")
@@ -65,13 +65,13 @@ def _train(options: dict[str, Any]) -> int:
                 f"--resume takes every option from the run's config.json: leave out {_flags(given)}"
             )
     try:
-        api.train(TrainConfig(**values), report=_print_line)
+        result = api.train(TrainConfig(**values), report=_print_line)
     except Interrupted as stop:
         _print_line(
             "stopped: the best model so far is in the run folder; go on with --resume --run-dir"
         )
         return 128 + stop.signum
-    return 0
+    return EXIT_FAULT if result.failures else 0
 
 
 def _export(options: dict[str, Any]) -> int:

@@ -27,8 +27,8 @@ from typing import BinaryIO
 import numpy as np
 
 from tf_deconv.data import labels
+from tf_deconv.data.levels import BYTE_TYPE, OutOfRange, Survey
 from tf_deconv.data.store import StoreWriter
-from tf_deconv.images import arrays as images
 from tf_deconv.images.arrays import CHANNELS, printable
 from tf_deconv.utils.options import UserError, reason
 
@@ -54,7 +54,8 @@ class Stack:
       height: In pixels.
       width: In pixels.
       channels: 1 or 3, as stored.
-      read: Reads them in order, each (H, W, 3) uint8; raises UserError at damage.
+      read: Reads them in order, each (H, W, 3) of `dtype`; raises UserError at damage.
+      dtype: Of the samples, as stored.
       read_labels: Reads (count,) int64; raises UserError if they do not fit. None: there are none.
       labels: What `read_labels` gave, once `with_labels` has called it.
     """
@@ -65,6 +66,7 @@ class Stack:
     width: int
     channels: int
     read: Callable[[], Iterator[np.ndarray]]
+    dtype: np.dtype = BYTE_TYPE
     read_labels: Callable[[], np.ndarray] | None = None
     labels: np.ndarray | None = None
 
@@ -103,8 +105,6 @@ def is_stack(path: pathlib.Path) -> bool:
     """Returns whether a file is a stack: by its name, or by its first bytes."""
     if path.suffix.lower() in ARRAY_SUFFIXES or _IDX_NAME.search(path.name):
         return True
-    if path.suffix.lower() in images.SUFFIXES:
-        return False
     try:
         with _open(path) as stream:
             start = stream.read(4)
@@ -116,7 +116,7 @@ def is_stack(path: pathlib.Path) -> bool:
 def list_idx(folder: pathlib.Path) -> list[pathlib.Path]:
     """Lists a folder's IDX files of pictures, by MNIST's names; not twice if also compressed."""
     paths = {}
-    # `images.arrays.list_pictures` says what is wrong with a folder.
+    # `images.formats.find_pictures` says what is wrong with a folder.
     with contextlib.suppress(OSError):
         for path in sorted(folder.iterdir()):
             if _IDX_NAME.search(path.name) and path.is_file():
@@ -187,14 +187,21 @@ def with_labels(stacks: list[Stack]) -> list[Stack]:
     return [dataclasses.replace(stack, labels=stack.read_labels()) for stack in stacks]
 
 
-def read_into(writer: StoreWriter, stacks: Iterable[Stack], _: int) -> list[str]:
-    """Reads stacks one after the other; like `folders.read_into`, but nothing is skipped."""
+def read_into(writer: StoreWriter | Survey, stacks: Iterable[Stack], _: int) -> list[str]:
+    """Reads stacks one after the other; like `folders.read_into`, but nothing is skipped.
+
+    Raises:
+      UserError: at damage, or of values that mean nothing without --range.
+    """
     for stack in stacks:
         numbers = itertools.repeat(None) if stack.labels is None else stack.labels.tolist()
         # Known without a look, and most stacks are of many tiny pictures.
         grey = True if stack.channels == 1 else None
         for index, (picture, label) in enumerate(zip(stack.read(), numbers)):
-            writer.add(f"{stack.name}[{index}]", picture, label, grey)
+            try:
+                writer.add(f"{stack.name}[{index}]", picture, label, grey)
+            except OutOfRange as error:
+                raise UserError(f"stack {stack.name!r}: picture {index} {error}") from error
     return []
 
 
@@ -394,16 +401,17 @@ def _stack(array: _Array, read_stored: Callable[[], Iterable[np.ndarray]]) -> St
         raise UserError(f"stack {name!r} is cut short: holds {complete} of {shape[0]} pictures")
 
     def read() -> Iterator[np.ndarray]:
-        return (_to_rgb(name, *numbered) for numbered in enumerate(read_stored()))
+        return map(_to_rgb, read_stored())
 
-    return Stack(name, *shape[:3], 1 if len(shape) == 3 else shape[3], read)
+    channels = 1 if len(shape) == 3 else shape[3]
+    return Stack(name, *shape[:3], channels, read, array.dtype)
 
 
 def _fault(shape: tuple[int, ...], dtype: np.dtype) -> str:
     if dtype.hasobject:
-        return "Python objects are never unpickled; expected uint8, uint16 or float"
-    if dtype.kind != "f" and dtype not in (np.dtype(">u1"), np.dtype("<u2"), np.dtype(">u2")):
-        return "expected uint8, uint16 or float in 0 to 1; convert with array.astype('uint8')"
+        return "Python objects are never unpickled; expected integers or float"
+    if dtype.kind not in "iuf" or dtype.itemsize > 8:
+        return "expected integers or float; convert with array.astype('uint8')"
     if len(shape) not in (3, 4):
         return "expected (N, H, W) or (N, H, W, C)"
     if min(shape) < 1:
@@ -421,18 +429,9 @@ def _words(array: _Array) -> str:
     return f"an array {array.shape} of {array.dtype.name}"
 
 
-def _to_rgb(name: str, index: int, picture: np.ndarray) -> np.ndarray:
-    """Converts (H, W) or (H, W, C) as stored to (H, W, 3) uint8."""
-    if picture.dtype.kind == "f":
-        low, high = float(picture.min()), float(picture.max())
-        if not (low >= 0 and high <= 1):  # Also true of NaN.
-            raise UserError(
-                f"stack {name!r}: picture {index} has values from {low:g} to {high:g}: expected 0"
-                " to 1; divide by the largest value possible"
-            )
-        picture = images.to_uint8(picture.astype(np.float64))
-    elif picture.dtype.itemsize == 2:
-        picture = images.to_uint8(picture / np.float64(65535))
+def _to_rgb(picture: np.ndarray) -> np.ndarray:
+    """Repeats the grey of (H, W) or (H, W, C) as stored: (H, W, 3), in this machine's order."""
     height, width = picture.shape[:2]
     picture = picture.reshape(height, width, -1)  # (H, W, 1 or 3)
+    picture = picture.astype(picture.dtype.newbyteorder("="), copy=False)
     return np.ascontiguousarray(np.broadcast_to(picture, (height, width, CHANNELS)))

@@ -3,10 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
+from tf_deconv.images.value_range import ValueRange, parse_range
 from tf_deconv.utils.options import UserError, option, validate
 
 BUNDLED = "bundled"
+
+
+def range_option(auto: str) -> Any:
+    """Declares --range; `auto` says what happens where nothing is said."""
+    return option(
+        "auto",
+        "which values of more than 8 bits are black and white: full: the smallest and largest of"
+        " their type; LOW-HIGH such as 0-4095; percentile:LOW-HIGH such as percentile:0.1-99.9, of"
+        f" all pictures; auto: {auto}",
+    )
+
+
+def check_range(text: str) -> ValueRange:
+    """Parses --range.
+
+    Raises:
+      UserError: that says what was expected.
+    """
+    try:
+        return parse_range(text)
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +55,9 @@ class ShardConfig:
         maximum=1_000_000,
         type=int,
     )
+    range: str = range_option(
+        "decided when the shards are read; float is 0 to 1, and other integers what they span"
+    )
     no_labels: bool = option(False, "leave labels out where there are any")
     max_pixels: int = option(
         2**28, "largest picture that is taken, in pixels; larger ones are left out", minimum=1
@@ -46,6 +73,7 @@ def check_shard_config(config: ShardConfig) -> ShardConfig:
     config = validate(config)
     if config.data is None:
         raise UserError("data=None: expected pictures, such as a folder of them")
+    check_range(config.range)
     if config.shards is not None and config.shard_mb is not None:
         raise UserError(
             f"shards={config.shards} with shard_mb={config.shard_mb}: expected one of them, the"

@@ -6,11 +6,13 @@ learn as detail. Made two to four times smaller it has neither, and objects come
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
 from PIL import Image
 
+from tf_deconv.data.levels import Depth
 from tf_deconv.data.store import PictureStore, StoreWriter, memory_budget
 from tf_deconv.images.arrays import CHANNELS
 from tf_deconv.utils.options import UserError
@@ -65,14 +67,18 @@ def shrink(
         for index in range(len(store))
         for size in _sizes(store, index, factors, smallest_px, copies)
     ]
-    total_bytes = sum(height * width * store.channels for _, (height, width) in plan)
+    total = sum(height * width * store.channels for _, (height, width) in plan)
     budget_bytes = memory_budget() if memory_bytes is None else memory_bytes
-    with StoreWriter(total_bytes, budget_bytes, store.channels) as writer:
+    with StoreWriter(total, budget_bytes, store.channels, Depth(store.pixels.dtype)) as writer:
         for index, size in plan:
             name = f"{store.names[index]} at {size[1]}x{size[0]}"
             label = None if store.labels is None else int(store.labels[index])
             writer.add(name, _resized(store.picture(index), size), label)
-        return writer.finish()
+        smaller = writer.finish()
+    rows = [index for index, _ in plan]
+    return dataclasses.replace(
+        smaller, levels=None if store.levels is None else store.levels[rows], ranges=store.ranges
+    )
 
 
 def _sizes(
@@ -93,9 +99,11 @@ def _sizes(
 
 
 def _resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resamples (H, W, 3 or 6) uint8 with an antialiased Lanczos filter."""
+    """Resamples (H, W, 3 or 6) uint8 or uint16 with an antialiased Lanczos filter."""
     if picture.shape[:2] == size:
         return picture
+    if picture.dtype != np.uint8:
+        return np.stack([_resized_plane(plane, size) for plane in np.moveaxis(picture, -1, 0)], -1)
     parts = [
         np.asarray(
             Image.fromarray(np.ascontiguousarray(picture[..., first : first + CHANNELS])).resize(
@@ -105,3 +113,11 @@ def _resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         for first in range(0, picture.shape[-1], CHANNELS)
     ]
     return np.concatenate(parts, axis=-1)
+
+
+def _resized_plane(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resamples (H, W) uint16 as float: Pillow has no Lanczos filter for 16 bits."""
+    image = Image.fromarray(plane.astype(np.float32))
+    small = np.asarray(image.resize((size[1], size[0]), Image.Resampling.LANCZOS))
+    limit = np.iinfo(plane.dtype).max
+    return np.rint(np.clip(small, 0, limit)).astype(plane.dtype)

@@ -41,7 +41,10 @@ class Pictures:
     classes: int = 0
 
     def cut(self, indices: np.ndarray, random: np.random.Generator | None) -> np.ndarray:
-        """Returns (N, P, P, C) uint8; of larger pictures the middle where nothing is random."""
+        """Returns (N, P, P, C) uint8; of larger pictures the middle where nothing is random.
+
+        Generators make 8 bits: what has more is rounded.
+        """
         side = self.side_px
         pictures = np.empty((len(indices), side, side, self.channels), np.uint8)
         for picture, index in zip(pictures, indices):
@@ -51,7 +54,8 @@ class Pictures:
                 top, left = (room // 2 for room in spare)
             else:
                 top, left = (int(random.integers(0, room + 1)) for room in spare)
-            picture[...] = whole[top : top + side, left : left + side, : self.channels]
+            cut = whole[top : top + side, left : left + side]
+            picture[...] = self.store.as_bytes(cut, int(index))[..., : self.channels]
         return pictures
 
     def labels(self, indices: np.ndarray) -> np.ndarray:

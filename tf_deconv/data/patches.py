@@ -117,15 +117,21 @@ def _choose(
 def _detail(
     store: PictureStore, picture: np.ndarray, top: np.ndarray, left: np.ndarray, patch_size: int
 ) -> np.ndarray:
-    """Returns (count,) int64: how much green changes within each patch (of a target)."""
+    """Returns (count,) numbers: how much green changes within each patch (of a target)."""
     side = -(-patch_size // DETAIL_STEP_PX)
-    green = np.empty((len(picture), side, side), np.int16)
+    wide = store.pixels.dtype != np.uint8
+    green = np.empty((len(picture), side, side), np.int32 if wide else np.int16)
     for view, index, y, x in zip(green, picture.tolist(), top.tolist(), left.tolist()):
         rows = slice(y, y + patch_size, DETAIL_STEP_PX)
         view[...] = store.picture(index)[rows, x : x + patch_size : DETAIL_STEP_PX, -2]
-    return sum(
+    change = sum(
         np.abs(np.diff(green, axis=axis)).sum(axis=(1, 2), dtype=np.int64) for axis in (1, 2)
     )
+    if store.levels is None:
+        return change
+    # Pictures of several depths: what counts is how much of white the change is.
+    low, high = store.levels[picture, -2].T
+    return change / (high - low)
 
 
 def cut_patches(store: PictureStore, plan: PatchPlan, rows: range, patch_size: int) -> np.ndarray:
@@ -137,9 +143,9 @@ def cut_patches(store: PictureStore, plan: PatchPlan, rows: range, patch_size: i
       rows: Which of its patches.
       patch_size: Height and width, in pixels.
     Returns:
-      (len(rows), patch_size, patch_size, store.channels) uint8.
+      (len(rows), patch_size, patch_size, store.channels) of the store's type.
     """
-    patches = np.empty((len(rows), patch_size, patch_size, store.channels), np.uint8)
+    patches = np.empty((len(rows), patch_size, patch_size, store.channels), store.pixels.dtype)
     chosen = slice(rows.start, rows.stop, rows.step)
     # As lists: a patch of 28x28 costs 5 microseconds so and 8 with NumPy's own numbers and
     # `np.rot90`, and one thread cuts for a whole GPU.
@@ -150,6 +156,24 @@ def cut_patches(store: PictureStore, plan: PatchPlan, rows: range, patch_size: i
         view = store.picture(index)[top : top + patch_size, left : left + patch_size]
         patch[...] = arrays.oriented(view, orientation)
     return patches
+
+
+def to_unit(pixels: tf.Tensor, *levels: tf.Tensor) -> tf.Tensor:
+    """Converts pixels of a store to float32 in [0, 1]: nothing else in training does.
+
+    Args:
+      pixels: (..., channels) uint8 or uint16; float32 is returned as it is.
+      *levels: (channels, 2), which values become 0 and 1; none where they are those of the type.
+    """
+    if not levels:
+        return tf.image.convert_image_dtype(pixels, tf.float32)
+    low, high = tf.unstack(levels[0], axis=-1)
+    return tf.clip_by_value((tf.cast(pixels, tf.float32) - low) / (high - low), 0.0, 1.0)
+
+
+def _levels(store: PictureStore, pictures: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Returns what `to_unit` takes besides the pixels of some pictures: one array, or none."""
+    return () if store.levels is None else (store.levels[pictures],)
 
 
 def training_data(
@@ -190,19 +214,24 @@ def training_data(
 
     own = batch_size // parts
 
-    def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def batches() -> Iterator[tuple[np.ndarray, ...]]:
         for epoch in itertools.count(first_epoch):
             count = batch_size * steps_per_epoch
             draft = _draw(store, patch_size, count, seed=seed, epoch=epoch, candidates=candidates)
             for start in range(part * own, count, batch_size):
                 # Chosen batch by batch: nobody waits for a whole epoch's candidates at its start.
                 plan = _choose(store, patch_size, draft, slice(start, start + own))
-                yield cut_patches(store, plan, range(own), patch_size), plan.noise_seed
+                patches = cut_patches(store, plan, range(own), patch_size)
+                yield (patches, *_levels(store, plan.picture), plan.noise_seed)
 
+    with_levels = [tf.TensorSpec((own, store.channels, 2), tf.float32)]
     dataset = tf.data.Dataset.from_generator(
         batches,
         output_signature=(
-            tf.TensorSpec((own, patch_size, patch_size, store.channels), tf.uint8),
+            tf.TensorSpec(
+                (own, patch_size, patch_size, store.channels), tf.as_dtype(store.pixels.dtype)
+            ),
+            *([] if store.levels is None else with_levels),
             tf.TensorSpec((own, 2), tf.int32),
         ),
     )
@@ -251,22 +280,26 @@ def fixed_patches(
     """
     plan = make_plan(store, patch_size, count, seed=seed, epoch=VALIDATION_EPOCH)
     patches = cut_patches(store, plan, range(count), patch_size)
-    dataset = tf.data.Dataset.from_tensor_slices((patches, plan.noise_seed))
+    parts = (patches, *_levels(store, plan.picture), plan.noise_seed)
+    dataset = tf.data.Dataset.from_tensor_slices(parts)
     return tuple(map(np.stack, zip(*_degraded(dataset, task).as_numpy_iterator())))
 
 
-def degrade_picture(picture: np.ndarray, task: Task, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def degrade_picture(
+    picture: np.ndarray, task: Task, seed: int, levels: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Degrades one whole picture.
 
     Args:
-      picture: (H, W, 3) uint8; (H, W, 6) where the task is paired.
+      picture: (H, W, 3) uint8 or uint16; (H, W, 6) where the task is paired.
       task: The task.
       seed: An integer of at least 0.
+      levels: (channels, 2), which values are black and white; those of the type when None.
     Returns:
       degraded and clean, float32 (H, W, C), as the task makes them. Without clean pictures both
       are the picture itself.
     """
-    image = tf.image.convert_image_dtype(picture, tf.float32)
+    image = to_unit(picture, *(() if levels is None else (levels,)))
     degraded, clean = operators.make_pair(task, image, tf.constant([seed, 0], tf.int32))
     return degraded.numpy(), clean.numpy()
 
@@ -275,7 +308,10 @@ def _degraded(
     dataset: tf.data.Dataset, task: Task, brightness: float = 1.0, grey: float = 0.0
 ) -> tf.data.Dataset:
     return dataset.map(
-        lambda patch, seed: _make_example(task, patch, seed, brightness, grey),
+        # What lies between patch and seed are the levels, where there are any.
+        lambda patch, *rest: _make_example(
+            task, to_unit(patch, *rest[:-1]), rest[-1], brightness, grey
+        ),
         num_parallel_calls=_degradation_threads(),
         deterministic=True,
     )
@@ -291,9 +327,8 @@ def _degradation_threads() -> int:
 
 
 def _make_example(
-    task: Task, patch: tf.Tensor, seed: tf.Tensor, brightness: float, grey: float
+    task: Task, image: tf.Tensor, seed: tf.Tensor, brightness: float, grey: float
 ) -> tuple[tf.Tensor, ...]:
-    image = tf.image.convert_image_dtype(patch, tf.float32)
     if brightness < 1.0:
         own = tf.random.experimental.stateless_fold_in(seed, BRIGHTNESS_STREAM)
         image *= tf.random.stateless_uniform((), own, brightness, 1.0)

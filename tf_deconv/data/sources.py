@@ -8,17 +8,21 @@ picture into one `PictureStore`, and then split by content. See docs/decisions/0
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from tf_deconv.data import arrays as array_files
-from tf_deconv.data import downscaling, folders, keras_datasets, pairs
-from tf_deconv.data.config import BUNDLED
+from tf_deconv.data import downscaling, folders, keras_datasets, levels, pairs
+from tf_deconv.data.config import BUNDLED, check_range
+from tf_deconv.data.folders import Notes
 from tf_deconv.data.labels import of_subfolders
+from tf_deconv.data.levels import Depth, Survey
 from tf_deconv.data.shards import reader
 from tf_deconv.data.store import PictureStore, StoreWriter, cache_folder, memory_budget, size_text
-from tf_deconv.images import arrays
-from tf_deconv.images.arrays import CHANNELS
+from tf_deconv.images import arrays, formats
+from tf_deconv.images.arrays import CHANNELS, printable
+from tf_deconv.images.value_range import Levels, ValueRange
 from tf_deconv.utils.options import UserError, reason
 
 # Photographs in scikit-image's wheel whose licence is stated free (docstrings of skimage.data):
@@ -26,6 +30,7 @@ from tf_deconv.utils.options import UserError, reason
 # two are held out whole.
 BUNDLED_TRAINING = ("astronaut.png", "camera.png", "hubble_deep_field.jpg", "rocket.jpg")
 BUNDLED_VALIDATION = ("chelsea.png", "coffee.png")
+BUNDLED_SHARE = len(BUNDLED_VALIDATION) / len(BUNDLED_TRAINING + BUNDLED_VALIDATION)
 # The largest picture that is decoded: 0.8 GB. A file of a few kilobytes can claim any size.
 MAX_PIXELS = 2**28
 
@@ -38,12 +43,14 @@ class Source:
       training: Pictures to train on.
       validation: Pictures held out; none of them shares its content with `training`.
       skipped: "name: reason" of every file that could not be used.
+      failures: Those of them that are faults: all but pictures that are merely too small.
       notes: Lines that the user should see.
     """
 
     training: PictureStore
     validation: PictureStore
     skipped: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -52,17 +59,45 @@ class Opened:
     """A source whose headers were read.
 
     Attributes:
-      entries: What it holds; each has a name, a count, a height and a width.
+      entries: What it holds; each has a name, a count, a height, a width and a dtype.
       read_into: Takes a writer for some of the entries and the bytes that may be in decoding at
         once; returns lines as in `skipped`.
       skipped: As in `Source`.
       channels: Of every picture; 6 for pairs.
+      notes: Lines for the user.
+      known: Levels that are recorded of kinds of samples.
+      value_range: What is recorded where the user says nothing.
+      small: Those of `skipped` that are no faults.
+      said: What reading leaves out of pictures.
     """
 
     entries: list
-    read_into: Callable[[StoreWriter, list, int], list[str]]
+    read_into: Callable[[StoreWriter | Survey, list, int], list[str]]
     skipped: list[str]
     channels: int = CHANNELS
+    notes: list[str] = dataclasses.field(default_factory=list)
+    known: Mapping[str, Levels] = dataclasses.field(default_factory=dict)
+    value_range: str = "auto"
+    small: list[str] = dataclasses.field(default_factory=list)
+    said: Notes | None = None
+
+    @property
+    def kinds(self) -> set[str]:
+        """The kinds of samples that there are, as far as the headers tell."""
+        found = set()
+        for entry in self.entries:
+            if isinstance(entry, pairs.PicturePair):
+                found |= {levels.kind_of(side.dtype) for side in (entry.input, entry.target)}
+            elif isinstance(entry, reader.Run):
+                found |= entry.kinds
+            else:
+                found.add(levels.kind_of(entry.dtype))
+        return found
+
+    @property
+    def total(self) -> int:
+        """The number of values in all pictures."""
+        return sum(e.count * e.height * e.width * self.channels for e in self.entries)
 
 
 def load_source(
@@ -75,6 +110,7 @@ def load_source(
     part: str | None = None,
     labels: bool = False,
     max_pixels: int = MAX_PIXELS,
+    value_range: str = "auto",
     memory_bytes: int | None = None,
 ) -> Source:
     """Reads and splits the pictures of a training run.
@@ -95,6 +131,7 @@ def load_source(
         folder of pictures, the place of a picture's subfolder in their sorted names; of shards, in
         their records. Where there are none, `PictureStore.labels` is None.
       max_pixels: Pictures with more pixels are skipped; checked before they are decoded.
+      value_range: What --range says of values of more than 8 bits.
       memory_bytes: Pictures that take more than this when decoded are kept in a file, from which
         training reads; half of the available memory when None.
     Returns:
@@ -103,15 +140,16 @@ def load_source(
       UserError: if nothing usable is there, or labels that were asked for do not fit.
     """
     hold_out = _is_bundled_validation if data == BUNDLED else _hash_below(validation_fraction)
-    limits = (patch_size, max_pixels, memory_bytes)
-    store, skipped, notes = _read(data, targets, part, labels, *limits)
-    training, validation, note = _split(data, store, hold_out)
+    read = _read(data, targets, part, labels, patch_size, max_pixels, memory_bytes, value_range, {})
+    share = BUNDLED_SHARE if data == BUNDLED else validation_fraction
+    training, validation, note = _split(data, read.store, hold_out, share)
     if shrink is not None:
         factors = downscaling.parse_shrink(shrink)
         options = dict(smallest_px=patch_size, memory_bytes=memory_bytes)
         training = downscaling.shrink(training, factors, **options)
         validation = downscaling.shrink(validation, factors, copies=1, **options)
-    return Source(training, validation, tuple(skipped), (*notes, *note))
+    notes = (*read.notes, *note)
+    return Source(training, validation, tuple(read.skipped), tuple(read.failures), notes)
 
 
 def read_pictures(
@@ -121,6 +159,8 @@ def read_pictures(
     part: str | None = None,
     labels: bool = False,
     max_pixels: int = MAX_PIXELS,
+    value_range: str = "auto",
+    known: Mapping[str, Levels] | None = None,
     memory_bytes: int | None = None,
 ) -> tuple[PictureStore, list[str], list[str]]:
     """Reads all pictures to measure on; nothing is split, and no size is too small.
@@ -131,16 +171,29 @@ def read_pictures(
       part: As for `load_source`.
       labels: As for `load_source`.
       max_pixels: As for `load_source`.
+      value_range: As for `load_source`.
+      known: Levels of kinds of samples that "auto" takes: those that a model was trained with.
       memory_bytes: As for `load_source`.
     Returns:
       The pictures, at least one; "name: reason" of those left out; lines that the user should see.
     Raises:
       UserError: if nothing usable is there, or labels that were asked for do not fit.
     """
-    store, skipped, notes = _read(data, targets, part, labels, 1, max_pixels, memory_bytes)
+    read = _read(data, targets, part, labels, 1, max_pixels, memory_bytes, value_range, known or {})
+    store = read.store
     if data == BUNDLED:
         store = store.select([store.names.index(name) for name in BUNDLED_VALIDATION])
-    return store, skipped, notes
+    return store, read.skipped, read.notes
+
+
+@dataclasses.dataclass(frozen=True)
+class _Read:
+    """What was read: the store, and lines as in `Source`."""
+
+    store: PictureStore
+    skipped: list[str]
+    failures: list[str]
+    notes: list[str]
 
 
 def _read(
@@ -151,27 +204,108 @@ def _read(
     patch_size: int,
     max_pixels: int,
     memory_bytes: int | None,
-) -> tuple[PictureStore, list[str], list[str]]:
+    value_range: str,
+    known: Mapping[str, Levels],
+) -> _Read:
     """Returns all usable pictures, "name: reason" of the others, and notes for the user."""
     budget_bytes = memory_budget() if memory_bytes is None else memory_bytes
-    notes = []
+    given = check_range(value_range)
     with arrays.without_pillow_limit():
         opened = _open(data, part, labels) if targets is None else _open_pairs(data, targets)
-        entries = _usable(opened, data, patch_size, max_pixels)
-        total_bytes = sum(e.count * e.height * e.width * opened.channels for e in entries)
-        with StoreWriter(total_bytes, budget_bytes, opened.channels) as writer:
-            if writer.on_disk:
-                notes.append(
-                    f"the pictures take {size_text(total_bytes)} when decoded, more than half of"
-                    f" the free memory: they are read from a temporary file in {cache_folder()}"
-                )
-            # Decoding takes several times the pixels: Pillow's picture, its conversion, an array.
-            unreadable = opened.read_into(writer, entries, budget_bytes // 8)
-            store = writer.finish()
+        opened.entries = _usable(opened, data, patch_size, max_pixels)
+        values = check_range(opened.value_range) if given.kind == "auto" else given
+        known = {**opened.known, **known}
+        kinds = opened.kinds
+        while True:
+            try:
+                store, unreadable, notes = _fill(opened, kinds, values, known, budget_bytes)
+                break
+            except levels.UnknownLevels as error:
+                # A palette of 16 bits, or JPEG XL: only decoding tells.
+                kinds = kinds | {error.kind}
     skipped = sorted(opened.skipped + unreadable)
     if not len(store):
         raise UserError(_nothing_readable(data, skipped))
-    return store, skipped, notes
+    small = set(opened.small)
+    failures = [line for line in skipped if line not in small]
+    return _Read(store, skipped, failures, [*opened.notes, *notes])
+
+
+def _fill(
+    opened: Opened,
+    kinds: set[str],
+    values: ValueRange,
+    known: Mapping[str, Levels],
+    budget_bytes: int,
+) -> tuple[PictureStore, list[str], list[str]]:
+    """Reads the pictures of an opened source.
+
+    Args:
+      opened: The source, its entries usable.
+      kinds: Of samples that there are.
+      values: What was said of them.
+      known: What is recorded of them.
+      budget_bytes: Most memory for the pictures.
+    Returns:
+      The store, "name: reason" of what cannot be read, and notes.
+    Raises:
+      levels.UnknownLevels: of a kind that is not among `kinds`.
+    """
+    # Decoding takes several times the pixels: Pillow's picture, its conversion, an array.
+    ahead_bytes, notes = budget_bytes // 8, []
+    depth, surveyed, survey_notes = decide_depth(opened, kinds, values, known, ahead_bytes)
+    if opened.said is not None:
+        opened.said.clear()
+    total = opened.total
+    with StoreWriter(total, budget_bytes, opened.channels, depth) as writer:
+        if writer.on_disk:
+            size = size_text(total * depth.dtype.itemsize)
+            notes.append(
+                f"the pictures take {size} when decoded, more than half of the free memory: they"
+                f" are read from a temporary file in {cache_folder()}"
+            )
+        unreadable = opened.read_into(writer, opened.entries, ahead_bytes)
+        ranges, range_notes = levels.levels_after(
+            writer.kinds, depth, values, known, surveyed, writer.highest
+        )
+        store = writer.finish(ranges)
+    if opened.said is not None:
+        notes += opened.said.lines()
+    return store, unreadable, [*notes, *survey_notes, *range_notes]
+
+
+def decide_depth(
+    opened: Opened,
+    kinds: set[str],
+    values: ValueRange,
+    known: Mapping[str, Levels],
+    ahead_bytes: int,
+) -> tuple[Depth, dict[str, Levels], list[str]]:
+    """Decides how the values of a source are stored.
+
+    Args:
+      opened: The source; its pictures are read through where only they tell.
+      kinds: Of samples that there are.
+      values: What was said of them.
+      known: What is recorded of them.
+      ahead_bytes: Pixels that may be in decoding at once.
+    Returns:
+      What to store, the levels that the pictures told, and notes.
+    Raises:
+      UserError: if float values are no numbers.
+      levels.UnknownLevels: as `_fill`.
+    """
+    wanted = levels.needs_survey(kinds, values, known)
+    surveyed: dict[str, Levels] = {}
+    notes: list[str] = []
+    if wanted:
+        survey = Survey(wanted, values, opened.total)
+        opened.read_into(survey, opened.entries, ahead_bytes)
+        try:
+            surveyed, notes = survey.result()
+        except levels.OutOfRange as error:
+            raise UserError(f"the source {error}") from error
+    return levels.levels_before(kinds, values, known, surveyed), surveyed, notes
 
 
 # --- Opening.
@@ -190,7 +324,9 @@ def has_parts(data: str) -> bool:
         return True
     if reader.is_sharded(data):
         return array_files.have_parts(reader.open_shards(data))
-    return data != BUNDLED and array_files.have_parts(array_files.open_stacks(_list(data)[0])[0])
+    return data != BUNDLED and array_files.have_parts(
+        array_files.open_stacks(_list(data).stacks)[0]
+    )
 
 
 def open_source(data: str, labels: bool, max_pixels: int) -> Opened:
@@ -218,16 +354,37 @@ def _open(data: str, part: str | None, labels: bool) -> Opened:
     if data.startswith(keras_datasets.PREFIX):
         return _open_stacks(keras_datasets.open_dataset(data), [], part, labels)
     if reader.is_sharded(data):
-        runs = array_files.of_part(reader.open_shards(data, labels), part)
-        return Opened(runs, reader.read_into, [])
-    stack_paths, picture_paths = _list(data)
-    if stack_paths:
-        return _open_stacks(*array_files.open_stacks(stack_paths), part, labels)
-    return _open_pictures(pathlib.Path(data), picture_paths, labels)
+        index = reader.open_index(data, labels)
+        said = Notes()
+        return Opened(
+            array_files.of_part(index.runs, part),
+            lambda writer, runs, ahead: reader.read_into(writer, runs, ahead, said),
+            [],
+            known=index.levels,
+            value_range=index.value_range,
+            said=said,
+        )
+    listed = _list(data)
+    if listed.stacks:
+        opened = _open_stacks(*array_files.open_stacks(listed.stacks), part, labels)
+    else:
+        opened = _open_pictures(pathlib.Path(data), listed.pictures, labels)
+    opened.skipped += listed.unread
+    opened.notes[:0] = listed.notes
+    return opened
 
 
-def _list(data: str) -> tuple[list[pathlib.Path], list[pathlib.Path]]:
-    """Returns the stacks or the pictures that a file or a folder consists of; never both."""
+@dataclasses.dataclass
+class _Listed:
+    """What a file or a folder consists of: stacks or pictures, never both; and lines about it."""
+
+    stacks: list[pathlib.Path] = dataclasses.field(default_factory=list)
+    pictures: Sequence[pathlib.Path] = ()
+    unread: list[str] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+
+def _list(data: str) -> _Listed:
     path = pathlib.Path(data)
     try:
         is_file = path.is_file()
@@ -239,17 +396,23 @@ def _list(data: str) -> tuple[list[pathlib.Path], list[pathlib.Path]]:
                 f"data {data!r} is a file: expected a folder of pictures, or a .npy, .npz or IDX"
                 " file"
             )
-        return [path], []
+        return _Listed([path])
     idx_paths = array_files.list_idx(path)
-    if idx_paths:
-        return idx_paths, []
-    try:
-        return [], arrays.list_pictures(path)
-    except UserError:
-        array_paths = array_files.list_arrays(path)
-        if not array_paths:
-            raise
-        return array_paths, []
+    found = formats.find_pictures(path, printable)
+    array_paths = array_files.list_arrays(path)
+    if idx_paths or (array_paths and not found.pictures):
+        return _Listed(idx_paths or array_paths, notes=_beside_stacks(found))
+    pictures = formats.require_pictures(found, path)
+    return _Listed([], pictures, found.unread, [note] if (note := found.note()) else [])
+
+
+def _beside_stacks(found: formats.Found) -> list[str]:
+    """Returns notes about what lies in a folder of which the stacks are taken."""
+    count = len(found.pictures) + len(found.unread)
+    if not count:
+        return []
+    first = printable(found.pictures[0].name) if found.pictures else found.unread[0]
+    return [f"{count} other files beside the stacks, such as {first}: left alone"]
 
 
 def _open_stacks(
@@ -261,20 +424,27 @@ def _open_stacks(
     )
 
 
-def _open_pictures(folder: pathlib.Path, paths: list[pathlib.Path], labels: bool) -> Opened:
-    entries, skipped = folders.scan(folder, paths)
+def _open_pictures(folder: pathlib.Path, paths: Sequence[pathlib.Path], labels: bool) -> Opened:
+    entries, skipped, notes = folders.scan(folder, paths)
     numbers = of_subfolders(folder, paths) if labels else None
     if numbers:
         entries = [dataclasses.replace(file, label=numbers[file.path]) for file in entries]
-    return Opened(entries, folders.read_into, skipped)
+    said = Notes()
+    return Opened(entries, _reads_files(said), skipped, notes=notes, said=said)
 
 
 def _open_pairs(inputs: str, targets: str) -> Opened:
     for data in (inputs, targets):
         if reader.is_sharded(data):
             raise UserError(f"{data!r} holds shards: expected two folders of picture files")
-    found, skipped = pairs.scan(pathlib.Path(inputs), pathlib.Path(targets))
-    return Opened(found, folders.read_into, skipped, 2 * CHANNELS)
+    found, said = pairs.scan(pathlib.Path(inputs), pathlib.Path(targets)), Notes()
+    return Opened(
+        found.pairs, _reads_files(said), found.skipped, 2 * CHANNELS, found.notes, said=said
+    )
+
+
+def _reads_files(said: Notes) -> Callable[[StoreWriter | Survey, list, int], list[str]]:
+    return lambda writer, files, ahead: folders.read_into(writer, files, ahead, said)
 
 
 def bundled_folder() -> pathlib.Path:
@@ -294,7 +464,8 @@ def _usable(opened: Opened, data: str, patch_size: int, max_pixels: int) -> list
             continue
         largest = max(largest, min(entry.height, entry.width))
         if min(entry.height, entry.width) < patch_size:
-            opened.skipped.append(f"{size} is smaller than patch_size={patch_size}")
+            opened.small.append(f"{size} is smaller than patch_size={patch_size}")
+            opened.skipped.append(opened.small[-1])
         else:
             usable.append(entry)
     if not usable and largest:
@@ -308,6 +479,8 @@ def _usable(opened: Opened, data: str, patch_size: int, max_pixels: int) -> list
 
 
 def _nothing_readable(data: str, skipped: list[str]) -> str:
+    if not skipped:
+        return f"{data!r} holds no usable picture"
     return f"none of the {len(skipped)} pictures in {data!r} can be read: {skipped[0]}"
 
 
@@ -315,18 +488,22 @@ def _nothing_readable(data: str, skipped: list[str]) -> str:
 
 
 def _split(
-    data: str, store: PictureStore, hold_out: Callable[[str, bytes], bool]
+    data: str, store: PictureStore, hold_out: Callable[[str, bytes], bool], share: float
 ) -> tuple[PictureStore, PictureStore, list[str]]:
     """Returns the training pictures, the validation pictures and notes for the user."""
     # A pair counts by its target's hash: two inputs of one target are on one side.
-    digests = [digest[:32] for digest in store.digests]
-    held = [hold_out(name, digest) for name, digest in zip(store.names, digests)]
-    notes = []
-    if len(set(digests)) < 2:
+    own = [digest[:32] for digest in store.digests]
+    if len(set(own)) < 2:
         raise UserError(
             f"{data!r} holds {len(store)} usable picture(s), all the same: expected at least 2"
             " different ones, so that one can be held out to measure on"
         )
+    digests = _with_their_files(own, store.groups)
+    if len(set(digests)) < 2:
+        held, notes = _hold_out_last(store, own, share)
+    else:
+        held = [hold_out(name, digest) for name, digest in zip(store.names, digests)]
+        notes = []
     if not any(held) or all(held):
         # Too few for chance. The lowest (or highest) hash goes to the empty side: of all rules
         # that never leave a side empty, this one moves the fewest pictures when some are added.
@@ -341,6 +518,50 @@ def _split(
     for index, flag in enumerate(held):
         sides[flag].append(index)
     return store.select(sides[False]), store.select(sides[True]), notes
+
+
+def _with_their_files(digests: list[bytes], groups: Sequence[str | None]) -> list[bytes]:
+    """Returns for each picture what decides on its side: the same for all that must be on one.
+
+    Pages of one file look alike, so they stand together, and with the copies of each of them.
+    """
+    if not groups:
+        return digests
+    parents: dict[bytes, bytes] = {}
+
+    def root(digest: bytes) -> bytes:
+        while parents.setdefault(digest, digest) != digest:
+            parents[digest] = parents[parents[digest]]
+            digest = parents[digest]
+        return digest
+
+    first: dict[str, bytes] = {}
+    for digest, group in zip(digests, groups):
+        if group is not None:
+            parents[root(digest)] = root(first.setdefault(group, digest))
+    members: dict[bytes, set[bytes]] = {}
+    for digest in digests:
+        members.setdefault(root(digest), set()).add(digest)
+    # Hashed, not the lowest of them: of many numbers the lowest is low, and would be held out.
+    together = {
+        key: key if len(some) == 1 else hashlib.sha256(b"".join(sorted(some))).digest()
+        for key, some in members.items()
+    }
+    return [together[root(digest)] for digest in digests]
+
+
+def _hold_out_last(
+    store: PictureStore, digests: list[bytes], share: float
+) -> tuple[list[bool], list[str]]:
+    """Holds out the last pages of the only file that there is: better than none, and said."""
+    order = list(dict.fromkeys(digests))
+    count = min(max(1, round(share * len(order))), len(order) - 1)
+    last = set(order[-count:])
+    held = [digest in last for digest in digests]
+    return held, [
+        f"all pictures are pages of one file: its last {sum(held)} are held out, and may look like"
+        " the ones before them, so the scores flatter"
+    ]
 
 
 def _hash_below(fraction: float) -> Callable[[str, bytes], bool]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from tf_deconv.data.config import range_option
 from tf_deconv.evaluation.protocols.published import PROTOCOLS
 from tf_deconv.generation.config import FLOW_GUIDANCE, FLOW_STEPS
 from tf_deconv.inference.config import (
@@ -89,6 +90,7 @@ class EvaluateConfig:
     max_pixels: int = option(
         2**28, "largest picture that is decoded, in pixels; larger ones are left out", minimum=1
     )
+    range: str = range_option("what the model was trained with, else as in training")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from tf_deconv import __version__
-from tf_deconv.data import patches, sources
+from tf_deconv.data import levels, patches, sources
 from tf_deconv.data.config import BUNDLED
 from tf_deconv.data.store import PictureStore
 from tf_deconv.degradations import baseline, operators
@@ -77,7 +77,11 @@ def evaluate(
     check_fit(artifact, name, task)
     restorer = Restorer(artifact, config.tile_size, config.self_ensemble)
     store, failures, read_notes = sources.read_pictures(
-        source, targets=config.targets, max_pixels=config.max_pixels
+        source,
+        targets=config.targets,
+        max_pixels=config.max_pixels,
+        value_range=config.range,
+        known=levels.from_recorded(known.get("levels")),
     )
     denoiser = None if config.no_classical else choose_classical(task)
     folder = files.make_folder(pathlib.Path(config.out))
@@ -109,6 +113,8 @@ def evaluate(
         "classical_method": None if denoiser is None else denoiser.name,
         "tf_deconv": __version__,
         **measured,
+        # Which values of the files were 0 and 1, by kind of sample; null where all had 8 bits.
+        "levels": levels.recorded(store.ranges),
         "failures": sorted(failures),
     }
     files.write_json(folder / SCORES_FILE, scores)
@@ -236,7 +242,8 @@ def degraded_pictures(
             failures.append(f"{name}: {size} is smaller than the scale, {task.scale}")
             continue
         try:
-            degraded, clean = patches.degrade_picture(picture, task, own)
+            own_levels = None if store.levels is None else store.levels[index]
+            degraded, clean = patches.degrade_picture(picture, task, own, own_levels)
         except Exception as error:  # TensorFlow has an error of its own for too little memory.
             failures.append(f"{name}: {reason(error)}")
             continue

@@ -13,6 +13,7 @@ import os
 import pathlib
 from typing import Any
 
+from tf_deconv.data import levels
 from tf_deconv.degradations.tasks import TASKS
 from tf_deconv.generation.opening import open_generator
 from tf_deconv.inference import run_folder, saved_model_file, tflite_file
@@ -70,6 +71,8 @@ def inspect_artifact(
         "multiply_adds_per_pixel": known.get("multiply_adds_per_pixel"),
         "task": task,
         "task_summary": TASKS[task].summary if isinstance(task, str) and task in TASKS else None,
+        # Which values of a file become 0 and 1, by kind of sample; None: 8 bits, or not recorded.
+        "levels": known.get("levels"),
         "training": training if isinstance(training, dict) else None,
         "data_sha256": known.get("data_sha256"),
         "trained_on": known.get("device") or known.get("trained_on"),
@@ -203,6 +206,7 @@ def lines(facts: dict[str, Any]) -> list[str]:
         ("parameters", _thousands(facts["parameters"])),
         ("work", _multiply_adds(facts["multiply_adds_per_pixel"])),
         ("task", "generate" if "generator" in facts else _task(facts)),
+        *(("levels", line) for line in levels.words(facts["levels"] or {})),
         ("training", _options(facts["training"])),
         ("data SHA-256", facts["data_sha256"] or "not recorded"),
         ("trained on", facts["trained_on"]),

@@ -50,6 +50,9 @@ def make_manifest(
         "task": description.get("task"),
         "network": description.get("network"),
         "value_range": [0.0, 1.0],
+        # Which values of a file become 0 and 1, by kind of sample: {"uint16": [0, 4095]}; null
+        # where training saw 8 bits alone. docs/formats.md
+        "levels": description.get("levels"),
         **contract,
         "training": description.get("training"),
         "training_s": training_s,
@@ -107,6 +110,7 @@ _IN_EVERY_FILE = (
     "task",
     "network",
     "value_range",
+    "levels",
     "channels_in",
     "channels_out",
     "divisor",

@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Iterable
 from typing import Any
 
+from tf_deconv.data import levels
 from tf_deconv.degradations.tasks import TASKS
 
 _WIDTH = 100
@@ -147,7 +148,7 @@ def make_card(manifest: dict[str, Any], lines: list[str], has_picture: bool) -> 
 
 {_summary(manifest)}.
 
-{picture}Channels: {channels_in} in, {channels_out} out. Values in [0, 1].
+{picture}Channels: {channels_in} in, {channels_out} out. Values in [0, 1]{_levels(manifest)}.
 Scale {manifest["scale"]}. Any size: the graph pads to
 multiples of {manifest["divisor"]} and crops again.
 
@@ -182,6 +183,12 @@ def least_runtimes(manifest: dict[str, Any]) -> str:
     ordered = sorted(by_version, key=lambda version: [int(part) for part in version.split(".")])
     texts = [f"{version} ({', '.join(by_version[version])})" for version in ordered]
     return f"They take LiteRT, or TensorFlow Lite of at least {' or '.join(texts)}."
+
+
+def _levels(manifest: dict[str, Any]) -> str:
+    """Tells which values of files are 0 and 1, where training saw more than 8 bits."""
+    told = levels.from_recorded(manifest.get("levels"))
+    return "".join(f"; {line}" for line in levels.words(told))
 
 
 def _summary(manifest: dict[str, Any]) -> str:

@@ -301,7 +301,10 @@ def _read(
     wanted = {}
     for index, pixels in zip(range(max(indices) + 1), stack.read()):
         if index in indices:
-            wanted[index] = pixels
+            try:
+                wanted[index] = reading.as_bytes(pixels)
+            except ValueError as error:
+                raise UserError(f"{str(path)!r}: picture {index} {error}") from error
     name = path.name.split(".")[0]
     labels = stack.labels
     return [

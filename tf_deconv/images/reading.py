@@ -113,6 +113,11 @@ class PictureFile:
     def close(self) -> None:
         """Closes the file."""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What of the file is left out, as far as its head tells."""
+        return ()
+
     def read(self, number: int = 0, values: ValueRange = AUTO) -> Picture:
         """Reads a picture.
 
@@ -151,9 +156,12 @@ class PictureFile:
             **fields,
         )
 
-    def read_raw(self, number: int = 0) -> np.ndarray:
+    def read_raw(self, number: int = 0, notes: list[str] | None = None) -> np.ndarray:
         """Reads a picture as it is learned from: its values as the file holds them.
 
+        Args:
+          number: Which one, from 0.
+          notes: Receives what was left out of its pixels.
         Returns:
           (H, W, 3) of the file's type; grey is repeated, transparency lies over white.
         Raises:
@@ -161,6 +169,8 @@ class PictureFile:
         """
         with _clean_errors():
             found = self.samples(number)
+        if notes is not None:
+            notes += found.notes
         colours = found.colours
         if found.alpha is not None and found.known_alpha:
             colours = over_white(colours, found.alpha)
@@ -238,6 +248,13 @@ _warnings_ignored = files.Shared(_without_warnings)
 
 
 @contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Readies this module for many files: what each needs is then set once for all of them."""
+    with _warnings_ignored(), without_pillow_limit():
+        yield
+
+
+@contextlib.contextmanager
 def _clean_errors() -> Iterator[None]:
     """Makes one ValueError of whatever a decoder raises at damage."""
     try:
@@ -289,6 +306,10 @@ class _PillowFile(PictureFile):
 
     def _find_exif(self) -> bytes | None:
         return _exif_of(self._image)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return tuple(self._notes)
 
     def _find_orientation(self) -> int:
         # libheif turns a picture as its box says, and pillow_heif clears the tag.
@@ -585,6 +606,10 @@ class _TiffFile(PictureFile):
     def close(self) -> None:
         self._reader.close()
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return tuple(self._reader.notes)
+
     def samples(self, number: int) -> _Samples:
         colours, alpha, known, notes = self._reader.samples(number)
         turn: Callable = functools.partial(
@@ -651,6 +676,15 @@ def read_rgb(source: Source) -> np.ndarray:
     """
     with open_pictures(source) as file:
         samples = file.read_raw(0)
+    return as_bytes(samples)
+
+
+def as_bytes(samples: np.ndarray) -> np.ndarray:
+    """Rounds values as a file holds them to uint8.
+
+    Raises:
+      ValueError: if they are float beyond [0, 1], or not numbers.
+    """
     if samples.dtype == np.uint8:
         return samples
     if samples.dtype == np.uint16:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from tf_deconv.data import levels
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError
 
@@ -126,6 +127,14 @@ def _is_sizes(value: Any) -> bool:
     )
 
 
+def _is_levels(value: Any) -> bool:
+    try:
+        levels.from_recorded(value)
+    except ValueError:
+        return False
+    return True
+
+
 _TEXT = (lambda value: isinstance(value, str), "a text")
 _OBJECT = (lambda value: isinstance(value, dict), "an object")
 _NUMBER = (lambda value: type(value) in (int, float), "a number")
@@ -152,6 +161,7 @@ _FIELDS = {
         f"a whole number from 0 to {LARGEST_FIELD_PX + LARGEST_DIVISOR}",
     ),
     "training_s": _NUMBER,
+    "levels": (_is_levels, "an object of two numbers each, the lower one first"),
     "tflite_sizes": (
         _is_sizes,
         f"a list of at most {_LARGEST_COUNT} heights and widths from 1 to {LARGEST_SIDE_PX}",

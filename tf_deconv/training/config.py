@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from tf_deconv.data.config import BUNDLED
+from tf_deconv.data.config import BUNDLED, check_range, range_option
 from tf_deconv.data.downscaling import parse_shrink
 from tf_deconv.degradations.tasks import TASKS, Task, parse_chain
 from tf_deconv.networks.table import LIKELIHOODS, NETWORKS, Network, parse_levels
@@ -116,6 +116,10 @@ class TrainConfig:
         "largest picture that is decoded, in pixels; larger ones are left out",
         minimum=1,
         maximum=2**34,
+    )
+    range: str = range_option(
+        "16 bits of at most 4095 are 12-bit counts, others full; float is 0 to 1, and other"
+        " integers what they span"
     )
     run_dir: str | None = option(
         None, "folder to write; a new runs/DATE-TASK-NETWORK when left out", type=str
@@ -232,6 +236,10 @@ def check_train_config(config: TrainConfig) -> TrainConfig:
             parse_shrink(config.shrink)
         except UserError as error:
             faults.append(str(error))
+    try:
+        check_range(config.range)
+    except UserError as error:
+        faults.append(str(error))
     divisor = network.divisor * task.scale
     patch_size = config.patch_size
     if patch_size is None and not task.generates:

@@ -64,6 +64,7 @@ class Generation(Objective):
             config.patch_size or 1,
             config.validation_fraction,
             max_pixels=config.max_pixels,
+            value_range=config.range,
             part="train",
             labels=config.conditional,
         )
@@ -74,6 +75,10 @@ class Generation(Objective):
         colour = "grey" if grey else "colour"
         classes = f", {self.facts.classes} classes" if self.facts.classes else ""
         notes = [f"pictures: {side}x{side}, {colour}{classes}"]
+        if source.training.pixels.dtype != np.uint8:
+            notes.append(
+                "note: the pictures were rounded to 8 bits, which is what a generator makes"
+            )
         held_out = self._pictures(source.validation)
         indices = np.arange(min(SAMPLE_PICTURES, len(held_out.store)))
         pictures = arrays.to_float(held_out.cut(indices, None))

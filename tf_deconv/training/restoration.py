@@ -53,6 +53,7 @@ class Restoration(Objective):
             targets=config.targets,
             shrink=config.shrink,
             max_pixels=config.max_pixels,
+            value_range=config.range,
         )
         super().__init__(config, device, source, _make_samples(source, self.task, config))
 
@@ -157,4 +158,5 @@ def _sample_pair(
     store: PictureStore, index: int, task: Task, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     picture = arrays.middle(store.picture(index), (SAMPLE_SIDE_PX,) * 2)
-    return patches.degrade_picture(np.ascontiguousarray(picture), task, seed + index)
+    levels = None if store.levels is None else store.levels[index]
+    return patches.degrade_picture(np.ascontiguousarray(picture), task, seed + index, levels)

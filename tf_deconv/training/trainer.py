@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_deconv import __version__
-from tf_deconv.data import patches
+from tf_deconv.data import levels, patches
 from tf_deconv.degradations.tasks import TASKS
 from tf_deconv.images import arrays
 from tf_deconv.inference import run_folder
@@ -42,10 +42,13 @@ class TrainResult:
     Attributes:
       run_dir: The run folder.
       metrics: The content of its `metrics.json`; of several workers, only the chief has it.
+      failures: "name: reason" of each picture that could not be read; those that are merely too
+        small are none.
     """
 
     run_dir: pathlib.Path
     metrics: dict[str, Any]
+    failures: tuple[str, ...] = ()
 
 
 def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainResult:
@@ -72,7 +75,15 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
         _claim_folder(config, is_chief) as (folder, config),
         contextlib.nullcontext(folder) if is_chief else _nowhere() as out,
     ):
-        return TrainResult(folder, Trainer(config, cluster, folder, out, report).run())
+        trainer = Trainer(config, cluster, folder, out, report)
+        metrics = trainer.run()
+    failures = trainer.objective.source.failures
+    if failures:
+        report(
+            f"{len(failures)} of the files of {config.data!r} could not be used, as said above: the"
+            " exit code is 1"
+        )
+    return TrainResult(folder, metrics, failures)
 
 
 class Trainer:
@@ -312,6 +323,8 @@ class Trainer:
             "network": config.network,
             "training": to_json(dataclasses.replace(config, **public)),
             "data_sha256": self.objective.source.training.sha256(),
+            # Which values of the files were 0 and 1, by kind of sample; null where all had 8 bits.
+            "levels": levels.recorded(self.objective.source.training.ranges),
             "began_with": start and start.facts,
             "device": str(self.device),
             "versions": {

@@ -272,11 +272,11 @@ def test_bad_options_are_refused(capsys, folder, tmp_path, options, fault):
 def test_nothing_is_left_of_an_interrupted_run(folder, tmp_path, monkeypatch, remote, error):
     calls = []
 
-    def stop(*arguments):
+    def stop(*arguments, **more):
         calls.append(arguments)
         if len(calls) == 12:
             raise error
-        return writer.make_record(*arguments)
+        return writer.make_record(*arguments, **more)
 
     monkeypatch.setattr(pack, "make_record", stop)
     out = f"file://{tmp_path}/out" if remote else tmp_path / "out"

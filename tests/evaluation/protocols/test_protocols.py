@@ -311,7 +311,7 @@ def test_a_bad_picture_is_named_and_the_others_are_measured(capsys, tmp_path, mo
     out = does(capsys, "benchmark", models["3x2"], *options, expected=1)
     last = out.splitlines()[-3:]
     assert last[0] == "2 pictures could not be measured:"
-    assert last[1].startswith("  aa.png: cannot identify image file")
+    assert last[1].startswith("  aa.png: is not a picture of a kind that is read")
     assert last[2].startswith("  flat.png: 40x5 pixels: expected at least 6 either way")
     scores = read(tmp_path / "out")
     assert [picture["name"] for picture in scores["pictures"]] == ["a.png", "b.png"]

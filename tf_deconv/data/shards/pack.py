@@ -1,7 +1,8 @@
 """`shard`: the pictures of any source into TFRecord shards.
 
-source -> sources: open (headers) -> here: PNG and JPEG files as they are, all else as PNG; decoded
-once, on all cores, for the content hash -> writer: records, in the source's order, and index.
+source -> sources: open (headers) -> here: PNG and JPEG files as they are, all else as PNG (of 16
+bits where there are more than 8); decoded once, on all cores, for the content hash -> writer:
+records, in the source's order, and index.
 """
 
 from __future__ import annotations
@@ -11,19 +12,23 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import functools
+import io
 import itertools
 import pathlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
 from tf_deconv.data import arrays as array_files
-from tf_deconv.data import folders, sources
-from tf_deconv.data.config import ShardConfig, check_shard_config
+from tf_deconv.data import folders, levels, sources
+from tf_deconv.data.config import ShardConfig, check_range, check_shard_config
+from tf_deconv.data.folders import Notes, Pages
+from tf_deconv.data.levels import Depth, OutOfRange
 from tf_deconv.data.shards import reader
 from tf_deconv.data.shards.writer import ShardWriter, make_record
 from tf_deconv.data.store import content_hash, memory_budget, size_text
-from tf_deconv.images import arrays, reading
+from tf_deconv.images import arrays, png, reading
 from tf_deconv.images.arrays import CHANNELS, is_grey
 from tf_deconv.utils import files, remote
 from tf_deconv.utils.devices import choose_device
@@ -31,9 +36,8 @@ from tf_deconv.utils.options import UserError, reason
 from tf_deconv.utils.progress import Bar
 
 DEFAULT_SHARD_MB = 64
-# Files of these formats, by Pillow's names, stay as they are: TensorFlow decodes them too.
-# MPO is a JPEG with another picture behind it, as phones write it.
-KEPT_FORMATS = {"PNG": "png", "JPEG": "jpeg", "MPO": "jpeg"}
+# Files of these formats stay as they are where they hold one picture: TensorFlow decodes them too.
+KEPT_FORMATS = {"PNG": "png", "JPEG": "jpeg"}
 # Most pictures that wait for one before them.
 _AHEAD_PICTURES = 256
 
@@ -62,12 +66,18 @@ class _Encoded:
       file_format: A value of `KEPT_FORMATS`.
       size: Height and width, in pixels.
       digest: Its `content_hash`.
+      bits: Of its samples.
+      sample_type: What they were before they became 16 bits, or None.
+      notes: What was left out.
     """
 
     content: bytes
     file_format: str
     size: tuple[int, int]
     digest: bytes
+    bits: int = 8
+    sample_type: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,14 +89,17 @@ class _Item:
       part: The part of its source.
       label: The number of its class, or None.
       size_bytes: Of its pixels.
-      encode: Does it; raises OSError, ValueError or MemoryError if it cannot be read.
+      group: The file that it is a page of, or None.
+      encode: Does it, given what opens files and how values are stored; raises OSError, ValueError
+        or MemoryError if it cannot be read.
     """
 
     name: str
     part: str | None
     label: int | None
     size_bytes: int
-    encode: Callable[[], _Encoded]
+    group: str | None
+    encode: Callable[[Pages, Depth], _Encoded]
 
 
 def shard(config: ShardConfig, report: Callable[[str], None] = print) -> ShardResult:
@@ -102,11 +115,17 @@ def shard(config: ShardConfig, report: Callable[[str], None] = print) -> ShardRe
     """
     config = check_shard_config(config)
     choose_device("cpu", "float32")
+    values, said = check_range(config.range), Notes()
     with arrays.without_pillow_limit():
         opened = sources.open_source(config.data, not config.no_labels, config.max_pixels)
         labels = _have_labels(opened.entries)
-        with _target(config.out) as folder, ShardWriter(folder, labels) as writer:
-            failures = sorted(opened.skipped + _write(writer, opened.entries, config))
+        depth, surveyed, notes = sources.decide_depth(
+            opened, opened.kinds, values, opened.known, memory_budget() // 8
+        )
+        facts = _facts(config, opened, depth)
+        with _target(config.out) as folder, ShardWriter(folder, labels, facts) as writer:
+            unread = _write(writer, opened.entries, config, depth, said)
+            failures = sorted(opened.skipped + unread)
             if not writer.shard_bytes and not writer.shards:
                 raise UserError(
                     f"none of the {len(failures)} pictures in {config.data!r} can be read:"
@@ -114,9 +133,27 @@ def shard(config: ShardConfig, report: Callable[[str], None] = print) -> ShardRe
                 )
             writer.finish()
     result = ShardResult(config.out, tuple(writer.shards), tuple(failures))
-    for line in _lines(result, labels):
+    notes = [*opened.notes, *said.lines(), *notes, *_depth_notes(depth, surveyed)]
+    for line in (*(f"note: {note}" for note in notes), *_lines(result, labels)):
         report(line)
     return result
+
+
+def _facts(config: ShardConfig, opened: sources.Opened, depth: Depth) -> dict[str, Any]:
+    """Returns what the index tells of values."""
+    facts: dict[str, Any] = {}
+    if depth.converted:
+        facts["levels"] = levels.recorded(depth.converted)
+    said = opened.value_range if config.range == "auto" else config.range
+    if said != "auto":
+        facts["range"] = said
+    return facts
+
+
+def _depth_notes(depth: Depth, surveyed: dict[str, Any]) -> list[str]:
+    """Returns lines about what became 16 bits and was not said already."""
+    told = {kind: pair for kind, pair in depth.converted.items() if kind not in surveyed}
+    return [f"{line}, and kept in 16 bits" for line in levels.words(told)]
 
 
 @contextlib.contextmanager
@@ -135,7 +172,9 @@ def _target(out: str) -> Iterator[str]:
     yield out
 
 
-def _write(writer: ShardWriter, entries: list, config: ShardConfig) -> list[str]:
+def _write(
+    writer: ShardWriter, entries: list, config: ShardConfig, depth: Depth, said: Notes
+) -> list[str]:
     """Writes all shards; returns "name: reason" of the pictures that cannot be read."""
     shard_bytes = (config.shard_mb or DEFAULT_SHARD_MB) * 1_000_000
     totals, taken = collections.Counter(), collections.Counter()
@@ -147,7 +186,7 @@ def _write(writer: ShardWriter, entries: list, config: ShardConfig) -> list[str]
             " pictures"
         )
     skipped, bar, numbers = [], Bar(), {}
-    for item, encoded in _encode_all(entries):
+    for item, encoded in _encode_all(entries, depth):
         place = taken[item.part]
         taken[item.part] += 1
         bar.draw("shard", taken.total() / totals.total(), item.name)
@@ -161,7 +200,10 @@ def _write(writer: ShardWriter, entries: list, config: ShardConfig) -> list[str]
             item.name,
             item.label,
             encoded.digest,
+            group=item.group,
+            sample_type=encoded.sample_type,
         )
+        said.add(item.name, encoded.notes)
         if config.shards is not None:
             number = place * config.shards // totals[item.part]
             full = number != numbers.get(item.part, number)
@@ -170,7 +212,7 @@ def _write(writer: ShardWriter, entries: list, config: ShardConfig) -> list[str]
             full = writer.shard_bytes and writer.shard_bytes + len(record) > shard_bytes
         if full:
             writer.end_shard()
-        writer.add(record, encoded.size, item.part)
+        writer.add(record, encoded.size, item.part, encoded.bits)
     bar.clear()
     return skipped
 
@@ -178,31 +220,34 @@ def _write(writer: ShardWriter, entries: list, config: ShardConfig) -> list[str]
 # --- Encoding.
 
 
-def _encode_all(entries: list) -> Iterator[tuple[_Item, _Encoded | str]]:
+def _encode_all(entries: list, depth: Depth) -> Iterator[tuple[_Item, _Encoded | str]]:
     """Encodes on all cores, in order; of a picture that cannot be read it yields the reason."""
     ahead_bytes = memory_budget() // 8
     waiting: collections.deque = collections.deque()
     waiting_bytes = 0
-    pool = concurrent.futures.ThreadPoolExecutor(folders.thread_count(entries))
-    try:
-        for item in _items(entries):
-            while len(waiting) == _AHEAD_PICTURES or (
-                waiting and waiting_bytes + item.size_bytes > ahead_bytes
-            ):
-                first, future = waiting.popleft()
-                waiting_bytes -= first.size_bytes
+    with reading.quiet(), Pages() as pages:
+        pool = concurrent.futures.ThreadPoolExecutor(folders.thread_count(entries))
+        try:
+            for item in _items(entries):
+                while len(waiting) == _AHEAD_PICTURES or (
+                    waiting and waiting_bytes + item.size_bytes > ahead_bytes
+                ):
+                    first, future = waiting.popleft()
+                    waiting_bytes -= first.size_bytes
+                    yield first, future.result()
+                waiting.append((item, pool.submit(_encode, item, pages, depth)))
+                waiting_bytes += item.size_bytes
+            for first, future in waiting:
                 yield first, future.result()
-            waiting.append((item, pool.submit(_encode, item)))
-            waiting_bytes += item.size_bytes
-        for first, future in waiting:
-            yield first, future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
-def _encode(item: _Item) -> _Encoded | str:
+def _encode(item: _Item, pages: Pages, depth: Depth) -> _Encoded | str:
     try:
-        return item.encode()
+        return item.encode(pages, depth)
+    except OutOfRange as error:
+        raise UserError(f"picture {item.name!r} {error}") from error
     except (OSError, ValueError, MemoryError) as error:
         return reason(error)
 
@@ -214,23 +259,27 @@ def _items(entries: list) -> Iterator[_Item]:
 
 def _items_of_files(found: Iterator[folders.PictureFile]) -> Iterator[_Item]:
     for file in found:
-        encode = functools.partial(_encode_file, file.path)
-        yield _Item(file.name, None, file.label, file.height * file.width * CHANNELS, encode)
+        encode = functools.partial(_encode_file, file)
+        size_bytes = file.height * file.width * CHANNELS * file.dtype.itemsize
+        # The file's name, as the pictures' are: the shards may go anywhere.
+        group = file.name.removesuffix(f"[{file.page}]") if file.pages > 1 else None
+        yield _Item(file.name, None, file.label, size_bytes, group, encode)
 
 
 def _items_of_stacks(found: Iterator[array_files.Stack]) -> Iterator[_Item]:
     for stack in found:
         numbers = itertools.repeat(None) if stack.labels is None else stack.labels.tolist()
         for index, (pixels, label) in enumerate(zip(stack.read(), numbers)):
-            encode = functools.partial(_encode_pixels, pixels)
-            yield _Item(f"{stack.name}[{index}]", stack.part, label, pixels.size, encode)
+            encode = functools.partial(_encode_array, pixels)
+            name = f"{stack.name}[{index}]"
+            yield _Item(name, stack.part, label, pixels.nbytes, None, encode)
 
 
 def _items_of_shards(found: Iterator[reader.Run]) -> Iterator[_Item]:
     for record in reader.read_records(found):
         encode = functools.partial(_encode_record, record)
-        size_bytes = record.height * record.width * CHANNELS
-        yield _Item(record.name, record.part, record.label, size_bytes, encode)
+        size_bytes = record.height * record.width * CHANNELS * record.dtype.itemsize
+        yield _Item(record.name, record.part, record.label, size_bytes, record.group, encode)
 
 
 _READERS = {
@@ -240,25 +289,47 @@ _READERS = {
 }
 
 
-def _encode_file(path: pathlib.Path) -> _Encoded:
-    content = path.read_bytes()
-    return _encode_content(content, reading.read_rgb(content))
+def _encode_file(file: folders.PictureFile, pages: Pages, depth: Depth) -> _Encoded:
+    notes: list[str] = []
+    if file.pages > 1 or file.format not in KEPT_FORMATS:
+        (pixels,) = file.read(pages, notes)
+        return _encode_pixels(pixels, depth, tuple(notes))
+    content = file.path.read_bytes()
+    pixels = file.read_content(content, notes)
+    bits, digest = 8 * pixels.dtype.itemsize, content_hash(pixels)
+    how = (KEPT_FORMATS[file.format], pixels.shape[:2], digest, bits)
+    return _Encoded(content, *how, notes=tuple(notes))
 
 
-def _encode_record(record: reader.Record) -> _Encoded:
-    return _encode_content(record.encoded, record.read())
+def _encode_record(record: reader.Record, *_: object) -> _Encoded:
+    (pixels,) = record.read()
+    file_format = KEPT_FORMATS[reading.read_header(record.encoded).format]
+    bits = 8 if pixels.dtype == np.uint8 else 16
+    size, digest = pixels.shape[:2], record.digest(pixels)
+    return _Encoded(record.encoded, file_format, size, digest, bits, record.sample_type)
 
 
-def _encode_content(content: bytes, pixels: np.ndarray) -> _Encoded:
-    file_format = KEPT_FORMATS.get(reading.read_header(content).format)
-    if file_format is None:
-        return _encode_pixels(pixels)
-    return _Encoded(content, file_format, pixels.shape[:2], content_hash(pixels))
+def _encode_array(pixels: np.ndarray, _: Pages, depth: Depth) -> _Encoded:
+    return _encode_pixels(pixels, depth)
 
 
-def _encode_pixels(pixels: np.ndarray) -> _Encoded:
-    content = arrays.encode_png(pixels[..., :1] if is_grey(pixels) else pixels)
-    return _Encoded(content, KEPT_FORMATS["PNG"], pixels.shape[:2], content_hash(pixels))
+def _encode_pixels(pixels: np.ndarray, depth: Depth, notes: tuple[str, ...] = ()) -> _Encoded:
+    """Encodes (H, W, 3) of any type as PNG: of 8 bits, or of 16 where it has more."""
+    kind, digest = levels.kind_of(pixels.dtype), content_hash(pixels)
+    # 8 bits stay 8 among pictures of 16.
+    samples = pixels if kind == levels.BYTES else depth.stored(pixels)
+    if is_grey(samples):
+        samples = samples[..., :1]
+    if samples.dtype == np.uint8:
+        content = arrays.encode_png(samples)
+    else:
+        stream = io.BytesIO()
+        png.write(stream, samples, [])
+        content = stream.getvalue()
+    sample_type = kind if kind in depth.converted else None
+    bits = 8 * samples.dtype.itemsize
+    size = pixels.shape[:2]
+    return _Encoded(content, KEPT_FORMATS["PNG"], size, digest, bits, sample_type, notes)
 
 
 # --- What is known of a source.

@@ -21,16 +21,20 @@ import json
 import pathlib
 import re
 import struct
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from tf_deconv.data import folders
+from tf_deconv.data import folders, levels
+from tf_deconv.data.folders import Notes, Pages
 from tf_deconv.data.labels import MAX_CLASSES
+from tf_deconv.data.levels import BYTE_TYPE, WORD_TYPE, Survey
 from tf_deconv.data.store import StoreWriter, content_hash
 from tf_deconv.images import reading
 from tf_deconv.images.arrays import CHANNELS, printable
+from tf_deconv.images.value_range import Levels, parse_range
 from tf_deconv.utils import remote
 from tf_deconv.utils.options import UserError, reason
 
@@ -40,7 +44,10 @@ PARTS = (None, "train", "test", "validation")
 ENCODED, FILE_FORMAT, NAME = "image/encoded", "image/format", "image/filename"
 HEIGHT, WIDTH, LABEL = "image/height", "image/width", "image/class/label"
 CONTENT_SHA256 = "image/content/sha256"
+# Of pages: the file that they are of. Of what became 16 bits: the type that it was before.
+GROUP, SAMPLE_TYPE = "image/group", "image/sample_type"
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.tfrecord")
+_SAMPLE_TYPES = frozenset((levels.FLOATS, "int8", "int16", "int32", "int64", "uint32", "uint64"))
 REMEDY = "copy the shards anew, or run tf-deconv shard again"
 # Large, because each read of remote storage waits for its answer.
 _READ_BYTES = 2**23
@@ -60,6 +67,7 @@ class Shard:
       bytes: Size of the file.
       sha256: What `RecordDigest` gives, in hexadecimal digits.
       sizes: (count, height, width) of its pictures, in order; neighbours of one size together.
+      bits: Of the samples of its pictures, at most: 8 or 16.
     """
 
     file: str
@@ -68,6 +76,7 @@ class Shard:
     bytes: int
     sha256: str
     sizes: tuple[tuple[int, int, int], ...]
+    bits: int = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +92,7 @@ class Run:
       width: In pixels.
       labelled: Whether labels are there and were asked for.
       channels: Of the decoded pictures.
+      levels: What 0 and 65535 of its pictures stand for, of each kind that became 16 bits.
     """
 
     shard: Shard
@@ -93,6 +103,7 @@ class Run:
     width: int
     labelled: bool
     channels: int = CHANNELS
+    levels: Mapping[str, Levels] = dataclasses.field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -104,6 +115,16 @@ class Run:
     def part(self) -> str | None:
         """The part of its source, as of `labels.part_of`."""
         return self.shard.part
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the samples of its files: uint8, or uint16 where any picture of the shard is."""
+        return WORD_TYPE if self.shard.bits > 8 else BYTE_TYPE
+
+    @property
+    def kinds(self) -> set[str]:
+        """The kinds of samples that may be there, as of `levels.kind_of`."""
+        return {levels.kind_of(self.dtype), *(self.levels if self.shard.bits > 8 else ())}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +138,11 @@ class Record:
       width: In pixels, as the index says.
       part: The part of its source.
       label: The number of its class, or None.
+      dtype: Of its file's samples, at most.
+      group: The file that it was a page of, or None.
+      sample_type: What its samples were before they became 16 bits; None: what they are.
+      levels: What 0 and 65535 stand for, where there is a `sample_type`.
+      sha256: Its content hash as it was recorded.
     """
 
     name: str
@@ -127,21 +153,44 @@ class Record:
     label: int | None = None
     count: int = 1
     channels: int = CHANNELS
+    dtype: np.dtype = BYTE_TYPE
+    group: str | None = None
+    sample_type: str | None = None
+    levels: Levels = (0.0, 1.0)
+    sha256: bytes = b""
 
-    def read(self) -> np.ndarray:
-        """Decodes it: (H, W, 3) uint8; ValueError if it cannot be read."""
-        header = reading.read_header(self.encoded)
-        # Before it is decoded: a few bytes can claim any size.
-        if header.height * header.width != self.height * self.width:
-            raise ValueError(
-                f"is {header.width}x{header.height}: expected {self.width}x{self.height}, as"
-                f" {INDEX_FILE} says"
-            )
-        return reading.read_rgb(self.encoded)
+    def read(self, _: Pages | None = None, notes: list[str] | None = None) -> tuple[np.ndarray]:
+        """Decodes it.
+
+        Args:
+          notes: Receives what was left out.
+        Returns:
+          One (H, W, 3), of its file's type, or of the type that it was sharded from.
+        Raises:
+          ValueError: if it cannot be read.
+        """
+        with reading.open_pictures(self.encoded, sys.maxsize) as file:
+            height, width = file.header.size(0)
+            # Before it is decoded: a few bytes can claim any size.
+            if (height, width) != (self.height, self.width):
+                raise ValueError(
+                    f"is {width}x{height}: expected {self.width}x{self.height}, as {INDEX_FILE}"
+                    " says"
+                )
+            pixels = file.read_raw(0, notes)
+        return (pixels if self.sample_type is None else self._as_before(pixels),)
+
+    def _as_before(self, pixels: np.ndarray) -> np.ndarray:
+        low, high = self.levels
+        values = low + pixels.astype(np.float64) * ((high - low) / 65535)
+        if self.sample_type == levels.FLOATS:
+            return values
+        return np.rint(values).astype(self.sample_type)
 
     def digest(self, picture: np.ndarray) -> bytes:
         """Returns what tells this picture from another one."""
-        return content_hash(picture)
+        # What became 16 bits was rounded, and is still the same picture.
+        return content_hash(picture) if self.sample_type is None else self.sha256
 
 
 class RecordDigest:
@@ -177,20 +226,43 @@ def is_sharded(data: str) -> bool:
         return False
 
 
+@dataclasses.dataclass(frozen=True)
+class Index:
+    """What the index of a folder of shards tells.
+
+    Attributes:
+      runs: All its pictures.
+      levels: What 0 and 65535 stand for, of each kind of sample that became 16 bits.
+      value_range: What was said of the values of its pictures, as --range takes it.
+    """
+
+    runs: list[Run]
+    levels: Mapping[str, Levels]
+    value_range: str
+
+
 def open_shards(data: str, labels: bool = False) -> list[Run]:
+    """Returns the pictures of a folder of shards, as `open_index` does."""
+    return open_index(data, labels).runs
+
+
+def open_index(data: str, labels: bool = False) -> Index:
     """Reads the index of a folder of shards.
 
     Args:
       data: The folder, or its URL.
       labels: Whether to read labels too, where there are any.
     Returns:
-      All its pictures.
+      The index.
     Raises:
       UserError: if there is no index, or it is damaged.
     """
     where = remote.join(data, INDEX_FILE)
     try:
-        shards, labelled = _parse_index(json.loads(_read_index(data, where)))
+        index = json.loads(_read_index(data, where))
+        shards, labelled = _parse_index(index)
+        known = levels.from_recorded(index.get("levels"))
+        value_range = str(parse_range(str(index.get("range", "auto"))))
     except OSError as error:
         raise UserError(f"index {where!r} cannot be read: {reason(error)}") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -202,9 +274,11 @@ def open_shards(data: str, labels: bool = False) -> list[Run]:
     for shard in shards:
         first, path = 0, remote.join(data, shard.file)
         for count, height, width in shard.sizes:
-            runs.append(Run(shard, path, first, count, height, width, labels and labelled))
+            has_labels = labels and labelled
+            run = Run(shard, path, first, count, height, width, has_labels, levels=known)
+            runs.append(run)
             first += count
-    return runs
+    return Index(runs, known, value_range)
 
 
 def _read_index(data: str, where: str) -> bytes:
@@ -232,6 +306,7 @@ def _parse_index(index: dict[str, Any]) -> tuple[list[Shard], bool]:
             bytes=_natural(entry["bytes"]),
             sha256=entry["sha256"],
             sizes=sizes,
+            bits=entry.get("bits", 8),
         )
         # A name, not a path: nothing outside the folder is ever opened.
         if not _FILE_NAME.fullmatch(shard.file):
@@ -240,6 +315,8 @@ def _parse_index(index: dict[str, Any]) -> tuple[list[Shard], bool]:
             raise ValueError(f"{shard.part!r} is no part")
         if any(len(size) != 3 for size in sizes) or sum(size[0] for size in sizes) != shard.count:
             raise ValueError(f"the sizes of {shard.file} are not those of {shard.count} pictures")
+        if shard.bits not in (8, 16):
+            raise ValueError(f"{shard.bits!r} is no number of bits")
         if not isinstance(shard.sha256, str):
             raise ValueError(f"{shard.sha256!r} is not a checksum")
         shards.append(shard)
@@ -259,19 +336,21 @@ def _natural(value: Any) -> int:
 # --- Reading.
 
 
-def read_into(writer: StoreWriter, runs: list[Run], ahead_bytes: int) -> list[str]:
+def read_into(
+    writer: StoreWriter | Survey, runs: list[Run], ahead_bytes: int, notes: Notes | None = None
+) -> list[str]:
     """Reads shards one after the other; decodes as `folders.read_into` does."""
     skipped: list[str] = []
     batch: list[Record] = []
     batch_bytes, most_bytes = 0, min(_DECODE_BYTES, ahead_bytes)
     for record in read_records(runs):
-        size_bytes = record.height * record.width * record.channels
+        size_bytes = record.height * record.width * record.channels * record.dtype.itemsize
         if batch and (batch_bytes + size_bytes > most_bytes or len(batch) == _DECODE_PICTURES):
-            skipped += folders.read_into(writer, batch, ahead_bytes)
+            skipped += folders.read_into(writer, batch, ahead_bytes, notes)
             batch, batch_bytes = [], 0
         batch.append(record)
         batch_bytes += size_bytes
-    return skipped + folders.read_into(writer, batch, ahead_bytes)
+    return skipped + folders.read_into(writer, batch, ahead_bytes, notes)
 
 
 def read_records(runs: Iterable[Run]) -> Iterator[Record]:
@@ -343,11 +422,17 @@ class Parsed:
       name: Its name, as it was recorded.
       encoded: The bytes of a picture file.
       labels: Numbers of classes; one, or none.
+      group: The file that it was a page of, or None.
+      sample_type: What its samples were before they became 16 bits, or None.
+      sha256: Its content hash.
     """
 
     name: str
     encoded: bytes
     labels: tuple[int, ...]
+    group: str | None = None
+    sample_type: str | None = None
+    sha256: bytes = b""
 
 
 def parse(content: bytes) -> Parsed:
@@ -367,7 +452,20 @@ def parse(content: bytes) -> Parsed:
     if len(encoded) != 1 or len(name) != 1:
         raise ValueError(f"holds no {ENCODED} or no {NAME}")
     labels = tuple(features[LABEL].int64_list.value)
-    return Parsed(name[0].decode("utf-8", "replace"), encoded[0], labels)
+
+    def text(key: str) -> str | None:
+        values = features[key].bytes_list.value
+        return values[0].decode("utf-8", "replace") if values else None
+
+    digests = features[CONTENT_SHA256].bytes_list.value
+    return Parsed(
+        name[0].decode("utf-8", "replace"),
+        encoded[0],
+        labels,
+        text(GROUP),
+        text(SAMPLE_TYPE),
+        digests[0] if digests else b"",
+    )
 
 
 def _parse_record(run: Run, place: int, content: bytes) -> Record:
@@ -384,5 +482,21 @@ def _parse_record(run: Run, place: int, content: bytes) -> Record:
                 f" {MAX_CLASSES - 1}; {REMEDY}"
             )
         label = numbers[0]
-    name = printable(parsed.name)
-    return Record(name, parsed.encoded, run.height, run.width, run.part, label)
+    kind = parsed.sample_type
+    if kind is not None and (kind not in run.levels or kind not in _SAMPLE_TYPES):
+        raise UserError(
+            f"{where} was made of {kind!r}, of which {INDEX_FILE} knows nothing: {REMEDY}"
+        )
+    return Record(
+        printable(parsed.name),
+        parsed.encoded,
+        run.height,
+        run.width,
+        run.part,
+        label,
+        dtype=run.dtype,
+        group=parsed.group,
+        sample_type=kind,
+        levels=(0.0, 1.0) if kind is None else run.levels[kind],
+        sha256=parsed.sha256,
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+from typing import Any
 
 import tensorflow as tf
 
@@ -13,10 +14,12 @@ from tf_deconv.data.shards.reader import (
     ENCODED,
     FILE_FORMAT,
     FORMAT,
+    GROUP,
     HEIGHT,
     INDEX_FILE,
     LABEL,
     NAME,
+    SAMPLE_TYPE,
     VERSION,
     WIDTH,
     RecordDigest,
@@ -35,6 +38,9 @@ def make_record(
     name: str,
     label: int | None,
     digest: bytes,
+    *,
+    group: str | None = None,
+    sample_type: str | None = None,
 ) -> bytes:
     """Returns a serialized tf.train.Example; equal pictures give equal bytes.
 
@@ -45,6 +51,8 @@ def make_record(
       name: Of the picture.
       label: The number of its class, or None.
       digest: Its `content_hash`.
+      group: The file that it is a page of, or None.
+      sample_type: What its samples were before they became 16 bits, or None.
     """
 
     def of_bytes(value: bytes) -> tf.train.Feature:
@@ -63,6 +71,10 @@ def make_record(
     }
     if label is not None:
         features[LABEL] = of_int(label)
+    if group is not None:
+        features[GROUP] = of_bytes(group.encode())
+    if sample_type is not None:
+        features[SAMPLE_TYPE] = of_bytes(sample_type.encode())
     example = tf.train.Example(features=tf.train.Features(feature=features))
     # Features are a map, whose order is otherwise left open.
     return example.SerializeToString(deterministic=True)
@@ -74,22 +86,23 @@ class ShardWriter:
     If the block raises, what was written is removed.
     """
 
-    def __init__(self, folder: str, labels: bool):
+    def __init__(self, folder: str, labels: bool, facts: dict[str, Any] | None = None):
         """Writes nothing yet.
 
         Args:
           folder: Where to; an empty folder, or its URL.
           labels: Whether records have labels.
+          facts: What the index tells besides: "levels" and "range", as `reader.Index` has them.
         """
         self.shards: list[Shard] = []
-        self._folder, self._labels = folder, labels
+        self._folder, self._labels, self._facts = folder, labels, facts or {}
         remote.tensorflow_for(folder)
         self._one_line = lambda: remote.one_line(folder, "choose another place with --out")
         self._paths: list[str] = []
         self._file = None
         # These describe the present shard.
         self._name, self._part, self._bytes = "", None, 0
-        self._digest, self._sizes = RecordDigest(), []
+        self._digest, self._sizes, self._bits = RecordDigest(), [], 8
 
     def __enter__(self) -> ShardWriter:
         return self
@@ -109,13 +122,14 @@ class ShardWriter:
         """Size of the present shard; 0 where none was begun."""
         return self._bytes
 
-    def add(self, record: bytes, size: tuple[int, int], part: str | None) -> None:
+    def add(self, record: bytes, size: tuple[int, int], part: str | None, bits: int = 8) -> None:
         """Appends a record to the present shard, or to a new one if there is none.
 
         Args:
           record: What `make_record` returns.
           size: Height and width of the picture, in pixels.
           part: The part of its source; a record of another part begins a new shard.
+          bits: Of its samples, 8 or 16.
         Raises:
           UserError: if it cannot be written.
         """
@@ -126,6 +140,7 @@ class ShardWriter:
                 self._begin_shard(part)
             self._file.write(record)
         self._digest.update(record)
+        self._bits = max(self._bits, bits)
         self._bytes += len(record) + FRAME_BYTES
         if self._sizes and self._sizes[-1][1:] == size:
             self._sizes[-1] = (self._sizes[-1][0] + 1, *size)
@@ -150,9 +165,11 @@ class ShardWriter:
             self._file.close()
         count, digest = sum(size[0] for size in self._sizes), self._digest.hexdigest()
         sizes = tuple(self._sizes)
-        self.shards.append(Shard(self._name, self._part, count, self._bytes, digest, sizes))
+        self.shards.append(
+            Shard(self._name, self._part, count, self._bytes, digest, sizes, self._bits)
+        )
         self._file, self._bytes = None, 0
-        self._digest, self._sizes = RecordDigest(), []
+        self._digest, self._sizes, self._bits = RecordDigest(), [], 8
 
     def finish(self) -> None:
         """Writes the index; nothing can be added any more.
@@ -162,11 +179,18 @@ class ShardWriter:
         """
         self.end_shard()
         count = sum(shard.count for shard in self.shards)
-        head = dict(format=FORMAT, version=VERSION, count=count, labels=self._labels)
+        head = dict(format=FORMAT, version=VERSION, count=count, labels=self._labels, **self._facts)
         # A line for each shard: the index of many sizes is still one that people can read.
-        lines = [json.dumps(dataclasses.asdict(shard)) for shard in self.shards]
+        lines = [json.dumps(_line(shard)) for shard in self.shards]
         text = json.dumps(head)[:-1] + ', "shards": [\n' + ",\n".join(lines) + "\n]}\n"
         path = remote.join(self._folder, INDEX_FILE)
         self._paths.append(path)
         with self._one_line(), tf.io.gfile.GFile(path, "wb") as stream:
             stream.write(text.encode())
+
+
+def _line(shard: Shard) -> dict[str, Any]:
+    facts = dataclasses.asdict(shard)
+    if shard.bits == 8:  # As in every index from before there were others.
+        del facts["bits"]
+    return facts

@@ -131,8 +131,16 @@ def _read(
     for data, part in ((config.data, "test"), (other, "train")):
         # The classifier needs labels, where there are any.
         store, _, notes = sources.read_pictures(
-            data, max_pixels=config.max_pixels, part=part, labels=True
+            data,
+            max_pixels=config.max_pixels,
+            value_range=config.range,
+            part=part,
+            labels=True,
         )
+        if store.pixels.dtype != np.uint8:
+            notes.append(
+                f"the pictures of {data!r} were rounded to 8 bits, as generators make them"
+            )
         for note in notes:
             report(f"note: {note}")
         kept.append(_fitting(store, facts, data))
@@ -154,7 +162,8 @@ def _fitting(store: PictureStore, facts: GeneratorSpec, data: str) -> Pictures:
             f"{data!r} holds a picture of {width}x{height} and the generator makes"
             f" {size[1]}x{size[0]}: expected pictures of that size"
         )
-    pixels = np.stack([store.picture(i)[..., : facts.channels] for i in range(len(store))])
+    pictures = (store.picture_of_bytes(i) for i in range(len(store)))
+    pixels = np.stack([picture[..., : facts.channels] for picture in pictures])
     return Pictures(pixels, store.labels)
 
 

@@ -273,7 +273,7 @@ def measure(
     bar, count = Bar(sys.stderr), len(store) + len(failures)
     for index, name in enumerate(store.names):
         head = f"[{len(pictures) + len(failures) + 1}/{count}] {name}"
-        picture = np.ascontiguousarray(store.picture(index))
+        picture = np.ascontiguousarray(store.picture_of_bytes(index))
         try:
             values = _measure_picture(protocol, methods, picture, head, bar)
         except Exception as error:  # Runtimes raise what they like; the other pictures go on.
@@ -322,6 +322,8 @@ def _notes(
 ) -> list[str]:
     """Returns what the reader of the figures must know."""
     protocol, notes = config.protocol, []
+    if store.pixels.dtype != np.uint8:
+        notes.append("the pictures were rounded to 8 bits, as papers measure")
     grey = sum(is_grey(store.picture(index)) for index in range(len(store)))
     colour = len(store) - grey
     if colour and protocol == "awgn-grey":

@@ -81,6 +81,7 @@ def data_of_run(folder: pathlib.Path, data_sha256: str | None) -> TuningData:
         targets=config.targets,
         shrink=config.shrink,
         max_pixels=config.max_pixels,
+        value_range=config.range,
     )
     if source.training.sha256() != data_sha256:
         raise UserError(f"the pictures at {config.data!r} are not those of the run")
