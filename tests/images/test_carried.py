@@ -12,6 +12,7 @@ from PIL import Image
 from tests.fixtures import picture_corpus as corpus
 from tf_deconv.images import exif, png, reading
 from tf_deconv.images.files import Job, write_picture
+from tf_deconv.images.value_range import ValueRange, parse_range
 from tf_deconv.inference.picture_job import FileOptions, restore_file
 from tf_deconv.inference.restorer import Artifact, Restorer
 
@@ -225,7 +226,6 @@ def test_values_beyond_a_range_come_back(tmp_path):
     counts = np.array([[0, 90, 100, 500, 1500, 1600, 65535]] * 5, np.uint16)
     tifffile.imwrite(path, counts)
     target = tmp_path / "out.tif"
-    from tf_deconv.images.value_range import ValueRange
 
     options = FileOptions(values=ValueRange("fixed", 100, 1500))
     restore_file(enlarging(1), Job(path, target), options)
@@ -283,3 +283,26 @@ def test_quality_decides_the_size_of_a_file(tmp_path, quality):
     with Image.open(tmp_path / "x.jpg") as image:
         first = image.quantization[0][0]
     assert (first > 20) == (quality == 10)
+
+
+def test_a_model_of_counts_takes_files_as_its_training_did(tmp_path):
+    path = tmp_path / "counts.tif"
+    counts = np.arange(100, 1600, 20, dtype=np.uint16).reshape(5, 15)
+    tifffile.imwrite(path, counts)
+    seen = []
+
+    def run(batch):
+        seen.append(batch.max())
+        return batch
+
+    restorer = Restorer(Artifact(run, 3, 3, 1, 1, 1))
+    for recorded, values, expected in (
+        ({"uint16": [100, 1600]}, "auto", (1580 - 100) / 1500),
+        ({"uint16": [0, 65535]}, "auto", 1580 / 65535),
+        ({"uint16": [100, 1600]}, "full", 1580 / 65535),
+        ({"int16": [0, 9]}, "auto", 1580 / 4095),
+    ):
+        options = FileOptions(values=parse_range(values), levels=recorded)
+        restore_file(restorer, Job(path, tmp_path / "out.tif"), options)
+        assert seen.pop() == pytest.approx(expected, rel=1e-5)
+        np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif")[..., 0], counts)

@@ -495,8 +495,8 @@ class _PngFile(_PillowFile):
         if self._carried.left_out:
             kinds = ", ".join(self._carried.left_out)
             self._notes.append(f"chunks that may not be true any more were left out: {kinds}")
-        # Pillow keeps 8 bits of 16-bit colours, and in a file of 4 bits takes the colour that stands
-        # for transparency for one of 8.
+        # Pillow keeps 8 bits of 16-bit colours, and takes a transparent level of 4 bits for one of
+        # 8 (findings/pillow-png-4bit-transparency.sh).
         self._by_libpng = (
             self._carried.bit_depth != 8
             and self._carried.colour_type != 3

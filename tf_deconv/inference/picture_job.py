@@ -12,10 +12,12 @@ import functools
 import pathlib
 import tempfile
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from tf_deconv.data import levels
 from tf_deconv.data.shards.records import Place
 from tf_deconv.images import arrays, formats, reading, value_range, writing
 from tf_deconv.images.files import Job, Picture
@@ -41,11 +43,27 @@ class FileOptions:
       max_pixels: Larger pictures are refused, read or written.
       values: Which values are black and white.
       quality: 1 to 100 for formats with loss; None: nearly none.
+      levels: What the model's training took for black and white, by sample type, as a manifest
+        records it (`data.levels.recorded`); None: nothing of its own.
     """
 
     max_pixels: int = reading.MAX_PIXELS
     values: ValueRange = value_range.AUTO
     quality: int | None = None
+    levels: Any = None
+
+    def values_for(self, dtype: np.dtype, notes: list[str]) -> ValueRange:
+        """Returns which values of a file are black and white: what the user says, or training."""
+        if self.values.kind != "auto":
+            return self.values
+        learned = levels.for_type(self.levels, dtype)
+        if learned is None:
+            return self.values
+        if learned == levels.default_levels(levels.kind_of(dtype)):
+            return value_range.FULL
+        low, high = learned
+        notes.append(f"the values {low:.6g} to {high:.6g} were taken as 0 to 1, as in training")
+        return ValueRange("fixed", low, high)
 
 
 @dataclasses.dataclass
@@ -143,8 +161,9 @@ def _read(scale: int, options: FileOptions, job: Job) -> _Read:
             writing.check_size(height * scale, width * scale, kind)
         if header.count > 1 and writing.holds_several(kind):
             return _Read(job, kind, header.count, None, [])
-        picture = file.read(0, options.values)
-        notes = list(picture.notes)
+        notes: list[str] = []
+        picture = file.read(0, options.values_for(header.dtype, notes))
+        notes += picture.notes
         if header.count > 1:
             notes.append(
                 f"{kind} holds one picture: of {header.count} in the file, the first was restored"
@@ -178,7 +197,8 @@ def _restore_stack(
     conversions: list[str] = []
     pixels = 0
     with file_of(read.job.source) as path, reading.open_pictures(path, options.max_pixels) as file:
-        values = _values_of(file, read.count, options.values, read.notes)
+        values = options.values_for(file.header.dtype, read.notes)
+        values = _values_of(file, read.count, values, read.notes)
 
         def restored() -> Iterator[Picture]:
             nonlocal pixels
@@ -236,10 +256,10 @@ def _values_of(
             if values.kind == "percentile"
             else np.array([page.min(), page.max()])
         )
-    levels, note = value_range.find_levels(np.concatenate(samples), values)
+    found, note = value_range.find_levels(np.concatenate(samples), values)
     if note:
         notes.append(note)
-    return value_range.FULL if levels is None else ValueRange("fixed", *levels)
+    return value_range.FULL if found is None else ValueRange("fixed", *found)
 
 
 def restore_picture(
@@ -292,10 +312,10 @@ def restore_picture(
 
 
 def _with_excess(
-    result: np.ndarray, given: np.ndarray, levels: value_range.Levels | None, notes: list[str]
+    result: np.ndarray, given: np.ndarray, scaled: value_range.Levels | None, notes: list[str]
 ) -> np.ndarray:
     """Adds what of the picture lay beyond the range, as far as it can be told where it belongs."""
-    if levels is None:
+    if scaled is None:
         return np.clip(result, 0, 1)
     excess = given - np.clip(given, 0, 1)
     if not excess.any():

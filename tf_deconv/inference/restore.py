@@ -112,7 +112,12 @@ def _report_unread(plan: Plan, report: Callable[[str], None]) -> None:
 
 
 def _file_options(config: RestoreConfig, located: LocatedModel) -> FileOptions:
-    return FileOptions(config.max_pixels, parse_range(config.range), config.quality)
+    return FileOptions(
+        config.max_pixels,
+        parse_range(config.range),
+        config.quality,
+        located.known.get("levels"),
+    )
 
 
 def _restore_here(
