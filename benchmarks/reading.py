@@ -1,91 +1,151 @@
-"""Reading folders of JPEGs as `train` does: this checkout, and another one beside it.
+"""The one reader under trial: files of every kind, and as many damaged ones as are asked for.
 
-    python benchmarks/reading.py [--against CHECKOUT] [--rounds 5]
+    python benchmarks/reading.py corpus
+    python benchmarks/reading.py damage --count 10000
 
-Three folders of crops of scikit-image's photographs, made anew: 1500 of 128x128, 300 of 400x400 and
-6 of about 3000x3000 pixels. Each round reads each folder with each checkout in a process of its
-own, in turn; reported is the least CPU time (of all threads, user and system) of all rounds, for
-other programs on the machine only add to it. The pixels must be the same.
+`corpus` takes every file that tests/fixtures/picture_corpus.py makes through `restore` with a model
+that changes nothing, and counts those that come back equal, or with a note. `damage` changes, cuts
+and doubles bytes of these files and reads each result, in processes of their own whose memory is
+measured: it prints how many were read, refused in one line, or neither.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import collections
+import json
 import pathlib
+import resource
 import subprocess
 import sys
 import tempfile
 
-FOLDERS = {"1500 of 128x128": (1500, 128), "300 of 400x400": (300, 400), "6 of 3000x3000": (6, 3000)}
-HERE = pathlib.Path(__file__).resolve().parents[1]
-# Warmed up by one call: the first one imports Pillow's formats.
-READ = """
-import os, sys
-from tf_deconv.data import sources
-sources.read_pictures(sys.argv[1])
-before = os.times()
-store, _, _ = sources.read_pictures(sys.argv[1])
-after = os.times()
-print(after.user + after.system - before.user - before.system, store.sha256())
-"""
+import numpy as np
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+BATCH = 250
 
 
-def make_folders(root: pathlib.Path) -> dict[str, pathlib.Path]:
-    """Writes the JPEGs; returns the folder of each name."""
-    import numpy as np
-    from PIL import Image
-    from skimage import data
+def run_corpus() -> None:
+    from tests.fixtures.picture_corpus import make_corpus
+    from tests.images.test_corpus import assert_shows, identity
+    from tf_deconv.images.files import Job
+    from tf_deconv.inference.picture_job import FileOptions, restore_file
 
-    photographs = [data.astronaut(), data.coffee(), data.rocket(), data.chelsea()]
-    random, made = np.random.default_rng(0), {}
-    for name, (count, side) in FOLDERS.items():
-        made[name] = root / str(side)
-        made[name].mkdir()
-        for number in range(count):
-            picture = photographs[number % len(photographs)]
-            tiles = -(-side // 400) if side > 400 else 1
-            picture = np.tile(picture, (tiles, tiles, 1))
-            height, width = (min(side, have) for have in picture.shape[:2])
-            top = random.integers(0, picture.shape[0] - height + 1)
-            left = random.integers(0, picture.shape[1] - width + 1)
-            crop = picture[top : top + height, left : left + width]
-            Image.fromarray(crop).save(made[name] / f"{number:04}.jpg", quality=90)
-    return made
-
-
-def measure(checkout: pathlib.Path, folder: pathlib.Path) -> tuple[float, str]:
-    """Returns the CPU time of one reading, in seconds, and the hash of the pixels."""
-    environment = {**os.environ, "PYTHONPATH": str(checkout)}
-    command = [sys.executable, "-c", READ, str(folder)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=environment, check=True, cwd=folder
-    )
-    cpu_s, digest = done.stdout.split()
-    return float(cpu_s), digest
+    counts: collections.Counter[str] = collections.Counter()
+    with tempfile.TemporaryDirectory() as folder:
+        restorer = identity()
+        for number, case in enumerate(make_corpus(pathlib.Path(folder, "in"))):
+            target = pathlib.Path(folder, "out", str(number), case.path.name)
+            notes, _ = restore_file(restorer, Job(case.path, target), FileOptions())
+            try:
+                assert_shows(target, case, "written")
+                counts["equal"] += 1
+            except AssertionError:
+                counts["with a note" if notes else "neither"] += 1
+                if not notes:
+                    print(f"neither equal nor with a note: {case.path.name}")
+    total = counts.total()
+    print(f"{total} files: {counts['equal']} come back equal, {counts['with a note']} with a note,")
+    print(f"{counts['neither']} neither ({100 * (1 - counts['neither'] / total):.1f} % right)")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--against", type=pathlib.Path, help="root of another checkout")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds (default: 5)")
-    options = parser.parse_args()
-    checkouts = {"this checkout": HERE}
-    if options.against is not None:
-        checkouts["the other"] = options.against.resolve()
-    with tempfile.TemporaryDirectory() as root:
-        made = make_folders(pathlib.Path(root))
-        print(f"| folder | {' | '.join(f'{name}, CPU s' for name in checkouts)} | same pixels |")
-        print(f"|---|{'---:|' * len(checkouts)}---|")
-        for name, folder in made.items():
-            results = [
-                [measure(checkout, folder) for checkout in checkouts.values()]
-                for _ in range(options.rounds)
+def damaged(content: bytes, random: np.random.Generator) -> bytes:
+    """Changes a file as bad disks, bad copies and careless programs do."""
+    data = bytearray(content)
+    kind = random.integers(0, 5)
+    if kind == 0:
+        return bytes(data[: random.integers(0, len(data) + 1)])
+    if kind == 1:
+        start = int(random.integers(0, len(data)))
+        part = data[start : start + int(random.integers(1, 2000))]
+        return bytes(data[:start] + part + data[start:])
+    if kind == 2:
+        start = int(random.integers(0, len(data)))
+        length = int(random.integers(1, 2000))
+        return bytes(data[:start] + bytes(length) + data[start + length :])
+    # Most of what a header says lies in the first kilobyte, or the last.
+    reach = len(data) if kind == 3 else min(len(data), 600)
+    for place in random.integers(0, reach, random.integers(1, 9)):
+        data[place if random.random() < 0.7 else len(data) - 1 - place] = random.integers(0, 256)
+    return bytes(data)
+
+
+def read_batch(folder: str, first: int, count: int) -> None:
+    """Reads damaged files in this process, and prints what became of them as JSON."""
+    from tf_deconv.images import reading
+
+    paths = sorted(path for path in pathlib.Path(folder).rglob("*") if path.is_file())
+    counts: collections.Counter[str] = collections.Counter()
+    faults = []
+    for number in range(first, first + count):
+        random = np.random.default_rng(number)
+        path = paths[number % len(paths)]
+        content = damaged(path.read_bytes(), random)
+        try:
+            with reading.open_pictures(content) as file:
+                for page in range(min(file.header.count, 16)):
+                    file.read_raw(page)
+                    file.read(page)
+            counts["read"] += 1
+        except ValueError as error:
+            line = str(error)
+            counts["refused" if line and "\n" not in line else "in several lines"] += 1
+        except BaseException as error:
+            counts["neither"] += 1
+            faults.append(f"{number} {path.name}: {type(error).__name__}: {error}")
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps(dict(counts=counts, faults=faults, peak_mb=peak_mb)))
+
+
+def run_damage(count: int) -> None:
+    from tests.fixtures.picture_corpus import make_corpus
+
+    total: collections.Counter[str] = collections.Counter()
+    peak_mb, crashed = 0.0, 0
+    with tempfile.TemporaryDirectory() as folder:
+        make_corpus(pathlib.Path(folder))
+        for first in range(0, count, BATCH):
+            words = [
+                sys.executable,
+                __file__,
+                "batch",
+                folder,
+                str(first),
+                str(min(BATCH, count - first)),
             ]
-            best = [min(cpu_s for cpu_s, _ in column) for column in zip(*results)]
-            digests = {digest for row in results for _, digest in row}
-            times = " | ".join(f"{cpu_s:.2f}" for cpu_s in best)
-            print(f"| {name} | {times} | {'yes' if len(digests) == 1 else 'NO'} |", flush=True)
+            child = subprocess.run(words, capture_output=True, text=True, timeout=1800)
+            if child.returncode:
+                crashed += 1
+                last = first + BATCH - 1
+                print(f"files {first} to {last}: the process ended with {child.returncode}")
+                continue
+            found = json.loads(child.stdout.splitlines()[-1])
+            total.update(found["counts"])
+            peak_mb = max(peak_mb, found["peak_mb"])
+            for line in found["faults"]:
+                print(line)
+    print(f"{total.total()} damaged files: {dict(total)}; {crashed} processes crashed;")
+    print(f"the largest process took {peak_mb:.0f} MB")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("corpus")
+    commands.add_parser("damage").add_argument("--count", type=int, default=10000)
+    batch = commands.add_parser("batch")
+    batch.add_argument("folder")
+    batch.add_argument("first", type=int)
+    batch.add_argument("count", type=int)
+    arguments = parser.parse_args()
+    if arguments.command == "corpus":
+        run_corpus()
+    elif arguments.command == "damage":
+        run_damage(arguments.count)
+    else:
+        read_batch(arguments.folder, arguments.first, arguments.count)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,17 @@ from PIL import Image
 
 # Pixels of context that a tile's border needs, where no manifest.json tells.
 OVERLAP = 16
+# What sets a picture upright, by the orientation in its EXIF data (tag 274).
+ORIENTATION = 274
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def main(model_file, picture, restored):
@@ -28,18 +39,37 @@ def main(model_file, picture, restored):
     largest = max(sizes)
     channels = sizes[largest].get_input_details()["image"]["shape"][-1]
 
-    # Four channels: colour and which pixels are known; what is transparent is missing.
-    image = Image.open(picture).convert({1: "L", 3: "RGB", 4: "RGBA"}[channels])
-    pixels = np.asarray(image, np.float32).reshape(image.height, image.width, channels) / 255
-    if channels == 4:
-        known = np.round(pixels[..., 3:])
-        pixels = np.concatenate([pixels[..., :3] * known, known], axis=-1)
-
-    tile = (image.height, image.width) if (image.height, image.width) in sizes else largest
+    pixels = read(picture, channels)
+    size = pixels.shape[:2]
+    tile = size if size in sizes else largest
     result = restore(sizes[tile], pixels, tile, read_overlap(model_file))
     result = np.rint(np.clip(result, 0, 1) * 255).astype(np.uint8)
     Image.fromarray(result[..., 0] if result.shape[-1] == 1 else result).save(restored)
     print(f"wrote {restored}")
+
+
+def read(picture, channels):
+    """Returns a picture, upright, as (H, W, channels) float32 in [0, 1]."""
+    with Image.open(picture) as image:
+        image.load()
+        try:
+            turn = TURNS.get(image.getexif().get(ORIENTATION))
+        except Exception:  # Damaged EXIF data raises whatever it likes; the pixels are whole.
+            turn = None
+        image = image if turn is None else image.transpose(turn)
+        if image.mode.startswith("I"):  # Grey of 16 bits, which convert() would cut off at 255.
+            levels = np.asarray(image, np.float32)[..., np.newaxis]
+            alpha = (levels != image.info.get("transparency", -1)).astype(np.float32)
+            colours = np.repeat(levels / 65535, 3, axis=-1)
+        else:
+            rgba = np.asarray(image.convert("RGBA"), np.float32) / 255
+            colours, alpha = rgba[..., :3], rgba[..., 3:]
+    if channels == 4:
+        # Colour, and which pixels are known: what is transparent is missing.
+        known = np.round(alpha)
+        return np.concatenate([colours * known, known], axis=-1)
+    colours = colours * alpha + 1 - alpha  # Over white, so that no hidden colour shows.
+    return colours if channels == 3 else colours @ np.float32([[0.299], [0.587], [0.114]])
 
 
 def read_overlap(model_file):

@@ -2,8 +2,8 @@
 
     python serve_python.py saved_models/NAME/1 noisy.png restored.png
 
-The model decodes, restores and encodes: PNG or JPEG in, PNG out, at any size. Point it at the
-version folder (`saved_models/NAME/1`).
+The model decodes, sets upright, restores and encodes: PNG or JPEG in, PNG out, at any size. Point
+it at the version folder (`saved_models/NAME/1`).
 """
 
 import os

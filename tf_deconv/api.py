@@ -23,7 +23,7 @@ from tf_deconv.evaluation.config import (
 from tf_deconv.exporting.config import ExportConfig, check_export_config
 from tf_deconv.generation.config import EditConfig, SampleConfig
 from tf_deconv.inference import shipped
-from tf_deconv.inference.config import RestoreConfig, check_restore_config, load_config
+from tf_deconv.inference.config import RestoreConfig, check_restore_config
 from tf_deconv.inference.located import locate
 from tf_deconv.training.config import TrainConfig, check_train_config
 from tf_deconv.utils.files import special
@@ -122,7 +122,6 @@ def restore(
     checked = check_restore_config(_make(RestoreConfig, config, options, "model"))
     listed = _listed(pictures)
     _without_pipes(checked, listed)
-    import_tensorflow()
     from tf_deconv.inference import restore as command
 
     return command.restore(checked, listed, report)
@@ -195,7 +194,7 @@ def evaluate(
         parse_chain(checked.degrade)
     check_range(checked.range)
     import_tensorflow()
-    located = locate(_given(checked.model))
+    located = locate(_given(checked.model), checked.trust)
     check_evaluate_config(checked, located.generates)
     if located.generates:
         from tf_deconv.evaluation.generators import evaluate as of_generators
@@ -254,21 +253,21 @@ def shard(config: ShardConfig | Path, *, report: Report = print, **options: Any)
     return pack.shard(checked, report)
 
 
-def inspect(model: Path) -> dict[str, Any]:
+def inspect(model: Path, *, trust: bool = False) -> dict[str, Any]:
     """Tells what a model is, takes and gives, and where it comes from, as `tf-deconv inspect` does.
 
     Args:
       model: A run folder, a `.keras` file, a SavedModel folder, a `.tflite` file or the name of a
         shipped model.
+      trust: Whether to open a SavedModel whose graph can do more than compute, such as read files.
     Returns:
       What `tf-deconv inspect --json` prints.
     Raises:
       UserError: if there is no such model.
     """
-    import_tensorflow()
     from tf_deconv.evaluation.inspect import inspect_artifact
 
-    return inspect_artifact(os.fspath(model))
+    return inspect_artifact(os.fspath(model), trust)
 
 
 def load(
@@ -277,6 +276,11 @@ def load(
     tile_size: int = 0,
     self_ensemble: bool = False,
     strength: float = 1.0,
+    trust: bool = False,
+    engine: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+    exact: bool = False,
 ) -> Restorer:
     """Opens a model that restores: `restored = tf_deconv.load("denoise-color")(image)`.
 
@@ -288,27 +292,44 @@ def load(
         slower, a little better.
       strength: How much of the model's change is made, 0 to 2: image + strength * (restored -
         image); 0 gives the image back, 1 is the model's own. For models that keep the size.
+      trust: Whether to open a SavedModel whose graph can do more than compute, such as read files:
+        only if you know who made it.
+      engine: What computes: "litert", "tensorflow", "openvino" or "onnxruntime"; "auto": LiteRT
+        where the model has a `.tflite` file, and TensorFlow otherwise.
+      precision: "float32" or "int8"; "auto": int8 for pictures of uint8 where the model's own loss
+        is at most 0.05 dB, and float32 otherwise.
+      threads: At most as many as there are cores; None: that many.
+      exact: Whether tiles overlap by all that the network sees in pictures of uint8 too, and not
+        only by what changes a pixel by half a level.
     Returns:
       The model. Called with an image, (H, W, C) of any size, uint8, uint16 or float in [0, 1], it
       returns (H * scale, W * scale, channels_out) of the same type. Several threads may call it.
     Raises:
       UserError: if there is no such model, one of its files is missing or is not the one that was
-        exported, an option is out of range, or a strength other than 1 suits no such model.
+        exported, an option is out of range, the engine is not installed or cannot run the model,
+        or a strength other than 1 suits no such model.
     """
-    load_config(model, tile_size, self_ensemble, strength)
-    import_tensorflow()
     from tf_deconv.inference import artifacts
 
     return artifacts.load(
-        model, tile_size=tile_size, self_ensemble=self_ensemble, strength=strength
+        model,
+        tile_size=tile_size,
+        self_ensemble=self_ensemble,
+        strength=strength,
+        trust=trust,
+        engine=engine,
+        precision=precision,
+        threads=threads,
+        exact=exact,
     )
 
 
-def load_generator(model: Path) -> Generator:
+def load_generator(model: Path, *, trust: bool = False) -> Generator:
     """Opens a model that makes pictures: a VAE or a flow, of any format.
 
     Args:
       model: A run folder, a `.keras` file, a SavedModel folder or a `.tflite` file.
+      trust: As for `load`.
     Returns:
       Its functions and what is known of it; `tf_deconv.generation.generator.sample` draws with it.
     Raises:
@@ -317,7 +338,7 @@ def load_generator(model: Path) -> Generator:
     import_tensorflow()
     from tf_deconv.generation.opening import open_generator
 
-    return open_generator(os.fspath(model))
+    return open_generator(locate(os.fspath(model), trust))
 
 
 def list_models() -> dict[str, str]:
@@ -371,7 +392,7 @@ def _without_pipes(config: _Config, paths: Iterable[str] = ()) -> _Config:
     Raises:
       UserError: naming the first one.
     """
-    named = [(path, "") for path in paths]
+    named: list[tuple[Any, str]] = [(path, "") for path in paths]
     named += [(getattr(config, name, None), f"{name}=") for name in _PATHS]
     for path, name in named:
         if isinstance(path, str) and (what := special(path)):

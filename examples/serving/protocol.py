@@ -1,17 +1,55 @@
 """TensorFlow Serving's REST protocol: JSON requests to arrays, arrays to JSON answers."""
 
 import base64
+import json
 
 import numpy as np
 import tensorflow as tf
+from errors import RequestError
+
+# What a request needs at most: lists of rows of pictures of lines of pixels, in named inputs.
+MAX_DEPTH = 16
 
 
-class RequestError(Exception):
-    """An answer other than 200: its status and the text of `error`."""
+def parse(body, max_values):
+    """Returns the object that a body of JSON holds.
 
-    def __init__(self, status, text):
-        super().__init__(text)
-        self.status = status
+    A list in JSON takes 2 bytes and in Python 64, so what the body would become is counted before
+    it is parsed.
+
+    Args:
+      body: Bytes.
+      max_values: How many numbers, lists and objects it may hold, and how many strings.
+    Raises:
+      RequestError: 413 for more than that, 400 for what is deeper than any request, or no object.
+      ValueError: if it is not JSON.
+    """
+    # Outside strings, brackets and commas tell the number of values. Escaped quotes end no string.
+    plain = body.replace(rb"\\", b"").replace(rb"\"", b"")
+    _check_count(plain.count(b'"') // 2, max_values)
+    outside = b"".join(plain.split(b'"')[::2])
+    _check_count(sum(outside.count(mark) for mark in (b",", b"[", b"{")), max_values)
+    brackets = np.frombuffer(outside.translate(None, NO_BRACKETS), np.uint8)
+    depth = np.cumsum(STEPS[brackets], dtype=np.int64).max(initial=0)
+    if depth > MAX_DEPTH:
+        raise RequestError(400, f"nested {depth} deep: expected at most {MAX_DEPTH}")
+    # As text, because `loads` would take bytes as UTF-16 too, which was not counted here.
+    request = json.loads(body.decode())
+    if not isinstance(request, dict):
+        raise RequestError(400, f"a JSON {type(request).__name__}: expected an object")
+    return request
+
+
+def _check_count(values, max_values):
+    if values > max_values:
+        text = f"{values} values in a request: expected at most {max_values}"
+        raise RequestError(413, f"{text}; send PNG or JPEG files to serve_bytes instead")
+
+
+# By byte, by how much it nests what follows.
+STEPS = np.zeros(256, np.int8)
+STEPS[list(b"[{")], STEPS[list(b"]}")] = 1, -1
+NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 def read_inputs(body, specs):
@@ -85,16 +123,16 @@ def _decode_strings(value):
 
 
 def write_outputs(outputs, is_row):
-    """Returns the answer to a request: `predictions` by row, or `outputs` by name."""
-    values = {name: _to_json(name, array) for name, array in outputs.items()}
+    """Returns the body of an answer: `predictions` by row, or `outputs` by name."""
+    values = {name: _to_text(name, array) for name, array in outputs.items()}
     if len(values) == 1:
         (values,) = values.values()
     elif is_row:
         values = [dict(zip(values, row)) for row in zip(*values.values())]
-    return {"predictions" if is_row else "outputs": values}
+    return "".join(_pieces({"predictions" if is_row else "outputs": values})).encode()
 
 
-def _to_json(name, array):
+def _to_text(name, array):
     def text(item):
         if isinstance(item, list):
             return [text(inner) for inner in item]
@@ -103,4 +141,22 @@ def _to_json(name, array):
             return {"b64": base64.b64encode(item).decode()}
         return item.decode(errors="replace")
 
-    return text(array.tolist()) if array.dtype == object else array.tolist()
+    return text(array.tolist()) if array.dtype == object else array
+
+
+def _pieces(value):
+    """Yields a value's JSON, arrays line by line: one list of all numbers is 8 times the array."""
+    if isinstance(value, dict):
+        yield "{"
+        for number, (name, inner) in enumerate(value.items()):
+            yield f"{', ' if number else ''}{json.dumps(name)}: "
+            yield from _pieces(inner)
+        yield "}"
+    elif isinstance(value, list) or (isinstance(value, np.ndarray) and value.ndim > 2):
+        yield "["
+        for number, inner in enumerate(value):
+            yield ", " if number else ""
+            yield from _pieces(inner)
+        yield "]"
+    else:
+        yield json.dumps(value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value)

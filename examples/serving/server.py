@@ -1,4 +1,4 @@
-"""Serves an exported model over HTTP as TensorFlow Serving does; needs nothing but tensorflow.
+"""Serves an exported model over HTTP as TensorFlow Serving does; needs tensorflow and h11.
 
     python server.py saved_models/NAME [--port 8501]
 
@@ -11,59 +11,276 @@ loaded; until then the old one answers.
 """
 
 import argparse
+import asyncio
+import collections
 import contextlib
-import http.server
+import email.utils
+import http
+import ipaddress
 import json
 import os
 import pathlib
 import re
 import signal
-import socket
 import sys
-import threading
-import time
+
+import h11
+from errors import RequestError, as_json
+from workers import Versions
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-from batching import Batcher
-from protocol import RequestError, read_inputs, write_outputs
-from versions import Versions, log
+# Workers share a GPU.
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 ROUTE = re.compile(r"/v1/models/([^/:]+)(?:/versions/([0-9]{1,18}))?(|/metadata|:predict)")
-# How long a connection may be silent, and how long a stopping server waits for its last answers.
-SOCKET_TIMEOUT_S, DRAIN_TIMEOUT_S = 30, 30
+MAX_HEAD_BYTES = 16 * 1024
+# Below this rate, beyond --client-seconds, a client that sends or takes is too slow.
+LEAST_BYTES_PER_S = 64 * 1024
+# How long a refused client may go on sending what is not read, to get to the answer.
+LINGER_S = 3
+# How long a stopping server waits for its last answers.
+DRAIN_S = 30
+# Of --max-body-mb, how much bodies take that are in the server at a time: one client's, and all.
+CLIENT_BODIES, ALL_BODIES = 2, 8
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    timeout = SOCKET_TIMEOUT_S
-    # Headers and body are sent apart; without this a client waits 40 ms for the second.
-    disable_nagle_algorithm = True
+class Connection:
+    """One connection: its requests one after another."""
 
-    def do_GET(self):
-        self._answer(self._get)
+    def __init__(self, server, reader, writer, client_s):
+        self._server, self._reader, self._writer = server, reader, writer
+        self._client_s = client_s
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
+        self.is_idle = True
+        # By client, the bytes of the request and its answer.
+        self.held = collections.Counter()
+        # `drain` then waits until the client has taken all but what its kernel buffers.
+        writer.transport.set_write_buffer_limits(0)
 
-    def do_POST(self):
-        self._answer(self._post)
+    async def serve(self, refusal=None):
+        """Answers until the client or the server ends it; with a refusal, answers that only."""
+        try:
+            while await self._exchange(refusal):
+                self._http.start_next_cycle()
+        except (ConnectionError, asyncio.TimeoutError, h11.LocalProtocolError):
+            self._writer.transport.abort()
+        finally:
+            self._server.release(self)
+            self._writer.close()
 
-    def _answer(self, handle):
-        with self.server.busy():
-            try:
-                status, answer = 200, handle()
-            except RequestError as error:
-                status, answer = error.status, {"error": str(error)}
-            except Exception as error:
-                status, answer = 500, {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
-            self._send(status, answer)
+    async def _exchange(self, refusal):
+        """Reads a request and answers it; returns whether another may follow."""
+        self._method = b""
+        try:
+            if refusal:
+                raise refusal
+            head = await self._head()
+            if head is None:
+                return False
+            self.is_idle = False
+            status, body = await self._server.answer(head, self)
+        except RequestError as error:
+            status, body = error.status, as_json(error)
+        except h11.RemoteProtocolError as error:
+            status, body = error.error_status_hint, as_json(f"{error}: expected HTTP/1.1")
+        await self._send(status, body)
+        self._server.release(self)
+        self.is_idle = True
+        if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
+            return True
+        # Unread bytes at closing make a reset, which would overtake the answer.
+        self._writer.write_eof()
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._discard(), LINGER_S)
+        return False
 
-    def _get(self):
-        version, action = self._route()
+    async def _head(self):
+        """Returns the request's head, or None if the connection ended or lay idle."""
+        raw = bytearray(self._http.trailing_data[0])
+
+        async def read():
+            while True:
+                event = self._http.next_event()
+                if event is not h11.NEED_DATA:
+                    return event
+                data = await self._reader.read(MAX_HEAD_BYTES)
+                raw.extend(data)
+                self._http.receive_data(data)
+
+        try:
+            head = await asyncio.wait_for(read(), self._client_s)
+        except asyncio.TimeoutError as error:
+            if not raw:
+                return None
+            text = f"the head was not whole within {self._client_s:g} s: send it at once"
+            raise RequestError(408, text) from error
+        if not isinstance(head, h11.Request):
+            return None
+        self._method = head.method
+        # h11 makes one of two equal lengths, and prefers chunks to a length. A proxy in front may
+        # choose otherwise, and would then see other requests than this server.
+        text = re.split(rb"\n\r?\n", bytes(raw), maxsplit=1)[0].lower()
+        lengths = re.findall(rb"\ncontent-length[ \t]*:[ \t]*([^\r\n]*)", text)
+        if len(lengths) + (b"\ntransfer-encoding" in text) > 1 or b"," in b"".join(lengths):
+            raise RequestError(400, "more than one header tells the body's length: send one")
+        return head
+
+    async def body(self, length):
+        """Reads a body of `length` bytes."""
+        if self._http.they_are_waiting_for_100_continue:
+            self._write(h11.InformationalResponse(status_code=100, headers=[]))
+        pieces = []
+
+        async def read():
+            while True:
+                event = self._http.next_event()
+                if event is h11.NEED_DATA:
+                    self._http.receive_data(await self._reader.read(256 * 1024))
+                elif isinstance(event, h11.Data):
+                    pieces.append(bytes(event.data))
+                else:
+                    return
+
+        limit_s = self._client_s + length / LEAST_BYTES_PER_S
+        try:
+            await asyncio.wait_for(read(), limit_s)
+        except asyncio.TimeoutError as error:
+            found = f"{sum(map(len, pieces))} of {length} bytes of the body within {limit_s:.0f} s"
+            raise RequestError(408, f"{found}: send it faster") from error
+        return b"".join(pieces)
+
+    async def end_of_request(self):
+        """Reads the end of a request without a body."""
+        self._http.next_event()
+
+    def is_gone(self):
+        """Tells whether the client closed its side."""
+        return self._reader.at_eof() or self._writer.transport.is_closing()
+
+    def peer(self):
+        """Returns the client's address; None if the connection has ended."""
+        return (self._writer.get_extra_info("peername") or [None])[0]
+
+    async def _send(self, status, body):
+        headers = [
+            ("Date", email.utils.formatdate(usegmt=True)),
+            ("Content-Type", "application/json"),
+            ("Content-Length", str(len(body))),
+        ]
+        if status in (429, 503):
+            headers.append(("Retry-After", "1"))
+        if status == 405:
+            headers.append(("Allow", "GET, POST"))
+        if self._server.is_stopping or self._http.their_state is not h11.DONE:
+            headers.append(("Connection", "close"))
+        reason = http.HTTPStatus(status).phrase
+        self._write(h11.Response(status_code=status, headers=headers, reason=reason))
+        if self._method != b"HEAD":
+            self._write(h11.Data(data=body))
+            self._write(h11.EndOfMessage())
+        limit_s = self._client_s + len(body) / LEAST_BYTES_PER_S
+        await asyncio.wait_for(self._writer.drain(), limit_s)
+
+    def _write(self, event):
+        self._writer.write(self._http.send(event))
+
+    async def _discard(self):
+        while await self._reader.read(256 * 1024):
+            # Slowly, for nobody waits for it, and reading takes the time of others.
+            await asyncio.sleep(0.02)
+
+
+class Server:
+    """The model's versions, the connections, and what each client has in the server."""
+
+    def __init__(self, options):
+        self.name = options.name or options.model.resolve().name
+        self.is_stopping = False
+        self._options = options
+        self._max_body_bytes = int(options.max_body_mb * 2**20)
+        limits = {name: getattr(options, name) for name in ("max_rows", "max_pixels", "max_values")}
+        self._versions = Versions(options, limits)
+        self._connections, self._by_peer = {}, collections.Counter()
+        self._held = collections.Counter()
+
+    async def run(self):
+        """Serves until SIGTERM or SIGINT; returns whether all that was in progress was answered."""
+        stopped = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+        await self._versions.start()
+        if not self._versions.current:
+            folder = self._options.model
+            sys.exit(f"{folder}: no version in it could be loaded; expected {self.name}/1/...")
+        listening = await asyncio.start_server(
+            self._connected, self._options.host, self._options.port, backlog=128
+        )
+        host, port = listening.sockets[0].getsockname()[:2]
+        print(f"listening on http://{host}:{port}/v1/models/{self.name}", flush=True)
+        await stopped.wait()
+        self.is_stopping = True
+        listening.close()
+        # Idle connections are not waited for, nor what nobody waits for.
+        busy = [
+            task
+            for task, connection in self._connections.items()
+            if not connection.is_idle and not connection.is_gone()
+        ]
+        _, late = await asyncio.wait(busy, timeout=DRAIN_S) if busy else ((), ())
+        self._versions.current.close()
+        return not late
+
+    async def answer(self, head, connection):
+        """Returns (status, body) of the answer to a request; RequestError for a refusal."""
+        headers = collections.defaultdict(str)
+        for name, value in head.headers:
+            headers[name.decode()] = value.decode("latin-1")
+        method, path = head.method.decode(), head.target.decode("latin-1")
+        if head.http_version not in (b"1.0", b"1.1"):
+            version = head.http_version.decode()
+            raise RequestError(505, f"HTTP/{version}: expected HTTP/1.1")
+        if method not in ("GET", "POST"):
+            raise RequestError(405, f"method {method}: expected GET or POST")
+        is_chunked, length = "transfer-encoding" in headers, headers["content-length"]
+        if method == "GET":
+            if is_chunked or int(length or 0):
+                raise RequestError(
+                    400, "a GET with a body: expected none; POST to .../NAME:predict"
+                )
+            await connection.end_of_request()
+            return 200, json.dumps(self._get(path)).encode()
+        _, action = self._route(path)
+        if action != ":predict":
+            raise RequestError(404, f"{path}: expected GET, or POST to .../NAME:predict")
+        kind = headers["content-type"].split(";")[0].strip().lower()
+        # A form is what curl calls any data.
+        if not re.fullmatch(r"|text/plain|application/(json|x-www-form-urlencoded|.+\+json)", kind):
+            raise RequestError(415, f"Content-Type {kind}: expected application/json")
+        if headers["content-encoding"] not in ("", "identity"):
+            raise RequestError(415, "a compressed body: send it without Content-Encoding")
+        if is_chunked or not length:
+            raise RequestError(411, "a body without a length: send Content-Length")
+        if int(length) > self._max_body_bytes:
+            text = f"a body of {length} bytes: at most {self._max_body_bytes} are taken"
+            raise RequestError(413, f"{text}; send fewer or smaller pictures")
+        client = self._client(headers, connection)
+        self._hold(client, int(length), connection)
+        body = await connection.body(int(length))
+        version, _ = self._route(path)
+        status, answer = await version.ask(client, body, connection.is_gone)
+        # Until it is sent, for which a client may take its time.
+        self._held[client] += len(answer)
+        connection.held[client] += len(answer)
+        return status, answer
+
+    def _get(self, path):
+        version, action = self._route(path)
         if action == ":predict":
-            raise RequestError(404, f"{self.path}: expected POST")
+            raise RequestError(404, f"{path}: expected POST")
         number = str(version.number)
         if action == "/metadata":
             return {
-                "model_spec": {"name": self.server.name, "signature_name": "", "version": number},
+                "model_spec": {"name": self.name, "signature_name": "", "version": number},
                 "metadata": {"signature_def": {"signature_def": version.signature_def}},
             }
         status = {"error_code": "OK", "error_message": ""}
@@ -71,149 +288,72 @@ class Handler(http.server.BaseHTTPRequestHandler):
             "model_version_status": [{"version": number, "state": "AVAILABLE", "status": status}]
         }
 
-    def _post(self):
-        body = self._body()
-        version, action = self._route()
-        if action != ":predict":
-            raise RequestError(404, f"{self.path}: expected GET, or POST to .../NAME:predict")
-        try:
-            request = json.loads(body)
-            if not isinstance(request, dict):
-                raise RequestError(400, "expected a JSON object")
-            signature = request.get("signature_name", "serving_default")
-            if signature not in version.inputs:
-                expected = sorted(version.inputs)
-                raise RequestError(400, f"signature_name {signature!r}: expected one of {expected}")
-            inputs, is_row = read_inputs(request, version.inputs[signature])
-        except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
-            raise RequestError(400, f"malformed request: {error}".splitlines()[0]) from error
-        return write_outputs(self.server.batcher.run(version, signature, inputs), is_row)
-
-    def _route(self):
-        match = ROUTE.fullmatch(self.path)
+    def _route(self, path):
+        match = ROUTE.fullmatch(path)
         if not match:
-            raise RequestError(404, f"{self.path}: expected /v1/models/NAME, /metadata or :predict")
+            text = f"{path[:200]}: expected /v1/models/NAME, /metadata or :predict"
+            raise RequestError(404, text)
         name, number, action = match.groups()
-        version = self.server.versions.current
-        if name != self.server.name or (number and int(number) != version.number):
+        version = self._versions.current
+        if name != self.name or (number and int(number) != version.number):
             wanted = f"Specific({name}, {number})" if number else f"Latest({name})"
             raise RequestError(404, f"Servable not found for request: {wanted}")
         return version, action
 
-    def _body(self):
-        length = self.headers.get("Content-Length", "")
-        # What is not read would be taken for the next request.
-        closes, self.close_connection = self.close_connection, True
-        if not re.fullmatch(r"[0-9]{1,18}", length):
-            raise RequestError(411, "expected a Content-Length")
-        if int(length) > self.server.max_body_bytes:
-            raise RequestError(413, f"body of {length} bytes: at most {self.server.max_body_bytes}")
-        body = self.rfile.read(int(length))
-        if len(body) < int(length):
-            raise RequestError(400, "the body ends before its Content-Length")
-        self.close_connection = closes
-        return body
+    def _client(self, headers, connection):
+        """Returns for whom a request counts."""
+        address = connection.peer()
+        if self._options.client_header:
+            # The last one was added by the proxy; those before it are what its client said.
+            value = headers[self._options.client_header.lower()]
+            address = value.rsplit(",", 1)[-1].strip() or address
+        return network(address)
 
-    def _send(self, status, answer):
-        body = json.dumps(answer).encode()
-        self.close_connection = self.close_connection or self.server.stopping
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(body)
+    def _hold(self, client, length, connection):
+        """Counts a body that is read or waits; RequestError if there are too many."""
+        limit = self._max_body_bytes
+        if self._held[client] + length > CLIENT_BODIES * limit:
+            raise RequestError(429, "your requests are too large together: wait for answers first")
+        if self._held.total() + length > ALL_BODIES * limit:
+            raise RequestError(503, "all requests are too large together: try again later")
+        self._held[client] += length
+        connection.held[client] += length
 
-    def send_error(self, code, message=None, explain=None):
-        """What http.server itself refuses, as JSON too."""
-        self.close_connection = True
-        # Of a line that is not a request the version is unknown, which would mean no headers.
-        self.request_version = self.protocol_version
-        self._send(code, {"error": message or http.HTTPStatus(code).phrase})
+    def release(self, connection):
+        """Counts no more what a connection held."""
+        self._held -= connection.held  # Drops zeros.
+        connection.held.clear()
 
-    def log_message(self, *arguments):
-        """Says nothing: a line per request is the load balancer's to write."""
-
-
-class Server(http.server.ThreadingHTTPServer):
-    request_queue_size = 128
-
-    def __init__(self, options):
-        self.name = options.name or options.model.resolve().name
-        self.max_body_bytes = int(options.max_body_mb * 2**20)
-        self.stopping = False
-        self._connections = threading.BoundedSemaphore(options.max_connections)
-        self._idle, self._busy = threading.Condition(), 0
-        self.versions = Versions(options.model, options.poll_seconds)
-        self.versions.start()
-        if not self.versions.current:
-            sys.exit(
-                f"{options.model}: no version in it could be loaded; expected {self.name}/1/..."
-            )
-        self.batcher = Batcher(
-            options.max_batch_size,
-            options.batch_timeout_ms / 1000,
-            options.queue_size,
-            options.threads,
-            options.batch_signatures,
-        )
-        super().__init__((options.host, options.port), Handler)
-
-    @contextlib.contextmanager
-    def busy(self):
-        """Marks a request in progress, which a stopping server finishes."""
-        with self._idle:
-            self._busy += 1
+    async def _connected(self, reader, writer):
+        options = self._options
+        connection = Connection(self, reader, writer, options.client_seconds)
+        peer, refusal = network(connection.peer()), None
+        if len(self._connections) >= options.max_connections:
+            refusal = RequestError(503, f"{len(self._connections)} connections: try again later")
+        # Behind a proxy all connections are the proxy's.
+        elif self._by_peer[peer] >= options.max_client_connections and not options.client_header:
+            text = f"{self._by_peer[peer]} connections of yours: use those"
+            refusal = RequestError(429, text)
+        task = asyncio.current_task()
+        self._connections[task] = connection
+        self._by_peer[peer] += 1
         try:
-            yield
+            await connection.serve(refusal)
         finally:
-            with self._idle:
-                self._busy -= 1
-                self._idle.notify_all()
+            del self._connections[task]
+            self._by_peer[peer] -= 1
+            self._by_peer += collections.Counter()
 
-    def stop(self, *_):
-        """Ends `serve_forever`; from another thread, for which it would wait."""
-        self.stopping = True
-        threading.Thread(target=self.shutdown).start()
 
-    def drain(self):
-        """Waits for requests in progress; returns whether all were answered."""
-        with self._idle:
-            return self._idle.wait_for(lambda: not self._busy, DRAIN_TIMEOUT_S)
-
-    def process_request(self, request, client_address):
-        """Answers in a thread of its own, or refuses at once when there are too many."""
-        if self._connections.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
-            body = b'{"error": "too many connections: try again later"}'
-            head = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
-            request.settimeout(1)
-            with contextlib.suppress(OSError):
-                request.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
-            # Not `shutdown_request`, which waits: this is the thread that accepts connections.
-            self.close_request(request)
-
-    def process_request_thread(self, request, client_address):
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._connections.release()
-
-    def shutdown_request(self, request):
-        """Closes a connection so that the answer arrives even if the body was not read."""
-        with contextlib.suppress(OSError):
-            request.shutdown(socket.SHUT_WR)
-            # Unread bytes at closing make a reset, which overtakes the answer.
-            request.settimeout(1)
-            deadline = time.monotonic() + 5
-            while time.monotonic() < deadline and request.recv(1 << 16):
-                pass
-        self.close_request(request)
-
-    def handle_error(self, request, client_address):
-        log(f"{client_address[0]}: {sys.exc_info()[1]!r}")
+def network(address):
+    """Returns the address, or what one household has of IPv6: the first 64 bits."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return str(address)
+    if parsed.version == 4:
+        return str(parsed)
+    return str(parsed.ipv4_mapped or ipaddress.ip_network((parsed, 64), strict=False))
 
 
 def parse_options():
@@ -222,37 +362,31 @@ def parse_options():
     parser.add_argument("--name", help="the name in URLs; default: the folder's")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8501, help="0: any free one, which is printed")
-    parser.add_argument("--threads", type=int, default=2, help="batches that run at a time")
-    parser.add_argument("--max-batch-size", type=int, default=1, help="rows; 1: no batching")
-    parser.add_argument("--batch-timeout-ms", type=float, default=5, help="longest wait for rows")
-    parser.add_argument(
-        "--batch-signatures", nargs="*", default=["serving_default"], metavar="SIGNATURE"
-    )
-    parser.add_argument("--queue-size", type=int, default=64, help="requests; then 503")
-    parser.add_argument("--max-connections", type=int, default=256, help="then 503")
+    parser.add_argument("--workers", type=int, default=2, help="processes of each of two lanes")
+    parser.add_argument("--max-rows", type=int, default=64, help="pictures of a request; then 413")
+    parser.add_argument("--max-pixels", type=int, default=2**24, help="of a request; then 413")
+    parser.add_argument("--max-values", type=int, default=2**19, help="numbers in JSON; then 413")
     parser.add_argument("--max-body-mb", type=float, default=64, help="then 413")
+    parser.add_argument("--max-seconds", type=float, default=120, help="wait, and answer; then 503")
+    parser.add_argument("--client-seconds", type=float, default=15, help="for a head; then 408")
+    parser.add_argument("--queue-size", type=int, default=16, help="of a client; then 429")
+    parser.add_argument("--max-clients", type=int, default=64, help="that wait; then 503")
+    parser.add_argument("--max-connections", type=int, default=256, help="then 503")
+    parser.add_argument("--max-client-connections", type=int, default=32, help="then 429")
+    parser.add_argument("--client-header", help="X-Forwarded-For, behind a proxy that adds to it")
     parser.add_argument("--poll-seconds", type=float, default=2, help="between looks for versions")
     options = parser.parse_args()
-    for name in ("threads", "max_batch_size", "queue_size", "max_connections"):
-        if getattr(options, name) < 1:
-            parser.error(f"--{name.replace('_', '-')} must be at least 1")
-    if options.poll_seconds <= 0:
-        parser.error("--poll-seconds must be above 0")
+    for name, value in vars(options).items():
+        if isinstance(value, (int, float)) and name != "port" and value <= 0:
+            parser.error(f"--{name.replace('_', '-')} {value}: expected more than 0")
     if not options.model.is_dir():
         parser.error(f"{options.model} is not a folder; expected saved_models/NAME")
     return options
 
 
 def main():
-    server = Server(parse_options())
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, server.stop)
-    host, port = server.server_address
-    print(f"listening on http://{host}:{port}/v1/models/{server.name}", flush=True)
-    server.serve_forever(poll_interval=0.1)
-    server.socket.close()
-    is_drained = server.drain()
-    # Without waiting for idle connections, whose threads would hold the process up.
+    is_drained = asyncio.run(Server(parse_options()).run())
+    # At once: threads and workers may still be at what nobody waits for.
     os._exit(0 if is_drained else 1)
 
 

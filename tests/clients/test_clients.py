@@ -449,7 +449,7 @@ def test_the_manifest_names_the_tensors_that_the_c_program_finds(
         (("MODEL", "FOLDER/picture.png", "FOLDER/none/out.png"), 1, "out.png: No such file"),
         (("MODEL", "--input", "x:0", "FOLDER/picture.png", "OUT"), 1, "has no tensor 'x:0'"),
         (("MODEL", "--floats", 1, 2, 1, "FOLDER/text.png", "OUT"), 1, "7 bytes, expected 8"),
-        (("MODEL", "--floats", 1, 1, 2, "FOLDER/8.f32", "OUT"), 1, "[1,1,1,2] is not compatible"),
+        (("MODEL", "--floats", 1, 1, 2, "FOLDER/8.f32", "OUT"), 1, "received the shape] [1 1 1 2]"),
         (("MODEL", "--floats", 0, 2, 1, "FOLDER/8.f32", "OUT"), 2, None),
         (("MODEL", "FOLDER/picture.png"), 2, None),
         (("MODEL", "--what", "FOLDER/picture.png", "OUT"), 2, None),

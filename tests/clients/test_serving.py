@@ -1,6 +1,12 @@
 """examples/serving: TensorFlow Serving's protocol over HTTP, and a server that nothing ends."""
 
+import concurrent.futures
+import json
+import os
+import pathlib
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -23,6 +29,14 @@ from tests.fixtures.servers import (
 )
 
 MAX_BODY_MB = 1
+# Small, so that tests of them are.
+LIMITS = {
+    "--max-body-mb": MAX_BODY_MB,
+    "--max-rows": 8,
+    "--max-pixels": 100_000,
+    "--max-values": 20_000,
+    "--client-seconds": 3,
+}
 PICTURE = np.random.default_rng(0).integers(0, 256, (9, 14, 3), np.uint8)
 IMAGE = np.random.default_rng(1).random((2, 6, 8, 1), np.float32)
 
@@ -34,9 +48,8 @@ def folder(exported, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(repository, folder):
-    options = ("--max-batch-size", 8, "--batch-timeout-ms", 20, "--poll-seconds", 0.2)
-    batched = ("--batch-signatures", "serving_default", "serve_bytes")
-    server = start(repository, folder, *options, *batched, "--max-body-mb", MAX_BODY_MB)
+    limits = [text for limit in LIMITS.items() for text in limit]
+    server = start(repository, folder, "--workers", 1, "--poll-seconds", 0.2, *limits)
     yield server
     server.process.terminate()
     _, errors = server.process.communicate(timeout=30)
@@ -137,8 +150,10 @@ BAD_REQUESTS = {
     "no JSON": (b"{'instances'", "malformed request"),
     "nothing": (b"", "malformed request"),
     "bytes that are no text": (b"\xff\xfe\x00", "malformed request"),
-    "nested too deep": (b"[" * 100_000, "malformed request"),
-    "a list": ([1, 2], "expected a JSON object"),
+    "nested too deep": (b"[" * 17, "nested 17 deep: expected at most 16"),
+    "another alphabet": (json.dumps({"instances": [1]}).encode("utf-16"), "malformed request"),
+    "a number of many digits": (b'{"instances": [' + b"1" * 5000 + b"]}", "malformed request"),
+    "a list": ([1, 2], "a JSON list: expected an object"),
     "no inputs": ({}, "expected one of 'instances'"),
     "two formats": ({"instances": [1], "inputs": [1]}, "expected one of 'instances'"),
     "no rows": ({"instances": []}, "at least one row"),
@@ -148,9 +163,9 @@ BAD_REQUESTS = {
     "an unknown input": ({"inputs": {"picture": [1]}}, "expected ['image']"),
     "rows that differ": ({"instances": [{"image": 1}, {"b": 1}]}, "name different inputs"),
     "a ragged list": ({"instances": [[[[0.5]], [[0.5], [0.5]]]]}, "malformed request"),
-    "a wrong rank": ({"instances": [[[0.5]]]}, "not compatible with expected shape"),
-    "wrong channels": ({"instances": [[[[0.5, 0.5, 0.5]]]]}, "not compatible with expected shape"),
-    "an empty picture": ({"instances": [[[]]]}, "not compatible with expected shape"),
+    "a wrong rank": ({"instances": [[[0.5]]]}, "expected (N, H, W, 1)"),
+    "wrong channels": ({"instances": [[[[0.5, 0.5, 0.5]]]]}, "expected (N, H, W, 1)"),
+    "an empty picture": ({"instances": [[[]]]}, "expected (N, H, W, 1)"),
     "text for numbers": ({"instances": [[[["0.5"]]]]}, "not of type float32"),
     "truth for numbers": ({"instances": [[[[True]]]]}, "not of type float32"),
     "nothing for numbers": ({"instances": [[[[None]]]]}, "not of type float32"),
@@ -194,7 +209,8 @@ def test_a_bad_request_is_400_with_one_line(server, body, error):
     ],
 )
 def test_what_is_not_there_is_404(server, method, path):
-    status, answer = ask(server.port, method, path, '{"instances": [1]}')
+    body = '{"instances": [1]}' if method == "POST" else None
+    status, answer = ask(server.port, method, path, body)
     assert (status, list(answer)) == (404, ["error"])
 
 
@@ -211,43 +227,121 @@ def test_a_body_above_the_limit_is_413_before_it_is_read(server):
     assert (status, list(answer)) == (413, ["error"])
 
 
-@pytest.mark.parametrize("length", [b"", b"Content-Length: -1\r\n", b"Content-Length: x\r\n"])
-def test_a_body_of_unknown_length_is_411(server, length):
-    answer = talk(server.port, f"POST /v1/models/{NAME}:predict HTTP/1.1\r\n".encode() + length)
-    assert answer.startswith(b"HTTP/1.1 411 ")
+PREDICT = f"POST /v1/models/{NAME}:predict HTTP/1.1\r\nHost: x\r\n".encode()
+STATUS = f"GET /v1/models/{NAME} HTTP/1.1\r\nHost: x\r\n".encode()
+# What two programs could take for different requests, and what is no request here.
+REFUSED_HEADS = {
+    "no length": (PREDICT, 411, "send Content-Length"),
+    "chunks": (PREDICT + b"Transfer-Encoding: chunked\r\n", 411, "send Content-Length"),
+    "a negative length": (PREDICT + b"Content-Length: -1\r\n", 400, "Content-Length"),
+    "a length that is no number": (PREDICT + b"Content-Length: x\r\n", 400, "Content-Length"),
+    "two lengths": (
+        PREDICT + b"Content-Length: 2\r\nContent-Length: 3\r\n",
+        400,
+        "conflicting Content-Length",
+    ),
+    "one length twice": (
+        PREDICT + b"Content-Length: 2\r\ncontent-length: 2\r\n",
+        400,
+        "more than one header",
+    ),
+    "a list of lengths": (PREDICT + b"Content-Length: 2, 2\r\n", 400, "more than one header"),
+    "a length and chunks": (
+        PREDICT + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n",
+        400,
+        "more than one header",
+    ),
+    "a GET with a body": (STATUS + b"Content-Length: 2\r\n", 400, "a GET with a body"),
+    "a GET with chunks": (STATUS + b"Transfer-Encoding: chunked\r\n", 400, "a GET with a body"),
+    "another method": (b"BREW / HTTP/1.1\r\nHost: x\r\n", 405, "expected GET or POST"),
+    "a picture as body": (PREDICT + b"Content-Type: image/png\r\n", 415, "application/json"),
+    "a compressed body": (
+        PREDICT + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n",
+        415,
+        "without Content-Encoding",
+    ),
+    "a long head": (STATUS + b"Cookie: " + b"a" * 40_000 + b"\r\n", 431, "too long"),
+    "a long line": (b"A" * 40_000, 431, "too long"),
+    "no host": (b"GET / HTTP/1.1\r\n", 400, "Host"),
+    "no path": (b"GET\r\n", 400, "expected HTTP/1.1"),
+    "another HTTP": (b"GET / HTTP/9.9\r\n", 505, "expected HTTP/1.1"),
+    "no HTTP": (b"\x00\xff\x16\x03\x01" * 40, 400, "expected HTTP/1.1"),
+}
 
 
-def talk(port, data):
-    """Sends bytes and an empty line; returns all that comes back."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
-        client.sendall(data + b"\r\n\r\n")
-        client.shutdown(socket.SHUT_WR)
-        received = b""
-        while piece := client.recv(1 << 16):
-            received += piece
-        return received
+@pytest.mark.parametrize(("head", "status", "error"), REFUSED_HEADS.values(), ids=REFUSED_HEADS)
+def test_a_refused_head_ends_the_connection_with_one_line(server, head, status, error):
+    # A second request behind it must not be answered: a proxy may have seen something else.
+    answer = server.talk(head + b"\r\n" + STATUS + b"\r\n")
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert answer.count(b"HTTP/1.1") == 1 + answer.count(b"expected HTTP/1.1")
+    assert b"\r\nConnection: close\r\n" in answer
+    lines = answer.split(b"\r\n\r\n", 1)[1].splitlines()
+    assert len(lines) == 1
+    assert error in json.loads(lines[0])["error"]
 
 
-@pytest.mark.parametrize(
-    "data",
-    [b"\x00\xff\x16\x03\x01" * 40, b"GET", b"GET / HTTP/9.9", b"A" * 100_000, b"BREW / HTTP/1.1"],
-)
-def test_bytes_that_are_no_http_do_not_end_the_server(server, data):
-    try:
-        received = talk(server.port, data)
-    except ConnectionError:
-        received = b""
-    assert b"Traceback" not in received
-    assert not received or b'{"error": ' in received
+def test_requests_follow_each_other_on_one_connection(server):
+    # Both are sent before the first answer, and a refusal with its body read ends nothing.
+    bad = b"Content-Length: 2\r\n\r\n[]"
+    answer = server.talk(STATUS + b"\r\n" + PREDICT + bad + STATUS + b"Connection: close\r\n\r\n")
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200", b"400", b"200"]
+
+
+def test_what_is_too_large_is_413_before_it_is_decoded(server):
+    image = np.zeros((1, 60, 60, 1)).tolist()
+    many = {"signature_name": "serve_bytes", "instances": [b64(encoded(PICTURE))] * 9}
+    # No pixels: its header alone is a picture of 100,489 pixels.
+    header = encoded(np.zeros((317, 317, 3), np.uint8))[:33]
+    for body, error in (
+        ({"instances": image * 9}, "values in a request: expected at most 20000"),
+        (many, "9 rows, at most 8"),
+        ({**many, "instances": [b64(header)]}, "100489 pixels, at most 100000"),
+        ({**many, "instances": [b64(encoded(np.zeros((317, 317), np.uint8), "JPEG"))]}, "pixels"),
+    ):
+        status, answer = server.post(body)
+        assert status == 413
+        assert error in answer["error"]
+
+
+def test_slow_clients_are_dropped(server):
+    # All at once, for each waits.
+    slow = {
+        "a head": (STATUS, b"HTTP/1.1 408 "),
+        "a body": (PREDICT + b"Content-Length: 9\r\n\r\n[", b"HTTP/1.1 408 "),
+        "nothing": (b"", b""),
+    }
+    with concurrent.futures.ThreadPoolExecutor(len(slow)) as pool:
+        answers = pool.map(server.talk, [sent for sent, _ in slow.values()])
+        for (_, expected), answer in zip(slow.values(), answers):
+            assert answer.startswith(expected)
+            assert bool(answer) == bool(expected)
+
+
+def test_a_worker_that_was_ended_is_replaced(server):
+    workers = [
+        worker
+        for helper in children(server.process.pid)
+        for worker in children(helper)
+        if b"forkserver" in pathlib.Path(f"/proc/{helper}/cmdline").read_bytes()
+    ]
+    assert workers
+    for worker in workers:
+        os.kill(worker, signal.SIGKILL)
+        while pathlib.Path(f"/proc/{worker}").exists():
+            time.sleep(0.01)
     assert server.post({"instances": IMAGE.tolist()})[0] == 200
+
+
+def children(process):
+    threads = pathlib.Path(f"/proc/{process}/task").glob("*/children")
+    return [int(child) for thread in threads for child in thread.read_text().split()]
 
 
 def test_a_connection_that_breaks_off_does_not_end_the_server(server):
     for _ in range(3):
         with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
-            client.sendall(
-                f"POST /v1/models/{NAME}:predict HTTP/1.1\r\nContent-Length: 99\r\n\r\n".encode()
-            )
+            client.sendall(PREDICT + b"Content-Length: 99\r\n\r\n")
     assert server.post({"instances": IMAGE.tolist()})[0] == 200
 
 

@@ -21,18 +21,18 @@ def folder(exported, tmp_path_factory):
 @pytest.mark.slow
 def test_the_load_test_counts_no_wrong_answer(repository, folder):
     load_test = repository / "examples" / "serving" / "load_test.py"
-    # Of 18 rows: each ends after its requests, or by the clock.
-    options = ["--requests", "16", "--max-seconds", "0.5", "--json"]
+    pictures = ["--pictures", "28x28 floats", "256x256 PNG", "--clients", "4"]
+    options = ["--requests", "8", "--hostile", "medium pictures", "--rounds", "1", "--json"]
     done = subprocess.run(
-        [sys.executable, str(load_test), str(folder), *options],
+        [sys.executable, str(load_test), str(folder), *pictures, *options],
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)
-    assert len(rows) == 18
-    assert all(row["wrong"] == 0 and row["requests"] > 0 for row in rows)
+    assert [row["hostile"] for row in rows] == ["none", "medium pictures"] * 2
+    assert all(row["wrong"] == 0 and row["requests"] >= 8 for row in rows)
 
 
 @pytest.mark.slow
@@ -61,7 +61,7 @@ def test_a_folder_without_a_model_is_one_line(repository, tmp_path):
 
 
 def test_sigterm_answers_what_is_in_progress_and_exits_with_0(repository, folder):
-    server = start(repository, folder, "--threads", 1)
+    server = start(repository, folder, "--workers", 1)
     large = np.random.default_rng(2).integers(0, 256, (400, 400, 3), np.uint8)
     body = {"signature_name": "serve_bytes", "instances": [b64(encoded(large, "JPEG"))] * 3}
     with concurrent.futures.ThreadPoolExecutor(1) as pool:

@@ -19,6 +19,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from tests.fixtures import reader_pictures
+
 MANY_FILES = int(os.environ.get("TF_DECONV_HOSTILE_FILES", "10000"))
 FEW_FILES = 400
 MAX_PIXELS = 4096
@@ -103,6 +105,8 @@ def pictures():
         "jpeg CMYK": save(image.convert("CMYK"), "JPEG", quality=95),
         "jpeg restart": save(image, "JPEG", restart_marker_blocks=1),
         "jpeg comment": save(image, "JPEG", comment=b"c" * 300),
+        "jpeg on its side": reader_pictures.jpeg(image, reader_pictures.exif(6, ">", extra=3)),
+        "png on its side": save(image, "PNG", exif=reader_pictures.exif(8, "<", "LONG", extra=3)),
     }
 
 
@@ -324,9 +328,14 @@ def small_service(tmp_path_factory):
 
 def send(folder, tmp_path, count, settled_after):
     progress, report = tmp_path / "progress", tmp_path / "report.json"
-    command = [sys.executable, __file__, folder, count, settled_after, progress, report]
+    module = "tests.exporting.test_hostile_bytes"
+    command = [sys.executable, "-m", module, folder, count, settled_after, progress, report]
     done = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, timeout=60 + count / 50
+        list(map(str, command)),
+        capture_output=True,
+        text=True,
+        timeout=60 + count / 50,
+        cwd=pathlib.Path(__file__).parents[2],
     )
     assert done.returncode == 0, (
         f"the process ended with {done.returncode} at file {progress.read_text()}: {done.stderr}"

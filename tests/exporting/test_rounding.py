@@ -85,3 +85,13 @@ def test_the_gate_sends_a_picture_rounded(rng):
     picture = rng.random((45, 31, 3), np.float32)
     sent = reading.read_rgb(gate.encode_pictures(picture)["png"].tobytes())
     np.testing.assert_array_equal(sent, arrays.to_uint8(picture))
+
+
+def test_the_gate_sends_a_jpeg_on_its_side(reference, rng):
+    case = gate.encode_pictures(rng.random((45, 31, 3), np.float32))["jpeg"]
+    upright = arrays.read_rgb(case.tobytes())
+    assert upright.shape == (31, 45, 3)
+    on_its_side = arrays.to_uint8(reference.restore(arrays.to_float(upright)[np.newaxis])[0])
+    on_its_side = on_its_side.swapaxes(0, 1)
+    (fault,) = gate._check_bytes("serve_bytes|jpeg", case, as_bytes(on_its_side), reference)
+    assert fault == "serve_bytes|jpeg: gives (45, 31, 3), expected (31, 45, 3)"

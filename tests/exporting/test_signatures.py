@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from tensorflow.core.protobuf import saved_model_pb2
 
 from tf_deconv.images import arrays, reading
 from tf_deconv.inference import restorer
@@ -44,6 +45,31 @@ def png_header(width, height):
     )
 
 
+# Those of the article's network that TensorFlow.js 4.22 and coremltools 9.0 ran.
+PORTABLE_OPERATORS = {
+    "AddV2",
+    "BiasAdd",
+    "Const",
+    "Conv2D",
+    "Conv2DBackpropInput",
+    "FloorDiv",
+    "FloorMod",
+    "GatherV2",
+    "Identity",
+    "MaxPool",
+    "Minimum",
+    "Mul",
+    "Pack",
+    "Range",
+    "ReadVariableOp",
+    "Relu",
+    "Reshape",
+    "Shape",
+    "Sigmoid",
+    "Squeeze",
+    "StridedSlice",
+    "Sub",
+}
 COLOUR = np.random.default_rng(0).integers(0, 256, (33, 47, 3), np.uint8)
 
 
@@ -62,6 +88,8 @@ def test_any_size_and_batch_equals_keras(exported, restore, shape):
         (28, 28),
         (28, 28, 1),
         (1, 1, 28, 28, 1),
+        (1, 28, 28, 1, 1),
+        (28, 28, 28),
         (1, 28, 28, 3),
         (1, 0, 0, 1),
         (0, 8, 8, 1),
@@ -71,6 +99,28 @@ def test_a_wrong_shape_is_invalid_argument(restore, shape):
     # TensorFlow 2.21 aborts the process on a wrong rank where the graph does not check it.
     with pytest.raises(tf.errors.InvalidArgumentError):
         restore(tf.zeros(shape))
+
+
+def test_what_is_left_without_assertions_runs_in_other_runtimes(exported):
+    # TensorFlow.js 4.22 failed on EnsureShape when run, coremltools 9.0 refused it. Both take
+    # assertions out, with what only they need.
+    saved = saved_model_pb2.SavedModel()
+    saved.ParseFromString((exported.folder / "1" / "saved_model.pb").read_bytes())
+    function = next(
+        each
+        for each in saved.meta_graphs[0].graph_def.library.function
+        if each.signature.name.startswith("__inference_serving_default")
+        and any(node.op == "Conv2D" for node in each.node_def)
+    )
+    nodes = {node.name: node for node in function.node_def}
+    left, needed = [name.split(":")[0] for name in function.ret.values()], set()
+    while left:
+        name = left.pop()
+        if name in nodes and name not in needed:
+            needed.add(name)
+            left += [i.split(":")[0] for i in nodes[name].input if not i.startswith("^")]
+    assert {node.op for node in nodes.values()} >= {"Assert", "Where"}
+    assert {nodes[name].op for name in needed} <= PORTABLE_OPERATORS
 
 
 @pytest.mark.parametrize("dtype", [tf.uint8, tf.float64, tf.string])

@@ -150,6 +150,8 @@ def test_every_kind_of_pixel_is_read(tmp_path):
     for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "F"):
         if mode == "I;16":
             image = Image.fromarray(samples(1, np.uint16)[..., 0])
+        elif mode == "F":
+            image = Image.fromarray(samples(1)[..., 0].astype(np.float32) / 255)
         else:
             image = colour.convert(mode)
         picture = save(tmp_path / "x", image, "TIFF")
@@ -163,7 +165,7 @@ def test_every_kind_of_pixel_is_read(tmp_path):
         "RGBA": (3, 8, True),
         "CMYK": (3, 8, False),
         "I;16": (1, 16, False),
-        "F": (1, 16, False),
+        "F": (1, 32, False),
     }
 
 
@@ -180,17 +182,17 @@ def test_a_gif_becomes_a_png_with_its_transparency(tmp_path):
 def test_an_animation_gives_its_first_picture_and_a_note(tmp_path):
     frames = [Image.new("L", (8, 8), grey) for grey in (10, 200)]
     picture = save(tmp_path / "x.gif", frames[0], "GIF", save_all=True, append_images=frames[1:])
-    assert "the first was restored" in picture.notes[0]
+    assert picture.notes[0] == "of 2 pictures in the file, the first was taken"
     assert (picture.pixels == 10).all()
 
 
 def test_what_is_lost_is_said(tmp_path):
     _, notes = write(tmp_path / "a", "JPEG", samples(3, np.uint16), samples(1, np.uint16))
-    assert notes == ("JPEG holds no transparency", "JPEG holds 8 bits")
+    assert notes == ("JPEG holds 8 bits", "JPEG holds no transparency")
     _, notes = write(tmp_path / "b", "PNG", samples(1), icc_profile=PROFILE)
     assert "does not fit the restored channels" in notes[0]
     _, notes = write(tmp_path / "c", "BMP", samples(3), icc_profile=PROFILE)
-    assert notes == ("BMP holds no ICC profile and no EXIF",)
+    assert notes == ("BMP holds no ICC profile: left out",)
 
 
 def test_a_picture_that_the_format_cannot_hold_is_refused_and_leaves_nothing(tmp_path):

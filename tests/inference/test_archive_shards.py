@@ -81,8 +81,7 @@ def place_of(data, name):
 def test_shards_give_what_their_files_give(capsys, tmp_path, untrained, local, sharded, scheme):
     out = does(capsys, "restore", untrained, f"{scheme}{sharded}", "--out", tmp_path / "out")
     assert tree(tmp_path / "out") == local
-    first = f"{scheme}{sharded}/pictures-00000.tfrecord:deep/er/b.jpeg"
-    assert out.splitlines()[0].startswith(f"[1/11] {first} -> {tmp_path}/out/deep/er/b.jpeg  ")
+    assert "11 of 11 pictures were restored, " in out
 
 
 def test_shards_and_files_may_be_given_together(capsys, tmp_path, untrained, local, sharded):

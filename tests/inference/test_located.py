@@ -17,6 +17,7 @@ from tf_deconv.utils import options
 LOCATES, PARSES, VALIDATES = located._find, descriptions.parse_json, options.validate
 OPENS = {
     "saved_model": artifacts._open_saved_model,
+    "export": artifacts._open_tflite,
     "tflite": artifacts._open_tflite,
     "keras": run_folder.load_any_model,
 }
@@ -39,9 +40,13 @@ def counting(*functions):
         sys.setprofile(None)
 
 
-@pytest.fixture(params=["keras", "saved_model", "tflite"])
+@pytest.fixture(params=["keras", "saved_model", "export", "tflite"])
 def model(request, run, exported):
-    kinds = {"keras": run.folder, "saved_model": exported.folder}
+    kinds = {
+        "keras": run.folder,
+        "saved_model": exported.folder / "1",
+        "export": exported.folder,
+    }
     return request.param, kinds.get(request.param, exported.tflite("float32"))
 
 
@@ -56,6 +61,7 @@ def test_restore_looks_once(capsys, tmp_path, model):
 
 def test_evaluate_looks_once(capsys, tmp_path, model):
     kind, path = model
+    kind = "saved_model" if kind == "export" else kind  # It measures the original.
     (tmp_path / "in").mkdir()
     write_noise(tmp_path / "in" / "a.png")
     arguments = ("--data", tmp_path / "in", "--out", tmp_path / "out", "--no-classical")

@@ -1,8 +1,13 @@
 """`tf-deconv restore` as a user runs it."""
 
+import dataclasses
 import os
+import pathlib
+import re
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -12,7 +17,8 @@ from tests.fixtures.commands import call, does, refuses
 from tests.fixtures.picture_folders import write_noise
 from tf_deconv.cli import main
 from tf_deconv.images import arrays, reading
-from tf_deconv.inference import restore
+from tf_deconv.images import files as image_files
+from tf_deconv.inference import in_turn, picture_job
 from tf_deconv.inference.restorer import restore_picture
 
 
@@ -40,7 +46,11 @@ def test_every_kind_of_model_restores_a_picture(capsys, tmp_path, run, exported,
         "tflite": exported.tflite("float32"),
     }[kind]
     source = write_noise(tmp_path / "in.png", (61, 45))
-    out = does(capsys, "restore", model, source, "--out", tmp_path / "out")
+    # Of a model's folder, what suits the picture's depth: tests/inference/test_engines.py.
+    options = ("--precision", "float32", "--out", tmp_path / "out")
+    out = does(capsys, "restore", model, source, *options)
+    engine = "TensorFlow" if kind in ("run", "keras", "version") else "LiteRT"
+    assert out.startswith(f"engine: {engine}, float32, ")
     assert "[1/1]" in out
     check(exported, source, tmp_path / "out" / "in.png")
 
@@ -66,7 +76,7 @@ def test_a_bad_picture_does_not_stop_the_rest(capsys, tmp_path, run):
     assert tree(tmp_path / "out") == ["a.png", "c.png"]
     last = out.splitlines()[-2:]
     assert last[0] == "1 of 3 pictures could not be restored:"
-    assert "b.png: is not a BMP" in last[1]
+    assert "b.png: is not a picture of a kind that is read: expected PNG" in last[1]
 
 
 def test_a_runtime_that_fails_on_one_picture_goes_on(capsys, tmp_path, run, monkeypatch):
@@ -88,12 +98,98 @@ def test_a_runtime_that_fails_on_one_picture_goes_on(capsys, tmp_path, run, monk
     assert tree(tmp_path / "out") == ["b.png"]
 
 
-def test_one_line_per_picture_where_there_is_no_terminal(capsys, tmp_path, run):
-    write_noise(tmp_path / "in" / "a.png", mode="L")
-    write_noise(tmp_path / "in" / "b.png", seed=1, mode="L")
-    out = does(capsys, "restore", run.folder, tmp_path / "in", "--out", tmp_path / "out")
-    assert [line.split()[0] for line in out.splitlines()] == ["[1/2]", "[2/2]"]
+def test_of_several_pictures_what_was_done_is_said_once(capsys, tmp_path, run):
+    # A folder of thousands printed thousands of lines. Notes are counted too.
+    for seed, name in enumerate(("a.png", "b.png", "c.bmp")):
+        write_noise(tmp_path / "in" / name, seed=seed, mode="L")
+    (tmp_path / "in" / "d.png").write_bytes(b"no picture")
+    code, out, _ = call(capsys, "restore", run.folder, tmp_path / "in", "--out", tmp_path / "out")
+    engine, failed, summary, *rest = out.splitlines()
+    assert engine.startswith("engine: TensorFlow, float32, ")
+    assert failed.endswith("d.png: FAILED")
+    assert summary.startswith("3 of 4 pictures were restored, 0.0 megapixels in ")
+    assert re.search(r": [\d.]+ pictures/s, \d+\.\d\d megapixels/s$", summary)
+    assert (code, len(rest)) == (1, 2)
     assert "\r" not in out
+
+
+def test_every_ten_seconds_a_file_hears_how_far_it_is(capsys, tmp_path, run, monkeypatch):
+    monkeypatch.setattr(in_turn, "REPORT_S", 0.0)
+    for seed, name in enumerate(("a.png", "b.png")):
+        write_noise(tmp_path / "in" / name, seed=seed)
+    out = does(capsys, "restore", run.folder, tmp_path / "in", "--out", tmp_path / "out")
+    assert re.search(r"\n[01] of 2 pictures are done, [\d.]+ megapixels/s, \d+ s left\n", out)
+
+
+def test_a_terminal_sees_one_bar_for_the_whole_folder(capsys, tmp_path, run, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    for seed, name in enumerate(("a.png", "b.png")):
+        write_noise(tmp_path / "in" / name, seed=seed)
+    out = does(capsys, "restore", run.folder, tmp_path / "in", "--out", tmp_path / "out")
+    assert re.search(r"\r\033\[K\[[01]/2\] [\d.]+ megapixels/s [#.]+ +\d+%  \d+ s left", out)
+    assert "\r\033[K2 of 2 pictures were restored" in out
+
+
+def test_the_next_picture_is_read_while_one_is_restored_and_no_more(monkeypatch):
+    # One waits, and one is in the reader's hands; larger ones come in alone.
+    events, jobs = (
+        [],
+        [image_files.Job(pathlib.Path(str(n)), pathlib.Path(f"o{n}")) for n in range(6)],
+    )
+    second = threading.Event()
+
+    def read(job):
+        events.append(("read", job.source.name))
+        if job.source.name == "1":
+            second.set()
+        return job
+
+    def restore_picture(job, progress):
+        assert second.wait(60)
+        time.sleep(0.05)
+        events.append(("restored", job.source.name))
+        return job
+
+    def write(job):
+        if job.source.name == "3":
+            raise OSError("disk full")
+        events.append(("written", job.source.name))
+        return in_turn.Told(1, (), "")
+
+    steps = in_turn.Steps(lambda job: 1, read, restore_picture, write)
+    reasons = in_turn.restore_in_turn(steps, jobs, lambda line: None)
+    assert reasons == {jobs[3].target: "disk full"}
+    assert [name for what, name in events if what == "restored"] == [*"012345"]
+    assert [name for what, name in events if what == "written"] == [*"01245"]
+    assert events.index(("read", "1")) < events.index(("restored", "0"))
+    for number in range(6):
+        before = events[: events.index(("restored", str(number)))]
+        assert sum(what == "read" for what, _ in before) <= number + 3
+    # Pictures as large as all the room are in memory one by one.
+    second.set()
+    events.clear()
+    steps = dataclasses.replace(steps, measure=lambda job: 10**12)
+    in_turn.restore_in_turn(steps, jobs[:3], lambda line: None)
+    assert [what for what, _ in events] == ["read", "restored", "written"] * 3
+
+
+def test_a_signal_leaves_no_thread_and_no_half_a_file(monkeypatch):
+    def interrupted(job, progress):
+        if job.source.name == "2":
+            raise KeyboardInterrupt
+        return job
+
+    written = []
+    jobs = [image_files.Job(pathlib.Path(str(n)), pathlib.Path(f"o{n}")) for n in range(50)]
+    told = in_turn.Told(1, (), "")
+    steps = in_turn.Steps(
+        lambda job: 1, lambda job: job, interrupted, lambda job: written.append(job) or told
+    )
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        in_turn.restore_in_turn(steps, jobs, lambda line: None)
+    assert threading.active_count() == before
+    assert len(written) <= 2
 
 
 def test_existing_pictures_are_skipped_when_asked(capsys, tmp_path, run):
@@ -177,7 +273,7 @@ def test_depth_transparency_profile_and_exif_reach_the_output(capsys, tmp_path, 
 def test_transparency_grows_with_the_picture(tmp_path):
     alpha = np.full((4, 5, 1), 65535, np.uint16)
     alpha[:, :2] = 0
-    large = restore._enlarge(alpha, 3)
+    large = picture_job._enlarge(alpha, 3)
     assert large.shape == (12, 15, 1)
     assert large.dtype == np.uint16
     assert large[0, 0, 0] == 0

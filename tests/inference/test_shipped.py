@@ -130,7 +130,7 @@ def test_names_are_found_without_tensorflow(stand_ins, run_python):
 def test_restore_takes_a_name_and_says_what_an_alias_means(capsys, here):
     write_noise(here / "a.png")
     out = does(capsys, "restore", "denoise", "a.png")
-    assert out.splitlines()[0] == "note: model denoise -> denoise-color"
+    assert out.splitlines()[1] == "note: model denoise -> denoise-color"
     by_alias = (here / "restored" / "a.png").read_bytes()
     out = does(capsys, "restore", "denoise-color", "a.png", "--out", "again")
     assert "note" not in out
@@ -209,7 +209,7 @@ def test_a_shipped_model_without_its_manifest_is_refused(here, copy, content):
 def test_only_what_is_opened_is_checked(here, copy):
     lite = copy / "denoise-color" / "tflite" / "denoise-color-float32.tflite"
     alter(lite)
-    tf_deconv.load("denoise-color")
+    tf_deconv.load("denoise-color", engine="tensorflow")
     with pytest.raises(UserError, match=r"float32.tflite' is not the file that was exported"):
         tf_deconv.load(lite)
     # Away from its manifest there is nothing to compare it with.

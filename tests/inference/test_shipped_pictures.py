@@ -27,7 +27,7 @@ def test_a_grey_picture_comes_back_grey_from_a_colour_model(capsys, here):
     write_noise(here / "b.png", mode="LA")
     write_noise(here / "c.png")
     out = does(capsys, "restore", "denoise-color", "a.png", "b.png", "c.png")
-    said = "note: grey pictures: repeated in three channels, and written grey again"
+    said = "note: 2 pictures: grey pictures: repeated in three channels, and written grey again"
     assert out.count(said) == 1
     modes = []
     for name in ("a.png", "b.png", "c.png"):

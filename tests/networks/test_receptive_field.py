@@ -239,3 +239,26 @@ def test_layers_that_are_not_known_are_not_guessed(unknown):
 def test_an_output_of_another_size_is_not_guessed():
     model = chain(layers.Conv2D(1, 3))
     assert receptive_field.compute_reach(model, 1, 1) is None
+
+
+def test_the_reach_that_matters_is_where_less_than_half_a_level_changes(rng):
+    # The farthest pixels have a weight of a ten-thousandth.
+    weights = {0: 0.6, 2: 0.3, 5: 0.1 - 1e-4, 9: 1e-4}
+
+    def run(batch):
+        total = np.zeros_like(batch)
+        for distance, weight in weights.items():
+            padded = np.pad(batch, ((0, 0), *[(distance, distance)] * 2, (0, 0)))
+            for axis in (1, 2):
+                taken = padded.take(range(batch.shape[axis]), axis)
+                taken = taken.take(range(distance, distance + batch.shape[3 - axis]), 3 - axis)
+                total += np.float32(weight / 2) * taken
+        return total
+
+    pictures = [rng.random((90, 70, 3), np.float32), np.ones((12, 9, 3), np.float32)]
+    near = receptive_field.measure_effective_reach(run, pictures, 9, 4, 1)
+    assert near == 5
+    enlarged = lambda batch: run(batch).repeat(2, 1).repeat(2, 2)  # noqa: E731
+    assert receptive_field.measure_effective_reach(enlarged, pictures, 9, 4, 2) == 5
+    # Of pictures too small to be cut, nothing is known: more than nothing is taken.
+    assert receptive_field.measure_effective_reach(run, [np.ones((3, 3, 3))], 9, 4, 1) == 1

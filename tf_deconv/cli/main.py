@@ -130,7 +130,7 @@ def _inspect(options: dict[str, Any]) -> int:
     model, as_json = options["artifact"], options["json"]
     if model is None:
         return _list_shipped(as_json)
-    facts = api.inspect(model)
+    facts = api.inspect(model, trust=options["trust"])
     if as_json:
         _print_line(json_text(facts))
         return 0

@@ -132,6 +132,7 @@ def make_parser() -> argparse.ArgumentParser:
     inspect.add_argument(
         "artifact", nargs="?", metavar="MODEL", help=_help_of(EvaluateConfig, "model")
     )
+    inspect.add_argument("--trust", action="store_true", help=_help_of(EvaluateConfig, "trust"))
     _add_json_flag(inspect, "all facts")
 
     benchmark = commands.add_parser(

@@ -321,7 +321,8 @@ def _decode(
     writer: StoreWriter | Survey, pages: Pages, placed: list[tuple[Any, int]]
 ) -> list[_Decoded | str]:
     """Returns what is recorded of each picture, or why it cannot be read."""
-    return [_decode_one(writer, pages, file, offset) for file, offset in placed]
+    with reading.quiet():
+        return [_decode_one(writer, pages, file, offset) for file, offset in placed]
 
 
 def _decode_one(

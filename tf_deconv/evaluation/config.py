@@ -8,7 +8,12 @@ from collections.abc import Sequence
 from tf_deconv.data.config import range_option
 from tf_deconv.evaluation.protocols.published import PROTOCOLS
 from tf_deconv.generation.config import FLOW_GUIDANCE, FLOW_STEPS
-from tf_deconv.inference.config import MODEL, self_ensemble_option, tile_size_option
+from tf_deconv.inference.config import (
+    MODEL,
+    self_ensemble_option,
+    tile_size_option,
+    trust_option,
+)
 from tf_deconv.utils.options import UserError, given_options, option, refuse_options, validate
 
 
@@ -48,6 +53,7 @@ class EvaluateConfig:
     out: str = option("evaluation", "folder that receives evaluation.json and sheet.png")
     tile_size: int = tile_size_option()
     self_ensemble: bool = self_ensemble_option()
+    trust: bool = trust_option()
     no_classical: bool = option(
         False, "leave out scikit-image's denoiser, the slowest part on large pictures"
     )
@@ -115,6 +121,7 @@ class BenchmarkConfig:
     )
     tile_size: int = tile_size_option("with --protocol: ")
     self_ensemble: bool = self_ensemble_option("with --protocol: ")
+    trust: bool = trust_option()
     out: str = option(
         "benchmark",
         "folder that receives benchmark.json, .md and .png, or protocol.json and .md",

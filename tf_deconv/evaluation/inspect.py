@@ -16,14 +16,15 @@ from typing import Any
 from tf_deconv.data import levels
 from tf_deconv.degradations.tasks import TASKS
 from tf_deconv.generation.opening import open_generator
-from tf_deconv.inference import run_folder, tflite_file
-from tf_deconv.inference.artifacts import open_artifact
+from tf_deconv.inference import run_folder, saved_model_file, tflite_file
+from tf_deconv.inference.artifacts import open_described
 from tf_deconv.inference.descriptions import LARGEST_JSON_BYTES, parse_json
 from tf_deconv.inference.located import LocatedModel, locate
 from tf_deconv.networks import complexity
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import choose_device
 from tf_deconv.utils.options import UserError, reason
+from tf_deconv.utils.quiet import import_tensorflow
 
 CHANNELS = {1: "grey", 3: "colour", 4: "colour, and a mask that is 1 where a pixel is known"}
 _KINDS = {
@@ -35,20 +36,22 @@ _KINDS = {
 _GENERATORS = {"vae": "a variational autoencoder", "flow": "a rectified flow"}
 
 
-def inspect_artifact(model: str | os.PathLike[str] | LocatedModel) -> dict[str, Any]:
+def inspect_artifact(
+    model: str | os.PathLike[str] | LocatedModel, trust: bool = False
+) -> dict[str, Any]:
     """Tells what a model is.
 
     Args:
       model: A run folder, a `.keras` file, a SavedModel or a `.tflite` file; or the name of a
         shipped model.
+      trust: Whether to open a SavedModel whose graph can do more than compute.
     Returns:
       A dict that JSON can hold; what is not known is None. Sizes and reach are in pixels.
     Raises:
       UserError: if it is not a model of pictures, or a run that has no model yet.
     """
-    located = locate(model)
+    located = locate(model, trust)
     kind, path, found, known = located.kind, located.root, located.path, located.known
-    choose_device("cpu", "float32")
     contract = _generator if located.generates else _restorer
     try:
         # A file that has changed is told, not refused: here one looks for what is wrong.
@@ -86,7 +89,7 @@ def inspect_artifact(model: str | os.PathLike[str] | LocatedModel) -> dict[str, 
         return result
     result["manifest"] = _manifest_entry(found, known, result["files"])
     if kind == "saved_model":
-        result["signatures"] = _signatures(found)
+        result["signatures"] = saved_model_file.read_signatures(found)
         return result
     result |= tflite_file.TfliteFile(found.read_bytes()).describe()
     result["metadata"] = located.own_facts or None
@@ -99,14 +102,18 @@ def inspect_artifact(model: str | os.PathLike[str] | LocatedModel) -> dict[str, 
 
 def _generator(located: LocatedModel) -> tuple[dict[str, Any], Any]:
     """Tells what a generator makes, opened as `sample` opens it; and returns its Keras model."""
+    import_tensorflow()
+    choose_device("cpu", "float32")
     generator = open_generator(located, check=False)
     return {"generator": generator.facts.to_json(), "value_range": [0.0, 1.0]}, generator.model
 
 
 def _restorer(located: LocatedModel) -> tuple[dict[str, Any], Any]:
     """Tells what a restorer takes and gives; and returns its Keras model."""
-    artifact = open_artifact(located, check=False)
+    artifact = open_described(located)
     reach = artifact.reach_px
+    # What an app's runtime takes; `restore` resizes many of these files.
+    sizes = artifact.signatures if located.kind == "tflite" else ()
     contract = {
         "channels_in": artifact.channels_in,
         "channels_in_meaning": CHANNELS[artifact.channels_in],
@@ -114,7 +121,7 @@ def _restorer(located: LocatedModel) -> tuple[dict[str, Any], Any]:
         "channels_out_meaning": CHANNELS[artifact.channels_out],
         "value_range": [0.0, 1.0],
         # Height and width; None: any.
-        "sizes": [list(size) for size in artifact.sizes] or None,
+        "sizes": [list(size) for size in sizes] or None,
         "divisor": artifact.divisor,
         "scale": artifact.scale,
         # None for a network that sees the whole picture.
@@ -184,35 +191,6 @@ def _manifest_entry(
             else {}
         ),
     }
-
-
-def _signatures(folder: pathlib.Path) -> list[dict[str, Any]]:
-    """Reads a SavedModel's signatures in the form of `TfliteFile.describe`."""
-    import tensorflow as tf
-    from tensorflow.core.protobuf import saved_model_pb2
-
-    def described(tensors: Any) -> dict[str, str]:
-        return {
-            name: f"{tf.dtypes.as_dtype(info.dtype).name} {_shape(info.tensor_shape)}"
-            for name, info in sorted(tensors.items())
-        }
-
-    model = saved_model_pb2.SavedModel()
-    model.ParseFromString((folder / "saved_model.pb").read_bytes())
-    return [
-        {
-            "name": name,
-            "inputs": described(signature.inputs),
-            "outputs": described(signature.outputs),
-        }
-        for name, signature in sorted(model.meta_graphs[0].signature_def.items())
-        if not name.startswith("__")
-    ]
-
-
-def _shape(shape: Any) -> str:
-    sides = ["any" if side.size < 0 else str(side.size) for side in shape.dim]
-    return f"({', '.join(sides)})"
 
 
 # --- For people.

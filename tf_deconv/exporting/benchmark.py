@@ -30,6 +30,7 @@ from tf_deconv.exporting.tflite import convert
 from tf_deconv.images import metrics
 from tf_deconv.inference import run_folder
 from tf_deconv.inference.descriptions import LARGEST_JSON_BYTES, check, parse_json
+from tf_deconv.inference.located import locate
 from tf_deconv.inference.restorer import fit_channels
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError, reason, validate
@@ -95,6 +96,10 @@ def benchmark(config: BenchmarkConfig, report: Callable[[str], None] = print) ->
         raise UserError("export=None: expected --export and the folder of an exported model")
     folder = pathlib.Path(config.export)
     manifest = _read_manifest(folder)
+    for entry in manifest["files"]:  # Before any of them is opened.
+        path = folder / entry["file"]
+        if path.suffix != ".onnx":
+            locate(path, config.trust).check_contents()
     degraded, clean = _pictures(manifest)
     size = max((tuple(size) for size in manifest["tflite_sizes"]), key=math.prod)
     scale = manifest["scale"]

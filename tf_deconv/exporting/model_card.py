@@ -103,6 +103,7 @@ def _tflite(manifest: dict[str, Any]) -> str:
     picture = f"{facts['height']}, {facts['width']}, {facts['channels']}"
     label = ", `label` (1,) int32" if facts["classes"] else ""
     itself = "Each file describes itself in its metadata entry `tf_deconv.json`."
+    itself = f"{least_runtimes(manifest)} {itself}"
     if facts["kind"] == "vae":
         latent = facts["latent"]
         return (
@@ -164,11 +165,24 @@ ms" the time of one {width}x{height} picture on one thread of the machine that e
 ## Use
 
 {saved_model}- TFLite: signatures {size_list}, each `image` to `restored`, batch 1, float32
-  (`int8-full`: int8, with scale and zero point on the tensors). Each file describes itself in its
-  metadata entry `tf_deconv.json`.
+  (`int8-full`: int8, with scale and zero point on the tensors).
+  {least_runtimes(manifest)}
+  Each file describes itself in its metadata entry `tf_deconv.json`.
 - `manifest.json` has all of this for programs, with checksums.
 - Licence {manifest["license"]}.
 {training}"""
+
+
+def least_runtimes(manifest: dict[str, Any]) -> str:
+    """Tells which version of TensorFlow Lite runs each file."""
+    by_version: dict[str, list[str]] = {}
+    for entry in manifest["files"]:
+        if "least_runtime" in entry:
+            variant = entry["file"].removesuffix(".tflite").split(f"{manifest['name']}-")[-1]
+            by_version.setdefault(entry["least_runtime"], []).append(variant)
+    ordered = sorted(by_version, key=lambda version: [int(part) for part in version.split(".")])
+    texts = [f"{version} ({', '.join(by_version[version])})" for version in ordered]
+    return f"They take LiteRT, or TensorFlow Lite of at least {' or '.join(texts)}."
 
 
 def _levels(manifest: dict[str, Any]) -> str:

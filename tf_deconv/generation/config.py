@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from tf_deconv.inference.config import trust_option
 from tf_deconv.utils.options import LARGEST_SEED, UserError, option, refuse_options, validate
 
 SOLVERS = ("euler", "heun")
@@ -89,6 +90,7 @@ class SampleConfig:
         maximum=20.0,
     )
     gif: bool = option(False, "also write path.gif: a flow's way from noise to pictures")
+    trust: bool = trust_option()
     out: str = option("samples", "folder that receives sample-N.png, grid.png and samples.json")
 
 
@@ -132,6 +134,7 @@ class EditConfig:
     guidance: float = option(
         1.0, "how far a conditional flow leans towards the label", minimum=0.0, maximum=20.0
     )
+    trust: bool = trust_option()
     out: str = option(
         "edited", "folder that receives grid.png, and NAME-ACTION.png or interpolation.gif"
     )

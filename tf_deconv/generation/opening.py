@@ -43,6 +43,7 @@ def open_generator(
     located = locate(model)
     if check:
         located.check_files()
+    located.check_contents()
     facts = read_spec(located.known, located.asked)
     openers = {
         "keras": _open_keras,

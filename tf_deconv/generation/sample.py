@@ -65,7 +65,7 @@ def sample(config: SampleConfig, report: Callable[[str], None] = print) -> Sampl
     if config.model is None:
         raise UserError("model=None: expected a run, a .keras file or an export of a generator")
     choose_device("auto", "float32")
-    located = locate(config.model)
+    located = locate(config.model, config.trust)
     generator = open_generator(located)
     facts = generator.facts
     check_generator_options(config, facts.kind, facts.classes)

@@ -8,6 +8,14 @@ from typing import Any
 from tf_deconv.networks.table import LIKELIHOODS
 from tf_deconv.utils.options import UserError
 
+# Each decides how much memory a picture takes; networks that are trained here have far less.
+LARGEST_SIDE_PX, LARGEST_CLASSES, LARGEST_LATENT = 1024, 2**16, 2**16
+_LARGEST = {
+    **dict.fromkeys(("height", "width"), LARGEST_SIDE_PX),
+    "classes": LARGEST_CLASSES,
+    "latent": LARGEST_LATENT,
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class GeneratorSpec:
@@ -93,17 +101,19 @@ def _check(facts: GeneratorSpec) -> None:
     is_vae = facts.kind == "vae"
     fits = {
         "kind": facts.kind in ("vae", "flow"),
-        "height": _is_whole(facts.height, 1),
-        "width": _is_whole(facts.width, 1),
-        "channels": _is_whole(facts.channels, 1) and facts.channels in (1, 3),
-        "classes": _is_whole(facts.classes, 0),
-        "latent": _is_whole(facts.latent, 1) if is_vae else facts.latent is None,
+        "height": _is_whole(facts.height, 1, LARGEST_SIDE_PX),
+        "width": _is_whole(facts.width, 1, LARGEST_SIDE_PX),
+        "channels": _is_whole(facts.channels, 1, 3) and facts.channels in (1, 3),
+        "classes": _is_whole(facts.classes, 0, LARGEST_CLASSES),
+        "latent": _is_whole(facts.latent, 1, LARGEST_LATENT) if is_vae else facts.latent is None,
         "likelihood": facts.likelihood in LIKELIHOODS if is_vae else facts.likelihood is None,
     }
     for name, fit in fits.items():
         if not fit:
-            raise ValueError(f"{name}={getattr(facts, name)!r}")
+            most = _LARGEST.get(name)
+            limit = f", expected a whole number up to {most}" if most else ""
+            raise ValueError(f"{name}={getattr(facts, name)!r:.60}{limit}")
 
 
-def _is_whole(value: Any, least: int) -> bool:
-    return type(value) is int and value >= least
+def _is_whole(value: Any, least: int, most: int) -> bool:
+    return type(value) is int and least <= value <= most

@@ -82,7 +82,6 @@ _OTHERS = {
     "an SVG drawing": _CONVERT,
     "a DirectDraw surface (DDS)": _CONVERT,
     "a Targa picture (TGA)": _CONVERT,
-    "an HDF5 file": _CONVERT,
 }
 # By their suffix, for files whose first bytes do not tell; and for those that cannot be opened.
 _OTHER_SUFFIXES = {
@@ -141,7 +140,6 @@ _MAGIC = (
     (b"\x1aE\xdf\xa3", "a film"),
     (b"\0\0\x01\xba", "a film"),
     (b"\0\0\x01\xb3", "a film"),
-    (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
     (b"\0\0\x01\0", "an icon"),
 )
 # Brands of ISO base media files: the first one that is known says what a file is.

@@ -42,6 +42,7 @@ class Carried:
       colour_type: 0, 2, 3, 4 or 6.
       chunks: (type, data) of those that are written again.
       xmp: XMP packet, or None.
+      exif: EXIF data as a TIFF structure, or None; it may lie behind the pixels.
       resolution: As in `Picture`.
       damaged: Types of chunks with a wrong checksum that tell nothing of the pixels.
       left_out: Types of chunks that may not be true of a changed picture.
@@ -51,6 +52,7 @@ class Carried:
     colour_type: int
     chunks: list[tuple[bytes, bytes]]
     xmp: bytes | None = None
+    exif: bytes | None = None
     resolution: tuple[float, float, str] | None = None
     damaged: list[str] = dataclasses.field(default_factory=list)
     left_out: list[str] = dataclasses.field(default_factory=list)
@@ -79,6 +81,8 @@ def read_chunks(stream: BinaryIO) -> Carried:
             x, y, unit = struct.unpack(">LLB", data)
             # Pixels per metre to pixels per inch.
             carried.resolution = (x * 0.0254, y * 0.0254, "inch") if unit else (x, y, "none")
+        elif kind == b"eXIf":
+            carried.exif = data
         elif kind == b"iTXt" and data.startswith(XMP_KEYWORD + b"\0"):
             carried.xmp = _international_text(data)
         elif kind in _FIELD_CHUNKS or kind in _STORAGE_CHUNKS:

@@ -49,6 +49,8 @@ _COLOUR_MODES = {"CMYK", "LAB", "YCbCr", "HSV"}
 _MOVING = re.compile(rb"((?:GCamera|Camera):(?:MotionPhoto|MicroVideo)\s*=\s*[\"'])1")
 # Rows that are copied at a time.
 _BAND_ROWS = 64
+# Smaller pictures are copied whole, for the bands cost time.
+_SMALL_PIXELS = 2**18
 # The largest picture that is decoded unless asked for: 0.8 GB. A file of a few kilobytes can claim
 # any size.
 MAX_PIXELS = 2**28
@@ -247,18 +249,28 @@ def _without_warnings() -> Iterator[None]:
 _warnings_ignored = files.Shared(_without_warnings)
 
 
+_readied = threading.local()
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Readies this module for many files: what each needs is then set once for all of them."""
-    with _warnings_ignored(), without_pillow_limit():
+    """Readies this thread for many files: what each needs is then set once for all of them."""
+    if getattr(_readied, "yes", False):
         yield
+        return
+    with _warnings_ignored(), without_pillow_limit():
+        _readied.yes = True
+        try:
+            yield
+        finally:
+            _readied.yes = False
 
 
 @contextlib.contextmanager
 def _clean_errors() -> Iterator[None]:
     """Makes one ValueError of whatever a decoder raises at damage."""
     try:
-        with _warnings_ignored(), without_pillow_limit():
+        with quiet():
             yield
     except UnidentifiedImageError as error:
         raise ValueError("is damaged: its head is not that of a picture") from error
@@ -297,12 +309,15 @@ class _PillowFile(PictureFile):
                 f"{count - 1} more {word} in the file left out: only the first is read"
             )
             count = 1
-        self._exif = _exif_of(image)
+        self._exif = self._find_exif()
         self._orientation = self._find_orientation()
         turned = self._orientation >= 5
         width, height = image.size[::-1] if turned else image.size
         grey = image.mode in ("1", "L", "LA", "La", "I;16", "I", "F") or _has_grey_palette(image)
         self.header = Header(self._kind, height, width, count, channels=1 if grey else 3)
+
+    def _find_exif(self) -> bytes | None:
+        return _exif_of(self._image)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -327,6 +342,8 @@ class _PillowFile(PictureFile):
         samples = arrays.upright(samples, self._orientation)
         colours = samples.shape[-1] - 1 + samples.shape[-1] % 2  # 1, 2 -> 1; 3, 4 -> 3
         alpha = samples[..., colours:] if samples.shape[-1] > colours else None
+        if alpha is not None and self.header.count > 1 and alpha.min() == 255:
+            alpha = None  # Pillow gives transparency to every picture of an animation.
         return _Samples(samples[..., :colours], alpha, notes)
 
     def fields(self, number: int) -> dict[str, Any]:
@@ -448,8 +465,11 @@ def _samples_of(image: Image.Image) -> np.ndarray:
     grey = image.mode in ("1", "L", "LA", "La") or _has_grey_palette(image)
     alpha = "A" if image.has_transparency_data else ""
     mode = ("L" if grey else "RGB") + alpha
-    samples = np.empty((image.height, image.width, len(mode)), np.uint8)
     convert = image.mode != mode
+    if not convert and image.width * image.height <= _SMALL_PIXELS:
+        pixels = np.asarray(image)
+        return pixels.reshape(*pixels.shape[:2], len(mode))
+    samples = np.empty((image.height, image.width, len(mode)), np.uint8)
     # Pillow turns a palette with transparency into grey by way of colours.
     through = "RGBA" if convert and grey and image.mode == "P" and alpha else None
     for top in range(0, image.height, _BAND_ROWS):
@@ -490,17 +510,27 @@ class _PngFile(_PillowFile):
         if self._carried.left_out:
             kinds = ", ".join(self._carried.left_out)
             self._notes.append(f"chunks that may not be true any more were left out: {kinds}")
-        self._wide = self._carried.bit_depth == 16 and self.header.count == 1
-        if self._carried.bit_depth == 16 and not self._wide:
+        # Pillow keeps 8 bits of 16-bit colours, and takes a transparent level of 4 bits for one of
+        # 8 (findings/pillow-png-4bit-transparency.sh).
+        self._by_libpng = (
+            self._carried.bit_depth != 8
+            and self._carried.colour_type != 3
+            and self.header.count == 1
+        )
+        if self._carried.bit_depth == 16 and not self._by_libpng:
             self._notes.append("16 bits of an animated PNG file were read as 8")
-        if self._wide:
+        elif self._carried.bit_depth == 16:
             grey = self._carried.colour_type in (0, 4)
             self.header = dataclasses.replace(
                 self.header, dtype=np.dtype(np.uint16), channels=1 if grey else 3
             )
 
+    def _find_exif(self) -> bytes | None:
+        found = self._carried.exif
+        return _exif_of(self._image) if found is None else found.removeprefix(b"Exif\0\0")
+
     def samples(self, number: int) -> _Samples:
-        if not self._wide:
+        if not self._by_libpng:
             return super().samples(number)
         import imagecodecs
 

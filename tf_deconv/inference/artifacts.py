@@ -1,30 +1,33 @@
-"""Models of every format, opened as the same `Artifact`: Keras, SavedModel and TFLite.
+"""Models of every format, opened as the same `Artifact`: Keras, SavedModel, TFLite and ONNX.
 
-A model is given as a path, as the name of a shipped one, or as `located`. What the file itself does
-not tell (divisor, scale, reach) comes from the manifest beside it, and is measured where there is
-none; with one, the files must be those that were exported.
+A model is given as a path, as the name of a shipped one, or as `located`; `engines` chooses which
+of its files is opened. What the file itself does not tell (divisor, scale, reach) comes from the
+manifest beside it, and is measured where there is none; with one, the files must be those that were
+exported. An engine is imported when a file of its own is opened, and not before.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import pathlib
-import threading
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from tf_deconv.degradations.tasks import TASKS
-from tf_deconv.inference import restorer, run_folder
+from tf_deconv.inference import engines, restorer, run_folder
 from tf_deconv.inference.config import load_config
 from tf_deconv.inference.located import LocatedModel, locate
 from tf_deconv.inference.restorer import Artifact, Restorer
 from tf_deconv.networks import receptive_field
-from tf_deconv.utils.devices import choose_device, core_count
-from tf_deconv.utils.files import silent_stderr
+from tf_deconv.utils.devices import choose_device, core_count, limit_threads
 from tf_deconv.utils.options import UserError, reason
+from tf_deconv.utils.quiet import import_tensorflow
+
+# A file whose own sizes leave more of the work to overlap than this is slower than the SavedModel.
+_MOST_OVERLAP = 0.3
 
 
 def load(
@@ -33,6 +36,11 @@ def load(
     tile_size: int = 0,
     self_ensemble: bool = False,
     strength: float = 1.0,
+    trust: bool = False,
+    engine: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+    exact: bool = False,
 ) -> Restorer:
     """Opens a model for use from Python: `restored = load("denoise-color")(image)`.
 
@@ -44,25 +52,93 @@ def load(
       self_ensemble: Whether to take the mean over the 8 flips and turns of a picture: 8 times
         slower, a little better.
       strength: How much of the model's change is made, 0 to 2: 0 none, 1 all of it.
+      trust: Whether to open a SavedModel whose graph can do more than compute (`strangers`).
+      engine: What computes: "auto", "litert", "tensorflow", "openvino" or "onnxruntime".
+      precision: "auto", "float32" or "int8"; auto: int8 for pictures of 8 bits where the model's
+        own loss is at most 0.05 dB, else float32.
+      threads: At most as many as there are cores; None: that many.
+      exact: Whether tiles overlap by all that the network sees, and not only by what changes a
+        pixel of 8 bits by half a level.
     Returns:
       The model. Called with an image, (H, W, C) of any size, uint8, uint16 or float in [0, 1], it
       returns (H * scale, W * scale, channels_out) of the same type; see `Restorer.restore`. Many
       threads may call it at once.
     Raises:
       UserError: if there is no such model, one of its files is missing or is not the one that was
-        exported, an option is out of range, or a strength other than 1 suits no such model.
+        exported, an option is out of range, the engine cannot run the model, or a strength other
+        than 1 suits no such model.
     """
-    config = load_config(model, tile_size, self_ensemble, strength)
-    choose_device("auto", "float32")
-    return Restorer(
-        open_artifact(config.model), config.tile_size, config.self_ensemble, config.strength
+    config = load_config(
+        model,
+        tile_size=tile_size,
+        self_ensemble=self_ensemble,
+        strength=strength,
+        engine=engine,
+        precision=precision,
+        threads=threads,
+        exact=exact,
     )
+    return open_restorer(locate(config.model, trust), config)[0]
+
+
+def open_restorer(located: LocatedModel, config: Any, device: str = "auto") -> tuple[Restorer, str]:
+    """Opens a model as options say.
+
+    Args:
+      located: The model.
+      config: A `RestoreConfig` that was checked.
+      device: "auto" or "cpu"; for TensorFlow alone.
+    Returns:
+      The model, and what runs it: engine, precision and threads.
+    Raises:
+      UserError: if it cannot be opened, or does not fit the options.
+    """
+    _refuse_generator(located)
+    engine = "auto" if config.engine == "beam" else config.engine
+    choice = engines.choose(located, engine, config.precision, config.threads)
+    artifact = _open_checked(choice.engine, choice.model, choice.threads, device)
+    any_engine = engine == config.precision == "auto" and located.kind == "saved_model"
+    if any_engine and not _suits(artifact, config.tile_size) and engines.has_tensorflow():
+        choice = engines.choose(located, "tensorflow", "auto", config.threads)
+        artifact = _open_checked(choice.engine, choice.model, choice.threads, device)
+    engines.check_precision(choice, config.precision, artifact.precision)
+    deeper = None
+    if choice.deeper is not None:
+        # A file that has changed is told before the first picture, whatever its depth.
+        choice.deeper.check_files()
+        deeper = functools.partial(
+            _open_checked, choice.engine, choice.deeper, choice.threads, device
+        )
+    opened = Restorer(
+        artifact,
+        config.tile_size,
+        config.self_ensemble,
+        config.strength,
+        config.exact,
+        deeper,
+    )
+    return opened, choice.describe(artifact.precision)
+
+
+def _suits(artifact: Artifact, tile_px: int) -> bool:
+    """Returns whether a file's fixed sizes are as good as any size, for large pictures."""
+    if not artifact.sizes or artifact.reach_px is None:
+        return not artifact.sizes
+    height, width = artifact.sizes[-1]
+    lost = 2 * artifact.reach_px + artifact.divisor - 1
+    kept = max(0, height - lost) * max(0, width - lost)
+    return kept >= (1 - _MOST_OVERLAP) * height * width and not tile_px
+
+
+def _open_checked(engine: str, located: LocatedModel, threads: int, device: str) -> Artifact:
+    located.check_files()
+    return _open(engine, located, threads, device)
 
 
 def open_artifact(
     model: str | os.PathLike[str] | LocatedModel | None, *, check: bool = True
 ) -> Artifact:
-    """Opens a model.
+    """Opens the file of a model that was asked for, in float32 where that is not of one precision.
 
     Args:
       model: As for `locate`.
@@ -75,13 +151,51 @@ def open_artifact(
     located = locate(model)
     if check:
         located.check_files()
+    _refuse_generator(located)
+    return _open("litert" if located.kind == "tflite" else "tensorflow", located)
+
+
+def open_described(located: LocatedModel) -> Artifact:
+    """Opens a model to tell of it: as `restore` does, in float32, also one that has changed.
+
+    Raises:
+      UserError: if it is not a model of pictures.
+    """
+    _refuse_generator(located)
+    choice = engines.choose(located)
+    located.check_files(contents=False)
+    return _open(choice.engine, choice.deeper or choice.model, choice.threads, "cpu")
+
+
+def _refuse_generator(located: LocatedModel) -> None:
     if located.generates:
+        located.check_files()
         raise UserError(run_folder.GENERATES.format(located.asked))
-    openers = {"keras": _open_keras, "saved_model": _open_saved_model, "tflite": _open_tflite}
-    opened = openers[located.kind](located.path, located.known)
+
+
+def _open(
+    engine: str, located: LocatedModel, threads: int | None = None, device: str = "auto"
+) -> Artifact:
+    """Opens one file by one engine, after a look at what it would do."""
+    located.check_contents()
+    if engine == "tensorflow":
+        import_tensorflow()
+        limit_threads(threads)
+        choose_device(device, "float32")
+    openers = {
+        ("tensorflow", "keras"): _open_keras,
+        ("tensorflow", "saved_model"): _open_saved_model,
+        ("litert", "tflite"): _open_tflite,
+        ("openvino", "tflite"): _open_openvino,
+        ("openvino", "onnx"): _open_openvino,
+        ("onnxruntime", "onnx"): _open_onnxruntime,
+    }
+    opener = openers[engine, located.kind]
+    opened = opener(located.path, located.known, threads or core_count())
     # What takes luminance alone sees no colours, and is there to make them.
     keeps = opened.channels_in > 1 and keeps_grey(located.task)
-    return dataclasses.replace(opened, keeps_grey=keeps)
+    near = located.known.get("effective_reach")
+    return dataclasses.replace(opened, keeps_grey=keeps, near_px=near if _is_count(near) else None)
 
 
 def keeps_grey(task: Any) -> bool:
@@ -141,7 +255,7 @@ def to_float32(model: Any) -> Any:
     return copy
 
 
-def _open_keras(path: pathlib.Path, description: dict[str, Any]) -> Artifact:
+def _open_keras(path: pathlib.Path, description: dict[str, Any], threads: int) -> Artifact:
     model = run_folder.load_restorer(path)
     if any(layer.compute_dtype != "float32" for layer in model.layers if layer.weights):
         model = to_float32(model)
@@ -153,7 +267,9 @@ def _open_keras(path: pathlib.Path, description: dict[str, Any]) -> Artifact:
     return keras_artifact(model, divisor, scale)
 
 
-def _open_saved_model(folder: pathlib.Path, known: dict[str, Any]) -> Artifact:
+def _open_saved_model(folder: pathlib.Path, known: dict[str, Any], threads: int) -> Artifact:
+    import tensorflow as tf
+
     try:
         loaded = tf.saved_model.load(os.fspath(folder))
         signature = loaded.signatures["serving_default"]
@@ -176,45 +292,65 @@ def _open_saved_model(folder: pathlib.Path, known: dict[str, Any]) -> Artifact:
     return _complete(run, channels, known, str(folder))
 
 
-def _open_tflite(path: pathlib.Path, known: dict[str, Any]) -> Artifact:
-    from ai_edge_litert.interpreter import Interpreter
+def _open_tflite(path: pathlib.Path, known: dict[str, Any], threads: int) -> Artifact:
+    from tf_deconv.inference.litert_engine import LitertModel
 
-    runners, channels = {}, set()
-    # Two calls at once in one interpreter mix up their tensors, or crash the process. An
-    # interpreter for each thread would take the memory of the network that many times.
-    lock = threading.Lock()
     try:
-        interpreter = Interpreter(model_content=path.read_bytes(), num_threads=core_count())
-        for name in interpreter.get_signature_list():
-            runner = interpreter.get_signature_runner(name)
-            ((argument, given),) = runner.get_input_details().items()
-            ((result, wanted),) = runner.get_output_details().items()
-            batch, height, width, count = map(int, given["shape"])
-            if batch != 1 or {given["dtype"], wanted["dtype"]} - {np.float32, np.int8}:
-                raise ValueError(f"signature {name} takes no single picture of float32 or int8")
-            runners[height, width] = (runner, argument, given, result, wanted)
-            channels.add(count)
-        (channels_in,) = channels
+        model = LitertModel(path, threads)
     except Exception as error:  # The runtime raises ValueError, RuntimeError and others.
         raise UserError(
             f"{str(path)!r} is not a TFLite file with signatures restore_HxW: {_first_line(error)}"
         ) from error
+    if model.scale < 1:
+        raise UserError(f"{str(path)!r} makes {model.sizes_text()}: no whole multiple")
+    made = model.scale, model.channels_out
+    opened = _complete(model, model.channels_in, known, str(path), model.sizes, made)
+    return dataclasses.replace(opened, precision=model.precision, signatures=model.signatures)
 
-    def run(image: np.ndarray) -> np.ndarray:
-        runner, argument, given, result, wanted = runners[image.shape[1:3]]
-        if given["dtype"] is np.int8:
-            scale, zero = given["quantization"]
-            image = np.clip(np.rint(image / scale) + zero, -128, 127).astype(np.int8)
-        with lock:
-            restored = runner(**{argument: image})[result]
-        if wanted["dtype"] is np.int8:
-            scale, zero = wanted["quantization"]
-            restored = np.float32(scale) * (restored.astype(np.float32) - np.float32(zero))
-        return restored
 
-    sizes = tuple(sorted(runners, key=lambda size: size[0] * size[1]))
-    with silent_stderr():  # At the first picture, XNNPACK says that it was created.
-        return _complete(run, channels_in, known, str(path), sizes)
+def _open_openvino(path: pathlib.Path, known: dict[str, Any], threads: int) -> Artifact:
+    import openvino
+
+    try:
+        core = openvino.Core()
+        model = core.read_model(path)
+        channels = model.input(0).partial_shape[3].get_length()
+        model.reshape({0: openvino.PartialShape([1, -1, -1, channels])})
+        # Without the hint it computes in bfloat16 where the processor can.
+        settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
+        compiled = core.compile_model(model, "CPU", settings)
+    except Exception as error:  # OpenVINO raises RuntimeError with a page of text.
+        raise UserError(
+            f"engine='openvino' cannot take {str(path)!r}: {_first_line(error)}"
+        ) from error
+
+    def run(batch: np.ndarray) -> np.ndarray:
+        # A request of its own for each call, as many threads may come.
+        return next(iter(compiled.create_infer_request().infer({0: batch}).values()))
+
+    return _complete(run, channels, known, str(path))
+
+
+def _open_onnxruntime(path: pathlib.Path, known: dict[str, Any], threads: int) -> Artifact:
+    import onnxruntime
+
+    try:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        session = onnxruntime.InferenceSession(
+            os.fspath(path), options, providers=["CPUExecutionProvider"]
+        )
+        (given,) = session.get_inputs()
+        channels = int(given.shape[3])
+    except Exception as error:
+        raise UserError(
+            f"engine='onnxruntime' cannot take {str(path)!r}: {_first_line(error)}"
+        ) from error
+
+    def run(batch: np.ndarray) -> np.ndarray:
+        return session.run(None, {given.name: batch})[0]
+
+    return _complete(run, channels, known, str(path))
 
 
 def _complete(
@@ -223,14 +359,20 @@ def _complete(
     known: dict[str, Any],
     name: str,
     sizes: tuple[tuple[int, int], ...] = (),
+    made: tuple[int, int] | None = None,
 ) -> Artifact:
-    """Measures what no manifest tells."""
+    """Measures what no manifest tells; `made` are scale and channels out where the file tells."""
     size = sizes[-1] if sizes else None
-    height, width = size or (64, 64)
-    probe = run(np.zeros((1, height, width, channels), np.float32))
-    scale, channels_out = probe.shape[1] // height, probe.shape[-1]
-    if scale < 1 or probe.shape[1:3] != (height * scale, width * scale):
-        raise UserError(f"{name!r} makes {probe.shape[1:3]} of {height, width}: no whole multiple")
+    if made is None:
+        height, width = size or (64, 64)
+        probe = run(np.zeros((1, height, width, channels), np.float32))
+        scale, channels_out = probe.shape[1] // height, probe.shape[-1]
+        if scale < 1 or probe.shape[1:3] != (height * scale, width * scale):
+            raise UserError(
+                f"{name!r} makes {probe.shape[1:3]} of {height, width}: no whole multiple"
+            )
+    else:
+        scale, channels_out = made
     divisor, field = known.get("divisor"), known.get("receptive_field")
     if not _is_count(divisor):
         try:

@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 from tf_deconv.images.value_range import parse_range
+from tf_deconv.inference.engines import ENGINES, PRECISIONS, check_threads
 from tf_deconv.inference.shipped import DEFAULT
 from tf_deconv.utils.options import UserError, option, validate
 
@@ -29,6 +30,15 @@ def self_ensemble_option(when: str = "") -> Any:
     return option(
         False,
         f"{when}mean over the 8 flips and turns of each picture: 8 times slower, a little better",
+    )
+
+
+def trust_option() -> Any:
+    """Declares `--trust`."""
+    return option(
+        False,
+        "open a SavedModel whose graph can do more than compute, such as read files; only if you"
+        " know who made it",
     )
 
 
@@ -72,11 +82,26 @@ class RestoreConfig:
         "which values of a picture are black and white: auto, full, percentile:0.1-99.9 or"
         " LOW-HIGH; undone when the result is written",
     )
+    trust: bool = trust_option()
+    exact: bool = option(
+        False,
+        "let tiles overlap by all that the network sees; else in pictures of 8 bits by what changes"
+        " a pixel by half a level",
+    )
     engine: str = option(
-        "local",
-        "what does the work; beam: worker processes of Apache Beam, here or on a cluster"
-        " (pip install 'tf-deconv[beam]')",
-        choices=("beam", "local"),
+        "auto",
+        "what computes; auto: LiteRT where the model has a .tflite file, else TensorFlow; beam:"
+        " worker processes of Apache Beam, here or on a cluster (pip install 'tf-deconv[beam]')",
+        choices=("auto", *ENGINES, "beam"),
+    )
+    precision: str = option(
+        "auto",
+        "arithmetic; auto: int8 for pictures of 8 bits where the model's own loss is at most 0.05"
+        " dB, else float32",
+        choices=PRECISIONS,
+    )
+    threads: int | None = option(
+        None, "threads; one for each core when left out", minimum=1, type=int
     )
     workers: int = option(
         0,
@@ -103,6 +128,7 @@ def check_restore_config(config: RestoreConfig) -> RestoreConfig:
     """
     config = validate(config)
     _check_files(config)
+    check_threads(config.threads)
     given = [
         f"{name}={value!r}" for name in ("workers", "beam_args") if (value := getattr(config, name))
     ]
@@ -129,19 +155,17 @@ def _check_files(config: RestoreConfig) -> None:
         )
 
 
-def load_config(
-    model: str | os.PathLike[str] | None, tile_size: int, self_ensemble: bool, strength: float
-) -> RestoreConfig:
+def load_config(model: str | os.PathLike[str] | None, **options: Any) -> RestoreConfig:
     """Returns the options of `load`, checked.
 
+    Args:
+      model: The model.
+      **options: Fields of `RestoreConfig`.
     Raises:
       UserError: with all faults in one line.
     """
-    return validate(
-        RestoreConfig(
-            model=None if model is None else os.fspath(model),
-            tile_size=tile_size,
-            self_ensemble=self_ensemble,
-            strength=strength,
-        )
-    )
+    config = RestoreConfig(model=None if model is None else os.fspath(model), **options)
+    if config.engine == "beam":
+        expected = ", ".join(sorted(("auto", *ENGINES)))
+        raise UserError(f"engine='beam': expected one of {expected}; beam is of `restore` alone")
+    return check_restore_config(config)

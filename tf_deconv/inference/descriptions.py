@@ -7,23 +7,52 @@ the field, wherever it would have been stumbled over later.
 from __future__ import annotations
 
 import json
+import math
+import os
 import struct
 import zipfile
 import zlib
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from tf_deconv.data import levels
+from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError
 
 # A manifest or a description has a few kilobytes; a file of any size could claim to be one.
 LARGEST_JSON_BYTES = 2**24
+# What a run's pictures or a checkpoint's variables may unpack to.
+LARGEST_ARRAYS_BYTES = 2**33
 # What a damaged zip archive raises, and what is in it; RuntimeError of one that is encrypted, or
 # compressed as this Python does not know.
 DAMAGES = (
     *(OSError, EOFError, KeyError, TypeError, ValueError, RuntimeError),
     *(struct.error, zlib.error, zipfile.BadZipFile),
 )
+
+
+def check_arrays(path: str | os.PathLike[str]) -> None:
+    """Refuses an `.npz` file whose arrays claim more than it holds, or more than memory.
+
+    Raises:
+      OSError, ValueError: if they do, or the file is damaged, a pipe or a device.
+    """
+    if what := files.special(path):
+        raise OSError(f"it is {what}: expected a file")
+    with zipfile.ZipFile(path) as archive:
+        total = sum(entry.file_size for entry in archive.infolist())
+        if total > LARGEST_ARRAYS_BYTES:
+            raise ValueError(f"its arrays have {total:,} bytes")
+        for entry in archive.infolist():
+            with archive.open(entry) as stream:
+                version = np.lib.format.read_magic(stream)
+                read = np.lib.format.read_array_header_1_0
+                read = read if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(stream)
+            if math.prod(shape) * dtype.itemsize > entry.file_size:
+                raise ValueError(f"{entry.filename} claims {'x'.join(map(str, shape))} values")
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -72,13 +101,29 @@ def _check_fields(
             )
 
 
-def _is_count(value: Any) -> bool:
-    return type(value) is int and value >= 1
+# A picture is padded to the divisor, a tile overlaps by the field, and the result has scale times
+# the picture's sides: each decides how much memory is taken. Networks have far less.
+LARGEST_DIVISOR, LARGEST_SCALE, LARGEST_FIELD_PX, LARGEST_SIDE_PX = 1024, 64, 1025, 8192
+_LARGEST_COUNT = 64
+
+
+def _counts(most: int) -> tuple[Callable, str]:
+    return (
+        lambda value: type(value) is int and 1 <= value <= most,
+        f"a whole number from 1 to {most}",
+    )
 
 
 def _is_sizes(value: Any) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(size, list) and len(size) == 2 and all(map(_is_count, size)) for size in value
+    return (
+        isinstance(value, list)
+        and len(value) <= _LARGEST_COUNT
+        and all(
+            isinstance(size, list)
+            and len(size) == 2
+            and all(type(side) is int and 1 <= side <= LARGEST_SIDE_PX for side in size)
+            for size in value
+        )
     )
 
 
@@ -92,7 +137,6 @@ def _is_levels(value: Any) -> bool:
 
 _TEXT = (lambda value: isinstance(value, str), "a text")
 _OBJECT = (lambda value: isinstance(value, dict), "an object")
-_COUNT = (_is_count, "a whole number of at least 1")
 _NUMBER = (lambda value: type(value) in (int, float), "a number")
 
 
@@ -107,10 +151,21 @@ _FIELDS = {
     **dict.fromkeys(("name", "task", "network", "device", "trained_on", "data_sha256"), _TEXT),
     "buffers_sha256": _TEXT,
     **dict.fromkeys(("training", "began_with", "versions", "generator", "graph_tensors"), _OBJECT),
-    **dict.fromkeys(("scale", "divisor", "channels_in", "channels_out"), _COUNT),
+    "scale": _counts(LARGEST_SCALE),
+    "divisor": _counts(LARGEST_DIVISOR),
+    **dict.fromkeys(("channels_in", "channels_out"), _counts(4)),
+    "receptive_field": _counts(LARGEST_FIELD_PX),
+    "effective_reach": _counts(LARGEST_FIELD_PX),
+    "tile_overlap": (
+        lambda value: type(value) is int and 0 <= value <= LARGEST_FIELD_PX + LARGEST_DIVISOR,
+        f"a whole number from 0 to {LARGEST_FIELD_PX + LARGEST_DIVISOR}",
+    ),
     "training_s": _NUMBER,
     "levels": (_is_levels, "an object of two numbers each, the lower one first"),
-    "tflite_sizes": (_is_sizes, "a list of heights and widths"),
+    "tflite_sizes": (
+        _is_sizes,
+        f"a list of at most {_LARGEST_COUNT} heights and widths from 1 to {LARGEST_SIDE_PX}",
+    ),
     "files": (
         lambda value: isinstance(value, list) and all(isinstance(each, dict) for each in value),
         "a list of objects",

@@ -20,6 +20,7 @@ from tf_deconv.utils.options import UserError
 
 # A generator's SavedModel holds its facts here, for when no manifest lies beside it.
 FACTS_FILE = "assets.extra/tf_deconv.json"
+_MODEL_SUFFIXES = (".keras", ".tflite")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +36,7 @@ class LocatedModel:
       notes: What a command says about the choice, one line each.
       manifest: The manifest of the export that the model belongs to, as it was parsed; None where
         there is none that lists this model.
+      trusted: Whether the user trusts its maker, whatever a SavedModel's graph holds (`strangers`).
     """
 
     asked: str
@@ -44,6 +46,7 @@ class LocatedModel:
     path: pathlib.Path
     notes: tuple[str, ...] = ()
     manifest: dict[str, Any] | None = dataclasses.field(default=None, repr=False)
+    trusted: bool = False
 
     @functools.cached_property
     def known(self) -> dict[str, Any]:
@@ -89,18 +92,20 @@ class LocatedModel:
         task = self.known.get("task")
         return task if isinstance(task, str) else None
 
-    def check_files(self) -> None:
+    def check_files(self, contents: bool = True) -> None:
         """Compares an exported model with the checksums in its manifest.
 
         A SavedModel of 4 MB takes 10 ms. Files that are not opened are not looked at. Without a
         manifest, a `.tflite` file is compared with the checksum in it, and others are taken as
         they are.
 
+        Args:
+          contents: Whether files that are there must also be those that were exported.
         Raises:
           UserError: naming the first file that is missing or is not the one that was exported.
         """
         if self.manifest is None:
-            if self.buffers_unchanged is False:
+            if contents and self.buffers_unchanged is False:
                 raise UserError(
                     f"{str(self.path)!r} is not the file that was exported: its weights have"
                     f" another checksum than its description tells; {shipped.REMEDY}"
@@ -112,11 +117,26 @@ class LocatedModel:
                 part = self._folder / name
                 if not part.is_file():
                     raise UserError(f"{str(part)!r} is missing: {shipped.REMEDY}")
-                if files.sha256(part) != digest:
+                if contents and files.sha256(part) != digest:
                     raise UserError(
                         f"{str(part)!r} is not the file that was exported, its checksum is"
                         f" another than the manifest's: {shipped.REMEDY}"
                     )
+
+    def check_contents(self) -> None:
+        """Refuses an exported file that does more than compute, or takes all memory (`strangers`).
+
+        Keras files are looked at where they are loaded.
+
+        Raises:
+          UserError: naming what was found.
+        """
+        from tf_deconv.inference import strangers
+
+        if self.kind == "saved_model":
+            strangers.check_saved_model(self.path, self.trusted)
+        elif self.kind == "tflite":
+            strangers.check_tflite(self.path.read_bytes(), str(self.path))
 
     @functools.cached_property
     def buffers_unchanged(self) -> bool | None:
@@ -137,13 +157,16 @@ class LocatedModel:
         return _export_folder(self.kind, self.path)[1]
 
 
-def locate(model: str | os.PathLike[str] | LocatedModel | None) -> LocatedModel:
+def locate(
+    model: str | os.PathLike[str] | LocatedModel | None, trust: bool = False
+) -> LocatedModel:
     """Finds out what a model is, from what its path holds.
 
     Args:
       model: A run folder, a `.keras` file, a SavedModel (the version folder, or the folder of all
         versions: the highest is taken) or a `.tflite` file; or the name of a shipped model; None
         for the default one. One that is located already comes back as it is.
+      trust: Whether the user trusts whoever made it.
     Returns:
       The model; nothing but a manifest beside it was read.
     Raises:
@@ -161,7 +184,42 @@ def locate(model: str | os.PathLike[str] | LocatedModel | None) -> LocatedModel:
         path=path,
         notes=tuple(shipped.notes(model)),
         manifest=manifest,
+        trusted=trust,
     )
+
+
+def holds_model(path: str | os.PathLike[str]) -> bool:
+    """Returns whether a model lies at a path, also one that is damaged or not trained yet."""
+    folder = pathlib.Path(path)
+    if os.path.isfile(path):
+        try:
+            with open(path, "rb") as stream:
+                head = stream.read(8)
+        except OSError:
+            head = b""
+        named = folder.suffix.lower() in _MODEL_SUFFIXES
+        return named or head[4:] == b"TFL3" or head[:2] == b"PK"
+    if not os.path.isdir(path):
+        return False
+    try:
+        versions = [name for name in os.listdir(path) if re.fullmatch(r"[0-9]+", name)]
+    except OSError:
+        return False
+    files = ("saved_model.pb", run_folder.MODEL_FILE)
+    return (
+        any((folder / name).is_file() for name in files)
+        or any((folder / version / "saved_model.pb").is_file() for version in versions)
+        or _tells(folder / run_folder.CONFIG_FILE, "network")
+        or _tells(folder / shipped.MANIFEST_FILE, "files")
+    )
+
+
+def _tells(path: pathlib.Path, key: str) -> bool:
+    """Returns whether a JSON object has a key: a folder of pictures may hold a file of the name."""
+    try:
+        return key in parse_json(files.read_bounded(path, LARGEST_JSON_BYTES))
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def _find(root: pathlib.Path, is_name: bool) -> tuple[str, pathlib.Path, dict[str, Any] | None]:

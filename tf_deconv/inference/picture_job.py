@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import pathlib
 import tempfile
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from tf_deconv.data import levels
 from tf_deconv.data.shards.records import Place
 from tf_deconv.images import arrays, formats, reading, value_range, writing
 from tf_deconv.images.files import Job, Picture
@@ -22,6 +25,7 @@ from tf_deconv.images.transparency import fill_hidden
 from tf_deconv.images.value_range import ValueRange
 from tf_deconv.inference import shipped
 from tf_deconv.inference.artifacts import keeps_grey
+from tf_deconv.inference.in_turn import Steps, Told
 from tf_deconv.inference.restorer import Artifact, Restorer
 from tf_deconv.utils import files
 
@@ -39,11 +43,71 @@ class FileOptions:
       max_pixels: Larger pictures are refused, read or written.
       values: Which values are black and white.
       quality: 1 to 100 for formats with loss; None: nearly none.
+      levels: What the model's training took for black and white, by sample type, as a manifest
+        records it (`data.levels.recorded`); None: nothing of its own.
     """
 
     max_pixels: int = reading.MAX_PIXELS
     values: ValueRange = value_range.AUTO
     quality: int | None = None
+    levels: Any = None
+
+    def values_for(self, dtype: np.dtype, notes: list[str]) -> ValueRange:
+        """Returns which values of a file are black and white: what the user says, or training."""
+        if self.values.kind != "auto":
+            return self.values
+        learned = levels.for_type(self.levels, dtype)
+        if learned is None:
+            return self.values
+        if learned == levels.default_levels(levels.kind_of(dtype)):
+            return value_range.FULL
+        low, high = learned
+        notes.append(f"the values {low:.6g} to {high:.6g} were taken as 0 to 1, as in training")
+        return ValueRange("fixed", low, high)
+
+
+@dataclasses.dataclass
+class _Read:
+    """A file whose head was looked at, and which was read where it holds one picture.
+
+    Attributes:
+      job: From where to where.
+      kind: The type to write.
+      count: Number of pictures to write.
+      picture: The picture; None of a stack, which is read while it is restored.
+      notes: What is to be said.
+    """
+
+    job: Job
+    kind: str
+    count: int
+    picture: Picture | None
+    notes: list[str]
+
+
+@dataclasses.dataclass
+class _Restored:
+    """A picture to write; None where it was written already, page by page."""
+
+    read: _Read
+    picture: Picture | None
+    told: Told
+
+
+def steps_of(restorer: Restorer, options: FileOptions, task: str | None = None) -> Steps:
+    """Returns what is done with each file, for `restore_in_turn`.
+
+    Args:
+      restorer: The model.
+      options: How files are read and written.
+      task: What the model was trained for, where that is recorded.
+    """
+    return Steps(
+        functools.partial(_measure, restorer.artifact.scale),
+        functools.partial(_read, restorer.artifact.scale, options),
+        functools.partial(_restore, restorer, options, task),
+        functools.partial(_write, options),
+    )
 
 
 def restore_file(
@@ -67,46 +131,107 @@ def restore_file(
     Raises:
       ValueError, OSError, MemoryError, UserError: if it cannot be read, restored or written.
     """
-    scale = restorer.artifact.scale
-    notes: list[str] = []
-    conversions: list[str] = []
+    steps = steps_of(restorer, options, task)
+    told = steps.write(steps.restore(steps.read(job), progress or (lambda part: None)))
+    return told.notes, told.conversion
+
+
+def _measure(scale: int, job: Job) -> int:
+    """Returns the larger of the pixels of a picture and of its result; 0 where no header tells."""
+    if isinstance(job.source, Place):
+        return 0  # Its header is behind a read of its shard.
+    try:
+        header = reading.read_header(job.source)
+    except Exception:  # Whoever reads it says what is wrong.
+        return 0
+    return header.height * header.width * scale * scale
+
+
+def _read(scale: int, options: FileOptions, job: Job) -> _Read:
+    """Reads a file, or the head of a stack."""
     with file_of(job.source) as path, reading.open_pictures(path, options.max_pixels) as file:
         header = file.header
         kind = job.format or formats.FORMATS[header.format].writes
-        for number in range(len(header.sizes) or 1):
-            height, width = header.size(number)
+        for height, width in header.sizes or ((header.height, header.width),):
             if height * width * scale * scale > options.max_pixels:
                 raise ValueError(
                     f"{width}x{height} pixels become {width * scale}x{height * scale}: more than"
                     f" --max-pixels {options.max_pixels}"
                 )
             writing.check_size(height * scale, width * scale, kind)
-        count = header.count if writing.holds_several(kind) else 1
-        if count < header.count:
+        if header.count > 1 and writing.holds_several(kind):
+            return _Read(job, kind, header.count, None, [])
+        notes: list[str] = []
+        picture = file.read(0, options.values_for(header.dtype, notes))
+        notes += picture.notes
+        if header.count > 1:
             notes.append(
                 f"{kind} holds one picture: of {header.count} in the file, the first was restored"
             )
-        values = _values_of(file, count, options.values, notes)
+        return _Read(job, kind, 1, picture, notes)
+
+
+def _restore(
+    restorer: Restorer,
+    options: FileOptions,
+    task: str | None,
+    read: _Read,
+    progress: Callable[[float], None],
+) -> _Restored:
+    """Takes a picture through the model; a stack page by page, which it also writes."""
+    if read.picture is None:
+        return _Restored(read, None, _restore_stack(restorer, options, task, read, progress))
+    picture, read.picture = read.picture, None  # Let go before the result is encoded.
+    pixels = picture.pixels.shape[0] * picture.pixels.shape[1]
+    result, conversion = restore_picture(restorer, picture, progress, task, read.notes)
+    return _Restored(read, result, Told(pixels, (), conversion))
+
+
+def _restore_stack(
+    restorer: Restorer,
+    options: FileOptions,
+    task: str | None,
+    read: _Read,
+    progress: Callable[[float], None],
+) -> Told:
+    conversions: list[str] = []
+    pixels = 0
+    with file_of(read.job.source) as path, reading.open_pictures(path, options.max_pixels) as file:
+        values = options.values_for(file.header.dtype, read.notes)
+        values = _values_of(file, read.count, values, read.notes)
 
         def restored() -> Iterator[Picture]:
-            for number in range(count):
+            nonlocal pixels
+            for number in range(read.count):
                 try:
                     picture = file.read(number, values)
-                    notes.extend(picture.notes)
-                    share = None if progress is None else _share(progress, number, count)
-                    result, conversion = restore_picture(restorer, picture, share, task, notes)
+                    read.notes.extend(picture.notes)
+                    pixels += picture.pixels.shape[0] * picture.pixels.shape[1]
+                    share = _share(progress, number, read.count)
+                    result, conversion = restore_picture(restorer, picture, share, task, read.notes)
                 except ValueError as error:
-                    if count == 1:
-                        raise
-                    raise ValueError(f"picture {number + 1} of {count}: {error}") from error
+                    raise ValueError(f"picture {number + 1} of {read.count}: {error}") from error
                 conversions.append(conversion)
-                # The decoded picture is let go before the result is encoded.
                 del picture
-                yield dataclasses.replace(result, format=kind)
+                yield result
 
-        job.target.parent.mkdir(parents=True, exist_ok=True)
-        written = writing.write_pictures(restored(), count, kind, job.target, options.quality)
-    return tuple(dict.fromkeys((*notes, *written))), next(filter(None, conversions), "")
+        notes = _put(read, restored(), options)
+    return Told(pixels, notes, next(filter(None, conversions), ""))
+
+
+def _write(options: FileOptions, restored: _Restored) -> Told:
+    if restored.picture is None:
+        return restored.told
+    notes = _put(restored.read, iter([restored.picture]), options)
+    return dataclasses.replace(restored.told, notes=notes)
+
+
+def _put(read: _Read, pictures: Iterator[Picture], options: FileOptions) -> tuple[str, ...]:
+    """Writes a file; returns all that is to be said of it."""
+    target = read.job.target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    written = writing.write_pictures(pictures, read.count, read.kind, target, options.quality)
+    return tuple(dict.fromkeys((*read.notes, *written)))
 
 
 def _share(progress: Callable[[float], None], number: int, count: int) -> Callable[[float], None]:
@@ -131,10 +256,10 @@ def _values_of(
             if values.kind == "percentile"
             else np.array([page.min(), page.max()])
         )
-    levels, note = value_range.find_levels(np.concatenate(samples), values)
+    found, note = value_range.find_levels(np.concatenate(samples), values)
     if note:
         notes.append(note)
-    return value_range.FULL if levels is None else ValueRange("fixed", *levels)
+    return value_range.FULL if found is None else ValueRange("fixed", *found)
 
 
 def restore_picture(
@@ -148,7 +273,7 @@ def restore_picture(
 
     Args:
       restorer: The model.
-      picture: As it was read.
+      picture: As it was read; its pixels may be written over.
       progress: Receives the part that is done, in [0, 1].
       task: What the model was trained for, where that is recorded.
       notes: Receives what could not be kept.
@@ -166,14 +291,17 @@ def restore_picture(
         pixels, alpha = np.concatenate([pixels, alpha], axis=-1), None
     elif known:
         pixels = fill_hidden(pixels, alpha)
+        hidden = alpha[..., 0] == 0
+        if pixels is given and hidden.any():
+            pixels = given.copy()
     if pixels.dtype.kind == "f":
         # The network learned [0, 1]; what lies beyond is added again.
         pixels = np.clip(pixels, 0, 1)
-    result = restorer.restore(pixels, progress, as_grey)
+    # Nobody else has the picture: where the result fits, it is written over it.
+    result = restorer.restore(pixels, progress, as_grey, True)
     if result.dtype.kind == "f":
         result = _with_excess(result, given, picture.levels, notes)
-    if known and alpha is not None and scale == 1 and result.shape[-1] == given.shape[-1]:
-        hidden = alpha[..., 0] == 0
+    if known and alpha is not None and scale == 1 and given.shape[-1] in (1, result.shape[-1]):
         result[hidden] = given[hidden]
     if alpha is not None:
         alpha = _enlarge(alpha, scale) if scale > 1 else np.ascontiguousarray(alpha)
@@ -184,10 +312,10 @@ def restore_picture(
 
 
 def _with_excess(
-    result: np.ndarray, given: np.ndarray, levels: value_range.Levels | None, notes: list[str]
+    result: np.ndarray, given: np.ndarray, scaled: value_range.Levels | None, notes: list[str]
 ) -> np.ndarray:
     """Adds what of the picture lay beyond the range, as far as it can be told where it belongs."""
-    if levels is None:
+    if scaled is None:
         return np.clip(result, 0, 1)
     excess = given - np.clip(given, 0, 1)
     if not excess.any():

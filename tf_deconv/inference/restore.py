@@ -1,8 +1,8 @@
 """`restore`: picture files through a model, each to a file of the same name in another folder.
 
-`restore` finds the pictures (`jobs`) and chooses the engine: `local` restores one after the
-other in this process, `beam` hands them to worker processes (`archive`). Either way a picture is
-restored by `restore_file`.
+`restore` finds the pictures (`jobs`), opens the model (`artifacts`) and restores them in this
+process (`in_turn`); or, with the engine `beam`, hands them to worker processes (`archive`), each of
+which calls `restore_file`. Either way the same functions read, restore and write a picture.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import dataclasses
 import functools
 import os
 import pathlib
-import time
 from collections.abc import Callable, Sequence
 
 from tf_deconv.images.arrays import printable
@@ -19,16 +18,15 @@ from tf_deconv.images.files import Job
 from tf_deconv.images.value_range import parse_range
 from tf_deconv.inference import shipped
 from tf_deconv.inference.archive.driver import check_beam, restore_archive
-from tf_deconv.inference.artifacts import open_artifact
+from tf_deconv.inference.artifacts import open_restorer
 from tf_deconv.inference.config import RestoreConfig
+from tf_deconv.inference.in_turn import restore_in_turn
 from tf_deconv.inference.jobs import Plan, check_targets, folder_of, plan_jobs
 from tf_deconv.inference.located import LocatedModel, locate
-from tf_deconv.inference.picture_job import FileOptions, restore_file
+from tf_deconv.inference.picture_job import FileOptions, restore_file, steps_of
 from tf_deconv.inference.restorer import Restorer
 from tf_deconv.utils import files
-from tf_deconv.utils.devices import choose_device, core_count
-from tf_deconv.utils.options import reason
-from tf_deconv.utils.progress import Bar
+from tf_deconv.utils.devices import core_count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +62,7 @@ def restore(
     if config.engine == "beam":
         check_beam(config.beam_args)
     out = folder_of(pathlib.Path(config.out))
-    located = locate(config.model)
+    located = locate(config.model, config.trust)
     plan = plan_jobs(pictures, pathlib.Path(config.out), config.format)
     jobs = plan.jobs
     if not (config.skip_existing or config.overwrite):
@@ -81,6 +79,7 @@ def restore(
     model = open_model(located, config, "cpu" if config.engine == "beam" else "auto")
     files.make_folder(out)
     notes = located.notes
+    report(f"engine: {model.engine}")
     if config.model is None:
         report(f"model: {shipped.DEFAULT} (name another one first to choose)")
         notes = shipped.shadowed([str(picture) for picture in pictures])
@@ -113,32 +112,19 @@ def _report_unread(plan: Plan, report: Callable[[str], None]) -> None:
 
 
 def _file_options(config: RestoreConfig, located: LocatedModel) -> FileOptions:
-    return FileOptions(config.max_pixels, parse_range(config.range), config.quality)
+    return FileOptions(
+        config.max_pixels,
+        parse_range(config.range),
+        config.quality,
+        located.known.get("levels"),
+    )
 
 
 def _restore_here(
     config: RestoreConfig, model: Model, jobs: Sequence[Job], report: Callable[[str], None]
 ) -> dict[pathlib.Path, str]:
-    """Restores one picture after the other; returns why some failed, by `Job.target`."""
-    bar, lines, reasons = Bar(), Lines(len(jobs), report), {}
-    for number, job in enumerate(jobs, start=1):
-        started = time.perf_counter()
-        try:
-            show = functools.partial(bar.draw, lines.head(number, job))
-            told = restore_file(model.restorer, job, model.options, show, model.task)
-        except Exception as error:  # Runtimes raise what they like; the other pictures go on.
-            bar.clear()
-            reasons[job.target] = reason(error)
-            lines.failed(number, job)
-            continue
-        bar.clear()
-        lines.restored(number, job, time.perf_counter() - started, *told)
-    if reasons:
-        report(f"{len(reasons)} of {len(jobs)} pictures could not be restored:")
-        for job in jobs:
-            if job.target in reasons:
-                report(f"  {printable(str(job.source))}: {reasons[job.target]}")
-    return reasons
+    """Restores pictures in this process; returns why some failed, by `Job.target`."""
+    return restore_in_turn(steps_of(model.restorer, model.options, model.task), jobs, report)
 
 
 def _restore_by_beam(
@@ -170,7 +156,7 @@ def open_for_worker(config: RestoreConfig) -> Callable[[Job], tuple[str, ...]]:
     Raises:
       UserError: if there is no such model here.
     """
-    model = open_model(locate(config.model), config)
+    model = open_model(locate(config.model, config.trust), config)
 
     def restore_job(job: Job) -> tuple[str, ...]:
         notes, conversion = restore_file(model.restorer, job, model.options, task=model.task)
@@ -187,11 +173,13 @@ class Model:
       restorer: Takes pictures through it.
       task: What it was trained for; None where that is not recorded.
       options: How picture files are read and written for it.
+      engine: What runs it: engine, precision and threads.
     """
 
     restorer: Restorer
     task: str | None
     options: FileOptions
+    engine: str
 
 
 def open_model(located: LocatedModel, config: RestoreConfig, device: str = "auto") -> Model:
@@ -204,35 +192,5 @@ def open_model(located: LocatedModel, config: RestoreConfig, device: str = "auto
     Raises:
       UserError: if it cannot be opened, or does not fit the options.
     """
-    choose_device(device, "float32")
-    restorer = Restorer(
-        open_artifact(located), config.tile_size, config.self_ensemble, config.strength
-    )
-    return Model(restorer, located.task, _file_options(config, located))
-
-
-class Lines:
-    """What the user sees of each picture."""
-
-    def __init__(self, total: int, report: Callable[[str], None]):
-        self._total, self._report, self._said = total, report, set()
-
-    def head(self, number: int, job: Job) -> str:
-        """Returns what a picture's line begins with."""
-        return f"[{number}/{self._total}] {printable(str(job.source))}"
-
-    def restored(
-        self, number: int, job: Job, duration_s: float, notes: Sequence[str], conversion: str
-    ) -> None:
-        """Says that a picture was restored, and what `restore_file` told of it."""
-        target = printable(str(job.target))
-        self._report(f"{self.head(number, job)} -> {target}  {duration_s:.1f} s")
-        for note in notes:
-            self._report(f"  note: {note}")
-        if conversion and conversion not in self._said:  # Once: it is true of every such picture.
-            self._said.add(conversion)
-            self._report(f"  note: {conversion}")
-
-    def failed(self, number: int, job: Job) -> None:
-        """Says that a picture could not be restored."""
-        self._report(f"{self.head(number, job)}: FAILED")
+    restorer, engine = open_restorer(located, config, device)
+    return Model(restorer, located.task, _file_options(config, located), engine)

@@ -1,30 +1,35 @@
 """Whole pictures of any size through a model, wherever it came from: one `Restorer` for all.
 
-`open_artifact` makes the same `Artifact` of a run folder, a `.keras` file, a SavedModel and a
-`.tflite` file; a `Restorer` takes pictures through it in tiles (`tiling`) that overlap by the
-network's reach (`receptive_field`), so that no tile shows. No more than the picture, the result
-and one tile in float32 is held.
+`artifacts` makes the same `Artifact` of a run folder, a `.keras` file, a SavedModel and a `.tflite`
+file, for the engine that runs it; a `Restorer` takes pictures through it in tiles (`tiling`) that
+overlap by the network's reach (`receptive_field`), so that no tile shows. No more than the picture,
+the result and one tile in float32 is held; where the result may take the picture's place, only one
+of the two.
+
+Nothing here imports TensorFlow or Keras unless it is given a Keras model.
 """
 
 from __future__ import annotations
 
 import collections
 import dataclasses
+import math
+import sys
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from tf_deconv.images import arrays
-from tf_deconv.images.padding import pad_array
 from tf_deconv.inference import tiling
 from tf_deconv.inference.tiling import Box
 from tf_deconv.utils.options import UserError
 
-# Side of a tile of the result unless asked for otherwise: the article's network takes 700 bytes for
-# each of its pixels.
-AUTOMATIC_TILE_PX = 512
+# A tile of the result has this many pixels squared unless asked for otherwise, and fewer where the
+# picture itself takes much memory: networks take 300 to 700 bytes for each pixel of a tile.
+AUTOMATIC_TILE_PX, _TILE_PX_OF_LARGE = 768, 640
+_LARGE_PX = 48_000_000
 # With less than this to restore in a tile, memory is not what is short.
 _SMALLEST_CORE_PX = 16
 # Noise that is not clipped leaves [0, 1], but not so far: this is a picture of 0 to 255 in float.
@@ -46,6 +51,8 @@ def restore_picture(model: Any, image: np.ndarray, divisor: int, scale: int = 1)
       (H * scale, W * scale, C') float32.
     """
     import keras
+
+    from tf_deconv.images.padding import pad_array
 
     height, width = image.shape[0] * scale, image.shape[1] * scale
     padded = pad_array(image[np.newaxis], divisor)
@@ -95,10 +102,15 @@ class Artifact:
       divisor: What H and W are multiples of.
       scale: Output pixels per input pixel along each axis.
       reach_px: How far the network sees (`receptive_field`); None: further than a tile is large.
-      sizes: The only (height, width) that `run` takes; empty where it takes all.
+      sizes: The only (height, width) that `run` takes; empty where it takes all multiples of the
+        divisor.
       model: The Keras model, of a run or a `.keras` file; None of other formats.
       keeps_grey: Whether what it makes of a grey picture is to be grey: it restores, and was not
         taught to colour.
+      near_px: The distance from which on no pixel was seen to change another by half a level of 8
+        bits; None: not measured. Pictures of 8 bits are cut into tiles that overlap by this.
+      precision: What its weights are stored in: "float32", "float16" or "int8".
+      signatures: The (height, width) of a `.tflite` file's signatures, which apps run.
     """
 
     run: Callable[[np.ndarray], np.ndarray]
@@ -110,6 +122,9 @@ class Artifact:
     sizes: tuple[tuple[int, int], ...] = ()
     model: Any = None
     keeps_grey: bool = False
+    near_px: int | None = None
+    precision: str = "float32"
+    signatures: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self):
         if self.channels_in not in (1, 3, 4) or self.channels_out not in (1, 3):
@@ -126,8 +141,9 @@ class Restorer:
     then take one tile after the other.
 
     Attributes:
-      artifact: The model.
-      tile_px: Side of a tile with its overlap; it shrinks when memory runs out.
+      artifact: The model; with `open_deeper`, the one that pictures of 8 bits are taken through.
+      tile_px: Side of a tile with its overlap, or of a square with as many pixels; it shrinks when
+        memory runs out.
     """
 
     def __init__(
@@ -136,15 +152,21 @@ class Restorer:
         tile_px: int = 0,
         self_ensemble: bool = False,
         strength: float = 1.0,
+        exact: bool = False,
+        open_deeper: Callable[[], Artifact] | None = None,
     ):
         """Prepares.
 
         Args:
           artifact: The model.
-          tile_px: Side of a tile, its overlap included; 0 chooses. A `.tflite` file has sizes of
-            its own, of which none larger than this is taken.
+          tile_px: Side of a tile, its overlap included; 0 chooses. A `.tflite` file may have sizes
+            of its own, of which none larger than this is taken.
           self_ensemble: Whether to take the mean over the 8 flips and turns of a picture.
           strength: How much of the network's change is made: 0 none, 1 all of it, 2 twice as much.
+          exact: Whether tiles overlap by all that the network sees in pictures of 8 bits too, not
+            only by what changes a pixel by half a level (`Artifact.near_px`).
+          open_deeper: Opens the same model in more precise arithmetic, for pictures of 16 bits and
+            of floats; called when the first of these comes.
         Raises:
           UserError: if the tile is too small for the network's reach, or it leaves nothing to set
             a strength against.
@@ -152,9 +174,11 @@ class Restorer:
         self.artifact = artifact
         self._strength = _check_strength(strength, artifact)
         self._symmetries = tiling.ALL_SYMMETRIES if self_ensemble else tiling.AS_IT_IS
+        self._exact = exact
         reach, divisor = artifact.reach_px, artifact.divisor
         self._margin_px = 2 * (reach + -reach % divisor) if reach is not None else 0
         automatic = max(AUTOMATIC_TILE_PX // artifact.scale, 4 * self._margin_px)
+        self._is_automatic = not tile_px
         self.tile_px = tile_px or automatic
         if reach is not None and self.tile_px < self._margin_px + divisor:
             raise UserError(
@@ -167,6 +191,11 @@ class Restorer:
             if not self._sizes:
                 have = ", ".join(f"{height}x{width}" for height, width in artifact.sizes)
                 raise UserError(f"tile_size={tile_px}: expected one of the model's sizes, {have}")
+        self._open_deeper, self._deeper = open_deeper, None
+        self._opening = threading.Lock()
+        self._how = dict(
+            tile_px=tile_px, self_ensemble=self_ensemble, strength=strength, exact=exact
+        )
 
     def __repr__(self) -> str:
         """Tells what goes in and out: `<Restorer: 3 channels to 3, scale 2, sees 45 px around>`."""
@@ -189,6 +218,7 @@ class Restorer:
         image: np.ndarray,
         progress: Callable[[float], None] | None = None,
         as_grey: bool = False,
+        in_place: bool = False,
     ) -> np.ndarray:
         """Restores a picture.
 
@@ -198,6 +228,8 @@ class Restorer:
             network of 4 channels fills in the transparent pixels.
           progress: Receives the part that is done, in [0, 1], after each tile.
           as_grey: Whether to return the luminance of the result.
+          in_place: Whether the result may be written over the picture, which then need not be held
+            twice. It is where it fits there, and the picture is returned.
         Returns:
           (H * scale, W * scale, channels_out), or 1 channel, of the picture's type; float is not
           clipped. Where the artifact `keeps_grey`, a picture of one channel or of three equal ones
@@ -208,6 +240,8 @@ class Restorer:
           UserError: if it is no such picture, or a model of fixed sizes cannot tile its size.
         """
         image = _check_picture(np.asarray(image))
+        if image.dtype != np.uint8 and self._open_deeper is not None:
+            return self._in_more_depth().restore(image, progress, as_grey, in_place)
         height, width = image.shape[:2]
         scale, dtype = self.artifact.scale, image.dtype
         channels = 1 if as_grey else self.artifact.channels_out
@@ -217,62 +251,159 @@ class Restorer:
             return _in_channels(image, channels)
         # The whole picture decides: a tile of a colour picture may be grey.
         grey = as_grey or (self.artifact.keeps_grey and _is_grey(image))
-        restored = np.empty((height * scale, width * scale, channels), dtype)
-        pending = collections.deque([Box(0, 0, height, width)])
-        done = 0
-        while pending:
-            core = pending.popleft()
-            # One choice for the whole tile: memory may run out in another thread meanwhile.
-            sizes = self._sizes
-            longest = self._longest_core(height, width, sizes)
-            if core.height > longest[0] or core.width > longest[1]:
-                pending.extendleft(reversed(tiling.split(core, *longest)))
-                continue
-            try:
-                pixels = self._restore_core(image, core, sizes)
-            except Exception as error:
-                if not _is_out_of_memory(error):
-                    raise
-                self._shrink(core, error)
-                pending.appendleft(core)
-                continue
-            pixels = arrays.luminance(pixels) if grey else pixels
-            if self._strength != 1:
-                given = arrays.as_unit(_in_channels(core.of(image), pixels.shape[-1]))
-                pixels = given + np.float32(self._strength) * (pixels - given)
-            # One channel is repeated.
-            core.scaled(scale).of(restored)[...] = arrays.as_pixels(pixels, dtype)
-            done += core.height * core.width
-            if progress is not None:
-                progress(done / (height * width))
+        shape = (height * scale, width * scale, channels)
+        reach = self._reach_for(dtype)
+        rows, window = self._plan(height, width, reach)
+        in_place = in_place and image.shape == shape and image.flags.writeable
+        # Turned pictures are not read row by row.
+        in_place = in_place and len(self._symmetries) == 1 and (len(rows) == 1 or reach is not None)
+        restored = image if in_place else np.empty(shape, dtype)
+        done, source = 0, _Rows(image, 0)
+        if in_place:
+            source = self._rows_for(image, rows[0], reach)
+        for number, cores in enumerate(rows):
+            pending = collections.deque((core, window) for core in cores)
+            current, source = source, source
+            if in_place and number + 1 < len(rows):  # Before this row's result is written there.
+                source = self._rows_for(image, rows[number + 1], reach)
+            while pending:
+                core, window = pending.popleft()
+                # One choice for the whole tile: memory may run out in another thread meanwhile.
+                sizes = self._sizes
+                parts = self._parts(core, (height, width), sizes, reach)
+                if len(parts) > 1:
+                    pending.extendleft((part, None) for part in reversed(parts))
+                    continue
+                try:
+                    pixels = self._restore_core(
+                        current, core, (height, width), sizes, reach, window
+                    )
+                except Exception as error:
+                    if not _is_out_of_memory(error):
+                        raise
+                    self._shrink(core, (height, width), reach, error)
+                    pending.appendleft((core, None))
+                    continue
+                pixels = arrays.luminance(pixels) if grey else pixels
+                if self._strength != 1:
+                    given = current.of(core)
+                    given = arrays.as_unit(_in_channels(given, pixels.shape[-1]))
+                    pixels = given + np.float32(self._strength) * (pixels - given)
+                # One channel is repeated.
+                core.scaled(scale).of(restored)[...] = arrays.as_pixels(pixels, dtype)
+                done += core.height * core.width
+                if progress is not None:
+                    progress(done / (height * width))
         return restored
 
-    def _restore_core(self, image: np.ndarray, core: Box, sizes: Sizes) -> np.ndarray:
+    def _in_more_depth(self) -> Restorer:
+        """Returns the restorer of pictures that have more than 8 bits."""
+        with self._opening:
+            if self._deeper is None:
+                self._deeper = Restorer(self._open_deeper(), **self._how)
+        return self._deeper
+
+    def _reach_for(self, dtype: np.dtype) -> int | None:
+        """Returns by how much tiles of such a picture overlap; None: it is not cut."""
+        reach, near = self.artifact.reach_px, self.artifact.near_px
+        if reach is None or near is None or self._exact or dtype != np.uint8:
+            return reach
+        return min(reach, near)
+
+    def _plan(
+        self, height: int, width: int, reach: int | None
+    ) -> tuple[list[list[Box]], tuple[int, int] | None]:
+        """Returns the cores of a picture, row by row, and the size of their windows.
+
+        None: windows end where their cores need no more.
+        """
+        artifact = self.artifact
+        if artifact.sizes or reach is None:
+            # What a window of a fixed size restores is found out later, for its size may change.
+            return [[Box(0, 0, height, width)]], None
+        tile_px, side_px = self.tile_px, None
+        if not self._is_automatic:
+            side_px = max(tile_px, 2 * (reach + -reach % artifact.divisor) + artifact.divisor)
+        elif height * width > _LARGE_PX:
+            tile_px = min(tile_px, max(_TILE_PX_OF_LARGE // artifact.scale, 4 * self._margin_px))
+        grid = tiling.plan(height, width, reach, artifact.divisor, tile_px**2, side_px)
+        rows = [
+            [Box(top, left, bottom, right) for left, right in grid.columns]
+            for top, bottom in grid.rows
+        ]
+        # Windows of one size are faster. A turned picture's begin elsewhere on the divisor's grid.
+        return rows, (grid.height, grid.width) if len(self._symmetries) == 1 else None
+
+    def _rows_for(self, image: np.ndarray, cores: Sequence[Box], reach: int | None) -> _Rows:
+        """Copies the rows of a picture that a row of cores depends on."""
+        height, divisor = image.shape[0], self.artifact.divisor
+        if reach is None or self.artifact.sizes:
+            return _Rows(image.copy(), 0)
+        side = tiling.padded_side(height, divisor)
+        first, last = tiling.window_along(cores[0].top, cores[0].bottom, side, reach, divisor)
+        # Rows below the picture mirror its last ones.
+        first = min(first, max(0, height - (last - height)))
+        return _Rows(image[first : min(last, height)].copy(), first)
+
+    def _parts(
+        self, core: Box, whole: tuple[int, int], sizes: Sizes, reach: int | None
+    ) -> list[Box]:
+        """Cuts a core that no window restores at once: of a fixed size, or since memory ran out."""
+        if self.artifact.sizes:
+            longest = self._longest_core(*whole, sizes)
+            if core.height > longest[0] or core.width > longest[1]:
+                return tiling.split(core, *longest)
+            return [core]
+        longer = max(core.height, core.width)
+        if reach is None or longer <= self._smallest_core_px:
+            return [core]
+        sides = [last - first for first, last in self._spans(core, whole, reach)]
+        fits = (
+            math.prod(sides) <= self.tile_px**2
+            if self._is_automatic
+            else (max(sides) <= self.tile_px)
+        )
+        half = -(-longer // 2)
+        return (
+            [core]
+            if fits
+            else tiling.split(core, *(min(half, s) for s in (core.height, core.width)))
+        )
+
+    @property
+    def _smallest_core_px(self) -> int:
+        return max(_SMALLEST_CORE_PX, self.artifact.divisor)
+
+    def _restore_core(
+        self,
+        rows: _Rows,
+        core: Box,
+        whole: tuple[int, int],
+        sizes: Sizes,
+        reach: int | None,
+        window: tuple[int, int] | None,
+    ) -> np.ndarray:
         """Returns the core's pixels, (height * scale, width * scale, C') float32."""
         total = None
         for symmetry in self._symmetries:
-            turned = symmetry.apply(image)
-            place = symmetry.place(core, *image.shape[:2])
-            pixels = symmetry.undo(self._restore_place(turned, place, sizes))
+            turned = _Rows(symmetry.apply(rows.pixels), rows.first)
+            place = symmetry.place(core, *whole)
+            size = symmetry.size(*whole)
+            spans = self._spans(place, size, reach, sizes, window)
+            pixels = symmetry.undo(self._restore_place(turned, place, size, spans))
             total = pixels if total is None else total + pixels
         return total / np.float32(len(self._symmetries)) if len(self._symmetries) > 1 else total
 
-    def _restore_place(self, image: np.ndarray, core: Box, sizes: Sizes) -> np.ndarray:
+    def _restore_place(
+        self,
+        rows: _Rows,
+        core: Box,
+        whole: tuple[int, int],
+        spans: Sequence[tuple[int, int]],
+    ) -> np.ndarray:
         artifact = self.artifact
-        size = self._window_size(*image.shape[:2], sizes)
-        spans, indices = [], []
-        sides = ((core.top, core.bottom), (core.left, core.right))
-        for axis, (start, stop) in enumerate(sides):
-            length = size[axis] if size else None
-            side = tiling.padded_side(image.shape[axis], artifact.divisor, length or 1)
-            if size and size == image.shape[:2]:
-                side = length  # The graph pads what no divisor divides.
-            reach = side if artifact.reach_px is None else artifact.reach_px
-            span = tiling.window_along(start, stop, side, reach, artifact.divisor, length)
-            spans.append(span)
-            indices.append(tiling.mirrored_rows(*span, image.shape[axis]))
         (top, bottom), (left, right) = spans
-        pixels = image[np.ix_(*indices)]
+        pixels = rows.window(spans, whole)
         restored = artifact.run(fit_channels(pixels, artifact.channels_in)[np.newaxis])[0]
         expected = ((bottom - top) * artifact.scale, (right - left) * artifact.scale)
         if restored.shape != (*expected, artifact.channels_out):
@@ -283,21 +414,35 @@ class Restorer:
         window = Box(top, left, bottom, right)
         return core.relative_to(window).scaled(artifact.scale).of(restored)
 
+    def _spans(
+        self,
+        core: Box,
+        whole: tuple[int, int],
+        reach: int | None,
+        sizes: Sizes = (),
+        window: tuple[int, int] | None = None,
+    ) -> list[tuple[int, int]]:
+        """Returns the window that restores a core: its rows, and its columns."""
+        divisor = self.artifact.divisor
+        size = self._window_size(*whole, sizes) or window
+        spans = []
+        for axis, (start, stop) in enumerate(((core.top, core.bottom), (core.left, core.right))):
+            length = size[axis] if size else None
+            side = tiling.padded_side(whole[axis], divisor, length or 1)
+            if size and size == whole:
+                side = length  # The graph pads what no divisor divides.
+            seen = side if reach is None else reach
+            spans.append(tiling.window_along(start, stop, side, seen, divisor, length))
+        return spans
+
     def _longest_core(self, height: int, width: int, sizes: Sizes) -> tuple[int, int]:
-        """Returns the largest (height, width) that one window restores in every symmetry."""
-        artifact = self.artifact
-        if not artifact.sizes:
-            if artifact.reach_px is None:
-                return height, width
-            core = self.tile_px - self._margin_px
-            core = max(artifact.divisor, core - core % artifact.divisor)
-            return core, core
+        """Returns the largest (height, width) that a window of a fixed size always restores."""
         longest = [height, width]
         for symmetry in self._symmetries:
             turned = symmetry.size(height, width)
             size = self._window_size(*turned, sizes)
             for axis in (0, 1):
-                core = _core_along(artifact, size[axis], turned[axis])
+                core = _core_along(self.artifact, size[axis], turned[axis])
                 original = 1 - axis if symmetry.turns % 2 else axis
                 longest[original] = min(longest[original], core)
         return longest[0], longest[1]
@@ -332,7 +477,9 @@ class Restorer:
             " its SavedModel, or export with a larger size in --sizes"
         )
 
-    def _shrink(self, core: Box, error: Exception) -> None:
+    def _shrink(
+        self, core: Box, whole: tuple[int, int], reach: int | None, error: Exception
+    ) -> None:
         """Makes tiles smaller after memory ran out."""
         if self.artifact.sizes:
             # A new list, as other threads may be going through the old one.
@@ -340,12 +487,40 @@ class Restorer:
             if smaller:
                 self._sizes = smaller
                 return
-        elif self.artifact.reach_px is not None:
-            side = max(core.height, core.width) // 2
-            if side >= max(_SMALLEST_CORE_PX, self.artifact.divisor):
-                self.tile_px = side + self._margin_px
-                return
+        elif reach is not None and max(core.height, core.width) > self._smallest_core_px:
+            sides = [last - first for first, last in self._spans(core, whole, reach)]
+            now = math.isqrt(math.prod(sides)) if self._is_automatic else max(sides)
+            margin = 2 * (reach + -reach % self.artifact.divisor)
+            least = margin + self._smallest_core_px
+            # Half of the core, and in any case less than what was too much.
+            self.tile_px = min(now - 1, max(least, (now - margin) * 7 // 10 + margin))
+            return
         raise MemoryError("not enough memory, even for the smallest tile") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rows:
+    """Some rows of a picture.
+
+    Attributes:
+      pixels: (rows, W, C).
+      first: Which row of the picture the first one is.
+    """
+
+    pixels: np.ndarray
+    first: int
+
+    def of(self, box: Box) -> np.ndarray:
+        """Returns the view of a box of the picture."""
+        return self.pixels[box.top - self.first : box.bottom - self.first, box.left : box.right]
+
+    def window(self, spans: Sequence[tuple[int, int]], whole: tuple[int, int]) -> np.ndarray:
+        """Returns a window of the picture, mirrored where it goes beyond; else a view."""
+        (top, bottom), (left, right) = spans
+        if bottom <= whole[0] and right <= whole[1]:
+            return self.of(Box(top, left, bottom, right))
+        rows, columns = (tiling.mirrored_rows(*span, side) for span, side in zip(spans, whole))
+        return self.pixels[np.ix_(rows - self.first, columns)]
 
 
 def _check_strength(strength: float, artifact: Artifact) -> float:
@@ -396,7 +571,13 @@ def _check_picture(image: np.ndarray) -> np.ndarray:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    if isinstance(error, MemoryError | tf.errors.ResourceExhaustedError):
+    if isinstance(error, MemoryError):
+        return True
+    # What raises TensorFlow's errors has imported it.
+    tf = sys.modules.get("tensorflow")
+    if tf is None:
+        return False
+    if isinstance(error, tf.errors.ResourceExhaustedError):
         return True
     # oneDNN's status 1, dnnl_out_of_memory, has no type of its own in TensorFlow.
     return isinstance(error, tf.errors.AbortedError) and "Status: 1," in str(error)

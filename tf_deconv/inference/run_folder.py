@@ -117,14 +117,17 @@ def load_any_model(path: pathlib.Path) -> Any:
     """Loads what a `.keras` file holds, whatever it takes and gives.
 
     Raises:
-      UserError: if the file is not a Keras model.
+      UserError: if the file is not a Keras model, or holds what nobody should open (`strangers`).
     """
     import keras
+
+    from tf_deconv.inference import strangers
 
     if not zipfile.is_zipfile(path):
         raise UserError(
             f"{str(path)!r} is not a Keras model: expected a .keras file (a zip archive)"
         )
+    strangers.check_keras(path)
     try:
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises whatever the damaged part made it stumble over.
@@ -208,6 +211,7 @@ def load_samples(path: pathlib.Path) -> Samples:
       UserError: if the file is damaged.
     """
     try:
+        descriptions.check_arrays(path)
         with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
             names = tuple(str(name) for name in stored["names"])
             return Samples(

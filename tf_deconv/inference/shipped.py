@@ -12,8 +12,6 @@ import pathlib
 import re
 from collections.abc import Mapping, Sequence
 
-from tf_deconv.inference import descriptions, run_folder
-from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError, nearest
 
 # Folders that hold NAME/, with ":" between them; they are looked in first.
@@ -23,7 +21,6 @@ MANIFEST_FILE = "manifest.json"
 EXPECTED = "expected a run folder, a .keras file, a SavedModel folder or a .tflite file"
 REMEDY = "install tf-deconv again or take the folder whole from where it came; or export again"
 
-_MODEL_SUFFIXES = (".keras", ".tflite")
 _PACKAGE = pathlib.Path(__file__).parents[1]
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
@@ -148,48 +145,19 @@ def is_name(text: str | os.PathLike[str] | None) -> bool:
     text = os.fspath(text)
     if _NAME.fullmatch(text) is None:
         return False
-    return not os.path.lexists(text) or (_is_shipped(text) and not holds_model(text))
+    if not os.path.lexists(text):
+        return True
+    if not _is_shipped(text):
+        return False
+    # Not above: the build of a wheel imports this module, without NumPy.
+    from tf_deconv.inference.located import holds_model
+
+    return not holds_model(text)
 
 
 def _is_shipped(name: str) -> bool:
     plain = name.lower().replace("_", "-")
     return plain in MODELS or plain in ALIASES
-
-
-def holds_model(path: str | os.PathLike[str]) -> bool:
-    """Returns whether a model lies at a path, also one that is damaged or not trained yet."""
-    folder = pathlib.Path(path)
-    if os.path.isfile(path):
-        try:
-            with open(path, "rb") as stream:
-                head = stream.read(8)
-        except OSError:
-            head = b""
-        named = folder.suffix.lower() in _MODEL_SUFFIXES
-        return named or head[4:] == b"TFL3" or head[:2] == b"PK"
-    if not os.path.isdir(path):
-        return False
-    try:
-        versions = [name for name in os.listdir(path) if re.fullmatch(r"[0-9]+", name)]
-    except OSError:
-        return False
-    files = ("saved_model.pb", run_folder.MODEL_FILE)
-    return (
-        any((folder / name).is_file() for name in files)
-        or any((folder / version / "saved_model.pb").is_file() for version in versions)
-        or _tells(folder / run_folder.CONFIG_FILE, "network")
-        or _tells(folder / MANIFEST_FILE, "files")
-    )
-
-
-def _tells(path: pathlib.Path, key: str) -> bool:
-    """Returns whether a JSON object has a key: a folder of pictures may hold a file of the name."""
-    try:
-        return key in descriptions.parse_json(
-            files.read_bounded(path, descriptions.LARGEST_JSON_BYTES)
-        )
-    except (OSError, ValueError, TypeError):
-        return False
 
 
 def resolve(model: str | os.PathLike[str] | None) -> pathlib.Path:

@@ -60,7 +60,7 @@ class TfliteFile:
         for subgraph in self.model.subgraphs:
             for operator in subgraph.operators:
                 code = codes[operator.opcodeIndex]
-                counts[f"{_OPERATOR_NAMES[builtin_code(code)]} v{code.version}"] += 1
+                counts[f"{operator_name(builtin_code(code))} v{code.version}"] += 1
         return counts
 
     def describe(self) -> dict[str, Any]:
@@ -157,6 +157,11 @@ def _buffer(model: schema.Model, number: int, content: bytes) -> np.ndarray:
     if buffer.Offset() > 1:
         return np.frombuffer(content[buffer.Offset() : buffer.Offset() + buffer.Size()], np.uint8)
     return buffer.DataAsNumpy() if buffer.DataLength() else np.empty(0, np.uint8)
+
+
+def operator_name(code: int) -> str:
+    """Returns a builtin operator's name, such as "CONV_2D"."""
+    return _OPERATOR_NAMES[code]
 
 
 def builtin_code(code: schema.OperatorCodeT) -> int:

@@ -9,6 +9,7 @@ the picture's own border where there is one (so the network's zero padding is th
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -103,6 +104,109 @@ def split(box: Box, height: int, width: int) -> list[Box]:
         for top in range(box.top, box.bottom, height)
         for left in range(box.left, box.right, width)
     ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """How a picture is cut: its cores row by row, and the one size that all their windows have.
+
+    Attributes:
+      height: Of each window, in pixels.
+      width: Of each window, in pixels.
+      rows: First row of each core, and one past its last, from the top.
+      columns: First column of each core, and one past its last, from the left.
+    """
+
+    height: int
+    width: int
+    rows: tuple[tuple[int, int], ...]
+    columns: tuple[tuple[int, int], ...]
+
+    @property
+    def work_px(self) -> int:
+        """How many pixels all windows have together."""
+        return len(self.rows) * len(self.columns) * self.height * self.width
+
+
+# Larger windows than this needs are not taken: they save less work than they cost memory.
+_OVERLAP = 0.12
+# No picture is cut into more rows, unless a side of a window is given.
+_MOST_ROWS = 512
+
+
+def plan(
+    height: int, width: int, reach: int, divisor: int, area_px: int, side_px: int | None = None
+) -> Grid:
+    """Cuts a picture into few equal windows, so that little of the work is overlap.
+
+    Args:
+      height: The picture's.
+      width: The picture's.
+      reach: How many pixels away an input pixel still changes an output pixel.
+      divisor: Windows begin at its multiples and are multiples of it long.
+      area_px: The most pixels of a window; one that has nothing but overlap takes more.
+      side_px: The longest side of a window, at least two margins and the divisor; any when left
+        out.
+    Returns:
+      Of the grids whose overlap is at most `_OVERLAP` of the work, the one with the smallest
+      windows; or else the one with the least work.
+    """
+    margin = reach + -reach % divisor
+    padded = [padded_side(side, divisor) for side in (height, width)]
+    if side_px is not None:
+        cuts = [
+            _cut(side, _count(side, side_px, margin, divisor), margin, divisor) for side in padded
+        ]
+        return _grid(height, width, *cuts)
+    if padded[0] * padded[1] <= area_px:
+        return Grid(*padded, ((0, height),), ((0, width),))
+    best, best_cost = None, (math.inf, math.inf)
+    for count in range(1, _MOST_ROWS + 1):
+        rows = _cut(padded[0], count, margin, divisor)
+        columns = _cut(
+            padded[1], _count(padded[1], area_px // rows[0], margin, divisor), margin, divisor
+        )
+        grid = _grid(height, width, rows, columns)
+        window_px = grid.height * grid.width
+        overlap = 1 - height * width / grid.work_px
+        # A window that is larger than allowed only where none is small enough.
+        cost = (max(0, window_px - area_px), max(overlap, _OVERLAP), window_px)
+        if best is None or cost < best_cost:
+            best, best_cost = grid, cost
+        if len(rows[1]) < count:
+            break
+    return best
+
+
+def _count(side: int, longest: int, margin: int, divisor: int) -> int:
+    """Returns how many windows of at most `longest` pixels a side needs; as many as help."""
+    longest = max(longest - longest % divisor, 2 * margin + divisor)
+    return 1 if side <= longest else -(-(side - 2 * margin) // (longest - 2 * margin))
+
+
+def _cut(side: int, count: int, margin: int, divisor: int) -> tuple[int, list[tuple[int, int]]]:
+    """Cuts a padded side into `count` cores or fewer, whose windows have one length."""
+    length = -(-(side + 2 * margin * (count - 1)) // count)
+    length += -length % divisor
+    spans, start = [], 0
+    while start < side:
+        # A window at a border of the picture has no margin there.
+        stop = start + length - (margin if start == 0 else 2 * margin)
+        if side - start <= length - (0 if start == 0 else margin):
+            stop = side
+        spans.append((start, stop))
+        start = stop
+    return min(length, side), spans
+
+
+def _grid(height: int, width: int, rows: tuple, columns: tuple) -> Grid:
+    (window_height, down), (window_width, across) = rows, columns
+    return Grid(
+        window_height,
+        window_width,
+        tuple((start, min(stop, height)) for start, stop in down),
+        tuple((start, min(stop, width)) for start, stop in across),
+    )
 
 
 def window_along(

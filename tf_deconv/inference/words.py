@@ -13,7 +13,7 @@ from tf_deconv.data.shards import reader
 from tf_deconv.images import formats
 from tf_deconv.inference import shipped
 from tf_deconv.inference.jobs import EXPECTED, LIST_SUFFIX
-from tf_deconv.inference.shipped import holds_model
+from tf_deconv.inference.located import holds_model
 from tf_deconv.utils.options import UserError
 
 _PICTURE_SUFFIXES = (*formats.SUFFIXES, LIST_SUFFIX)

@@ -7,7 +7,7 @@ The receptive field is the square of 2 * reach + 1 pixels around it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -146,6 +146,51 @@ def measure_reach(
         if size is not None or side >= 2 * MAX_REACH:
             return None
         side *= 2
+
+
+# The reach that matters is measured at half of the half level that it allows, as no few pictures
+# show all there is.
+_NEAR_LEVEL = 0.25 / 255
+
+
+def measure_effective_reach(
+    run: Callable[[np.ndarray], np.ndarray],
+    pictures: Sequence[np.ndarray],
+    reach: int,
+    divisor: int,
+    scale: int,
+) -> int:
+    """Measures how much of the reach matters in 8 bits: cuts pictures, and looks what changes.
+
+    Args:
+      run: (1, H, W, C) float32 in [0, 1] to (1, H * scale, W * scale, C').
+      pictures: Such as the network is made for, each (H, W, C) float32 in [0, 1].
+      reach: How far it sees at most.
+      divisor: Pictures are cut at its multiples.
+      scale: Output pixels per input pixel along each axis.
+    Returns:
+      The least number of pixels from a cut on from which no output pixel changed by as much as a
+      quarter of a level of 8 bits; at least 1, at most `reach`.
+    """
+    half = max(32, 2 * reach)
+    half += -half % divisor
+    near = 1
+    for picture in pictures:
+        top, left = (max(0, side - 2 * half) // 2 for side in picture.shape[:2])
+        picture = picture[top : top + 2 * half, left : left + 2 * half]
+        # At a multiple of the divisor, which every network of this kind takes.
+        height, width = (side - side % divisor for side in picture.shape[:2])
+        picture = np.ascontiguousarray(picture[np.newaxis, :height, :width])
+        whole = run(picture) if height and width else None
+        for axis in (1, 2):
+            side = picture.shape[axis]
+            for cut in {side // 4 // divisor * divisor, side // 2 // divisor * divisor} - {0}:
+                kept = picture.take(range(cut, side), axis)
+                expected = whole.take(range(cut * scale, whole.shape[axis]), axis)
+                change = np.abs(run(np.ascontiguousarray(kept)) - expected)
+                changed = change.max(axis=(0, 3 - axis, 3)) >= _NEAR_LEVEL
+                near = max(near, int(np.flatnonzero(changed).max(initial=-1)) // scale + 1)
+    return min(near, max(reach, 1))
 
 
 def _measure_at(

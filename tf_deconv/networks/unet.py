@@ -51,6 +51,8 @@ ENLARGING = {
     "small": Size((40,), (3,)),
     "base": Size((48, 96), (2, 3)),
 }
+# A description or a manifest that anyone may have edited tells filters and blocks.
+_LARGEST_WEIGHTS = 2**27
 
 
 def build_unet(
@@ -118,6 +120,12 @@ def build_unet(
     for name, value in counts.items():
         if type(value) is not int or value < 1:
             raise ValueError(f"{name}={value!r}: expected a positive integer")
+    pairs = zip(chosen.filters, chosen.blocks)
+    if sum(36 * count * count * number for count, number in pairs) > _LARGEST_WEIGHTS:
+        raise ValueError(
+            f"filters={chosen.filters} and blocks={chosen.blocks}: expected at most"
+            f" {_LARGEST_WEIGHTS:,} weights"
+        )
     if channels_in not in (1, channels_out, channels_out + 1):
         raise ValueError(
             f"channels_in={channels_in} and channels_out={channels_out}: expected equal numbers,"

@@ -117,6 +117,7 @@ def load_newest_checkpoint(
     warnings = []
     for path in sorted(folder.glob(_CHECKPOINTS), reverse=True):
         try:
+            descriptions.check_arrays(path)
             with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 state = descriptions.parse_json(str(stored["state"]))
                 if type(state["epoch"]) is not int or not isinstance(state["data_sha256"], str):

@@ -112,7 +112,10 @@ class TrainConfig:
         maximum=1.0,
     )
     max_pixels: int = option(
-        2**28, "largest picture that is decoded, in pixels; larger ones are left out", minimum=1
+        2**28,
+        "largest picture that is decoded, in pixels; larger ones are left out",
+        minimum=1,
+        maximum=2**34,
     )
     range: str = range_option(
         "16 bits of at most 4095 are 12-bit counts, others full; float is 0 to 1, and other"
@@ -121,10 +124,16 @@ class TrainConfig:
     run_dir: str | None = option(
         None, "folder to write; a new runs/DATE-TASK-NETWORK when left out", type=str
     )
-    epochs: int = option(10, "number of epochs", minimum=1)
-    steps_per_epoch: int = option(100, "training steps (batches) in an epoch", minimum=1)
+    epochs: int = option(10, "number of epochs", minimum=1, maximum=10**6)
+    steps_per_epoch: int = option(
+        100, "training steps (batches) in an epoch", minimum=1, maximum=10**6
+    )
     batch_size: int | None = option(
-        None, "patches in a batch; the network's own number when left out", minimum=1, type=int
+        None,
+        "patches in a batch; the network's own number when left out",
+        minimum=1,
+        maximum=2**16,
+        type=int,
     )
     degrade: str | None = option(
         None,
@@ -139,6 +148,7 @@ class TrainConfig:
         " or the next size that network and task divide; for the task generate the size of the"
         " pictures, that of --data when left out",
         minimum=1,
+        maximum=4096,
         type=int,
     )
     optimizer: str | None = option(
@@ -240,6 +250,12 @@ def check_train_config(config: TrainConfig) -> TrainConfig:
         faults.append(
             f"patch_size={patch_size}: expected a multiple of {divisor} for network"
             f" {config.network!r} and task {config.task!r}; {near} would do"
+        )
+    batch_size = config.batch_size or network.batch_size
+    if (patch_size or 1) ** 2 * batch_size > _LARGEST_BATCH_PX:
+        faults.append(
+            f"patch_size={patch_size} with batch_size={batch_size}: expected at most"
+            f" {_LARGEST_BATCH_PX:,} pixels in a batch"
         )
     if faults:
         raise UserError("; ".join(faults))
@@ -357,11 +373,28 @@ def _network_faults(config: TrainConfig, network: Network) -> list[str]:
         return [f"size={config.size!r}{hint}: expected one of {', '.join(network.sizes)}"]
     scale = TASKS[config.task].scale if config.task in TASKS else 1
     levels = network.levels_of(config.size or network.sizes[0], scale)
-    faults = []
+    faults, levels_of = [], {}
     for name in ("filters", "blocks"):
         try:
             if getattr(config, name) is not None:
-                parse_levels(name, getattr(config, name), levels)
+                levels_of[name] = parse_levels(name, getattr(config, name), levels)
         except UserError as error:
             faults.append(str(error))
+    if levels_of and not faults:
+        # A block is two 3x3 convolutions, on either side; the sizes have at least such numbers.
+        filters = levels_of.get("filters", (16,) * levels)
+        blocks = levels_of.get("blocks", (1,) * levels)
+        weights = sum(36 * count * count * number for count, number in zip(filters, blocks))
+        if weights > _LARGEST_WEIGHTS:
+            faults.append(
+                f"filters={config.filters!r} and blocks={config.blocks!r}: some"
+                f" {weights / 1e6:,.0f} million weights, expected at most"
+                f" {_LARGEST_WEIGHTS / 1e6:,.0f}"
+            )
     return faults
+
+
+# Training takes some 16 bytes for each weight.
+_LARGEST_WEIGHTS = 2**27
+# Of a batch; a network takes some 700 bytes for each.
+_LARGEST_BATCH_PX = 2**27

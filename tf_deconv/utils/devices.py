@@ -129,6 +129,29 @@ def _cpu(precision: str, jit_compile: bool) -> Device:
     return Device("cpu", f"CPU ({core_count()} threads{extras})", precision, jit_compile)
 
 
+def limit_threads(threads: int | None) -> None:
+    """Makes TensorFlow use so many threads on the CPU; None: as it likes.
+
+    Raises:
+      UserError: if this process has begun with another number.
+    """
+    if threads is None or threads == core_count():
+        return
+    import tensorflow as tf
+
+    settings = tf.config.threading
+    if settings.get_intra_op_parallelism_threads() == threads:
+        return
+    try:
+        settings.set_intra_op_parallelism_threads(threads)
+        settings.set_inter_op_parallelism_threads(threads)
+    except RuntimeError as error:
+        raise UserError(
+            f"threads={threads}: this process has begun with others, and TensorFlow keeps to them;"
+            " start another one"
+        ) from error
+
+
 def core_count() -> int:
     """Returns how many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):

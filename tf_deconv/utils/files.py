@@ -1,9 +1,9 @@
 """Files that are whole or absent: write beside, flush to the disk, then rename.
 
 Used for everything that a reader may open while it is being written, or that must survive a power
-cut half-way. What a process that was killed left half-written is removed by the next one that writes
-there (`staging`). Also here: keeping libraries' chatter off the user's screen, and settings of the
-whole process that several threads change.
+cut half-way. What a process that was killed left half-written is removed by the next one that
+writes there (`staging`). Also here: keeping libraries' chatter off the user's screen, and settings
+of the whole process that several threads change.
 """
 
 from __future__ import annotations

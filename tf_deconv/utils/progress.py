@@ -10,16 +10,20 @@ _BAR_WIDTH = 30
 
 
 class Bar:
-    """A bar on the last line of a terminal; nothing where the output goes to a file."""
+    """A bar on the last line of a terminal; nothing where the output goes to a file.
+
+    Attributes:
+      shown: Whether it is drawn at all.
+    """
 
     def __init__(self, stream: TextIO | None = None):
         self._stream = stream or sys.stdout
-        self._shown = self._stream.isatty()
+        self.shown = self._stream.isatty()
         self._drawn = False
 
     def draw(self, head: str, part: float, tail: str = "") -> None:
         """Draws `head ######.... 60% tail`, cut to the terminal's width; `part` is in [0, 1]."""
-        if not self._shown:
+        if not self.shown:
             return
         full = int(part * _BAR_WIDTH)
         bar = "#" * full + "." * (_BAR_WIDTH - full)

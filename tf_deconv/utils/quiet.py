@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import sys
 import warnings
 
 from tf_deconv.utils.files import silent_stderr
+from tf_deconv.utils.options import UserError
 
 
 def import_tensorflow() -> None:
-    """Imports TensorFlow without the lines that it prints when it starts."""
+    """Imports TensorFlow without the lines that it prints when it starts.
+
+    Raises:
+      UserError: if it is not installed.
+    """
     if "tensorflow" in sys.modules:
         return
+    if importlib.util.find_spec("tensorflow") is None:
+        raise UserError(
+            "TensorFlow is not installed, and this needs it: expected what `pip install .` brings;"
+            " without it, restore, inspect and load take .tflite files and models that have some"
+        )
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # oneDNN is off by default on CPUs without AVX512; there it was measured from no gain to 1.5
     # times as fast.

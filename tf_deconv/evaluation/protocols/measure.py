@@ -190,7 +190,7 @@ def benchmark_protocol(
     name, protocol = config.protocol, PROTOCOLS[config.protocol]
     choose_device("auto", "float32")
     methods = [open_bm3d(name)] if config.classical else []
-    found = [locate(path) for path in models]
+    found = [locate(path, config.trust) for path in models]
     methods += [open_model(located, config) for located in found]
     methods = [*baselines(name, methods), *methods]
     store, failures, notes = sources.read_pictures(config.data)

@@ -21,12 +21,13 @@ import numpy as np
 import tensorflow as tf
 
 from tf_deconv.exporting.parity import runner
-from tf_deconv.exporting.tflite import convert, flatbuffer
+from tf_deconv.exporting.tflite import convert, flatbuffer, versions
 from tf_deconv.exporting.variants import VARIANTS
 from tf_deconv.images import arrays, metrics, reading
 from tf_deconv.inference import artifacts, restorer
 from tf_deconv.inference.run_folder import Samples
 from tf_deconv.inference.tflite_file import TfliteFile
+from tf_deconv.networks import receptive_field
 
 SAVED_MODEL_FLOOR_DB = 120.0
 ONNX_FLOOR_DB = 100.0
@@ -35,9 +36,14 @@ ONNX_FLOOR_DB = 100.0
 TIE_LEVELS = 0.005
 # A JPEG that comes back is lossy: quality 95 keeps real pictures above 34 dB.
 JPEG_FLOOR_DB = 30.0
+# On how many held-out pictures it is measured how far the network sees to any effect.
+EFFECTIVE_REACH_PICTURES = 8
 # Sizes that a service will meet and a divisor does not divide; 1x1 is the smallest there is.
 ODD_REQUESTS = ((1, 1, 1), (2, 37, 53), (1, 61, 2))
 TIMEOUT_S = 600
+# A JPEG's APP1 segment: EXIF data whose one entry says that the picture is to be turned clockwise.
+_TURNED = bytes.fromhex("ffe1 0022 457869660000 4d4d002a00000008 0001 0112 0003 00000001 0006 0000")
+_TURNED += bytes(4)  # No further directory.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +88,19 @@ class Reference:
         return artifacts.reach_of(self.model, self.divisor, self.scale)
 
     @functools.cached_property
+    def effective_reach(self) -> int | None:
+        """How much of the reach matters in 8 bits; None where there is no reach."""
+        if self.reach is None:
+            return None
+
+        def run(batch: np.ndarray) -> np.ndarray:
+            return restorer.restore_picture(self.model, batch[0], self.divisor, self.scale)[None]
+
+        pictures = self.samples.degraded[:EFFECTIVE_REACH_PICTURES]
+        how = self.reach, self.divisor, self.scale
+        return receptive_field.measure_effective_reach(run, pictures, *how)
+
+    @functools.cached_property
     def keras_task_psnr_db(self) -> float | None:
         """What Keras scores where the files are scored."""
         return self.task_psnr_db([self.restore(case) for case in self.cases(self.sizes[-1])])
@@ -111,6 +130,7 @@ class Report:
       task_loss_db: How much less that is than Keras's.
       latency_ms: Signature to median milliseconds on one thread.
       operators: Operator to count, of a TFLite file.
+      least_runtime: The first TensorFlow Lite that runs it, of a TFLite file.
       sample_difference: Of a generator: the largest difference of sampled pictures from Keras's.
       faults: Why it is not published; empty for a good file.
     """
@@ -124,6 +144,7 @@ class Report:
     task_loss_db: float | None = None
     latency_ms: dict[str, float] = dataclasses.field(default_factory=dict)
     operators: dict[str, int] = dataclasses.field(default_factory=dict)
+    least_runtime: str | None = None
     sample_difference: float | None = None
     faults: list[str] = dataclasses.field(default_factory=list)
 
@@ -154,6 +175,7 @@ def examine_tflite(unpacked: TfliteFile, variant: str, parameters: int, file: st
     kind = VARIANTS[variant]
     report = Report(file, len(unpacked.content), kind.floor_db)
     report.operators = dict(unpacked.operator_counts())
+    report.least_runtime = versions.least_runtime(unpacked)
     report.faults = flatbuffer.find_faults(unpacked, parameters, kind)
     return report
 
@@ -283,14 +305,17 @@ def measure(
 
 
 def encode_pictures(picture: np.ndarray) -> dict[str, np.ndarray]:
-    """Makes a PNG and, of 1 or 3 channels, a JPEG of (H, W, C), as rows of bytes for the runner."""
+    """Makes files of (H, W, C), as rows of bytes for the runner.
+
+    Returns:
+      "png" and, of 1 or 3 channels, "jpeg", which lies on its side as a phone's does.
+    """
     pixels = arrays.to_uint8(picture)
-    encoders = {"png": tf.io.encode_png, "jpeg": tf.io.encode_jpeg}
-    if picture.shape[-1] not in (1, 3):
-        del encoders["jpeg"]
-    return {
-        name: np.frombuffer(encode(pixels).numpy(), np.uint8) for name, encode in encoders.items()
-    }
+    encoded = {"png": tf.io.encode_png(pixels).numpy()}
+    if picture.shape[-1] in (1, 3):
+        jpeg = tf.io.encode_jpeg(pixels).numpy()
+        encoded["jpeg"] = jpeg[:2] + _TURNED + jpeg[2:]
+    return {name: np.frombuffer(data, np.uint8) for name, data in encoded.items()}
 
 
 def _check_bytes(key: str, case: np.ndarray, result: np.ndarray, reference: Reference) -> list[str]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_deconv.exporting.saved_model.checks import has_shape, holds
 from tf_deconv.exporting.tflite import convert as tflite_convert
 from tf_deconv.exporting.tflite import polyphase
 from tf_deconv.generation import noise
@@ -141,13 +142,12 @@ def _vae_endpoints(model: keras.Model, facts: GeneratorSpec) -> dict[str, Callab
     decoder, encoder = _caller(network_of(model, facts), facts), model.get_layer("encoder")
 
     def decode(latent: tf.Tensor, **label: tf.Tensor) -> Tensors:
-        inputs = _checked({"latent": tf.ensure_shape(latent, (None, facts.latent))} | label, facts)
+        inputs = _checked({"latent": latent} | label, facts, {"latent": (facts.latent,)})
         return {"image": decoder(inputs)}
 
     def encode(image: tf.Tensor, **label: tf.Tensor) -> Tensors:
-        image = tf.ensure_shape(image, (None, *facts.shape))
         inside = _all_within(image, "image: expected values in [0, 1]")
-        inputs = _checked({"image": image} | label, facts, [inside])
+        inputs = _checked({"image": image} | label, facts, {"image": facts.shape}, [inside])
         posterior = encoder(_listed(inputs, "image"), training=False)  # (N, 2 L)
         mean, log_variance = tf.split(posterior, 2, axis=-1)
         return {"mean": mean, "log_variance": log_variance}
@@ -163,10 +163,10 @@ def _flow_endpoints(model: keras.Model, facts: GeneratorSpec) -> dict[str, Calla
     network = tf.function(_caller(model, facts), autograph=False)
 
     def step(x: tf.Tensor, t: tf.Tensor, **label: tf.Tensor) -> Tensors:
-        x, t = tf.ensure_shape(x, (None, *facts.shape)), tf.ensure_shape(t, (None,))
         inside = _all_within(t, "t: expected times from 0, noise, to 1, a picture")
         # The label `classes` means none.
-        inputs = _checked({"x": x, "t": t} | label, facts, [inside], facts.classes)
+        shapes = {"x": facts.shape, "t": ()}
+        inputs = _checked({"x": x, "t": t} | label, facts, shapes, [inside], facts.classes)
         return {"velocity": network(inputs)}
 
     def make(start: tf.Tensor, label: Tensors) -> tf.Tensor:
@@ -246,48 +246,50 @@ def _sampler(
 def _checked(
     inputs: Tensors,
     facts: GeneratorSpec,
+    shapes: Mapping[str, Sequence[int]],
     checks: Sequence[tf.Operation] = (),
     largest: int | None = None,
 ) -> Tensors:
-    """Refuses no picture at all, different numbers of inputs, and labels that are not known.
+    """Refuses other shapes, no picture at all, different numbers of inputs, and unknown labels.
 
     Args:
-      inputs: Each of a known rank, batch first.
+      inputs: Each with the batch first.
       facts: The generator's.
+      shapes: Of inputs other than the label, without the batch.
       checks: Others that must hold.
       largest: The largest label; the last class when left out.
     """
-    name, *others = inputs
-    count = tf.shape(inputs[name])[0]
-    checks = [*checks, _assert(count >= 1, f"{name}: expected at least 1, received", count)]
-    if "label" in inputs:
-        inputs = inputs | {"label": tf.ensure_shape(inputs["label"], (None,))}
-    for other in others:
-        number = tf.shape(inputs[other])[0]
-        text = f"{other}: expected as many as {name}, received"
-        checks.append(_assert(number == count, text, number))
-    if "label" in inputs:
-        largest = facts.classes - 1 if largest is None else largest
-        none = f", {largest} for none" if largest == facts.classes else ""
-        checks.append(
-            _all_within(inputs["label"], f"label: expected 0 to {largest}{none}", largest)
-        )
+    shapes = {**shapes, **({"label": ()} if "label" in inputs else {})}
+    right = []
+    for name, sides in shapes.items():
+        text = f"{name}: expected ({', '.join(['N', *map(str, sides)])}{'' if sides else ','})"
+        right.append(has_shape(inputs[name], (None, *sides), text))
+    # What follows takes the shapes for right.
+    with tf.control_dependencies(right):
+        inputs = {name: tf.identity(tensor) for name, tensor in inputs.items()}
+        name, *others = inputs
+        count = tf.shape(inputs[name])[0]
+        checks = [*checks, holds(count >= 1, f"{name}: expected at least 1, received", count)]
+        for other in others:
+            number = tf.shape(inputs[other])[0]
+            text = f"{other}: expected as many as {name}, received"
+            checks.append(holds(number == count, text, number))
+        if "label" in inputs:
+            largest = facts.classes - 1 if largest is None else largest
+            none = f", {largest} for none" if largest == facts.classes else ""
+            text = f"label: expected 0 to {largest}{none}"
+            checks.append(_all_within(inputs["label"], text, largest))
     with tf.control_dependencies(checks):
         return {name: tf.identity(tensor) for name, tensor in inputs.items()}
 
 
 def _within(value: tf.Tensor, least: int, largest: int, text: str) -> tf.Operation:
     fits = tf.logical_and(value >= least, value <= largest)
-    return _assert(fits, f"{text}; received", value)
+    return holds(fits, f"{text}; received", value)
 
 
 def _all_within(values: tf.Tensor, text: str, largest: float = 1) -> tf.Operation:
     # A comparison with what is not a number is false.
     fits = tf.reduce_all(tf.logical_and(values >= 0, values <= tf.cast(largest, values.dtype)))
     ends = tf.stack([tf.reduce_min(values), tf.reduce_max(values)])
-    return _assert(fits, f"{text}; received from and to", ends)
-
-
-def _assert(fits: tf.Tensor, text: str, value: tf.Tensor) -> tf.Operation:
-    # Not tf.debugging.Assert, which makes a conditional that the graph's optimiser warns of.
-    return tf.raw_ops.Assert(condition=fits, data=[text, value])
+    return holds(fits, f"{text}; received from and to", ends)

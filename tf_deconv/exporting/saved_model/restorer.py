@@ -16,6 +16,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tf_deconv.degradations.operators import to_uint8
+from tf_deconv.exporting.saved_model import checks
 from tf_deconv.exporting.saved_model.decoding import decode, to_input
 from tf_deconv.images.padding import pad_tensor
 
@@ -65,7 +66,10 @@ def write_saved_model(
             return encode(_restore_pixels(model, pixels, divisor, scale, reach))
 
         # Without this a wrong rank is refused too, but with a text that says nothing of the input.
-        image_bytes = tf.ensure_shape(image_bytes, (None,))
+        with tf.control_dependencies(
+            [checks.has_shape(image_bytes, (None,), "image_bytes: expected (N,)")]
+        ):
+            image_bytes = tf.identity(image_bytes)
         # One picture at a time: the memory of a request does not grow with its batch.
         restored = tf.map_fn(
             restore_one, image_bytes, parallel_iterations=1, fn_output_signature=tf.string
@@ -179,12 +183,8 @@ def _restore_pixels(
 
 
 def _checked(image: tf.Tensor, channels: int) -> tf.Tensor:
-    """Refuses a wrong rank, channel count or an empty picture.
-
-    TensorFlow 2.21 aborts the process on a wrong rank where nothing checks it
-    (tensorflow/tensorflow#111453).
-    """
-    image = tf.ensure_shape(image, (None, None, None, channels))
-    message = f"image is empty: expected (N, H, W, {channels}) with N, H, W >= 1"
-    with tf.control_dependencies([tf.debugging.Assert(tf.size(image) > 0, [message])]):
+    """Refuses a wrong rank, channel count or an empty picture."""
+    text = f"image: expected (N, H, W, {channels}) with N, H, W >= 1"
+    shape = (None, None, None, channels)
+    with tf.control_dependencies([checks.has_shape(image, shape, text, least=1)]):
         return tf.identity(image)

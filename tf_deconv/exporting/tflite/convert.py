@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_deconv.exporting.saved_model.restorer import restore_tensor
-from tf_deconv.exporting.tflite import flatbuffer, polyphase, quantize
+from tf_deconv.exporting.tflite import flatbuffer, polyphase, quantize, versions
 from tf_deconv.exporting.variants import VARIANTS
 from tf_deconv.images import arrays
 from tf_deconv.inference.tflite_file import TfliteFile
@@ -111,6 +111,7 @@ def convert_graphs(
                 converted |= _convert_group(folder, float32, chosen, signatures, calibration_cases)
     for file in converted.values():
         flatbuffer.make_portable(file, keep_relu)
+        versions.write_least_runtime(file)
     return {name: converted[name] for name in variants}
 
 

@@ -194,6 +194,20 @@ def has_sums(file: TfliteFile) -> bool:
     return any(name.startswith("ADD ") for name in file.operator_counts())
 
 
+def square_operators(file: TfliteFile) -> list[str]:
+    """Returns the results' names of transposed convolutions whose kernel is their stride."""
+    names = []
+    for subgraph in file.model.subgraphs:
+        for operator in subgraph.operators:
+            code = builtin_code(file.model.operatorCodes[operator.opcodeIndex])
+            if code == schema.BuiltinOperator.TRANSPOSE_CONV:
+                options = operator.builtinOptions
+                kernel = subgraph.tensors[operator.inputs[1]].shape[1:3]
+                if tuple(kernel) == (options.strideH, options.strideW):
+                    names.append(subgraph.tensors[operator.outputs[0]].name.decode())
+    return names
+
+
 def picture_operators(file: TfliteFile, largest_share: float = 1.0) -> list[str]:
     """Returns the results' names of convolutions with few channels, a picture's, on one side.
 
@@ -237,6 +251,18 @@ def _touches_the_picture(
     return min(channels, given) <= PICTURE_CHANNELS
 
 
+def _stored(
+    model: schema.ModelT, subgraph: schema.SubGraphT, operator: schema.OperatorT
+) -> schema.TensorT:
+    """Returns a convolution's weights as they are in the file, which may be unpacked first."""
+    weights = operator.inputs[1]
+    for other in subgraph.operators:
+        kind = builtin_code(model.operatorCodes[other.opcodeIndex])
+        if kind == schema.BuiltinOperator.DEQUANTIZE and other.outputs[0] == weights:
+            return subgraph.tensors[other.inputs[0]]
+    return subgraph.tensors[weights]
+
+
 def find_faults(file: TfliteFile, parameters: int, variant: Variant) -> list[str]:
     """Looks for what makes a file wrong or unportable without any error from the converter.
 
@@ -263,7 +289,10 @@ def find_faults(file: TfliteFile, parameters: int, variant: Variant) -> list[str
     # A network with sums has float results that int8 weights gave, if its pictures are float.
     fixed = variant.has_fixed_ranges(has_sums(file))
     if variant.int8 == STATIC and any(
-        subgraph.tensors[operator.outputs[0] if fixed else operator.inputs[1]].type != integer
+        (
+            subgraph.tensors[operator.outputs[0]] if fixed else _stored(model, subgraph, operator)
+        ).type
+        != integer
         and (variant.int8_pictures or not _touches_the_picture(model, subgraph, operator))
         for subgraph in model.subgraphs
         for operator in subgraph.operators

@@ -130,6 +130,15 @@ def quantize(
         if kind == STATIC and not variant.int8_pictures:
             for side in (operation.INPUT, operation.OUTPUT):
                 work.update_quantization_recipe(".*", side, algorithm_key=none)
+        if kind == DYNAMIC:
+            # With ranges found while they run, TensorFlow Lite before 2.17 refuses transposed
+            # convolutions, and of dense layers takes the first channel's scale for all: 20 dB of
+            # a flow. Weights that are unpacked first cost nothing there and where a kernel is its
+            # stride; elsewhere more than twice the time (docs/decisions/0009-tflite-variants.md).
+            work.add_weight_only_config(".*", operation.FULLY_CONNECTED, num_bits=8)
+            for name in flatbuffer.square_operators(file):
+                pattern = f".*{re.escape(name)}.*"
+                work.add_weight_only_config(pattern, operation.CONV_2D_TRANSPOSE, num_bits=8)
         for pattern in _float_operators(file, variant, has_sums):
             for convolution in (operation.CONV_2D, operation.CONV_2D_TRANSPOSE):
                 work.update_quantization_recipe(pattern, convolution, algorithm_key=none)

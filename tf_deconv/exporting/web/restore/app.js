@@ -1,6 +1,7 @@
 // Restores pictures with the exported TFLite file, in the browser; nothing is sent anywhere.
 
 import { begin, facts, find, run, say } from "./page.js";
+import { decode, drawn } from "./picture.js";
 import { restorePixels } from "./tiles.js";
 
 const MAX_PIXELS = 40e6;
@@ -15,15 +16,6 @@ find("summary").textContent = `${facts.summary} The picture stays on this device
 function runTile(pixels, [height, width]) {
   const image = [pixels, [1, height, width, facts.channels_in]];
   return run(model, `restore_${height}x${width}`, { image }, "restored");
-}
-
-function drawn(source, width, height) {
-  const canvas = document.createElement("canvas");
-  [canvas.width, canvas.height] = [width, height];
-  const context = canvas.getContext("2d", { willReadFrequently: true, colorSpace: "srgb" });
-  if (source instanceof ImageData) context.putImageData(source, 0, 0);
-  else context.drawImage(source, 0, 0, width, height);
-  return context;
 }
 
 async function restoreImage(image, number) {
@@ -159,7 +151,7 @@ function sampleImage() {
   return createImageBitmap(image);
 }
 
-const fromFile = (file) => handle(() => createImageBitmap(file));
+const fromFile = (file) => handle(() => decode(file));
 for (const id of ["choose", "take"]) {
   find(id).addEventListener("change", (event) => {
     const [file] = event.target.files;
