@@ -17,7 +17,11 @@ import subprocess
 import sys
 import tempfile
 
-FOLDERS = {"1500 of 128x128": (1500, 128), "300 of 400x400": (300, 400), "6 of 3000x3000": (6, 3000)}
+FOLDERS = {
+    "1500 of 128x128": (1500, 128),
+    "300 of 400x400": (300, 400),
+    "6 of 3000x3000": (6, 3000),
+}
 HERE = pathlib.Path(__file__).resolve().parents[1]
 # Warmed up by one call: the first one imports Pillow's formats.
 READ = """

@@ -15,6 +15,7 @@ import io
 import pathlib
 import re
 import struct
+import sys
 import threading
 import warnings
 import zlib
@@ -24,7 +25,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from tf_deconv.images import arrays, exif, formats, png, value_range
+from tf_deconv.images import arrays, exif, formats, jpeg, png, value_range
 from tf_deconv.images.arrays import without_pillow_limit
 from tf_deconv.images.picture import Picture
 from tf_deconv.images.value_range import AUTO, ValueRange
@@ -176,8 +177,9 @@ class PictureFile:
         colours = found.colours
         if found.alpha is not None and found.known_alpha:
             colours = over_white(colours, found.alpha)
-        height, width = colours.shape[:2]
-        return np.ascontiguousarray(np.broadcast_to(colours, (height, width, 3)))
+        if colours.shape[2] != 3:
+            colours = np.broadcast_to(colours, (*colours.shape[:2], 3))
+        return np.ascontiguousarray(colours)
 
 
 def over_white(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -220,7 +222,8 @@ def _open(source: Source) -> PictureFile:
     if isinstance(source, bytes):
         head, size_bytes = source[: formats.HEAD_BYTES], len(source)
     else:
-        source = pathlib.Path(source)
+        if not isinstance(source, pathlib.Path):
+            source = pathlib.Path(source)
         formats.require_plain_file(source)
         with open(source, "rb") as stream:
             head = stream.read(formats.HEAD_BYTES)
@@ -643,6 +646,31 @@ class _TiffFile(PictureFile):
 
 
 # --- Whole files.
+
+
+def read_head(source: pathlib.Path) -> tuple[Header, tuple[str, ...]]:
+    """Reads the head of a picture file for a listing: its header, and what is left out of it.
+
+    Of a plain JPEG file only the segments are looked at; damage in others comes out when it is
+    decoded. Larger pictures than `MAX_PIXELS` are not refused.
+
+    Raises:
+      ValueError: if it is no picture that is read here.
+    """
+    with _clean_errors():
+        formats.require_plain_file(source)
+        with open(source, "rb") as stream:
+            head = stream.read(formats.HEAD_BYTES)
+            if head.startswith(b"\xff\xd8\xff"):
+                size = jpeg.read_size(head)
+                if size is None and len(head) == formats.HEAD_BYTES:
+                    size = jpeg.read_size(head + stream.read(jpeg.HEAD_BYTES))
+                if size is not None:
+                    height, width, components = size
+                    channels = 1 if components == 1 else 3
+                    return Header("JPEG", height, width, channels=channels), ()
+    with open_pictures(source, sys.maxsize) as file:
+        return file.header, file.notes
 
 
 def read_header(source: Source) -> Header:
