@@ -81,11 +81,15 @@ class PictureFile:
         Raises:
           ValueError: if it cannot be read, or is not what its header was.
         """
+        if self.pages == 1:
+            return (self.read_content(self.path, notes),)
         with pages.open(self) as file:
             return (self._read(file, notes),)
 
-    def read_content(self, content: bytes, notes: list[str] | None = None) -> np.ndarray:
-        """Decodes the bytes of its file, as `read` does: (H, W, 3)."""
+    def read_content(
+        self, content: bytes | pathlib.Path, notes: list[str] | None = None
+    ) -> np.ndarray:
+        """Decodes its file, or the bytes of it, as `read` does: (H, W, 3)."""
         with reading.open_pictures(content, _NO_LIMIT) as file:
             return self._read(file, notes)
 
@@ -122,15 +126,11 @@ class Pages:
 
     @contextlib.contextmanager
     def open(self, file: PictureFile) -> Iterator[reading.PictureFile]:
-        """Opens the file of a picture.
+        """Opens the file of a page.
 
         Raises:
           ValueError: if it cannot be read.
         """
-        if file.pages == 1:
-            with reading.open_pictures(file.path, _NO_LIMIT) as opened:
-                yield opened
-            return
         own = self._own
         if not hasattr(own, "stack"):
             own.stack, own.path = contextlib.ExitStack(), None
@@ -186,8 +186,7 @@ def scan(
         for path in paths:
             name = printable(str(path.relative_to(folder)))
             try:
-                with reading.open_pictures(path, _NO_LIMIT) as file:
-                    header, said = file.header, file.notes
+                header, said = reading.read_head(path)
             except (ValueError, MemoryError) as error:
                 skipped.append(f"{name}: {reason(error)}")
                 continue
@@ -321,7 +320,8 @@ def _decode(
     writer: StoreWriter | Survey, pages: Pages, placed: list[tuple[Any, int]]
 ) -> list[_Decoded | str]:
     """Returns what is recorded of each picture, or why it cannot be read."""
-    return [_decode_one(writer, pages, file, offset) for file, offset in placed]
+    with reading.quiet():
+        return [_decode_one(writer, pages, file, offset) for file, offset in placed]
 
 
 def _decode_one(

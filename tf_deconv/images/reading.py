@@ -15,6 +15,7 @@ import io
 import pathlib
 import re
 import struct
+import sys
 import threading
 import warnings
 import zlib
@@ -24,7 +25,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from tf_deconv.images import arrays, exif, formats, png, value_range
+from tf_deconv.images import arrays, exif, formats, jpeg, png, value_range
 from tf_deconv.images.arrays import without_pillow_limit
 from tf_deconv.images.picture import Picture
 from tf_deconv.images.value_range import AUTO, ValueRange
@@ -49,6 +50,8 @@ _COLOUR_MODES = {"CMYK", "LAB", "YCbCr", "HSV"}
 _MOVING = re.compile(rb"((?:GCamera|Camera):(?:MotionPhoto|MicroVideo)\s*=\s*[\"'])1")
 # Rows that are copied at a time.
 _BAND_ROWS = 64
+# Smaller pictures are copied whole, for the bands cost time.
+_SMALL_PIXELS = 2**18
 # The largest picture that is decoded unless asked for: 0.8 GB. A file of a few kilobytes can claim
 # any size.
 MAX_PIXELS = 2**28
@@ -174,8 +177,9 @@ class PictureFile:
         colours = found.colours
         if found.alpha is not None and found.known_alpha:
             colours = over_white(colours, found.alpha)
-        height, width = colours.shape[:2]
-        return np.ascontiguousarray(np.broadcast_to(colours, (height, width, 3)))
+        if colours.shape[2] != 3:
+            colours = np.broadcast_to(colours, (*colours.shape[:2], 3))
+        return np.ascontiguousarray(colours)
 
 
 def over_white(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -218,7 +222,8 @@ def _open(source: Source) -> PictureFile:
     if isinstance(source, bytes):
         head, size_bytes = source[: formats.HEAD_BYTES], len(source)
     else:
-        source = pathlib.Path(source)
+        if not isinstance(source, pathlib.Path):
+            source = pathlib.Path(source)
         formats.require_plain_file(source)
         with open(source, "rb") as stream:
             head = stream.read(formats.HEAD_BYTES)
@@ -247,18 +252,28 @@ def _without_warnings() -> Iterator[None]:
 _warnings_ignored = files.Shared(_without_warnings)
 
 
+_readied = threading.local()
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Readies this module for many files: what each needs is then set once for all of them."""
-    with _warnings_ignored(), without_pillow_limit():
+    """Readies this thread for many files: what each needs is then set once for all of them."""
+    if getattr(_readied, "yes", False):
         yield
+        return
+    with _warnings_ignored(), without_pillow_limit():
+        _readied.yes = True
+        try:
+            yield
+        finally:
+            _readied.yes = False
 
 
 @contextlib.contextmanager
 def _clean_errors() -> Iterator[None]:
     """Makes one ValueError of whatever a decoder raises at damage."""
     try:
-        with _warnings_ignored(), without_pillow_limit():
+        with quiet():
             yield
     except UnidentifiedImageError as error:
         raise ValueError("is damaged: its head is not that of a picture") from error
@@ -453,8 +468,11 @@ def _samples_of(image: Image.Image) -> np.ndarray:
     grey = image.mode in ("1", "L", "LA", "La") or _has_grey_palette(image)
     alpha = "A" if image.has_transparency_data else ""
     mode = ("L" if grey else "RGB") + alpha
-    samples = np.empty((image.height, image.width, len(mode)), np.uint8)
     convert = image.mode != mode
+    if not convert and image.width * image.height <= _SMALL_PIXELS:
+        pixels = np.asarray(image)
+        return pixels.reshape(*pixels.shape[:2], len(mode))
+    samples = np.empty((image.height, image.width, len(mode)), np.uint8)
     # Pillow turns a palette with transparency into grey by way of colours.
     through = "RGBA" if convert and grey and image.mode == "P" and alpha else None
     for top in range(0, image.height, _BAND_ROWS):
@@ -628,6 +646,31 @@ class _TiffFile(PictureFile):
 
 
 # --- Whole files.
+
+
+def read_head(source: pathlib.Path) -> tuple[Header, tuple[str, ...]]:
+    """Reads the head of a picture file for a listing: its header, and what is left out of it.
+
+    Of a plain JPEG file only the segments are looked at; damage in others comes out when it is
+    decoded. Larger pictures than `MAX_PIXELS` are not refused.
+
+    Raises:
+      ValueError: if it is no picture that is read here.
+    """
+    with _clean_errors():
+        formats.require_plain_file(source)
+        with open(source, "rb") as stream:
+            head = stream.read(formats.HEAD_BYTES)
+            if head.startswith(b"\xff\xd8\xff"):
+                size = jpeg.read_size(head)
+                if size is None and len(head) == formats.HEAD_BYTES:
+                    size = jpeg.read_size(head + stream.read(jpeg.HEAD_BYTES))
+                if size is not None:
+                    height, width, components = size
+                    channels = 1 if components == 1 else 3
+                    return Header("JPEG", height, width, channels=channels), ()
+    with open_pictures(source, sys.maxsize) as file:
+        return file.header, file.notes
 
 
 def read_header(source: Source) -> Header:
