@@ -51,16 +51,22 @@ class Connection:
         self._server, self._reader, self._writer = server, reader, writer
         self._client_s = client_s
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
-        self.is_idle = True
+        self.is_idle, self._method = True, b""
         # By client, the bytes of the request and its answer.
         self.held = collections.Counter()
         # `drain` then waits until the client has taken all but what its kernel buffers.
         writer.transport.set_write_buffer_limits(0)
 
-    async def serve(self, refusal=None):
-        """Answers until the client or the server ends it; with a refusal, answers that only."""
+    async def refuse(self, refusal):
+        """Answers before a request is read, and closes at once: connections may be too many."""
+        with contextlib.suppress(ConnectionError, asyncio.TimeoutError):
+            await self._send(refusal.status, as_json(refusal))
+        self._writer.close()
+
+    async def serve(self):
+        """Answers until the client or the server ends it."""
         try:
-            while await self._exchange(refusal):
+            while await self._exchange():
                 self._http.start_next_cycle()
         except (ConnectionError, asyncio.TimeoutError, h11.LocalProtocolError):
             self._writer.transport.abort()
@@ -68,12 +74,9 @@ class Connection:
             self._server.release(self)
             self._writer.close()
 
-    async def _exchange(self, refusal):
+    async def _exchange(self):
         """Reads a request and answers it; returns whether another may follow."""
-        self._method = b""
         try:
-            if refusal:
-                raise refusal
             head = await self._head()
             if head is None:
                 return False
@@ -327,22 +330,23 @@ class Server:
     async def _connected(self, reader, writer):
         options = self._options
         connection = Connection(self, reader, writer, options.client_seconds)
-        peer, refusal = network(connection.peer()), None
-        if len(self._connections) >= options.max_connections:
-            refusal = RequestError(503, f"{len(self._connections)} connections: try again later")
+        peer, count = network(connection.peer()), len(self._connections)
+        mine = self._by_peer.get(peer, 0)
+        if count >= options.max_connections:
+            await connection.refuse(RequestError(503, f"{count} connections: try again later"))
+            return
         # Behind a proxy all connections are the proxy's.
-        elif self._by_peer[peer] >= options.max_client_connections and not options.client_header:
-            text = f"{self._by_peer[peer]} connections of yours: use those"
-            refusal = RequestError(429, text)
+        if mine >= options.max_client_connections and not options.client_header:
+            await connection.refuse(RequestError(429, f"{mine} connections of yours: use those"))
+            return
         task = asyncio.current_task()
         self._connections[task] = connection
         self._by_peer[peer] += 1
         try:
-            await connection.serve(refusal)
+            await connection.serve()
         finally:
             del self._connections[task]
-            self._by_peer[peer] -= 1
-            self._by_peer += collections.Counter()
+            self._by_peer -= collections.Counter({peer: 1})  # Drops zeros.
 
 
 def network(address):
