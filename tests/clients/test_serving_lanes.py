@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import types
 
 import numpy as np
 import pytest
@@ -199,3 +200,21 @@ def test_a_household_is_one_client(address, client):
     from server import network
 
     assert network(address) == client
+
+
+def test_behind_a_proxy_a_client_is_whom_the_proxy_names():
+    from server import Server
+
+    def client(header, value):
+        options = types.SimpleNamespace(
+            **dict.fromkeys(["max_rows", "max_pixels", "max_values", "max_body_mb"], 1),
+            name="x",
+            client_header=header,
+        )
+        connection = types.SimpleNamespace(peer=lambda: "127.0.0.1")
+        return Server(options)._client({"x-forwarded-for": value}, connection)
+
+    # What stands before the last one is what the client itself sent.
+    assert client("X-Forwarded-For", "192.0.2.1, 192.0.2.2") == "192.0.2.2"
+    assert client("X-Forwarded-For", "") == "127.0.0.1"
+    assert client(None, "192.0.2.2") == "127.0.0.1"
