@@ -406,8 +406,16 @@ def test_arrays_that_claim_more_than_they_hold_are_told(tmp_path):
         (["--patch-size", "4096", "--batch-size", "4096"], "pixels in a batch"),
         (["--steps-per-epoch", "10000000000"], "expected at most 1000000"),
         (
-            ["--network", "unet", "--size", "base", "--filters", "1024,1024"]
-            + ["--blocks", "900,900"],
+            [
+                "--network",
+                "unet",
+                "--size",
+                "base",
+                "--filters",
+                "1024,1024",
+                "--blocks",
+                "900,900",
+            ],
             "million weights, expected at most",
         ),
     ],

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import errno
 import functools
 import math
+import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,6 +30,7 @@ from tf_deconv.images import arrays, metrics
 from tf_deconv.inference import artifacts, restorer
 from tf_deconv.inference.run_folder import Samples
 from tf_deconv.inference.tflite_file import TfliteFile
+from tf_deconv.utils.options import UserError
 
 SAVED_MODEL_FLOOR_DB = 120.0
 ONNX_FLOOR_DB = 100.0
@@ -38,6 +42,8 @@ JPEG_FLOOR_DB = 30.0
 # Sizes that a service will meet and a divisor does not divide; 1x1 is the smallest there is.
 ODD_REQUESTS = ((1, 1, 1), (2, 37, 53), (1, 61, 2))
 TIMEOUT_S = 600
+# What others end a process with; a crash of the runtime has other signals.
+_FROM_OUTSIDE = (signal.SIGTERM, signal.SIGINT, getattr(signal, "SIGKILL", signal.SIGTERM))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -336,18 +342,39 @@ def run_file(
       TFLite file, "delegated".
     Raises:
       RuntimeError: if the process fails, with its last line.
+      UserError: if it was killed from outside, which tells nothing of the file.
+      OSError: if there is no place for what it gave.
     """
     with tempfile.TemporaryDirectory() as folder:
         inputs, outputs = pathlib.Path(folder, "cases.npz"), pathlib.Path(folder, "results.npz")
         np.savez(inputs, **cases)
         command = [sys.executable, runner.__file__, str(path), str(inputs), str(outputs)]
         command += [runtime, str(threads)]
+        # It ends when this end of the pipe is closed, however this process ends.
+        watched, held = os.pipe()
         try:
             done = subprocess.run(
-                command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+                command,
+                stdin=watched,
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT_S,
+                check=False,
+                env=os.environ | {runner.WATCHES_STDIN: "1"},
             )
         except subprocess.TimeoutExpired as error:
             raise RuntimeError(f"gave no answer within {TIMEOUT_S} s") from error
+        finally:
+            os.close(watched)
+            os.close(held)
+        if -done.returncode in _FROM_OUTSIDE:
+            name = signal.Signals(-done.returncode).name
+            raise UserError(
+                f"the process that ran {path.name!r} was ended by {name}, of too little memory"
+                " perhaps: start again"
+            )
+        if done.returncode == runner.EXIT_NO_SPACE:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), folder)
         if done.returncode:
             lines = done.stderr.strip().splitlines() or ["no message"]
             raise RuntimeError(f"ended with code {done.returncode}: {lines[-1]}")
