@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import errno
 import functools
 import math
+import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,6 +31,7 @@ from tf_deconv.inference import artifacts, restorer
 from tf_deconv.inference.run_folder import Samples
 from tf_deconv.inference.tflite_file import TfliteFile
 from tf_deconv.networks import receptive_field
+from tf_deconv.utils.options import UserError
 
 SAVED_MODEL_FLOOR_DB = 120.0
 ONNX_FLOOR_DB = 100.0
@@ -44,6 +48,8 @@ TIMEOUT_S = 600
 # A JPEG's APP1 segment: EXIF data whose one entry says that the picture is to be turned clockwise.
 _TURNED = bytes.fromhex("ffe1 0022 457869660000 4d4d002a00000008 0001 0112 0003 00000001 0006 0000")
 _TURNED += bytes(4)  # No further directory.
+# What others end a process with; a crash of the runtime has other signals.
+_FROM_OUTSIDE = (signal.SIGTERM, signal.SIGINT, getattr(signal, "SIGKILL", signal.SIGTERM))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -361,18 +367,39 @@ def run_file(
       TFLite file, "delegated".
     Raises:
       RuntimeError: if the process fails, with its last line.
+      UserError: if it was killed from outside, which tells nothing of the file.
+      OSError: if there is no place for what it gave.
     """
     with tempfile.TemporaryDirectory() as folder:
         inputs, outputs = pathlib.Path(folder, "cases.npz"), pathlib.Path(folder, "results.npz")
         np.savez(inputs, **cases)
         command = [sys.executable, runner.__file__, str(path), str(inputs), str(outputs)]
         command += [runtime, str(threads)]
+        # It ends when this end of the pipe is closed, however this process ends.
+        watched, held = os.pipe()
         try:
             done = subprocess.run(
-                command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+                command,
+                stdin=watched,
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT_S,
+                check=False,
+                env=os.environ | {runner.WATCHES_STDIN: "1"},
             )
         except subprocess.TimeoutExpired as error:
             raise RuntimeError(f"gave no answer within {TIMEOUT_S} s") from error
+        finally:
+            os.close(watched)
+            os.close(held)
+        if -done.returncode in _FROM_OUTSIDE:
+            name = signal.Signals(-done.returncode).name
+            raise UserError(
+                f"the process that ran {path.name!r} was ended by {name}, of too little memory"
+                " perhaps: start again"
+            )
+        if done.returncode == runner.EXIT_NO_SPACE:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), folder)
         if done.returncode:
             lines = done.stderr.strip().splitlines() or ["no message"]
             raise RuntimeError(f"ended with code {done.returncode}: {lines[-1]}")
