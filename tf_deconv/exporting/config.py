@@ -43,7 +43,11 @@ class ExportConfig:
     license: str | None = option(
         None, "licence of the weights, for manifest and model card", type=str
     )
-    onnx: bool = option(False, "also write an ONNX file; needs pip install 'tf-deconv[onnx]'")
+    onnx: bool = option(
+        False,
+        "also write an ONNX file of any size, and with --sizes one of each; needs pip install"
+        " 'tf-deconv[onnx]'",
+    )
     max_pixels: int = option(
         2**24, "largest picture that serve_bytes decodes, in pixels", minimum=1, maximum=2**30
     )

@@ -136,6 +136,7 @@ class Report:
       task_loss_db: How much less that is than Keras's.
       latency_ms: Signature to median milliseconds on one thread.
       operators: Operator to count, of a TFLite file.
+      input: Layout and shape, null for any length, of an ONNX file.
       least_runtime: The first TensorFlow Lite that runs it, of a TFLite file.
       sample_difference: Of a generator: the largest difference of sampled pictures from Keras's.
       faults: Why it is not published; empty for a good file.
@@ -150,6 +151,7 @@ class Report:
     task_loss_db: float | None = None
     latency_ms: dict[str, float] = dataclasses.field(default_factory=dict)
     operators: dict[str, int] = dataclasses.field(default_factory=dict)
+    input: dict[str, Any] | None = None
     least_runtime: str | None = None
     sample_difference: float | None = None
     faults: list[str] = dataclasses.field(default_factory=list)
@@ -202,8 +204,17 @@ def check_saved_model(folder: pathlib.Path, reference: Reference, file: str) -> 
     return _compare(folder, cases, reference, report)
 
 
-def check_onnx(path: pathlib.Path, reference: Reference, file: str) -> Report:
-    """Checks an ONNX file: odd sizes and batches, against Keras; operators are ONNX's own."""
+def check_onnx(
+    path: pathlib.Path, reference: Reference, file: str, size: tuple[int, int] | None = None
+) -> Report:
+    """Checks an ONNX file: odd sizes and batches, against Keras; operators are ONNX's own.
+
+    Args:
+      path: Where it is.
+      reference: What it is compared with.
+      file: Its name in the export.
+      size: The only (height, width) that it takes; None for any.
+    """
     import onnx
 
     model = onnx.load(path)
@@ -214,7 +225,20 @@ def check_onnx(path: pathlib.Path, reference: Reference, file: str) -> Report:
         report.faults.append(f"operators of {', '.join(foreign)}: expected ONNX's own only")
     if report.size_bytes < 4 * reference.model.count_params():
         report.faults.append(f"{report.size_bytes} bytes cannot hold the weights")
-    return _compare(path, _any_size_cases(reference), reference, report)
+    channels = reference.model.input_shape[-1]
+    if size is None:
+        report.input = {"layout": "NHWC", "shape": [None, None, None, channels]}
+        return _compare(path, _any_size_cases(reference), reference, report)
+    report.input = {"layout": "NCHW", "shape": [1, channels, *size]}
+    computed = sorted(_COMPUTED & set(report.operators))
+    if computed:
+        report.faults.append(f"operators {', '.join(computed)}: expected none, of one size")
+    cases = {f"serving_default|{i}": case for i, case in enumerate(reference.cases(size))}
+    return _compare(path, cases, reference, report)
+
+
+# What computes shapes, or lays a picture out anew: some runtimes lack them.
+_COMPUTED = {"Gather", "Range", "Reshape", "Shape", "Squeeze", "Transpose", "Unsqueeze"}
 
 
 def _any_size_cases(reference: Reference) -> dict[str, np.ndarray]:

@@ -125,6 +125,11 @@ class CompiledLiteRt:
         return result if wanted is None else _from_int8(result, *wanted)
 
 
+def _is_fixed_onnx(path, shape):
+    """Whether it is an ONNX file of one size: its pictures are (1, C, H, W)."""
+    return path.endswith(".onnx") and all(isinstance(side, int) for side in shape)
+
+
 class Onnx:
     """onnxruntime on the CPU; its one graph takes the cases of every signature."""
 
@@ -139,9 +144,12 @@ class Onnx:
         names = [each.name for each in (*self.session.get_inputs(), *self.session.get_outputs())]
         if names != ["image", "restored"]:
             raise ValueError(f"takes and gives {', '.join(names)}: expected image, restored")
+        self.is_fixed = _is_fixed_onnx(path, self.session.get_inputs()[0].shape)
 
     def run(self, signature, array):
-        return self.session.run(["restored"], {"image": array})[0]
+        array = np.ascontiguousarray(array.transpose(0, 3, 1, 2)) if self.is_fixed else array
+        result = self.session.run(["restored"], {"image": array})[0]
+        return result.transpose(0, 2, 3, 1) if self.is_fixed else result
 
 
 class OpenVino:
@@ -158,6 +166,9 @@ class OpenVino:
 
     def run(self, signature, array):
         shape = self.compiled.inputs[0].partial_shape
+        lengths = list(shape.to_shape()) if shape.is_static else [None]
+        is_fixed = _is_fixed_onnx(self.path, lengths)
+        array = np.ascontiguousarray(array.transpose(0, 3, 1, 2)) if is_fixed else array
         if shape.is_static and tuple(shape.to_shape()) != array.shape:
             # It reads one of several signatures; reshaped, it gives pictures of a wrong size.
             raise ValueError(f"OpenVINO reads one signature of a file, here of {shape}")
@@ -167,6 +178,7 @@ class OpenVino:
         given, wanted = self.scales
         array = array if given is None else _to_int8(array, *given)
         result = next(iter(self.compiled(array).values()))
+        result = result.transpose(0, 2, 3, 1) if is_fixed else result
         return result if wanted is None else _from_int8(result, *wanted)
 
 
