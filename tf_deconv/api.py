@@ -85,8 +85,9 @@ def export(
     """Exports a trained network and checks every file, as `tf-deconv export` does.
 
     Args:
-      config: All options, or the run folder or `.keras` file; the newest run when left out. Fields
-        of `ExportConfig` may be given as keywords.
+      config: All options, or the run folder, the `.keras` file, the name of a shipped model or the
+        folder of an export; the newest run when left out. Fields of `ExportConfig` may be given as
+        keywords.
       report: Receives lines for the user.
     Returns:
       The model folder, and the files that were held back with the reason of each.

@@ -13,10 +13,15 @@ class ExportConfig:
     """Everything that decides an export."""
 
     model: str | None = option(
-        None, "run folder or .keras file; the newest run when left out", type=str
+        None,
+        "run folder, .keras file, or name of a shipped model or folder of an export; the newest run"
+        " when left out",
+        type=str,
     )
     out: str = option("saved_models", "folder that receives NAME/")
-    name: str | None = option(None, "name of the model; TASK-NETWORK when left out", type=str)
+    name: str | None = option(
+        None, "name of the model; TASK-NETWORK, or an export's own, when left out", type=str
+    )
     sizes: str | None = option(
         None,
         "sizes of the TFLite signatures, HEIGHTxWIDTH or one side, in pixels, such as"
