@@ -94,7 +94,7 @@ _OPTIONS = {
 }
 _FIELDS = {
     **dict.fromkeys(("name", "task", "network", "device", "trained_on", "data_sha256"), _TEXT),
-    "buffers_sha256": _TEXT,
+    **dict.fromkeys(("file_sha256", "buffers_sha256"), _TEXT),
     **dict.fromkeys(("training", "began_with", "versions", "generator", "graph_tensors"), _OBJECT),
     **dict.fromkeys(("scale", "divisor", "channels_in", "channels_out"), _COUNT),
     "training_s": _NUMBER,
