@@ -33,7 +33,7 @@ from tf_deconv.inference.located import LocatedModel, locate
 from tf_deconv.inference.restorer import Artifact, Restorer
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import choose_device, core_count
-from tf_deconv.utils.options import reason
+from tf_deconv.utils.options import UserError, reason
 from tf_deconv.utils.progress import Bar
 
 
@@ -117,6 +117,11 @@ def _restore_here(
             told = restore_file(model.restorer, job, config.max_pixels, show, model.task)
         except Exception as error:  # Runtimes raise what they like; the other pictures go on.
             bar.clear()
+            if files.no_space(error, folder_of(pathlib.Path(config.out))):
+                raise UserError(
+                    f"{str(job.target)!r} cannot be written: {reason(error)}; {number - 1} of"
+                    f" {len(jobs)} pictures are done; make room and go on with --skip-existing"
+                ) from error
             reasons[job.target] = reason(error)
             lines.failed(number, job)
             continue
