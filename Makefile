@@ -1,5 +1,5 @@
 # Everything runs in .venv; see CONTRIBUTING.md.
-.PHONY: test exhaustive lint ci
+.PHONY: test exhaustive without-tensorflow lint ci
 
 .venv/installed: pyproject.toml
 	python3 -m venv .venv
@@ -11,6 +11,15 @@ test: .venv/installed
 
 exhaustive: .venv/installed
 	.venv/bin/python -m pytest -m exhaustive --durations=15
+
+# What a machine that only restores has: docs/restoring.md.
+.venv-small/installed: requirements/restore.txt
+	python3 -m venv .venv-small
+	.venv-small/bin/pip install -q -r requirements/restore.txt pytest
+	touch .venv-small/installed
+
+without-tensorflow: .venv-small/installed
+	.venv-small/bin/python -m pytest -q -o addopts= tests/core
 
 lint: .venv/installed
 	.venv/bin/ruff check .

@@ -1,26 +1,31 @@
-"""Restoring pictures of growing size: time and peak memory, against the plain way.
+"""Restoring pictures: this build against an earlier one, against other runtimes, against peers.
 
-    python benchmarks/restore.py [--rounds 3] [--megapixels 0.25 1 4 16 64] [--plot FILE.png]
+    git worktree add ../tf_deconv-f6509f1 f6509f1
+    python benchmarks/restore.py --today ../tf_deconv-f6509f1 [--rounds 3] [--only PART ...]
 
-Both read a JPEG, take it through the article's network and write a JPEG. This project does what
-`tf-deconv restore` does, in tiles; the plain way is what one writes first: Pillow, one
-`model.predict` of the whole picture, Pillow. Each runs in a process of its own, whose first, small
-picture (256x256) warms it up and is not counted; they take turns, and reported is the best of each
-one's rounds, in seconds and in seconds of CPU, which other work on the machine changes less. Memory
-is the process's peak (ru_maxrss) less what it was after the small picture, and thus what a larger
-picture adds. A process that takes more than --memory-limit GB is stopped there.
-The network is untrained: its weights change neither time nor memory.
+"Today" is that earlier build, run by this same Python from its own folder. Each figure is of a
+process of its own; contenders take turns, round by round, and reported is the best of each one's
+rounds in seconds and in seconds of CPU, which other work on the machine changes less. Memory is the
+process's peak (VmHWM). Parts:
+
+    command   one JPEG of 1 megapixel, whole command
+    start     a new process until its first tile is restored
+    large     one JPEG of 12 megapixels, whole command, and the PSNR against the clean picture
+    many      1,000 JPEGs of 0.1 megapixel (--count), whole command
+    memory    one JPEG of 100 megapixels (--huge), whole command
+    engines   the same network, tile and threads in LiteRT, OpenVINO and onnxruntime; the last two
+              where installed, onnxruntime with --onnx FILE (`tf-deconv export` writes it)
+    peers     per megapixel: OpenCV's non-local means, and networks of FFDNet's and DnCNN's shape in
+              PyTorch, where these are installed; their weights change neither time nor memory
 """
 
 from __future__ import annotations
 
 import argparse
-import math
-import multiprocessing
+import importlib.util
+import json
 import os
 import pathlib
-import resource
-import signal
 import subprocess
 import sys
 import tempfile
@@ -28,228 +33,330 @@ import time
 
 import training
 
-from tf_deconv.utils import quiet
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+PARTS = ("command", "start", "large", "many", "memory", "engines", "peers")
+# The console script's module moved since f6509f1.
+COMMAND = (
+    "import importlib, sys\n"
+    "try:\n"
+    "    main = importlib.import_module('tf_deconv.cli.main').main\n"
+    "except ModuleNotFoundError:\n"
+    "    main = importlib.import_module('tf_deconv.cli').main\n"
+    "code = main(sys.argv[1:])\n"
+)
+FIRST_TILE = (
+    "import sys, numpy, tf_deconv\n"
+    "tf_deconv.load(sys.argv[1])(numpy.zeros((128, 128, 3), numpy.uint8))\n"
+)
+PEAK = (
+    "import pathlib, sys\n"
+    "status = pathlib.Path('/proc/self/status').read_text()\n"
+    "print('peak', status.split('VmHWM:')[1].split()[0], file=sys.stderr)\n"
+)
 
-FOLDER_VARIABLE = "BENCHMARK_FOLDER"
-MODEL, SMALL_PX = "model.keras", 256
-OUT_OF_MEMORY = "out of memory"
-# A process that ran out of memory in C++ code ends by one of these, abort and kill, or says one of
-# these; the last is oneDNN's, whose status 1 is "out of memory".
-MEMORY_CODES = (-6, -9)
-MEMORY_WORDS = ("MemoryError", "bad_alloc", "OOM", "exception:Status: 1, message: could not create")
+
+# --- Pictures.
 
 
-def make_folder(folder, sizes_px):
-    """Writes the model and the pictures."""
-    from tf_deconv.degradations.tasks import TASKS
-    from tf_deconv.inference import run_folder
-    from tf_deconv.training import compilation
-    from tf_deconv.training.config import TrainConfig
+def write_pictures(folder, megapixels, huge, count):
+    """Writes clean photographs, and noisy JPEGs of them (sigma 15); returns what lies where."""
+    import numpy as np
+    import skimage.data
+    from PIL import Image
 
-    model = compilation.build_in("float32", TASKS["old-photo"], TrainConfig(network="article"))
-    run_folder.save_model(model, pathlib.Path(folder, MODEL), {"divisor": 2, "scale": 1})
-    make_pictures(folder, sizes_px)
+    rng = np.random.default_rng(0)
+    tile = np.concatenate([skimage.data.astronaut(), skimage.data.coffee()[:, :512]], axis=0)
+
+    def write(name, height, width):
+        times = -(-height // tile.shape[0]), -(-width // tile.shape[1]), 1
+        clean = np.tile(tile, times)[:height, :width]
+        noisy = clean.copy()
+        for top in range(0, height, 512):  # In bands, as floats of 100 megapixels take 1.2 GB.
+            band = clean[top : top + 512]
+            noise = rng.normal(0, 15, band.shape).astype(np.float32)
+            noisy[top : top + 512] = np.clip(band + noise, 0, 255)
+        Image.fromarray(noisy).save(folder / name, quality=95, subsampling=0)
+        return clean
+
+    write("one.jpg", 1000, 1000)
+    np.save(folder / "clean.npy", write("large.jpg", *sides(megapixels)))
+    if huge:
+        write("huge.jpg", *sides(huge))
+    (folder / "many").mkdir()
+    for number in range(count):
+        write(f"many/{number:04}.jpg", 272, 368)
 
 
-def make_pictures(folder, sizes_px):
-    """Writes a JPEG of each size made of scikit-image's photographs: SIDE.jpg."""
+def sides(megapixels):
+    width = round((megapixels * 1e6 * 4 / 3) ** 0.5)
+    return round(megapixels * 1e6 / width), width
+
+
+def psnr_db(folder, restored):
     import numpy as np
     from PIL import Image
 
-    from tf_deconv.data import sources
-
-    store = sources.load_source("bundled", 28, 0.1).training
-    tile = np.asarray(Image.fromarray(store.picture(0)).resize((512, 512)))
-    for side in sizes_px:
-        times = -(-side // 512)
-        picture = np.tile(tile, (times, times, 1))[:side, :side]
-        Image.fromarray(picture).save(os.path.join(folder, f"{side}.jpg"), quality=90)
-
-
-def this_project(folder):
-    """Returns a function of a source and a target, as `tf-deconv restore` works on one picture."""
-    from tf_deconv.images import files
-    from tf_deconv.inference import artifacts
-    from tf_deconv.inference import restore as restore_command
-    from tf_deconv.inference import restorer as restorers
-
-    restorer = restorers.Restorer(artifacts.open_artifact(os.path.join(folder, MODEL)))
-
-    def restore(source, target):
-        job = files.Job(pathlib.Path(source), pathlib.Path(target))
-        restore_command.restore_file(restorer, job, max_pixels=2**28)
-
-    return restore
-
-
-def plain_way(folder):
-    """The same in the fewest lines, of Keras, NumPy and Pillow."""
-    import keras
-    import numpy as np
-    from PIL import Image
-
-    model = keras.models.load_model(os.path.join(folder, MODEL), compile=False)
-
-    def restore(source, target):
-        grey = np.asarray(Image.open(source).convert("L"), np.float32)[..., np.newaxis] / 255
-        restored = model.predict(grey[np.newaxis], verbose=0)[0]
-        Image.fromarray(np.uint8(np.rint(restored * 255))).save(target)
-
-    return restore
-
-
-CONTENDERS = {"tf-deconv restore": this_project, "model.predict of the whole": plain_way}
-BASE = "tf-deconv restore"
-
-
-def peak_bytes():
-    # Linux counts in KiB.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def run_contender(name, side_px):
-    """Prints the seconds that one picture takes, those of CPU, and the bytes added to the peak."""
-
-    quiet.quiet_libraries()
-    quiet.import_tensorflow()
-    folder = os.environ[FOLDER_VARIABLE]
-    target = os.path.join(folder, "restored.jpg")
-    restore = CONTENDERS[name](folder)
-    restore(os.path.join(folder, f"{SMALL_PX}.jpg"), target)
-    before, started, cpu = peak_bytes(), time.perf_counter(), time.process_time()
-    restore(os.path.join(folder, f"{side_px}.jpg"), target)
-    seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu
-    print(seconds, cpu_seconds, peak_bytes() - before, flush=True)
-
-
-def measure(name, side_px, limit_bytes):
-    """Runs one contender in a fresh process.
-
-    Returns:
-      (seconds, seconds of CPU, bytes), or the text of how it failed.
-    """
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, __file__, "--contender", name, "--side", str(side_px)]
-    # The limit is on addresses, so it also counts what libraries only reserve (about 2 GB).
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        env=environment,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit_bytes, limit_bytes)),
+    clean = np.load(folder / "clean.npy", mmap_mode="r")
+    with Image.open(restored) as image:
+        pixels = np.asarray(image)
+    error = np.mean(
+        [np.mean((a.astype(np.float32) - b) ** 2) for a, b in zip(pixels, clean, strict=True)]
     )
-    if done.returncode == 0:
-        return tuple(map(float, done.stdout.split()[-3:]))
-    if done.returncode in MEMORY_CODES or any(word in done.stderr for word in MEMORY_WORDS):
-        return OUT_OF_MEMORY
-    if done.returncode < 0:
-        return f"crashed ({signal.Signals(-done.returncode).name})"
-    raise RuntimeError(f"{name}, {side_px} pixels: {done.stderr.strip().splitlines()[-1]}")
+    return 10 * np.log10(255**2 / error)
 
 
-def draw(path, best):
-    """Draws time and memory against megapixels, both on logarithmic axes."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure((9, 4), 80, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
-    panels = figure.subplots(1, 2)
-    quantities = ((0, "time", "s", 1), (2, "memory that the picture adds", "MB", 1e6))
-    for panel, (index, what, unit, divisor) in zip(panels, quantities):
-        for name, color in zip(CONTENDERS, ("#1a66b3", "#b3541a")):
-            points = [
-                (side**2 / 1e6, value[index] / divisor)
-                for (contender, side), value in best.items()
-                if contender == name and not isinstance(value, str)
-            ]
-            panel.loglog(*zip(*points), "o-", color=color, label=name)
-        sizes = sorted({round(side**2 / 1e6, 2) for _, side in best})
-        label_axes(panel, sizes, "megapixels", f"{what}, {unit}")
-    panels[0].legend(frameon=False)
-    canvas.print_png(path)
+# --- Processes.
 
 
-def label_axes(panel, ticks, x_label, y_label):
-    """Gives a panel with logarithmic axes plain numbers; `ticks` are those of its x axis."""
-    from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, StrMethodFormatter
+def measure(code, arguments, tree):
+    """Runs code in a process of its own; returns seconds, seconds of CPU and peak bytes."""
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join([str(tree), *extra_paths()]))
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-c", code + PEAK, *map(str, arguments)],
+        env=environment,
+        cwd="/",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    said = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = status
+    duration = time.perf_counter() - started
+    if status:
+        raise SystemExit(f"{arguments} ended with {status}:\n{said[-2000:]}")
+    peak = [int(line.split()[1]) * 1024 for line in said.splitlines() if line.startswith("peak ")]
+    return duration, usage.ru_utime + usage.ru_stime, peak[-1]
 
-    panel.xaxis.set_major_locator(FixedLocator(ticks))
-    panel.yaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
-    for axis in (panel.xaxis, panel.yaxis):
-        axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
-        axis.set_minor_formatter(NullFormatter())
-    panel.set_xlabel(x_label)
-    panel.set_ylabel(y_label)
-    panel.grid(alpha=0.3)
+
+def inside(code, *arguments):
+    """Runs code that times itself; returns its seconds and seconds of CPU."""
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join([str(ROOT), *extra_paths()]))
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stderr[-2000:])
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("inside "))
+    return tuple(json.loads(line.removeprefix("inside ")))
+
+
+def is_installed(name):
+    return importlib.util.find_spec(name) is not None
+
+
+def extra_paths():
+    # Other runtimes may lie in an environment of their own, named on PYTHONPATH.
+    return [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+
+
+def in_turn(contenders, rounds):
+    """Runs functions that return tuples in turn; returns the best of each place, by name."""
+    best = {}
+    for turn in range(rounds):
+        for name, run in contenders.items():
+            values = run()
+            print(f"round {turn + 1}: {name}: {values}", file=sys.stderr, flush=True)
+            best[name] = tuple(map(min, zip(best.get(name, values), values)))
+    return best
+
+
+def table(title, best, rows, more=None):
+    """Prints a table; `rows` names what each place of a tuple is."""
+    print(f"\n{title}\n\n| | {' | '.join(rows)} |\n|---|{'---:|' * len(rows)}")
+    for name, values in best.items():
+        cells = [f"{value:,.3g}" if value < 1000 else f"{value:,.0f}" for value in values]
+        print(f"| {name} | {' | '.join(cells)} |")
+    if "today" in best and "this" in best:
+        ratios = [f"{a / b:.2f}" for a, b in zip(best["today"], best["this"])]
+        print(f"| today / this | {' | '.join(ratios)} |")
+    if more:
+        print(f"\n{more}")
+
+
+def commands(trees, model, source, out, options=()):
+    """Returns contenders that restore `source` into a folder of their own."""
+
+    def run(name, tree):
+        duration, cpu, peak = measure(
+            COMMAND, ["restore", model, source, "--out", out / name, *options], tree
+        )
+        return duration, cpu, peak / 1e6
+
+    return {name: lambda name=name, tree=tree: run(name, tree) for name, tree in trees.items()}
+
+
+# --- Parts.
+
+ROWS = ("s", "CPU s", "peak, MB")
+
+
+def part_command(options, folder, trees):
+    runs = commands(trees, options.model, folder / "one.jpg", folder / "out")
+    table("One JPEG of 1 megapixel, whole command", in_turn(runs, options.rounds), ROWS)
+
+
+def part_start(options, folder, trees):
+    def run(tree):
+        duration, cpu, peak = measure(FIRST_TILE, [options.model], tree)
+        return duration, cpu, peak / 1e6
+
+    runs = {name: lambda tree=tree: run(tree) for name, tree in trees.items()}
+    table("A new process until its first tile is restored", in_turn(runs, options.rounds), ROWS)
+
+
+def part_large(options, folder, trees):
+    runs = commands(trees, options.model, folder / "large.jpg", folder / "out")
+    if "this" in trees:
+        exact = {"this, float32": trees["this"]}
+        how = ("--precision", "float32")
+        runs |= commands(exact, options.model, folder / "large.jpg", folder / "out", how)
+    best = in_turn(runs, options.rounds)
+    scores = {name: psnr_db(folder, folder / "out" / name / "large.jpg") for name in best}
+    said = ", ".join(f"{name} {score:.3f} dB" for name, score in scores.items())
+    title = f"One JPEG of {options.megapixels:g} megapixels, whole command"
+    table(title, best, ROWS, f"PSNR against the clean picture: {said}")
+
+
+def part_many(options, folder, trees):
+    runs = commands(trees, options.model, folder / "many", folder / "out")
+    best = in_turn(runs, options.rounds)
+    rates = ", ".join(f"{name} {options.count / each[0]:.1f}" for name, each in best.items())
+    title = f"{options.count} JPEGs of 0.1 megapixel, whole command"
+    table(title, best, ROWS, f"Pictures/s: {rates}")
+
+
+def part_memory(options, folder, trees):
+    runs = commands(trees, options.model, folder / "huge.jpg", folder / "out")
+    title = f"One JPEG of {options.huge:g} megapixels, whole command"
+    table(title, in_turn(runs, 1), ROWS)
+
+
+ENGINE = """
+import json, resource, sys, time
+import numpy as np
+from tf_deconv.inference import artifacts, engines
+from tf_deconv.inference.located import locate
+import dataclasses, pathlib
+engine, model, precision, onnx, side = sys.argv[1:]
+located = locate(model)
+if engine == "onnxruntime":
+    located = dataclasses.replace(located, kind="onnx", path=pathlib.Path(onnx))
+else:
+    located = engines.choose(located, "litert", precision).model
+artifact = artifacts._open(engine, located)
+batch = np.random.default_rng(0).random((1, int(side), int(side), artifact.channels_in), np.float32)
+artifact.run(batch)
+best = (1e9, 1e9)
+for _ in range(5):
+    wall, cpu = time.perf_counter(), time.process_time()
+    artifact.run(batch)
+    best = min(best[0], time.perf_counter() - wall), min(best[1], time.process_time() - cpu)
+print("inside", json.dumps([value / (int(side) ** 2 / 1e6) for value in best]), file=sys.stderr)
+"""
+
+
+def part_engines(options, folder, trees):
+    def run(engine, precision):
+        return inside(ENGINE, engine, options.model, precision, options.onnx, options.tile)
+
+    runs = {
+        "LiteRT float32": lambda: run("litert", "float32"),
+        "LiteRT int8": lambda: run("litert", "int8"),
+    }
+    if is_installed("openvino"):
+        runs["OpenVINO float32"] = lambda: run("openvino", "float32")
+    if is_installed("onnxruntime") and options.onnx:
+        runs["onnxruntime float32"] = lambda: run("onnxruntime", "float32")
+    title = f"Engines, one tile of {options.tile}x{options.tile}, per megapixel"
+    table(title, in_turn(runs, options.rounds), ("s", "CPU s"))
+
+
+PEER = """
+import json, sys, time
+import numpy as np
+name, side = sys.argv[1], int(sys.argv[2])
+image = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+if name.startswith("OpenCV"):
+    import cv2
+    run = lambda: cv2.fastNlMeansDenoisingColored(image, None, 10, 10, 7, 21)
+else:
+    import torch
+    from torch import nn
+    first, width, layers = (15, 96, 12) if name.startswith("FFDNet") else (3, 64, 20)
+    last = 12 if name.startswith("FFDNet") else 3
+    parts = [nn.Conv2d(first, width, 3, padding=1), nn.ReLU()]
+    for _ in range(layers - 2):
+        parts += [nn.Conv2d(width, width, 3, padding=1), nn.ReLU()]
+    network = nn.Sequential(*parts, nn.Conv2d(width, last, 3, padding=1)).eval()
+    network = network.to(memory_format=torch.channels_last)
+    # FFDNet works on squares of 2x2 pixels, and is given the noise's level.
+    half = side // 2 if first == 15 else side
+    batch = torch.rand(1, first, half, half).to(memory_format=torch.channels_last)
+    def run():
+        with torch.inference_mode():
+            network(batch)
+run()
+best = (1e9, 1e9)
+for _ in range(3):
+    wall, cpu = time.perf_counter(), time.process_time()
+    run()
+    best = min(best[0], time.perf_counter() - wall), min(best[1], time.process_time() - cpu)
+print("inside", json.dumps([value / (side ** 2 / 1e6) for value in best]), file=sys.stderr)
+"""
+
+
+OURS = """
+import json, sys, time
+import numpy as np, tf_deconv
+side = int(sys.argv[2])
+image = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+run = tf_deconv.load(sys.argv[1])
+run(image)
+best = (1e9, 1e9)
+for _ in range(3):
+    wall, cpu = time.perf_counter(), time.process_time()
+    run(image)
+    best = min(best[0], time.perf_counter() - wall), min(best[1], time.process_time() - cpu)
+print("inside", json.dumps([value / (side ** 2 / 1e6) for value in best]), file=sys.stderr)
+"""
+
+
+def part_peers(options, folder, trees):
+    runs = {f"this, {options.model}": lambda: inside(OURS, options.model, 1024)}
+    if is_installed("cv2"):
+        runs["OpenCV non-local means, colour"] = lambda: inside(PEER, "OpenCV", 1024)
+    if is_installed("torch"):
+        runs["FFDNet's shape, PyTorch"] = lambda: inside(PEER, "FFDNet", 1024)
+        runs["DnCNN's shape, PyTorch"] = lambda: inside(PEER, "DnCNN", 1024)
+    title = "Peers, one picture of 1024x1024, per megapixel"
+    table(title, in_turn(runs, options.rounds), ("s", "CPU s"))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--today", type=pathlib.Path, help="folder of the earlier build")
     parser.add_argument("--rounds", type=int, default=3, help="rounds (default: 3)")
-    parser.add_argument(
-        "--megapixels",
-        type=float,
-        nargs="+",
-        default=[0.25, 1, 4, 16, 64],
-        help="sizes of the pictures (default: 0.25 1 4 16 64)",
-    )
-    parser.add_argument(
-        "--memory-limit",
-        type=float,
-        default=8,
-        metavar="GB",
-        help="largest address space of a process, in GB (default: 8)",
-    )
-    parser.add_argument("--plot", metavar="FILE.png", help="also draw the figures there")
-    parser.add_argument("--contender", choices=CONTENDERS, help=argparse.SUPPRESS)
-    parser.add_argument("--side", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts to run")
+    parser.add_argument("--model", default="denoise-color", help="(default: denoise-color)")
+    parser.add_argument("--megapixels", type=float, default=12, help="of `large` (default: 12)")
+    parser.add_argument("--huge", type=float, default=100, help="of `memory` (default: 100)")
+    parser.add_argument("--count", type=int, default=1000, help="of `many` (default: 1000)")
+    parser.add_argument("--tile", type=int, default=512, help="of `engines` (default: 512)")
+    parser.add_argument("--onnx", type=pathlib.Path, help="the model as ONNX, for onnxruntime")
     options = parser.parse_args()
-    if options.contender:
-        run_contender(options.contender, options.side)
-        return
-    # Even sides, as the plain way knows no padding.
-    sides = [2 * round(math.sqrt(size * 1e6) / 2) for size in options.megapixels]
-    figures = {(name, side): [] for side in sides for name in CONTENDERS}
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ[FOLDER_VARIABLE] = folder
-        # In a process of its own: a child's peak begins at the size of its parent.
-        maker = multiprocessing.get_context("spawn").Process(
-            target=make_folder, args=(folder, {SMALL_PX, *sides})
-        )
-        maker.start()
-        maker.join()
-        for turn in range(options.rounds):
-            for name, side in figures:
-                value = measure(name, side, int(options.memory_limit * 1e9))
-                figures[name, side].append(value)
-                print(f"round {turn + 1}: {name}, {side} px: {value}", file=sys.stderr, flush=True)
-    best = {}
-    for key, values in figures.items():
-        whole = [value for value in values if not isinstance(value, str)]
-        best[key] = tuple(map(min, zip(*whole))) if whole else values[0]
-    print(
-        f"{training.describe_machine()}; at most {options.memory_limit:g} GB, best of"
-        f" {options.rounds} rounds\n"
-    )
-    print(
-        "| megapixels | contender | s | megapixels/s | per CPU second | memory added, MB"
-        " | bytes a pixel |"
-    )
-    print("|---:|---|---:|---:|---:|---:|---:|")
-    for (name, side), value in best.items():
-        megapixels = side**2 / 1e6
-        head = f"| {megapixels:.3g} | {name} |"
-        if isinstance(value, str):
-            print(f"{head} {value} | | | | |")
-        else:
-            seconds, cpu_seconds, size = value
-            print(
-                f"{head} {seconds:.2f} | {megapixels / seconds:.2f}"
-                f" | {megapixels / cpu_seconds:.2f} | {size / 1e6:.0f} | {size / side**2:.0f} |"
-            )
-    if options.plot:
-        draw(options.plot, best)
+    trees = {"this": ROOT}
+    if options.today:
+        trees = {"today": options.today.resolve(), **trees}
+    print(f"{training.describe_machine()}; {options.model}; best of {options.rounds} rounds")
+    with tempfile.TemporaryDirectory() as work:
+        folder = pathlib.Path(work)
+        huge = options.huge if "memory" in options.only else 0
+        count = options.count if "many" in options.only else 0
+        write_pictures(folder, options.megapixels, huge, count)
+        for part in PARTS:
+            if part in options.only:
+                globals()[f"part_{part}"](options, folder, trees)
 
 
 if __name__ == "__main__":

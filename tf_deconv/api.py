@@ -85,8 +85,9 @@ def export(
     """Exports a trained network and checks every file, as `tf-deconv export` does.
 
     Args:
-      config: All options, or the run folder or `.keras` file; the newest run when left out. Fields
-        of `ExportConfig` may be given as keywords.
+      config: All options, or the run folder, the `.keras` file, the name of a shipped model or the
+        folder of an export; the newest run when left out. Fields of `ExportConfig` may be given as
+        keywords.
       report: Receives lines for the user.
     Returns:
       The model folder, and the files that were held back with the reason of each.
@@ -338,7 +339,7 @@ def load_generator(model: Path, *, trust: bool = False) -> Generator:
     import_tensorflow()
     from tf_deconv.generation.opening import open_generator
 
-    return open_generator(locate(os.fspath(model), trust))
+    return open_generator(os.fspath(model), trust=trust)
 
 
 def list_models() -> dict[str, str]:
@@ -392,10 +393,10 @@ def _without_pipes(config: _Config, paths: Iterable[str] = ()) -> _Config:
     Raises:
       UserError: naming the first one.
     """
-    named: list[tuple[Any, str]] = [(path, "") for path in paths]
-    named += [(getattr(config, name, None), f"{name}=") for name in _PATHS]
+    named = [(path, "") for path in paths]
+    named += [(getattr(config, name, None) or "", f"{name}=") for name in _PATHS]
     for path, name in named:
-        if isinstance(path, str) and (what := special(path)):
+        if what := special(path):
             raise UserError(f"{name}{path!r} is {what}: expected a file or a folder")
     return config
 

@@ -72,8 +72,7 @@ class Lane:
             try:
                 answer = await worker.ask(job.body)
             finally:
-                self._running[client] -= 1
-                self._running += collections.Counter()  # Drops zeros.
+                self._running -= collections.Counter({client: 1})  # Drops zeros.
                 await self._notify()
             if not job.answer.done():
                 job.answer.set_result(answer)
@@ -81,19 +80,23 @@ class Lane:
     async def _next(self):
         async with self._changed:
             while True:
-                for client in list(self._waiting):
-                    if self._running[client] >= self._at_a_time:
-                        continue
-                    job = self._take(client)
-                    if job.started.done():  # It waited too long.
-                        continue
-                    if job.is_gone():
-                        job.started.set_exception(ConnectionResetError())
-                        continue
-                    job.started.set_result(None)
-                    self._running[client] += 1
-                    return client, job
-                await self._changed.wait()
+                turns = (client for client in self._waiting if self._may_run(client))
+                client = next(turns, None)
+                if client is None:
+                    await self._changed.wait()
+                    continue
+                job = self._take(client)
+                if job.started.done():  # It waited too long.
+                    continue
+                if job.is_gone():
+                    job.started.set_exception(ConnectionResetError())
+                    continue
+                job.started.set_result(None)
+                self._running[client] += 1
+                return client, job
+
+    def _may_run(self, client):
+        return self._running.get(client, 0) < self._at_a_time
 
     def _take(self, client):
         jobs = self._waiting.pop(client)

@@ -4,10 +4,10 @@
     python load_test.py saved_models/NAME --hostile
 
 Starts server.py and sends `serving_default` pictures of 28x28, of mixed sizes, and `serve_bytes`
-files of 256x256 from 1, 4 and 16 clients. Each client has its own pictures and compares each answer
-with what the model gives for that picture alone. With `--hostile` one more client does at the same
-time what a server must bear, and the table tells by how much the others' latency grows. `--url`
-measures a server that runs already, TensorFlow Serving for one.
+files of 256x256 and 1024x1024 from 1, 4 and 16 clients. Each client has its own pictures and
+compares each answer with what the model gives for that picture alone. With `--hostile` one more
+client does at the same time what a server must bear, and the table tells by how much the others'
+latency grows. `--url` measures a server that runs already, TensorFlow Serving for one.
 """
 
 import argparse
@@ -33,7 +33,7 @@ import numpy as np
 # Each client goes round these pictures of its own.
 PICTURES_PER_CLIENT = 4
 SIZES = {"28x28 floats": [(28, 28)], "mixed floats": [(28, 28), (40, 24), (17, 31), (64, 64)]}
-PICTURES = [*SIZES, "256x256 PNG"]
+PICTURES = [*SIZES, "256x256 PNG", "1024x1024 PNG"]
 # JSON's numbers are rounded.
 TOLERANCE = 1e-4
 
@@ -47,10 +47,11 @@ def make_requests(model_folder, kind, client, channels):
     random = np.random.default_rng([client, len(kind)])
     made = []
     for number in range(PICTURES_PER_CLIENT):
-        if kind == "256x256 PNG":
+        if kind.endswith("PNG"):
+            side = int(kind.split("x")[0])
             # Smooth enough for a PNG file to be as small as a photograph's.
             coarse = random.integers(0, 256, (8, 8, 3), np.uint8)
-            pixels = tf.cast(tf.image.resize(coarse, (256, 256)), tf.uint8)
+            pixels = tf.cast(tf.image.resize(coarse, (side, side)), tf.uint8)
             encoded = tf.io.encode_png(pixels)
             answer = signatures["serve_bytes"](image_bytes=encoded[None])["restored_bytes"]
             encoded, expected = encoded.numpy(), answer.numpy()[0]

@@ -37,7 +37,10 @@ def everything_in(folder):
         (["--network", "artikle"], "did you mean 'article'"),
         (["--patch-size", "0"], "patch_size=0: expected at least 1"),
         (["--patch-size", "27"], "patch_size=27: expected a multiple of 2"),
-        (["--patch-size", "4000"], "patch_size=4000 is larger than every picture"),
+        (
+            ["--patch-size", "4000", "--batch-size", "1"],
+            "patch_size=4000 is larger than every picture",
+        ),
         (["--epochs", "-1"], "epochs=-1: expected at least 1"),
         (["--epochs", "many"], "epochs='many': expected a whole number"),
         (["--batch-size", "0"], "batch_size=0: expected at least 1"),

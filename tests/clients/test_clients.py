@@ -354,6 +354,27 @@ def test_the_onnx_file_gives_the_picture_of_keras(published, onnx_file, network,
     assert restored >= 100
 
 
+@pytest.mark.parametrize("runtime", ["cv2", "tract", "ncnn"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_the_onnx_file_of_one_size_runs_where_that_of_any_does_not(
+    published, onnx_file, network, runtime, tmp_path
+):
+    need(runtime)
+    model = published(network)
+    cases = {"serving_default|0": convert.fit(model.picture, (32, 32))[np.newaxis]}
+    path = tmp_path / "model.onnx"
+    shutil.copy(onnx_file(network).with_name("model-32x32.onnx"), path)
+    results = run_client(tmp_path, runtime, path, cases)
+    restored = psnr_db(results, restore_with_keras(model, cases))
+    print(f"{network}, ONNX of 32x32, {runtime}: {restored:.1f} dB")
+    assert restored >= 100
+    if runtime in ("cv2", "ncnn"):
+        # On the day this fails, they no longer need a file of their own.
+        shutil.copy(onnx_file(network), path)
+        with pytest.raises(RuntimeError):
+            run_client(tmp_path, runtime, path, cases)
+
+
 # ---- The C program ----
 
 CProgram = collections.namedtuple("CProgram", "run path")

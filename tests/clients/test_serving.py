@@ -1,6 +1,8 @@
 """examples/serving: TensorFlow Serving's protocol over HTTP, and a server that nothing ends."""
 
 import concurrent.futures
+import contextlib
+import http.client
 import json
 import os
 import pathlib
@@ -316,6 +318,26 @@ def test_slow_clients_are_dropped(server):
         for (_, expected), answer in zip(slow.values(), answers):
             assert answer.startswith(expected)
             assert bool(answer) == bool(expected)
+
+
+def test_one_client_cannot_take_all_connections(server):
+    with contextlib.ExitStack() as stack:
+        address = ("127.0.0.1", server.port)
+        mine = [stack.enter_context(socket.create_connection(address)) for _ in range(40)]
+        refused = [client for client in mine if is_refused(client)]
+        assert 8 <= len(refused) < 40
+        other = http.client.HTTPConnection(*address, source_address=("127.0.3.1", 0))
+        other.request("GET", f"/v1/models/{NAME}")
+        assert other.getresponse().status == 200
+        other.close()
+
+
+def is_refused(client):
+    client.settimeout(0.2)
+    try:
+        return client.recv(13) == b"HTTP/1.1 429 "
+    except TimeoutError:
+        return False
 
 
 def test_a_worker_that_was_ended_is_replaced(server):

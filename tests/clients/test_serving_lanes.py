@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import types
 
 import numpy as np
 import pytest
@@ -121,11 +122,15 @@ def test_a_turn_that_does_not_come_in_time_is_503():
 def test_the_request_of_a_client_that_has_gone_takes_no_turn():
     async def check(send, recorder):
         await send("a", 0)
-        gone = await send("b", 1, lambda: True)
+        gone = [await send("b", number, lambda: True) for number in (1, 2)]
+        await send("b", 3)
         recorder.let_go(0)
-        with pytest.raises(ConnectionError):
-            await gone
-        assert recorder.begun == [0]
+        for task in gone:
+            with pytest.raises(ConnectionError):
+                await task
+        await settle()
+        # Once the lane waited for a next request here, though this one was waiting.
+        assert recorder.begun == [0, 3]
 
     run(check, workers=1)
 
@@ -195,3 +200,21 @@ def test_a_household_is_one_client(address, client):
     from server import network
 
     assert network(address) == client
+
+
+def test_behind_a_proxy_a_client_is_whom_the_proxy_names():
+    from server import Server
+
+    def client(header, value):
+        options = types.SimpleNamespace(
+            **dict.fromkeys(["max_rows", "max_pixels", "max_values", "max_body_mb"], 1),
+            name="x",
+            client_header=header,
+        )
+        connection = types.SimpleNamespace(peer=lambda: "127.0.0.1")
+        return Server(options)._client({"x-forwarded-for": value}, connection)
+
+    # What stands before the last one is what the client itself sent.
+    assert client("X-Forwarded-For", "192.0.2.1, 192.0.2.2") == "192.0.2.2"
+    assert client("X-Forwarded-For", "") == "127.0.0.1"
+    assert client(None, "192.0.2.2") == "127.0.0.1"

@@ -337,7 +337,7 @@ def test_an_input_is_not_written_over(capsys, tmp_path, models):
 
 def test_a_vae_without_its_encoder_is_refused(opened, monkeypatch, tmp_path):
     vae = dataclasses.replace(opened["vae"], encode=None)
-    monkeypatch.setattr(edit, "open_generator", lambda model: vae)
+    monkeypatch.setattr(edit, "open_generator", lambda model, trust: vae)
     picture = write_picture(tmp_path / "a.png")
     with pytest.raises(UserError, match="has no encoder, which reconstruct needs"):
         edit.edit(EditConfig("vae.tflite"), [str(picture)])

@@ -88,7 +88,7 @@ def test_a_description_that_is_no_json_is_one_line(capsys, describing, content):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"scale": "2"}, "tells scale='2': expected a whole number of at least 1"),
+        ({"scale": "2"}, "tells scale='2': expected a whole number from 1 to 64"),
         ({"scale": 0}, "tells scale=0"),
         ({"divisor": 2.0}, "tells divisor=2.0"),
         ({"divisor": [2]}, "tells divisor=[2]"),

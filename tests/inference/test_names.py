@@ -216,4 +216,4 @@ def test_pipes_inside_a_model_folder_do_not_hang(capsys, here, picture, file):
 def test_a_folder_where_a_file_is_expected_is_one_line(capsys, here, picture):
     (here / "folder").mkdir()
     line = refuses(capsys, "restore", "denoise-color", "a.png", "--config", "folder")
-    assert "config 'folder' is no file: expected a JSON file" in line
+    assert "config 'folder' cannot be read: Is a directory" in line

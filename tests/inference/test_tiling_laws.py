@@ -130,6 +130,21 @@ def test_tiled_equals_whole(picture, network, more_px):
     np.testing.assert_array_equal(received, whole(artifact, picture))
 
 
+@few(100)
+@given(pictures(), NETWORKS, st.integers(0, 20), st.booleans())
+def test_a_result_in_the_pictures_place_equals_one_beside_it(picture, network, more_px, auto):
+    artifact = box_network(*network, picture.shape[-1])
+    reach, divisor = artifact.reach_px, artifact.divisor
+    tile_px = 2 * (reach + -reach % divisor) + divisor + more_px
+    restorer = Restorer(artifact, 0 if auto else tile_px)
+    if auto:  # Few pictures here are as large as a tile that is chosen.
+        restorer.tile_px = tile_px
+    expected = whole(artifact, picture)
+    received = restorer.restore(picture, in_place=True)
+    np.testing.assert_array_equal(received, expected)
+    assert (received is picture) == (artifact.scale == 1)
+
+
 @few(150)
 @given(pictures(), NETWORKS, st.tuples(st.integers(1, 8), st.integers(1, 8)))
 def test_tiles_of_a_fixed_size_equal_the_whole(picture, network, times):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import signal
 import sys
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,8 +17,8 @@ from tf_deconv.inference import shipped
 from tf_deconv.inference.config import RestoreConfig
 from tf_deconv.inference.words import split_words
 from tf_deconv.training.config import TrainConfig
-from tf_deconv.utils.files import json_text
-from tf_deconv.utils.interrupted import Interrupted
+from tf_deconv.utils.files import json_text, no_space
+from tf_deconv.utils.interrupted import Interrupted, Termination
 from tf_deconv.utils.options import UserError, read_config, reason
 from tf_deconv.utils.quiet import quiet_libraries
 
@@ -39,21 +37,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = vars(make_parser().parse_args(arguments))
     command = options.pop("command")
     quiet_libraries()
-    # Ends like Ctrl-C does, so that nothing half-made stays behind.
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda signum, _: sys.exit(128 + signum))
-    try:
-        return _COMMANDS[command](options)
-    except UserError as error:
-        print(f"tf-deconv {command}: {error}", file=sys.stderr)
-        return EXIT_USAGE
-    except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        print(f"tf-deconv {command}: {reason(error)}{where}", file=sys.stderr)
-        return EXIT_USAGE
-    except KeyboardInterrupt:
-        print(f"tf-deconv {command}: stopped", file=sys.stderr)
-        return 130
+    with Termination() as termination:
+        try:
+            code = _COMMANDS[command](options)
+        except BaseException as error:
+            # What was raised after the signal is its doing, not the user's nor the model's.
+            if termination.exit_code is None:
+                code = _explain(command, error)
+        return code if termination.exit_code is None else termination.exit_code
+
+
+def _explain(command: str, error: BaseException) -> int:
+    """Says in one line what the user can mend; returns the exit code; raises what is a fault."""
+    line, code = "", EXIT_USAGE
+    if isinstance(error, UserError):
+        line = str(error)
+    elif isinstance(error, KeyboardInterrupt):
+        line, code = "stopped", 130
+    elif isinstance(error, OSError):
+        line = reason(error) + (f" ({error.filename})" if error.filename else "")
+    elif no_space(error):  # TensorFlow's errors are none of the system's.
+        line = f"the disk is full: {reason(error)[:200]}"
+    else:
+        raise error
+    print(f"tf-deconv {command}: {line}", file=sys.stderr)
+    return code
 
 
 def _train(options: dict[str, Any]) -> int:

@@ -113,7 +113,7 @@ def benchmark(config: BenchmarkConfig, report: Callable[[str], None] = print) ->
         for entry in manifest["files"]
         for runtime in RUNTIMES[pathlib.PurePath(entry["file"]).suffix]
         for threads in _threads(config.threads)
-        if runtime not in missing
+        if runtime not in missing and _takes(entry, size)
     ]
     expected = _of_the_saved_model(folder, manifest, cases)
     best: dict[int, Row] = {}
@@ -162,6 +162,12 @@ def table(rows: list[Row]) -> list[str]:
             cells += [task, same, f"{row.p50_ms:.2f}", f"{row.p95_ms:.2f}", share]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def _takes(entry: dict[str, Any], size: tuple[int, int]) -> bool:
+    """Whether a file takes pictures of a size: an ONNX file may be of another one only."""
+    shape = (entry.get("input") or {}).get("shape") or [None] * 4
+    return None in shape or tuple(shape[2:]) == size
 
 
 def _read_manifest(folder: pathlib.Path) -> dict[str, Any]:

@@ -13,10 +13,15 @@ class ExportConfig:
     """Everything that decides an export."""
 
     model: str | None = option(
-        None, "run folder or .keras file; the newest run when left out", type=str
+        None,
+        "run folder, .keras file, or name of a shipped model or folder of an export; the newest run"
+        " when left out",
+        type=str,
     )
     out: str = option("saved_models", "folder that receives NAME/")
-    name: str | None = option(None, "name of the model; TASK-NETWORK when left out", type=str)
+    name: str | None = option(
+        None, "name of the model; TASK-NETWORK, or an export's own, when left out", type=str
+    )
     sizes: str | None = option(
         None,
         "sizes of the TFLite signatures, HEIGHTxWIDTH or one side, in pixels, such as"
@@ -43,7 +48,11 @@ class ExportConfig:
     license: str | None = option(
         None, "licence of the weights, for manifest and model card", type=str
     )
-    onnx: bool = option(False, "also write an ONNX file; needs pip install 'tf-deconv[onnx]'")
+    onnx: bool = option(
+        False,
+        "also write an ONNX file of any size, and with --sizes one of each; needs pip install"
+        " 'tf-deconv[onnx]'",
+    )
     max_pixels: int = option(
         2**24, "largest picture that serve_bytes decodes, in pixels", minimum=1, maximum=2**30
     )

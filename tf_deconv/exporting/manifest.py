@@ -86,6 +86,7 @@ def _entry(report: Report, digests: dict[str, str]) -> dict[str, Any]:
         **({} if sampled is None else {"sample_difference": sampled}),
         "latency_ms_one_thread": report.latency_ms,
         "operators": report.operators,
+        **({} if report.input is None else {"input": report.input}),
         **({} if report.least_runtime is None else {"least_runtime": report.least_runtime}),
     }
 

@@ -1,15 +1,23 @@
-"""ONNX files, by Keras's own export: any size and batch, with padding and cropping inside."""
+"""ONNX files: of any size by Keras's own export, and of one size, which more runtimes take.
+
+The file of any size computes padding and cropping inside, from shapes that it finds as it runs, and
+has TensorFlow's layout, (N, H, W, C). That of one size has neither, and the layout that ONNX's
+convolutions have, (1, C, H, W): OpenCV 4, tract, TVM and ncnn run it (docs/clients.md).
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import pathlib
 import warnings
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tf_deconv.exporting.saved_model.restorer import restore_tensor
+from tf_deconv.exporting.tflite import polyphase
+from tf_deconv.exporting.tflite.convert import with_constants
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError
 
@@ -64,3 +72,72 @@ def write_onnx(model: keras.Model, path: pathlib.Path, *, divisor: int, scale: i
             verbose=False,
             input_signature=[keras.InputSpec(shape=shape, dtype="float32", name="image")],
         )
+
+
+# The oldest that holds all that is needed, and that OpenCV, tract, TVM and ncnn were tried with.
+OPSET = 17
+
+
+def write_fixed_onnx(
+    model: keras.Model, path: pathlib.Path, *, size: tuple[int, int], scale: int
+) -> None:
+    """Writes an ONNX file of one size: `image` float32 (1, C, H, W) in [0, 1] to `restored`.
+
+    Args:
+      model: A float32 functional model of any height and width.
+      path: The file to write.
+      size: (height, width), multiples of the network's divisor.
+      scale: Output pixels per input pixel along each axis.
+    """
+    import tf2onnx
+
+    network = with_constants(polyphase.without_transposed(model))
+
+    def restore(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"restored": restore_tensor(network, image, 1, scale)}
+
+    spec = tf.TensorSpec((1, *size, model.input_shape[-1]), tf.float32, name="image")
+    function = tf.function(restore, input_signature=[spec], autograph=False)
+    with files.silent_stderr(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # As above.
+        proto, _ = tf2onnx.convert.from_function(
+            function,
+            input_signature=[spec],
+            opset=OPSET,
+            inputs_as_nchw=["image"],
+            outputs_as_nchw=["restored"],
+        )
+    path.write_bytes(_without_idle_reshapes(proto).SerializeToString())
+
+
+def _without_idle_reshapes(proto: Any) -> Any:
+    """Takes out what gives a tensor the shape that it has: tf2onnx's transposes of one channel."""
+    import onnx
+
+    graph = onnx.shape_inference.infer_shapes(proto).graph
+    known = (*graph.input, *graph.value_info, *graph.output)
+    shapes = {each.name: [d.dim_value for d in each.type.tensor_type.shape.dim] for each in known}
+    graph, renamed, kept = proto.graph, {}, []
+    for node in graph.node:
+        for number, name in enumerate(node.input):
+            node.input[number] = renamed.get(name, name)
+        given, made = (*node.input, "")[0], node.output[0]
+        if node.op_type != "Reshape" or shapes.get(given) != shapes.get(made) or not shapes[made]:
+            kept.append(node)
+        elif made != graph.output[0].name:
+            renamed[made] = given
+        else:
+            # The result's name stays: what made its input makes it.
+            source = next(each for each in kept if given in each.output)
+            source.output[list(source.output).index(given)] = made
+            renamed[given] = made
+            for each in kept:
+                for number, name in enumerate(each.input):
+                    each.input[number] = renamed.get(name, name)
+    del graph.node[:]
+    graph.node.extend(kept)
+    used = {name for node in kept for name in node.input}
+    stored = [each for each in graph.initializer if each.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(stored)
+    return proto

@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image
 
 from tf_deconv.exporting import manifest as manifests
-from tf_deconv.exporting import publish
+from tf_deconv.exporting import publish, rebuilt
 from tf_deconv.exporting.config import ExportConfig
 from tf_deconv.exporting.exporter import Exporter
 from tf_deconv.exporting.generation import GeneratorExporter
@@ -60,6 +60,8 @@ def export(config: ExportConfig, report: Callable[[str], None] = print) -> Expor
     """
     if config.name is not None:
         publish.check_name(config.name)
+    if rebuilt.is_exported(config.model):
+        return _export_again(config, report)
     path = run_folder.find_model(config.model)
     description = run_folder.read_description(path)
     kind = GeneratorExporter if "generator" in description else RestorerExporter
@@ -102,6 +104,16 @@ def export(config: ExportConfig, report: Callable[[str], None] = print) -> Expor
         _write_page(config, target, name, library, report)
         report(f"next: {exporter.next_command(target, good[0].file)}")
     return ExportResult(target if good else None, tuple(reports), failures)
+
+
+def _export_again(config: ExportConfig, report: Callable[[str], None]) -> ExportResult:
+    """Exports a shipped model, or an export, from the weights that its SavedModel holds."""
+    model, out = config.model, pathlib.Path(config.out)
+    name = config.name or rebuilt.name_of(model)
+    with rebuilt.as_keras_file(model, out, config.name) as path:
+        license = config.license or rebuilt.license_of(model)
+        again = dataclasses.replace(config, model=str(path), name=name, license=license)
+        return export(again, report)
 
 
 def _write_files(

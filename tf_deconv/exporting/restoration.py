@@ -118,11 +118,20 @@ class RestorerExporter(Exporter):
         if not self.config.onnx:
             return []
         self.report("writing and checking ONNX")
-        target = staging / publish.ONNX_FOLDER / f"{name}.onnx"
-        target.parent.mkdir()
-        reference = self.reference
-        onnx_file.write_onnx(self.model, target, divisor=reference.divisor, scale=reference.scale)
-        return [gate.check_onnx(target, reference, f"{publish.ONNX_FOLDER}/{target.name}")]
+        reference, folder = self.reference, staging / publish.ONNX_FOLDER
+        folder.mkdir()
+        divisor, scale = reference.divisor, reference.scale
+        onnx_file.write_onnx(self.model, folder / f"{name}.onnx", divisor=divisor, scale=scale)
+        sizes = {f"{name}.onnx": None}
+        # Those that were asked for; the ones of other exports are for TFLite.
+        for size in reference.sizes if self.config.sizes else ():
+            file = f"{name}-{size[0]}x{size[1]}.onnx"
+            onnx_file.write_fixed_onnx(self.model, folder / file, size=size, scale=scale)
+            sizes[file] = size
+        return [
+            gate.check_onnx(folder / file, reference, f"{publish.ONNX_FOLDER}/{file}", size)
+            for file, size in sizes.items()
+        ]
 
     def contract(self) -> dict[str, Any]:
         reference, reach = self.reference, self.reference.reach

@@ -24,7 +24,6 @@ from tf_deconv.generation.spec import GeneratorSpec
 from tf_deconv.images import arrays, formats, metrics, reading, sheets
 from tf_deconv.images.arrays import is_grey, printable
 from tf_deconv.images.sheets import encode_gif, there_and_back
-from tf_deconv.inference.located import locate
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import choose_device
 from tf_deconv.utils.options import UserError, reason
@@ -95,7 +94,7 @@ def edit(
     if config.model is None:
         raise UserError("model=None: expected a run, a .keras file or an export of a generator")
     choose_device("auto", "float32")
-    generator = open_generator(locate(config.model, config.trust))
+    generator = open_generator(config.model, trust=config.trust)
     facts = generator.facts
     editing.check_action(generator, config.action)
     check_generator_options(config, facts.kind, facts.classes)

@@ -26,7 +26,7 @@ SIGNATURES = {"vae": ("decode", "image"), "flow": ("step", "velocity")}
 
 
 def open_generator(
-    model: str | os.PathLike[str] | LocatedModel, *, check: bool = True
+    model: str | os.PathLike[str] | LocatedModel, *, check: bool = True, trust: bool = False
 ) -> Generator:
     """Opens a generator.
 
@@ -34,13 +34,14 @@ def open_generator(
       model: A run folder, a `.keras` file, a SavedModel (the version folder, or the folder of all
         versions) or a `.tflite` file; or what `locate` made of it.
       check: Whether exported files must be those that their manifest tells of.
+      trust: As for `locate`.
     Returns:
       The generator, ready to run; its `model` is that of a run or a `.keras` file. Many threads may
       call its functions at once.
     Raises:
       UserError: if there is none, it generates nothing, or a file of it has changed.
     """
-    located = locate(model)
+    located = locate(model, trust)
     if check:
         located.check_files()
     located.check_contents()

@@ -94,10 +94,15 @@ def choose(
     """
     count = check_threads(threads)
     files = _files_of(located)
+    own = located.asked
     if engine == "auto":
         engine = "litert" if any(kind == "tflite" for kind, _ in files) else "tensorflow"
+        if engine == "tensorflow" and not has_tensorflow():
+            raise UserError(
+                f"model {own!r} has no .tflite file that LiteRT runs, and TensorFlow is not"
+                f" installed: {ENGINES['tensorflow'][2]}, which brings it"
+            )
     _check_installed(engine)
-    own = located.asked
     if engine == "tensorflow":
         return Choice(engine, *_for_tensorflow(located, precision), None, count)
     if engine == "litert":

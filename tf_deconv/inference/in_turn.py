@@ -210,6 +210,7 @@ class Shown:
         self._jobs, self._report, self._bar = jobs, report, Bar()
         self._started = self._said_s = time.perf_counter()
         self._notes: collections.Counter[str] = collections.Counter()
+        self._first: dict[str, Job] = {}
         self._reasons: dict[pathlib.Path, str] = {}
         self._count = self._pixels = 0
 
@@ -233,9 +234,9 @@ class Shown:
         """Counts a picture that was written, and what there is to say of it."""
         self._count += 1
         self._pixels += told.pixels
-        self._notes.update(told.notes)
-        if told.conversion:
-            self._notes[told.conversion] += 1
+        for note in (*told.notes, *filter(None, [told.conversion])):
+            self._notes[note] += 1
+            self._first.setdefault(note, job)
         if len(self._jobs) == 1:
             self._bar.clear()
             self._report(f"{_head(job)} -> {printable(str(job.target))}  {duration_s:.1f} s")
@@ -262,7 +263,12 @@ class Shown:
                 f" {megapixels / took:.2f} megapixels/s"
             )
         for note, count in self._notes.items():
-            self._report(f"note: {note}" if total == 1 else f"note: {count} pictures: {note}")
+            if total == 1:
+                self._report(f"note: {note}")
+            elif count == 1:
+                self._report(f"note: {printable(str(self._first[note].source))}: {note}")
+            else:
+                self._report(f"note: {count} pictures: {note}")
         if self._reasons:
             self._report(f"{len(self._reasons)} of {total} pictures could not be restored:")
             for job in self._jobs:

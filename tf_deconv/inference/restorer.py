@@ -28,7 +28,7 @@ from tf_deconv.utils.options import UserError
 
 # A tile of the result has this many pixels squared unless asked for otherwise, and fewer where the
 # picture itself takes much memory: networks take 300 to 700 bytes for each pixel of a tile.
-AUTOMATIC_TILE_PX, _TILE_PX_OF_LARGE = 768, 640
+AUTOMATIC_TILE_PX, _TILE_PX_OF_LARGE = 768, 512
 _LARGE_PX = 48_000_000
 # With less than this to restore in a tile, memory is not what is short.
 _SMALLEST_CORE_PX = 16
@@ -253,19 +253,19 @@ class Restorer:
         grey = as_grey or (self.artifact.keeps_grey and _is_grey(image))
         shape = (height * scale, width * scale, channels)
         reach = self._reach_for(dtype)
-        rows, window = self._plan(height, width, reach)
+        rows, planned = self._plan(height, width, reach)
         in_place = in_place and image.shape == shape and image.flags.writeable
         # Turned pictures are not read row by row.
         in_place = in_place and len(self._symmetries) == 1 and (len(rows) == 1 or reach is not None)
         restored = image if in_place else np.empty(shape, dtype)
         done, source = 0, _Rows(image, 0)
         if in_place:
-            source = self._rows_for(image, rows[0], reach)
+            source = self._rows_for(image, rows[0], reach, planned)
         for number, cores in enumerate(rows):
-            pending = collections.deque((core, window) for core in cores)
+            pending = collections.deque((core, planned) for core in cores)
             current, source = source, source
             if in_place and number + 1 < len(rows):  # Before this row's result is written there.
-                source = self._rows_for(image, rows[number + 1], reach)
+                source = self._rows_for(image, rows[number + 1], reach, planned)
             while pending:
                 core, window = pending.popleft()
                 # One choice for the whole tile: memory may run out in another thread meanwhile.
@@ -334,13 +334,22 @@ class Restorer:
         # Windows of one size are faster. A turned picture's begin elsewhere on the divisor's grid.
         return rows, (grid.height, grid.width) if len(self._symmetries) == 1 else None
 
-    def _rows_for(self, image: np.ndarray, cores: Sequence[Box], reach: int | None) -> _Rows:
+    def _rows_for(
+        self,
+        image: np.ndarray,
+        cores: Sequence[Box],
+        reach: int | None,
+        window: tuple[int, int] | None,
+    ) -> _Rows:
         """Copies the rows of a picture that a row of cores depends on."""
         height, divisor = image.shape[0], self.artifact.divisor
         if reach is None or self.artifact.sizes:
             return _Rows(image.copy(), 0)
         side = tiling.padded_side(height, divisor)
-        first, last = tiling.window_along(cores[0].top, cores[0].bottom, side, reach, divisor)
+        length = window[0] if window else None
+        first, last = tiling.window_along(
+            cores[0].top, cores[0].bottom, side, reach, divisor, length
+        )
         # Rows below the picture mirror its last ones.
         first = min(first, max(0, height - (last - height)))
         return _Rows(image[first : min(last, height)].copy(), first)

@@ -308,8 +308,12 @@ def _check_numbers(config: Any, path: pathlib.Path, error: Exception) -> None:
 # --- TFLite.
 
 # Operators that make a tensor as large as the numbers of a constant say, whatever is recorded.
-_SIZED = ("FILL", "BROADCAST_TO", "TILE", "PAD", "PADV2", "MIRROR_PAD", "TRANSPOSE_CONV")
-_SIZED += ("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR")
+# To the place of that constant among their inputs.
+_SIZED = {
+    **dict.fromkeys(("FILL", "TRANSPOSE_CONV"), 0),
+    **dict.fromkeys(("BROADCAST_TO", "TILE", "PAD", "PADV2", "MIRROR_PAD"), 1),
+    **dict.fromkeys(("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"), 1),
+}
 _LARGEST_SIDE = 2**15
 
 
@@ -374,33 +378,24 @@ def _peak_bytes(graph: Any) -> int:
 
 def _largest_side(model: Any, graph: Any) -> int:
     """Returns the largest number in the constants that decide how large a tensor becomes."""
-    kinds = _sized_codes(model)
+    from ai_edge_litert import schema_py_generated as schema
+
+    places = {getattr(schema.BuiltinOperator, name): place for name, place in _SIZED.items()}
+    codes = [model.OperatorCodes(number) for number in range(model.OperatorCodesLength())]
+    kinds = [max(code.BuiltinCode(), code.DeprecatedBuiltinCode()) for code in codes]
     largest = 0
     for number in range(graph.OperatorsLength()):
         operator = graph.Operators(number)
-        if operator.OpcodeIndex() not in kinds:
-            continue
-        for index in _numbers(operator, "Inputs"):
-            tensor = graph.Tensors(index)
+        kind = kinds[operator.OpcodeIndex()]
+        if kind in places:
+            tensor = graph.Tensors(operator.Inputs(places[kind]))
             buffer = model.Buffers(tensor.Buffer())
-            # int32 and int64; larger constants are pixels or weights.
-            if tensor.Type() in (2, 4) and 0 < buffer.DataLength() <= 128:
+            if buffer.DataLength():
+                is_long = tensor.Type() == schema.TensorType.INT64
                 data = buffer.DataAsNumpy().tobytes()
-                values = np.frombuffer(data, np.int32 if tensor.Type() == 2 else np.int64)
+                values = np.frombuffer(data, np.int64 if is_long else np.int32)
                 largest = max(largest, int(np.abs(values.astype(np.float64)).max(initial=0)))
     return largest
-
-
-def _sized_codes(model: Any) -> set[int]:
-    from ai_edge_litert import schema_py_generated as schema
-
-    kinds = {getattr(schema.BuiltinOperator, name) for name in _SIZED}
-    codes = (model.OperatorCodes(number) for number in range(model.OperatorCodesLength()))
-    return {
-        number
-        for number, code in enumerate(codes)
-        if max(code.BuiltinCode(), code.DeprecatedBuiltinCode()) in kinds
-    }
 
 
 def _numbers(table: Any, field: str) -> Iterable[int]:

@@ -61,15 +61,16 @@ class StopSignals(keras.callbacks.Callback):
             raise KeyboardInterrupt
         self.received = signum
 
-    def _check(self):
+    def check(self):
+        """Raises `Interrupted` if a signal came."""
         if self.received is not None:
             raise Interrupted(self.received)
 
     def on_train_batch_end(self, batch, logs=None):
-        self._check()
+        self.check()
 
     def on_epoch_end(self, epoch, logs=None):
-        self._check()
+        self.check()
 
 
 class AveragedWeights(keras.callbacks.Callback):

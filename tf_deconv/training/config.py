@@ -373,18 +373,18 @@ def _network_faults(config: TrainConfig, network: Network) -> list[str]:
         return [f"size={config.size!r}{hint}: expected one of {', '.join(network.sizes)}"]
     scale = TASKS[config.task].scale if config.task in TASKS else 1
     levels = network.levels_of(config.size or network.sizes[0], scale)
-    faults, levels_of = [], {}
+    faults, numbers = [], {}
     for name in ("filters", "blocks"):
         try:
             if getattr(config, name) is not None:
-                levels_of[name] = parse_levels(name, getattr(config, name), levels)
+                numbers[name] = parse_levels(name, getattr(config, name), levels)
         except UserError as error:
             faults.append(str(error))
-    if levels_of and not faults:
+    if numbers and not faults:
         # A block is two 3x3 convolutions, on either side; the sizes have at least such numbers.
-        filters = levels_of.get("filters", (16,) * levels)
-        blocks = levels_of.get("blocks", (1,) * levels)
-        weights = sum(36 * count * count * number for count, number in zip(filters, blocks))
+        filters = numbers.get("filters", (16,) * levels)
+        blocks = numbers.get("blocks", (1,) * levels)
+        weights = sum(36 * count * count * times for count, times in zip(filters, blocks))
         if weights > _LARGEST_WEIGHTS:
             faults.append(
                 f"filters={config.filters!r} and blocks={config.blocks!r}: some"

@@ -225,6 +225,7 @@ class Trainer:
             try:
                 with self.placement.watch(advice):
                     self._call_fit(validation, run_callbacks)
+                stop_signals.check()  # One that came after the last step was done.
             except Interrupted:
                 if not model_file.exists():
                     # Stopped within the first epoch: what there is beats nothing.

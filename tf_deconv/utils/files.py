@@ -156,7 +156,7 @@ _silenced, _nested = Shared(_stderr_in_a_file), threading.local()
 
 @contextlib.contextmanager
 def silent_stderr() -> Iterator[None]:
-    """Holds back what C++ libraries print on file descriptor 2; shows it if the block raises.
+    """Holds back what C++ libraries print on file descriptor 2; shows it if the block fails.
 
     Blocks in several threads hold back together, until the last of them ends. Of nested blocks the
     outermost one shows.
@@ -166,8 +166,9 @@ def silent_stderr() -> Iterator[None]:
         _nested.depth = getattr(_nested, "depth", 0) + 1
         try:
             yield
-        except BaseException:
-            if is_outermost:
+        except BaseException as error:
+            # A signal that stops the process is no fault of whom it silenced.
+            if is_outermost and isinstance(error, Exception):
                 with _silenced.lock:
                     sys.stderr.flush()
                     caught.seek(0)

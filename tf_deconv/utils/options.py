@@ -142,7 +142,8 @@ def read_config(path: str | pathlib.Path, cls: type[Config]) -> dict[str, Any]:
       UserError: if the file cannot be read, is not a JSON object or has an unknown key.
     """
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # A pipe or a device may never end.
+        mode = os.stat(path).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # A pipe or a device may never end.
             raise UserError(f"config {str(path)!r} is no file: expected a JSON file")
         values = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:

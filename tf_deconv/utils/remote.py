@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tf_deconv.utils.options import UserError, reason
+from tf_deconv.utils.quiet import import_tensorflow
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 # Names of TensorFlow's own operations within its messages.
@@ -32,8 +33,9 @@ def tensorflow_for(path: str) -> Any:
     """Returns the module of TensorFlow, which knows the file system of a path.
 
     Raises:
-      UserError: if it does not know it.
+      UserError: if it does not know it, or is not installed.
     """
+    import_tensorflow()
     import tensorflow as tf
 
     match = _URL.match(path)
@@ -64,6 +66,7 @@ def one_line(path: str, remedy: str) -> Iterator[None]:
       path: The file, for the message.
       remedy: The end of the message.
     """
+    import_tensorflow()
     import tensorflow as tf
 
     try:

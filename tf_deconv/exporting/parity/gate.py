@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import errno
 import functools
 import math
+import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,6 +31,7 @@ from tf_deconv.inference import artifacts, restorer
 from tf_deconv.inference.run_folder import Samples
 from tf_deconv.inference.tflite_file import TfliteFile
 from tf_deconv.networks import receptive_field
+from tf_deconv.utils.options import UserError
 
 SAVED_MODEL_FLOOR_DB = 120.0
 ONNX_FLOOR_DB = 100.0
@@ -44,6 +48,8 @@ TIMEOUT_S = 600
 # A JPEG's APP1 segment: EXIF data whose one entry says that the picture is to be turned clockwise.
 _TURNED = bytes.fromhex("ffe1 0022 457869660000 4d4d002a00000008 0001 0112 0003 00000001 0006 0000")
 _TURNED += bytes(4)  # No further directory.
+# What others end a process with; a crash of the runtime has other signals.
+_FROM_OUTSIDE = (signal.SIGTERM, signal.SIGINT, getattr(signal, "SIGKILL", signal.SIGTERM))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,6 +136,7 @@ class Report:
       task_loss_db: How much less that is than Keras's.
       latency_ms: Signature to median milliseconds on one thread.
       operators: Operator to count, of a TFLite file.
+      input: Layout and shape, null for any length, of an ONNX file.
       least_runtime: The first TensorFlow Lite that runs it, of a TFLite file.
       sample_difference: Of a generator: the largest difference of sampled pictures from Keras's.
       faults: Why it is not published; empty for a good file.
@@ -144,6 +151,7 @@ class Report:
     task_loss_db: float | None = None
     latency_ms: dict[str, float] = dataclasses.field(default_factory=dict)
     operators: dict[str, int] = dataclasses.field(default_factory=dict)
+    input: dict[str, Any] | None = None
     least_runtime: str | None = None
     sample_difference: float | None = None
     faults: list[str] = dataclasses.field(default_factory=list)
@@ -196,8 +204,17 @@ def check_saved_model(folder: pathlib.Path, reference: Reference, file: str) -> 
     return _compare(folder, cases, reference, report)
 
 
-def check_onnx(path: pathlib.Path, reference: Reference, file: str) -> Report:
-    """Checks an ONNX file: odd sizes and batches, against Keras; operators are ONNX's own."""
+def check_onnx(
+    path: pathlib.Path, reference: Reference, file: str, size: tuple[int, int] | None = None
+) -> Report:
+    """Checks an ONNX file: odd sizes and batches, against Keras; operators are ONNX's own.
+
+    Args:
+      path: Where it is.
+      reference: What it is compared with.
+      file: Its name in the export.
+      size: The only (height, width) that it takes; None for any.
+    """
     import onnx
 
     model = onnx.load(path)
@@ -208,7 +225,20 @@ def check_onnx(path: pathlib.Path, reference: Reference, file: str) -> Report:
         report.faults.append(f"operators of {', '.join(foreign)}: expected ONNX's own only")
     if report.size_bytes < 4 * reference.model.count_params():
         report.faults.append(f"{report.size_bytes} bytes cannot hold the weights")
-    return _compare(path, _any_size_cases(reference), reference, report)
+    channels = reference.model.input_shape[-1]
+    if size is None:
+        report.input = {"layout": "NHWC", "shape": [None, None, None, channels]}
+        return _compare(path, _any_size_cases(reference), reference, report)
+    report.input = {"layout": "NCHW", "shape": [1, channels, *size]}
+    computed = sorted(_COMPUTED & set(report.operators))
+    if computed:
+        report.faults.append(f"operators {', '.join(computed)}: expected none, of one size")
+    cases = {f"serving_default|{i}": case for i, case in enumerate(reference.cases(size))}
+    return _compare(path, cases, reference, report)
+
+
+# What computes shapes, or lays a picture out anew: some runtimes lack them.
+_COMPUTED = {"Gather", "Range", "Reshape", "Shape", "Squeeze", "Transpose", "Unsqueeze"}
 
 
 def _any_size_cases(reference: Reference) -> dict[str, np.ndarray]:
@@ -361,18 +391,39 @@ def run_file(
       TFLite file, "delegated".
     Raises:
       RuntimeError: if the process fails, with its last line.
+      UserError: if it was killed from outside, which tells nothing of the file.
+      OSError: if there is no place for what it gave.
     """
     with tempfile.TemporaryDirectory() as folder:
         inputs, outputs = pathlib.Path(folder, "cases.npz"), pathlib.Path(folder, "results.npz")
         np.savez(inputs, **cases)
         command = [sys.executable, runner.__file__, str(path), str(inputs), str(outputs)]
         command += [runtime, str(threads)]
+        # It ends when this end of the pipe is closed, however this process ends.
+        watched, held = os.pipe()
         try:
             done = subprocess.run(
-                command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+                command,
+                stdin=watched,
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT_S,
+                check=False,
+                env=os.environ | {runner.WATCHES_STDIN: "1"},
             )
         except subprocess.TimeoutExpired as error:
             raise RuntimeError(f"gave no answer within {TIMEOUT_S} s") from error
+        finally:
+            os.close(watched)
+            os.close(held)
+        if -done.returncode in _FROM_OUTSIDE:
+            name = signal.Signals(-done.returncode).name
+            raise UserError(
+                f"the process that ran {path.name!r} was ended by {name}, of too little memory"
+                " perhaps: start again"
+            )
+        if done.returncode == runner.EXIT_NO_SPACE:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), folder)
         if done.returncode:
             lines = done.stderr.strip().splitlines() or ["no message"]
             raise RuntimeError(f"ended with code {done.returncode}: {lines[-1]}")

@@ -10,14 +10,20 @@ XNNPACK took over, where that is known. TF_DECONV_TIMED_RUNS in the environment 
 are timed: for tests, to which the figures do not matter.
 """
 
+import errno
 import functools
 import os
 import sys
+import threading
 import time
 
 import numpy as np
 
 MAX_RUNS, MAX_SECONDS = int(os.environ.get("TF_DECONV_TIMED_RUNS", "30")), 2.0
+# Set by who holds the other end of this process's stdin: once that is closed, nobody waits.
+WATCHES_STDIN = "TF_DECONV_WATCHES_STDIN"
+# sysexits.h: EX_IOERR.
+EXIT_NO_SPACE = 74
 WARM_UPS = min(2, MAX_RUNS - 1)
 
 
@@ -119,6 +125,11 @@ class CompiledLiteRt:
         return result if wanted is None else _from_int8(result, *wanted)
 
 
+def _is_fixed_onnx(path, shape):
+    """Whether it is an ONNX file of one size: its pictures are (1, C, H, W)."""
+    return path.endswith(".onnx") and all(isinstance(side, int) for side in shape)
+
+
 class Onnx:
     """onnxruntime on the CPU; its one graph takes the cases of every signature."""
 
@@ -133,9 +144,12 @@ class Onnx:
         names = [each.name for each in (*self.session.get_inputs(), *self.session.get_outputs())]
         if names != ["image", "restored"]:
             raise ValueError(f"takes and gives {', '.join(names)}: expected image, restored")
+        self.is_fixed = _is_fixed_onnx(path, self.session.get_inputs()[0].shape)
 
     def run(self, signature, array):
-        return self.session.run(["restored"], {"image": array})[0]
+        array = np.ascontiguousarray(array.transpose(0, 3, 1, 2)) if self.is_fixed else array
+        result = self.session.run(["restored"], {"image": array})[0]
+        return result.transpose(0, 2, 3, 1) if self.is_fixed else result
 
 
 class OpenVino:
@@ -152,6 +166,9 @@ class OpenVino:
 
     def run(self, signature, array):
         shape = self.compiled.inputs[0].partial_shape
+        lengths = list(shape.to_shape()) if shape.is_static else [None]
+        is_fixed = _is_fixed_onnx(self.path, lengths)
+        array = np.ascontiguousarray(array.transpose(0, 3, 1, 2)) if is_fixed else array
         if shape.is_static and tuple(shape.to_shape()) != array.shape:
             # It reads one of several signatures; reshaped, it gives pictures of a wrong size.
             raise ValueError(f"OpenVINO reads one signature of a file, here of {shape}")
@@ -161,6 +178,7 @@ class OpenVino:
         given, wanted = self.scales
         array = array if given is None else _to_int8(array, *given)
         result = next(iter(self.compiled(array).values()))
+        result = result.transpose(0, 2, 3, 1) if is_fixed else result
         return result if wanted is None else _from_int8(result, *wanted)
 
 
@@ -231,8 +249,19 @@ def main(path, cases_path, results_path, runtime="", threads=1):
         results[f"latency_ms|{signature}"], results[f"latency_p95_ms|{signature}"] = median, high
     if hasattr(client, "delegated"):
         results["delegated"] = client.delegated()
-    np.savez(results_path, **results)
+    try:
+        np.savez(results_path, **results)
+    except OSError as error:
+        # The file is not to blame.
+        sys.exit(EXIT_NO_SPACE if error.errno == errno.ENOSPC else str(error))
+
+
+def _end_with_the_parent():
+    os.read(0, 1)
+    os._exit(1)
 
 
 if __name__ == "__main__":
+    if os.environ.get(WATCHES_STDIN):
+        threading.Thread(target=_end_with_the_parent, daemon=True).start()
     main(*sys.argv[1:])

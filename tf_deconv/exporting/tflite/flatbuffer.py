@@ -288,11 +288,13 @@ def find_faults(file: TfliteFile, parameters: int, variant: Variant) -> list[str
     integer = schema.TensorType.INT8
     # A network with sums has float results that int8 weights gave, if its pictures are float.
     fixed = variant.has_fixed_ranges(has_sums(file))
+
+    def is_float(subgraph: schema.SubGraphT, operator: schema.OperatorT) -> bool:
+        result = subgraph.tensors[operator.outputs[0]]
+        return (result if fixed else _stored(model, subgraph, operator)).type != integer
+
     if variant.int8 == STATIC and any(
-        (
-            subgraph.tensors[operator.outputs[0]] if fixed else _stored(model, subgraph, operator)
-        ).type
-        != integer
+        is_float(subgraph, operator)
         and (variant.int8_pictures or not _touches_the_picture(model, subgraph, operator))
         for subgraph in model.subgraphs
         for operator in subgraph.operators

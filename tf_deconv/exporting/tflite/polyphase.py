@@ -14,6 +14,7 @@ holds no ninths, and that file would be 77 dB from Keras.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -39,18 +40,47 @@ def by_phases(model: keras.Model) -> keras.Model:
       convolutions to few channels are computed as before.
     """
 
-    def clone(layer: Any) -> Any:
-        own = layer.__class__.from_config(layer.get_config())
+    def rewrite(layer: Any, own: Any) -> Any:
         if _has_few_channels(layer):
             return _Phased(own, name=_phased_name(layer))
         return _Squares(own, name=_phased_name(layer)) if _makes_squares(layer) else own
+
+    return _copied(model, rewrite)
+
+
+def without_transposed(model: keras.Model) -> keras.Model:
+    """Copies a model; transposed convolutions of stride 1 are computed as plain ones.
+
+    "Same" padding of an even kernel is one-sided there. OpenCV 4.14 and pnnx (for ncnn) refuse that
+    of transposed convolutions, and take it of plain ones.
+
+    Args:
+      model: A float32 functional model.
+    Returns:
+      A model of the same function, for conversion only.
+    """
+
+    def rewrite(layer: Any, own: Any) -> Any:
+        is_plain = type(layer) is layers.Conv2DTranspose and _keeps_size(layer)
+        return _Turned(own, name=f"{layer.name}_turned") if is_plain else own
+
+    return _copied(model, rewrite)
+
+
+def _copied(model: keras.Model, rewrite: Callable[[Any, Any], Any]) -> keras.Model:
+    """Copies a model with its weights; `rewrite` takes a layer and its copy, and may wrap that."""
+    names = {}
+
+    def clone(layer: Any) -> Any:
+        made = rewrite(layer, layer.__class__.from_config(layer.get_config()))
+        names[layer.name] = made.name
+        return made
 
     copy = keras.models.clone_model(model, clone_function=clone)
     copies = {layer.name: layer for layer in copy.layers}
     for layer in model.layers:
         if layer.weights:
-            own = copies.get(layer.name) or copies[_phased_name(layer)]
-            own.set_weights(layer.get_weights())
+            copies[names[layer.name]].set_weights(layer.get_weights())
     return copy
 
 
@@ -64,9 +94,16 @@ def _has_few_channels(layer: Any) -> bool:
     return (
         type(layer) in (layers.Conv2D, layers.Conv2DTranspose)
         and layer.filters <= FEW_CHANNELS
-        and set(layer.strides) == {1}
-        and set(layer.dilation_rate) == {1}
+        and _keeps_size(layer)
         and min(layer.kernel_size) > 1
+    )
+
+
+def _keeps_size(layer: Any) -> bool:
+    """Whether a convolution gives a pixel for each that it gets."""
+    return (
+        set(layer.strides) == {1}
+        and set(layer.dilation_rate) == {1}
         and layer.padding == "same"
         and getattr(layer, "groups", 1) == 1
     )
@@ -105,16 +142,8 @@ class _Phased(_Rewritten):
     def call(self, x):
         if None in x.shape[1:3] or x.shape[1] % 2 or x.shape[2] % 2:
             return self.plain(x)
-        kernel, before = tf.convert_to_tensor(self.plain.kernel), []
-        for length in self.plain.kernel_size:
-            # Where TensorFlow puts the odd one of padding: behind, so before a turned kernel.
-            before.append((length - 1) // 2)
-        if isinstance(self.plain, layers.Conv2DTranspose):
-            # The adjoint of a convolution is one with the kernel turned: (h, w, out, in).
-            kernel = tf.transpose(kernel[::-1, ::-1], (0, 1, 3, 2))
-            before = [n - 1 - first for n, first in zip(self.plain.kernel_size, before)]
-        after = [n - 1 - first for n, first in zip(self.plain.kernel_size, before)]
-        padded = tf.pad(x, ((0, 0), *zip(before, after), (0, 0)))
+        kernel, paddings = _as_convolution(self.plain)
+        padded = tf.pad(x, paddings)
         shifted = [
             tf.pad(kernel, ((row, 1 - row), (column, 1 - column), (0, 0), (0, 0)))
             for row in (0, 1)
@@ -122,6 +151,30 @@ class _Phased(_Rewritten):
         ]
         y = tf.nn.conv2d(padded, tf.concat(shifted, -1), 2, "VALID")
         return _laid_out(y, self.plain, 2)
+
+
+class _Turned(_Rewritten):
+    """A transposed convolution of stride 1, as a convolution."""
+
+    def call(self, x):
+        kernel, paddings = _as_convolution(self.plain)
+        y = tf.nn.conv2d(x, kernel, 1, paddings)
+        y = y + self.plain.bias if self.plain.use_bias else y
+        return y if self.plain.activation is None else self.plain.activation(y)
+
+
+def _as_convolution(plain: Any) -> tuple[tf.Tensor, tuple[tuple[int, int], ...]]:
+    """Returns the kernel (h, w, in, out) and the padding of what keeps the size of its input."""
+    kernel, before = tf.convert_to_tensor(plain.kernel), []
+    for length in plain.kernel_size:
+        # Where TensorFlow puts the odd one of padding: behind, so before a turned kernel.
+        before.append((length - 1) // 2)
+    if isinstance(plain, layers.Conv2DTranspose):
+        # The adjoint of a convolution is one with the kernel turned: (h, w, out, in).
+        kernel = tf.transpose(kernel[::-1, ::-1], (0, 1, 3, 2))
+        before = [n - 1 - first for n, first in zip(plain.kernel_size, before)]
+    after = [n - 1 - first for n, first in zip(plain.kernel_size, before)]
+    return kernel, ((0, 0), *zip(before, after), (0, 0))
 
 
 class _Squares(_Rewritten):

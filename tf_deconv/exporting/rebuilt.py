@@ -1,0 +1,130 @@
+"""An exported model as a `.keras` file again, so that it can be exported to other formats.
+
+A shipped model's folder holds no Keras file. Its manifest records how the network is built and its
+SavedModel holds the weights in the network's order; what comes of both is compared with the
+SavedModel before anything is made of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import re
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from tf_deconv.degradations.tasks import TASKS
+from tf_deconv.inference import artifacts, run_folder, shipped
+from tf_deconv.inference.located import LocatedModel, locate
+from tf_deconv.training import compilation
+from tf_deconv.training.config import TrainConfig
+from tf_deconv.utils.options import UserError, reason
+
+# The same floats in another order of sums differ by this much.
+_TOLERANCE = 1e-4
+# A size that every divisor divides.
+_PROBE_PX = 128
+_LICENSE = re.compile(r"of the weights: (.*); of the software: ")
+
+
+def is_exported(model: str | os.PathLike[str] | None) -> bool:
+    """Returns whether a model is a shipped one's name, or the folder of an export."""
+    if model is None:
+        return False
+    if shipped.is_name(model):
+        return True
+    return (pathlib.Path(model) / shipped.MANIFEST_FILE).is_file()
+
+
+@contextlib.contextmanager
+def as_keras_file(
+    model: str | os.PathLike[str], out: pathlib.Path, name: str | None
+) -> Iterator[pathlib.Path]:
+    """Yields an exported model as a `.keras` file, which is gone after the block.
+
+    Args:
+      model: The name of a shipped model, or the folder of an export.
+      out: Where it will be exported to.
+      name: The name that it will have there; its own when left out.
+    Raises:
+      UserError: if it is not there or was changed, its network cannot be built again, or the export
+        would replace the one that it is made of.
+    """
+    located = locate(model)
+    known = located.known
+    own = str(known.get("name") or located.root.name)
+    if located.kind != "saved_model" or located.manifest is None or located.generates:
+        raise UserError(
+            f"{located.asked!r} cannot be exported again: expected a run, a .keras file, or the"
+            " folder of an exported model that restores"
+        )
+    target = out / (name or own)
+    if os.path.realpath(target) == os.path.realpath(located.root):
+        raise UserError(
+            f"{str(target)!r} is the export that the weights are taken from: choose another --out"
+            " or --name"
+        )
+    located.check_files()
+    built = _build(located)
+    with tempfile.TemporaryDirectory(prefix="tf-deconv-") as folder:
+        path = pathlib.Path(folder) / f"{own}.keras"
+        run_folder.save_model(built, path, _description(known))
+        yield path
+
+
+def license_of(model: str | os.PathLike[str]) -> str | None:
+    """Returns the licence of an exported model's weights, where its manifest tells one."""
+    told = _LICENSE.match(str(locate(model).known.get("license")))
+    return told[1] if told else None
+
+
+def name_of(model: str | os.PathLike[str]) -> str:
+    """Returns what an exported model is called."""
+    located = locate(model)
+    return str(located.known.get("name") or located.root.name)
+
+
+def _description(known: dict[str, Any]) -> dict[str, Any]:
+    kept = ("task", "network", "divisor", "scale", "training", "began_with", "data_sha256")
+    description = {key: known[key] for key in kept if key in known}
+    # The versions that trained it, and not these.
+    return description | {"device": known.get("trained_on"), "versions": known.get("versions")}
+
+
+def _build(located: LocatedModel) -> Any:
+    """Builds the network that the manifest records, with the SavedModel's weights."""
+    import tensorflow as tf
+
+    known = located.known
+    try:
+        recorded = dict(known.get("training") or {})
+        fields = {field.name for field in dataclasses.fields(TrainConfig)}
+        config = TrainConfig(**{key: recorded[key] for key in recorded.keys() & fields})
+        config = dataclasses.replace(config, network=known["network"])
+        model = compilation.build_in("float32", TASKS[known["task"]], config)
+        reader = tf.train.load_checkpoint(str(located.path / "variables" / "variables"))
+        stored = [
+            reader.get_tensor(f"weights/{number}/.ATTRIBUTES/VARIABLE_VALUE")
+            for number in range(len(model.weights))
+        ]
+        model.set_weights(stored)
+    except Exception as error:  # Whatever an unknown task, network or weight is stumbled over with.
+        raise UserError(
+            f"model {located.asked!r} cannot be built again from what its manifest records:"
+            f" {reason(error)}; expected a run or a .keras file"
+        ) from error
+    artifact = artifacts.open_artifact(located)
+    probe = np.random.default_rng(0).random((1, _PROBE_PX, _PROBE_PX, artifact.channels_in))
+    probe = probe.astype(np.float32)
+    expected, received = artifact.run(probe), np.asarray(model(probe, training=False))
+    if expected.shape != received.shape or np.abs(expected - received).max() > _TOLERANCE:
+        raise UserError(
+            f"model {located.asked!r} cannot be built again: the network of that name gives other"
+            " pictures now; expected a run or a .keras file"
+        )
+    return model
