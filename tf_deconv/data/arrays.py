@@ -16,6 +16,7 @@ import functools
 import gzip
 import itertools
 import math
+import os
 import pathlib
 import re
 import tokenize
@@ -118,16 +119,17 @@ def list_idx(folder: pathlib.Path) -> list[pathlib.Path]:
     paths = {}
     # `images.formats.find_pictures` says what is wrong with a folder.
     with contextlib.suppress(OSError):
-        for path in sorted(folder.iterdir()):
-            if _IDX_NAME.search(path.name) and path.is_file():
-                paths.setdefault(path.name.removesuffix(".gz"), path)
+        for name in sorted(filter(_IDX_NAME.search, os.listdir(folder))):
+            if (folder / name).is_file():
+                paths.setdefault(name.removesuffix(".gz"), folder / name)
     return list(paths.values())
 
 
 def list_arrays(folder: pathlib.Path) -> list[pathlib.Path]:
     """Lists a folder's .npy and .npz files."""
     with contextlib.suppress(OSError):
-        return sorted(p for p in folder.iterdir() if p.suffix.lower() in ARRAY_SUFFIXES)
+        names = [name for name in os.listdir(folder) if name.lower().endswith(ARRAY_SUFFIXES)]
+        return [folder / name for name in sorted(names) if not name.startswith(".")]
     return []
 
 

@@ -9,6 +9,7 @@ pictures themselves tell. See docs/decisions/0024-depth.md.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import threading
 from collections.abc import Collection, Mapping, Sequence
@@ -42,6 +43,7 @@ class OutOfRange(ValueError):
     """Values that mean nothing without --range."""
 
 
+@functools.cache
 def kind_of(dtype: np.dtype | type) -> str:
     """Returns the name of a sample type, as levels are recorded by: all of float are one."""
     dtype = np.dtype(dtype)
@@ -76,11 +78,12 @@ class Depth:
           UnknownLevels: if nothing was decided for its type.
           OutOfRange: for float beyond [0, 1] that nobody said anything of.
         """
+        if samples.dtype == self.dtype == BYTE_TYPE:
+            return samples
         kind = kind_of(samples.dtype)
         if kind == BYTES:
-            samples = samples.astype(np.uint8, copy=False)
-            if self.dtype == np.uint8:
-                return samples
+            if self.dtype == BYTE_TYPE:
+                return samples.astype(np.uint8, copy=False)
             return samples.astype(np.uint16) * np.uint16(BYTE_STEP)
         if self.dtype == np.uint8 or (kind != WORDS and kind not in self.converted):
             raise UnknownLevels(kind)

@@ -344,10 +344,12 @@ def content_hash(picture: np.ndarray) -> bytes:
     """
     if picture.dtype.kind == "u" and picture.dtype.itemsize == 2 and _holds_bytes(picture):
         picture = (picture // BYTE_STEP).astype(np.uint8)
-    kind = "" if picture.dtype == np.uint8 else f"{picture.dtype.name}:"
+    kind = ""
+    if picture.dtype != np.uint8:
+        kind = f"{picture.dtype.name}:"
+        picture = picture.astype(picture.dtype.newbyteorder("<"), copy=False)
     digest = hashlib.sha256(f"{picture.shape[0]}x{picture.shape[1]}:{kind}".encode())
-    native = picture.astype(picture.dtype.newbyteorder("<"), copy=False)
-    digest.update(np.ascontiguousarray(native).data)
+    digest.update(np.ascontiguousarray(picture).data)
     return digest.digest()
 
 

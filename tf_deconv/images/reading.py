@@ -225,7 +225,7 @@ def _open(source: Source) -> PictureFile:
         if not isinstance(source, pathlib.Path):
             source = pathlib.Path(source)
         formats.require_plain_file(source)
-        with open(source, "rb") as stream:
+        with open(source, "rb", buffering=0) as stream:
             head = stream.read(formats.HEAD_BYTES)
             size_bytes = len(head)
     kind = formats.sniff(head)
@@ -659,7 +659,7 @@ def read_head(source: pathlib.Path) -> tuple[Header, tuple[str, ...]]:
     """
     with _clean_errors():
         formats.require_plain_file(source)
-        with open(source, "rb") as stream:
+        with open(source, "rb", buffering=0) as stream:
             head = stream.read(formats.HEAD_BYTES)
             if head.startswith(b"\xff\xd8\xff"):
                 size = jpeg.read_size(head)
