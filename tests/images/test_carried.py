@@ -306,3 +306,31 @@ def test_a_model_of_counts_takes_files_as_its_training_did(tmp_path):
         restore_file(restorer, Job(path, tmp_path / "out.tif"), options)
         assert seen.pop() == pytest.approx(expected, rel=1e-5)
         np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif")[..., 0], counts)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (16, 15), (37, 50)])
+def test_a_jpeg_is_pillows_to_the_pixel(tmp_path, mode, size):
+    """What libjpeg makes of an array is what Pillow, which calls it too, makes of its own."""
+    image = Image.fromarray(corpus.picture()).resize(size[::-1]).convert(mode)
+    image.save(tmp_path / "in.jpg", quality=95, subsampling=0, comment=b"by me", dpi=(90, 90))
+    with Image.open(tmp_path / "in.jpg") as stored:
+        expected = np.asarray(stored)
+    picture = reading.read_picture(tmp_path / "in.jpg")
+    np.testing.assert_array_equal(picture.pixels.reshape(expected.shape), expected)
+    write_picture(
+        dataclasses.replace(picture, pixels=np.asarray(image).reshape(*size, -1)), tmp_path / "o"
+    )
+    with Image.open(tmp_path / "o") as stored:
+        np.testing.assert_array_equal(np.asarray(stored), expected)
+        assert (stored.info["comment"], stored.info["dpi"]) == (b"by me", (90, 90))
+
+
+def test_a_jpeg_that_is_cut_short_is_refused(tmp_path):
+    path = tmp_path / "in.jpg"
+    Image.fromarray(corpus.picture()).save(path)
+    content = path.read_bytes()
+    for length in (len(content) // 2, len(content) - 2):
+        path.write_bytes(content[:length])
+        with pytest.raises(ValueError, match="truncated"):
+            reading.read_picture(path)

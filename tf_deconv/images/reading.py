@@ -337,17 +337,42 @@ class _PillowFile(PictureFile):
         image = self._image
         if self.header.count > 1:
             image.seek(number)
-        image.load()
         notes = []
+        samples = self._by_libjpeg()
+        if samples is None:
+            image.load()
+            samples = _samples_of(image)
         if image.mode in _COLOUR_MODES - {"YCbCr"}:
             notes.append(f"{image.mode} was turned into RGB")
-        samples = _samples_of(image)
         samples = arrays.upright(samples, self._orientation)
         colours = samples.shape[-1] - 1 + samples.shape[-1] % 2  # 1, 2 -> 1; 3, 4 -> 3
         alpha = samples[..., colours:] if samples.shape[-1] > colours else None
         if alpha is not None and self.header.count > 1 and alpha.min() == 255:
             alpha = None  # Pillow gives transparency to every picture of an animation.
         return _Samples(samples[..., :colours], alpha, notes)
+
+    def _by_libjpeg(self) -> np.ndarray | None:
+        """Returns (H, W, 1 or 3) of a JPEG file, decoded into an array at once.
+
+        Pillow takes four bytes a pixel and a copy besides. But it tells of a file that is cut
+        short, and libjpeg alone does not: without an end mark Pillow decodes.
+        """
+        image = self._image
+        if self._kind != "JPEG" or image.mode not in ("L", "RGB"):
+            return None
+        content = _content(self._source)
+        if content[-64:].rstrip(b"\0")[-2:] != b"\xff\xd9":
+            return None
+        import imagecodecs
+
+        try:
+            samples = imagecodecs.jpeg8_decode(content)
+        except DAMAGE:
+            return None  # Pillow says what is wrong.
+        shape = (image.height, image.width, *((3,) if image.mode == "RGB" else ()))
+        if samples.shape != shape or samples.dtype != np.uint8:
+            return None
+        return samples.reshape(image.height, image.width, -1)
 
     def fields(self, number: int) -> dict[str, Any]:
         image, notes = self._image, list(self._notes)
@@ -432,6 +457,10 @@ def _head(source: pathlib.Path | bytes, size_bytes: int) -> bytes:
         return source[:size_bytes]
     with open(source, "rb") as stream:
         return stream.read(size_bytes)
+
+
+def _content(source: pathlib.Path | bytes) -> bytes:
+    return source if isinstance(source, bytes) else source.read_bytes()
 
 
 def _holds(source: pathlib.Path | bytes, mark: bytes) -> bool:
@@ -537,7 +566,7 @@ class _PngFile(_PillowFile):
             return super().samples(number)
         import imagecodecs
 
-        content = self._source if isinstance(self._source, bytes) else self._source.read_bytes()
+        content = _content(self._source)
         try:
             samples = imagecodecs.png_decode(content)
         except DAMAGE as error:
@@ -577,7 +606,7 @@ class _JpegXlFile(_PillowFile):
 
         if self.header.count > 1:
             return super().samples(number)
-        content = self._source if isinstance(self._source, bytes) else self._source.read_bytes()
+        content = _content(self._source)
         samples = imagecodecs.jpegxl_decode(content)
         samples = samples if samples.ndim == 3 else samples[..., np.newaxis]
         if samples.ndim != 3 or samples.shape[-1] not in (1, 2, 3, 4):

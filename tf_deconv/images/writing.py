@@ -34,6 +34,10 @@ CHOICES = {
 }
 # Quality 95 without colour subsampling costs less than a grey level against the restored pixels.
 DEFAULT_QUALITY = 95
+# imagecodecs takes an array of one row or column for one of another shape.
+_SMALLEST_SIDE_PX = 16
+# A segment of JPEG is shorter than 64 KiB.
+_SEGMENT_BYTES = 65000
 _LOSSY = ("JPEG", "WEBP", "AVIF", "HEIC", "JPEG XL")
 _WIDE = ("PNG", "TIFF", "JPEG XL")
 _HAVE_ALPHA = ("PNG", "TIFF", "WEBP", "AVIF", "HEIC", "JPEG XL")
@@ -234,6 +238,9 @@ def _write_one(
         _write_jpeg_xl_wide(samples, picture, path, notes)
         return
     options = _options(picture, kind, quality)
+    if kind == "JPEG":
+        _write_jpeg(samples, picture, path, options)
+        return
     if kind in ("HEIC", "JPEG XL"):
         module = {"HEIC": "pillow_heif", "JPEG XL": "pillow_jxl"}[kind]
         loaded = importlib.import_module(module)
@@ -244,8 +251,6 @@ def _write_one(
             _image_of(samples).save(stream, _PILLOW_NAMES.get(kind, kind), **options)
     except (ValueError, struct.error, RuntimeError) as error:
         raise ValueError(f"cannot be written as {kind}: {reason(error)}") from error
-    if kind == "JPEG" and (picture.iptc or picture.comment):
-        _add_segments(path, picture)
 
 
 _PILLOW_NAMES = {"HEIC": "HEIF", "JPEG XL": "JXL"}
@@ -304,22 +309,47 @@ def _write_jpeg_xl_wide(
     path.write_bytes(imagecodecs.jpegxl_encode(np.ascontiguousarray(samples), lossless=True))
 
 
-def _add_segments(path: pathlib.Path, picture: Picture) -> None:
-    """Puts what Pillow writes no option for behind the segments that a JPEG file begins with."""
-    content = path.read_bytes()
-    place = 2
-    while content[place : place + 1] == b"\xff" and 0xE0 <= content[place + 1] <= 0xEF:
-        place += 2 + int.from_bytes(content[place + 2 : place + 4], "big")
-    parts = []
+def _write_jpeg(
+    samples: np.ndarray, picture: Picture, path: pathlib.Path, options: dict[str, Any]
+) -> None:
+    """Writes a JPEG file: Pillow makes its head, and libjpeg, without Pillow's copies, the rest."""
+    import imagecodecs
+
+    small = io.BytesIO()
+    try:
+        # Of a picture of one block: what is carried does not depend on the pixels.
+        _image_of(samples[:8, :8]).save(small, "JPEG", **options)
+    except (ValueError, struct.error) as error:
+        raise ValueError(f"cannot be written as JPEG: {reason(error)}") from error
+    parts = [small.getvalue()[: _head_bytes(small.getvalue())]]
     if picture.iptc:
         head = b"Photoshop 3.0\0"
-        for start in range(0, len(picture.iptc), 65000):
-            data = head + picture.iptc[start : start + 65000]
+        for start in range(0, len(picture.iptc), _SEGMENT_BYTES):
+            data = head + picture.iptc[start : start + _SEGMENT_BYTES]
             parts.append(b"\xff\xed" + struct.pack(">H", len(data) + 2) + data)
     if picture.comment:
-        data = picture.comment[:65000]
+        data = picture.comment[:_SEGMENT_BYTES]
         parts.append(b"\xff\xfe" + struct.pack(">H", len(data) + 2) + data)
-    path.write_bytes(content[:place] + b"".join(parts) + content[place:])
+    if min(samples.shape[:2]) < _SMALLEST_SIDE_PX:
+        whole = io.BytesIO()
+        _image_of(samples).save(whole, "JPEG", **options)
+        body = whole.getvalue()
+    else:
+        pixels = np.ascontiguousarray(samples[..., 0] if samples.shape[-1] == 1 else samples)
+        body = imagecodecs.jpeg8_encode(pixels, level=options["quality"], subsampling="444")
+    with open(path, "wb") as stream:
+        stream.writelines(parts)
+        stream.write(memoryview(body)[_head_bytes(body) :])
+
+
+def _head_bytes(content: bytes) -> int:
+    """Returns where the segments end that tell nothing of a JPEG file's pixels."""
+    place = 2
+    while content[place] == 0xFF and (
+        0xE0 <= content[place + 1] <= 0xEF or content[place + 1] == 0xFE
+    ):
+        place += 2 + int.from_bytes(content[place + 2 : place + 4], "big")
+    return place
 
 
 def _image_of(samples: np.ndarray) -> Image.Image:
