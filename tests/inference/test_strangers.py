@@ -18,7 +18,8 @@ from tests.fixtures import tiny_generators
 from tests.fixtures.commands import call, refuses
 from tests.fixtures.picture_folders import write_noise
 from tf_deconv.generation.spec import read_spec
-from tf_deconv.inference import operators, run_folder, strangers
+from tf_deconv.inference import run_folder
+from tf_deconv.inference.strangers import graphs, keras_files, operators, tflite_files
 from tf_deconv.utils.options import UserError
 
 IMAGE = tf.TensorSpec((None, None, None, 3), tf.float32, name="image")
@@ -107,8 +108,8 @@ def strange(tmp_path_factory):
 def test_a_graph_that_reaches_beyond_pictures_is_refused(tmp_path, function):
     folder = save(tmp_path / "model", function)
     with pytest.raises(UserError, match=rf"holds the operators .*\b{STRANGE[function]}\b.*--trust"):
-        strangers.check_saved_model(folder)
-    strangers.check_saved_model(folder, trusted=True)
+        graphs.check_saved_model(folder)
+    graphs.check_saved_model(folder, trusted=True)
 
 
 def test_every_command_refuses_it_before_it_runs_and_opens_it_if_trusted(
@@ -217,9 +218,9 @@ CHANGES = [
 @pytest.mark.parametrize("change", CHANGES)
 def test_the_savers_operators_are_allowed_to_the_saver_alone(stand_ins, tmp_path, change):
     folder = stand_ins / "denoise-color" / "1"
-    strangers.check_saved_model(folder)
+    graphs.check_saved_model(folder)
     with pytest.raises(UserError, match=r"SaveV2|RestoreV2|ReadFile"):
-        strangers.check_saved_model(edited(folder, tmp_path / "1", change))
+        graphs.check_saved_model(edited(folder, tmp_path / "1", change))
 
 
 def test_a_constant_that_fills_memory_is_refused(stand_ins, tmp_path):
@@ -233,12 +234,12 @@ def test_a_constant_that_fills_memory_is_refused(stand_ins, tmp_path):
 
     folder = edited(stand_ins / "denoise-color" / "1", tmp_path / "1", grow)
     with pytest.raises(UserError, match="a constant of 1000000x1000000 values"):
-        strangers.check_saved_model(folder)
+        graphs.check_saved_model(folder)
 
 
 def test_shipped_and_other_programs_models_pass(repository, exported, tmp_path):
     for folder in (*(repository / "saved_models").glob("*/[0-9]*"), exported.folder / "1"):
-        strangers.check_saved_model(folder)
+        graphs.check_saved_model(folder)
     # As plain Keras exports a network, with more layers than ours have.
     layers = keras.layers
     model = keras.Sequential(
@@ -254,7 +255,7 @@ def test_shipped_and_other_programs_models_pass(repository, exported, tmp_path):
         ]
     )
     model.export(str(tmp_path / "foreign"), verbose=False)
-    strangers.check_saved_model(tmp_path / "foreign")
+    graphs.check_saved_model(tmp_path / "foreign")
 
 
 def test_every_allowed_operator_is_one_of_tensorflows():
@@ -361,11 +362,11 @@ def test_weights_that_lead_to_other_files_are_refused(tmp_path, untrained):
     with h5py.File(tmp_path / "w.h5", "w") as file:
         file["layers"] = h5py.ExternalLink("/etc/other.h5", "/")
     with pytest.raises(UserError, match="its weights lead to another file: 'layers'"):
-        strangers._check_weights_file((tmp_path / "w.h5").read_bytes(), pathlib.Path("m.keras"))
+        keras_files._check_weights_file((tmp_path / "w.h5").read_bytes(), pathlib.Path("m.keras"))
     with h5py.File(tmp_path / "b.h5", "w") as file:
         file.create_dataset("x", (2**28,), "f4", chunks=(2**20,), compression="gzip")
     with pytest.raises(UserError, match=r"its weights unpack to 1\.\d+ GB"):
-        strangers._check_weights_file((tmp_path / "b.h5").read_bytes(), pathlib.Path("m.keras"))
+        keras_files._check_weights_file((tmp_path / "b.h5").read_bytes(), pathlib.Path("m.keras"))
 
 
 def test_a_tflite_file_whose_tensors_fill_memory_is_refused(capsys, exported, tmp_path):
@@ -373,7 +374,7 @@ def test_a_tflite_file_whose_tensors_fill_memory_is_refused(capsys, exported, tm
     from tf_deconv.inference.tflite_file import TfliteFile
 
     content = exported.tflite("float32").read_bytes()
-    strangers.check_tflite(content, "x")
+    tflite_files.check_tflite(content, "x")
     unpacked = TfliteFile(content)
     for tensor in unpacked.model.subgraphs[0].tensors:
         if len(tensor.shape) == 4 and tensor.shape[1] in (28, 256):
@@ -417,11 +418,11 @@ def test_options_of_training_have_upper_bounds(capsys, options, message):
 
 def test_a_generators_own_files_pass(tmp_path):
     for kind in ("vae", "flow"):
-        strangers.check_keras(tiny_generators.write(tmp_path / f"{kind}.keras", kind))
+        keras_files.check_keras(tiny_generators.write(tmp_path / f"{kind}.keras", kind))
 
 
 def test_models_are_looked_at_in_no_time(exported):
     started = time.process_time()
-    strangers.check_saved_model(exported.folder / "1")
-    strangers.check_tflite(exported.tflite("float32").read_bytes(), "x")
+    graphs.check_saved_model(exported.folder / "1")
+    tflite_files.check_tflite(exported.tflite("float32").read_bytes(), "x")
     assert time.process_time() - started < 1

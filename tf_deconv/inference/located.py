@@ -15,6 +15,7 @@ from typing import Any
 
 from tf_deconv.inference import run_folder, shipped, tflite_file
 from tf_deconv.inference.descriptions import LARGEST_JSON_BYTES, check, parse_json
+from tf_deconv.inference.strangers import graphs, tflite_files
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError
 
@@ -131,12 +132,10 @@ class LocatedModel:
         Raises:
           UserError: naming what was found.
         """
-        from tf_deconv.inference import strangers
-
         if self.kind == "saved_model":
-            strangers.check_saved_model(self.path, self.trusted)
+            graphs.check_saved_model(self.path, self.trusted)
         elif self.kind == "tflite":
-            strangers.check_tflite(self.path.read_bytes(), str(self.path))
+            tflite_files.check_tflite(self.path.read_bytes(), str(self.path))
 
     @functools.cached_property
     def buffers_unchanged(self) -> bool | None:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from tf_deconv.inference import descriptions
+from tf_deconv.inference.strangers import keras_files
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError, reason
 
@@ -122,13 +123,11 @@ def load_any_model(path: pathlib.Path) -> Any:
     """
     import keras
 
-    from tf_deconv.inference import strangers
-
     if not zipfile.is_zipfile(path):
         raise UserError(
             f"{str(path)!r} is not a Keras model: expected a .keras file (a zip archive)"
         )
-    strangers.check_keras(path)
+    keras_files.check_keras(path)
     try:
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises whatever the damaged part made it stumble over.

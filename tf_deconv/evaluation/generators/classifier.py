@@ -25,6 +25,7 @@ import numpy as np
 
 import tf_deconv
 from tf_deconv.inference import run_folder
+from tf_deconv.inference.strangers import keras_files
 from tf_deconv.utils.options import UserError, reason
 
 FEATURES = 128
@@ -189,6 +190,7 @@ def load(path: str | pathlib.Path) -> Classifier:
         )
     import keras
 
+    keras_files.check_keras(path)
     try:
         model = keras.models.load_model(path, compile=False)
         model.get_layer(_FEATURES_LAYER)

@@ -1,0 +1,1 @@
+"""What model files of strangers may hold, looked at before they are opened."""
