@@ -354,7 +354,7 @@ def test_the_onnx_file_gives_the_picture_of_keras(published, onnx_file, network,
     assert restored >= 100
 
 
-@pytest.mark.parametrize("runtime", ["cv2", "tract", "ncnn"])
+@pytest.mark.parametrize("runtime", ["cv2", "tract"])
 @pytest.mark.parametrize("network", NETWORKS)
 def test_the_onnx_file_of_one_size_runs_where_that_of_any_does_not(
     published, onnx_file, network, runtime, tmp_path
@@ -368,8 +368,8 @@ def test_the_onnx_file_of_one_size_runs_where_that_of_any_does_not(
     restored = psnr_db(results, restore_with_keras(model, cases))
     print(f"{network}, ONNX of 32x32, {runtime}: {restored:.1f} dB")
     assert restored >= 100
-    if runtime in ("cv2", "ncnn"):
-        # On the day this fails, they no longer need a file of their own.
+    if runtime == "cv2":
+        # On the day this fails, it no longer needs a file of its own.
         shutil.copy(onnx_file(network), path)
         with pytest.raises(RuntimeError):
             run_client(tmp_path, runtime, path, cases)
