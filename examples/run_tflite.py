@@ -53,7 +53,9 @@ def read(picture, channels):
     with Image.open(picture) as image:
         image.load()
         try:
-            turn = TURNS.get(image.getexif().get(ORIENTATION))
+            exif = Image.Exif()  # Not getexif(), which takes what XMP says for it.
+            exif.load(image.info.get("exif") or b"")
+            turn = TURNS.get(exif.get(ORIENTATION))
         except Exception:  # Damaged EXIF data raises whatever it likes; the pixels are whole.
             turn = None
         image = image if turn is None else image.transpose(turn)

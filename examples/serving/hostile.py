@@ -76,6 +76,7 @@ KINDS = {
     "medium pictures": (ask, medium_picture),
     "large pictures": (ask, large_picture),
     "large JSON": (ask, large_json),
+    "all of these": (ask, None),
     "slow heads": (send_slowly, lambda channels: b""),
 }
 
@@ -85,16 +86,18 @@ def main(address, name, channels, kind):
     os.nice(19)
     host, port = address.split(":")
     act, make = KINDS[kind]
-    body = make(int(channels))
+    made = [make] if make else [small_floats, medium_picture, large_picture, large_json]
+    bodies = [make_one(int(channels)) for make_one in made]
 
-    def go_on():
+    def go_on(body):
         while True:
             # The server may refuse and close whenever it likes.
             with contextlib.suppress(OSError, http.client.HTTPException):
                 act((host, int(port)), f"/v1/models/{name}:predict", body)
 
-    for _ in range(CONNECTIONS * (1 if act is ask else 8)):
-        threading.Thread(target=go_on, daemon=True).start()
+    for number in range(CONNECTIONS * (1 if act is ask else 8)):
+        body = bodies[number % len(bodies)]
+        threading.Thread(target=go_on, args=(body,), daemon=True).start()
     print("begun", flush=True)
     threading.Event().wait()
 

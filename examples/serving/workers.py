@@ -7,18 +7,15 @@ started again; the server goes on.
 import asyncio
 import concurrent.futures
 import multiprocessing
-import os
 import re
 import sys
 
 from errors import as_json
-from lanes import Lane
+from lanes import Lane, Turns
 
 # TensorFlow is imported once, by a process that is then forked: a worker is there in half a second.
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tensorflow"])
-# How much the processor prefers other processes to those of the large lane: they get a tenth.
-LARGE_NICENESS = 10
 # A longer body is a large request without a look into it.
 QUICK_BYTES = 256 * 1024
 
@@ -32,8 +29,7 @@ class NotLoadedError(Exception):
     """A version that does not load."""
 
 
-def _work(niceness, *arguments):
-    os.nice(niceness)
+def _work(*arguments):
     import model  # Not above: the server's own process needs no TensorFlow.
 
     model.serve(*arguments)
@@ -42,8 +38,8 @@ def _work(niceness, *arguments):
 class Worker:
     """One process with one version of the model, which answers one request at a time."""
 
-    def __init__(self, folder, limits, max_seconds, niceness):
-        self._niceness, self._arguments = niceness, (str(folder), limits)
+    def __init__(self, folder, limits, max_seconds):
+        self._arguments = (str(folder), limits)
         self._max_seconds = max_seconds
         self._process = self._connection = None
         self._thread = concurrent.futures.ThreadPoolExecutor(1)
@@ -78,8 +74,7 @@ class Worker:
 
     def _start(self):
         self._connection, theirs = CONTEXT.Pipe()
-        arguments = (self._niceness, theirs, *self._arguments)
-        self._process = CONTEXT.Process(target=_work, args=arguments, daemon=True)
+        self._process = CONTEXT.Process(target=_work, args=(theirs, *self._arguments), daemon=True)
         self._process.start()
         theirs.close()
         try:
@@ -111,25 +106,25 @@ class Worker:
 class Version:
     """A version's folder with its workers: a lane for quick requests, another for large ones.
 
-    The operating system prefers the quick lane's processes, so a small request does not wait for a
-    large one.
+    A small request does not wait for a large one: theirs are different processes.
     """
 
     def __init__(self, folder, options, limits):
         self.number = int(folder.name)
         self._options, self._asking, self._workers, self._lanes = options, 0, {}, {}
-        for lane, niceness in (("quick", 0), ("large", LARGE_NICENESS)):
+        for lane in ("quick", "large"):
             own = {**limits, "is_quick": lane == "quick"}
             self._workers[lane] = [
-                Worker(folder, own, options.max_seconds, niceness) for _ in range(options.workers)
+                Worker(folder, own, options.max_seconds) for _ in range(options.workers)
             ]
 
     async def load(self):
         """Starts one worker, then lets the others start; NotLoadedError if the version does not."""
         self.signature_def = await self._workers["quick"][0].start()
+        turns = Turns()
         for lane, workers in self._workers.items():
             sizes = self._options.queue_size, self._options.max_clients
-            self._lanes[lane] = Lane(workers, *sizes, self._options.max_seconds)
+            self._lanes[lane] = Lane(workers, turns, *sizes, self._options.max_seconds)
 
     async def ask(self, client, body, is_gone):
         """Returns (status, body) of the answer to a predict request; otherwise as `Lane.ask`."""

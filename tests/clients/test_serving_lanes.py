@@ -34,21 +34,22 @@ class Recorder:
 
 
 def run(check, workers, **options):
-    """Runs `check(send, recorder, lane)`; `send(client, body)` is a task, or raises at once."""
-    from lanes import Lane
+    """Runs `check(send, recorder)`; `send(client, body, is_gone, lane)` makes a task of `ask`."""
+    from lanes import Lane, Turns
 
     async def main():
-        recorder = Recorder()
+        recorder, turns = Recorder(), Turns()
         sizes = {"queue_size": 9, "max_clients": 9, "max_seconds": 9} | options
-        lane = Lane([recorder] * workers, **sizes)
+        lanes = [Lane([recorder] * workers, turns, **sizes) for _ in range(2)]
 
-        async def send(client, body, is_gone=lambda: False):
-            task = asyncio.ensure_future(lane.ask(client, body, is_gone))
+        async def send(client, body, is_gone=lambda: False, lane=0):
+            task = asyncio.ensure_future(lanes[lane].ask(client, body, is_gone))
             await settle()
             return task
 
         await check(send, recorder)
-        lane.close()
+        for lane in lanes:
+            lane.close()
 
     asyncio.run(main())
 
@@ -70,6 +71,23 @@ def test_a_client_never_has_the_last_worker():
         # Nor when it is the only one.
         await settle()
         assert recorder.begun == ["greedy 0", "other 0"]
+
+    run(check, workers=2)
+
+
+def test_a_client_runs_in_two_lanes_only_while_it_is_alone():
+    async def check(send, recorder):
+        await send("greedy", "large", lane=1)
+        await send("greedy", "small 0")
+        assert recorder.begun == ["large", "small 0"]
+        await send("other", "other 0")
+        recorder.let_go("small 0")
+        await send("greedy", "small 1")
+        assert recorder.begun == ["large", "small 0", "other 0"]
+        # Once the others have gone, or its own in the other lane has ended.
+        recorder.let_go("other 0")
+        await settle()
+        assert recorder.begun == ["large", "small 0", "other 0", "small 1"]
 
     run(check, workers=2)
 

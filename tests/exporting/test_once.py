@@ -7,6 +7,7 @@ import json
 import pytest
 
 from tests.fixtures.commands import does
+from tests.fixtures.tflite_files import with_metadata
 from tf_deconv.exporting import pipeline
 from tf_deconv.exporting.config import ExportConfig
 from tf_deconv.exporting.parity import gate
@@ -66,7 +67,7 @@ def test_each_file_is_unpacked_packed_and_compared_once(run, tmp_path, monkeypat
 
 
 def test_a_lone_file_whose_weights_changed_is_told(capsys, exported, tmp_path):
-    content = bytearray(exported.tflite("float32").read_bytes())
+    content = bytearray(exported.tflite("int8").read_bytes())
     path = tmp_path / "alone.tflite"
     path.write_bytes(content)
     assert locate(path).buffers_unchanged is True
@@ -79,3 +80,37 @@ def test_a_lone_file_whose_weights_changed_is_told(capsys, exported, tmp_path):
     with pytest.raises(UserError, match="its weights have another checksum"):
         artifacts.load(path)
     assert "THE WEIGHTS ARE NOT THOSE THAT WERE EXPORTED" in does(capsys, "inspect", path)
+
+
+def test_any_byte_of_a_lone_file_that_changed_is_told(exported, tmp_path, rng):
+    # The scale of a weight lies outside the buffers, and was not covered by their checksum.
+    content = exported.tflite("int8").read_bytes()
+    scale = next(
+        tensor.quantization.scale
+        for tensor in TfliteFile(content).model.subgraphs[0].tensors
+        if tensor.quantization is not None and tensor.quantization.scale is not None
+        if len(tensor.quantization.scale) > 1
+    )
+    places = [content.index(scale.astype("<f4").tobytes()) + 1]
+    places += rng.integers(len(content), size=200).tolist()
+    name = content.index(b'"file_sha256"')  # Without it the file is an earlier export's.
+    for place in places:
+        if name <= place < name + len(b'"file_sha256": "'):
+            continue
+        changed = bytearray(content)
+        changed[place] ^= 1
+        facts = tflite_file.read_metadata(bytes(changed))
+        assert tflite_file.is_unchanged(bytes(changed), facts) is False, place
+
+
+def test_a_file_of_an_earlier_export_opens_as_before(exported):
+    content = exported.tflite("float32").read_bytes()
+    older = with_metadata(content, {"name": "older"})
+    assert tflite_file.is_unchanged(older, tflite_file.read_metadata(older)) is None
+    checked = {"buffers_sha256": tflite_file._buffers_sha256(content)}
+    older = with_metadata(content, checked)
+    assert tflite_file.is_unchanged(older, tflite_file.read_metadata(older)) is True
+    kernel = max((b.data for b in TfliteFile(older).model.buffers if b.data is not None), key=len)
+    place = older.index(kernel.tobytes())
+    older = older[:place] + bytes([older[place] ^ 1]) + older[place + 1 :]
+    assert tflite_file.is_unchanged(older, tflite_file.read_metadata(older)) is False

@@ -1,5 +1,6 @@
 """`tf-deconv restore --engine beam`: archives, by Beam's workers; and lists of pictures."""
 
+import errno
 import json
 import os
 import pathlib
@@ -203,12 +204,22 @@ def fail_to_open():
     raise UserError("no model here")
 
 
+def fill_the_disk():
+    """Opens a model whose pictures no longer fit on the disk: none is a dead letter."""
+
+    def restore(job):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    return restore
+
+
 @run_by_beam
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
         (dict(open_model=fail_to_open), "no model here"),
         (dict(beam_args="--runner=NoSuch"), "NoSuch"),
+        (dict(open_model=fill_the_disk), "No space left on device"),
         # By worker processes: the pickled function imports nothing of this file.
         (dict(open_model=lambda: os._exit(3), beam_args=None), "a worker process died"),
     ],

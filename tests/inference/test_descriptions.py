@@ -15,7 +15,7 @@ from tf_deconv.evaluation import inspect
 from tf_deconv.exporting import restoration
 from tf_deconv.exporting.tflite import convert
 from tf_deconv.generation.spec import GeneratorSpec, read_spec
-from tf_deconv.inference import run_folder
+from tf_deconv.inference import run_folder, saved_model_file
 from tf_deconv.inference.located import locate
 from tf_deconv.networks.article import build_article
 from tf_deconv.training import checkpoints
@@ -174,7 +174,7 @@ def test_no_manifest_makes_inspect_fail_with_a_traceback(tmp_path, monkeypatch):
     contract |= dict(tile_overlap=2, value_range=[0.0, 1.0])
     monkeypatch.setattr(inspect, "_restorer", lambda located: (contract, None))
     monkeypatch.setattr(inspect, "_generator", lambda located: (contract, None))
-    monkeypatch.setattr(inspect, "_signatures", lambda found: [])
+    monkeypatch.setattr(saved_model_file, "read_signatures", lambda found: [])
     refused = told = 0
     for manifest in altered(MANIFEST, ("x", 7, -1.5, True, None, [], [1], {}, {"a": [1]})):
         (folder.parent / "manifest.json").write_text(json.dumps(manifest))

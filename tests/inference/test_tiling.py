@@ -1,5 +1,7 @@
 """The plan of tiles: every pixel once, every window large enough, every symmetry undone."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from tf_deconv.images.padding import pad_array
 from tf_deconv.inference import tiling
+from tf_deconv.inference.restorer import AUTOMATIC_TILE_PX
 from tf_deconv.inference.tiling import ALL_SYMMETRIES, Box
 
 SIDES = st.integers(1, 70)
@@ -55,6 +58,41 @@ def test_a_window_of_a_fixed_length_does_so_too(side, reach, divisor, times, dat
     first, last = tiling.window_along(start, stop, padded, reach, divisor, length)
     assert last - first == length
     check_window(first, last, start, stop, padded, reach, divisor)
+
+
+@settings(max_examples=300)
+@given(SIDES, SIDES, REACHES, DIVISORS, st.integers(1, 4000), st.data())
+def test_planned_windows_are_equal_and_hold_all_that_their_cores_depend_on(
+    height, width, reach, divisor, area, data
+):
+    margin = reach + -reach % divisor
+    least = 2 * margin + divisor
+    longest = data.draw(st.none() | st.integers(least, least + 40))
+    grid = tiling.plan(height, width, reach, divisor, area, longest)
+    for spans, side, length in (
+        (grid.rows, height, grid.height),
+        (grid.columns, width, grid.width),
+    ):
+        padded = tiling.padded_side(side, divisor)
+        assert length % divisor == 0
+        assert length <= min(padded, longest or padded)
+        assert (spans[0][0], spans[-1][1]) == (0, side)
+        assert all(before[1] == after[0] for before, after in itertools.pairwise(spans))
+        for start, stop in spans:
+            first, last = tiling.window_along(start, stop, padded, reach, divisor, length)
+            check_window(first, last, start, stop, padded, reach, divisor)
+
+
+@pytest.mark.parametrize("reach", [6, 22, 28, 32, 45])
+@pytest.mark.parametrize("size", [(3000, 4000), (4032, 3024), (2448, 4896)])
+def test_at_most_15_percent_of_the_work_of_12_megapixels_is_overlap(reach, size):
+    area = AUTOMATIC_TILE_PX**2
+    grid = tiling.plan(*size, reach, 4, area)
+    assert grid.height * grid.width <= area
+    assert 1 - size[0] * size[1] / grid.work_px <= 0.15
+    # What has no need of large windows takes less memory than that.
+    if reach <= 32:
+        assert grid.height * grid.width <= 0.7 * area
 
 
 @pytest.mark.parametrize("divisor", [1, 2, 3, 8])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -23,6 +25,7 @@ from tf_deconv.utils.options import UserError, read_config, reason
 from tf_deconv.utils.quiet import quiet_libraries
 
 EXIT_FAULT = 1
+_MAKE_ROOM = "; make room and start again"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,8 +59,9 @@ def _explain(command: str, error: BaseException) -> int:
         line, code = "stopped", 130
     elif isinstance(error, OSError):
         line = reason(error) + (f" ({error.filename})" if error.filename else "")
+        line += _MAKE_ROOM if no_space(error) else ""
     elif no_space(error):  # TensorFlow's errors are none of the system's.
-        line = f"the disk is full: {reason(error)[:200]}"
+        line = os.strerror(errno.ENOSPC) + _MAKE_ROOM
     else:
         raise error
     print(f"tf-deconv {command}: {line}", file=sys.stderr)

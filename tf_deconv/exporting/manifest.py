@@ -9,7 +9,6 @@ import math
 from typing import Any
 
 from tf_deconv.exporting.parity.gate import Report
-from tf_deconv.inference.tflite_file import CHECKSUM_FIELD
 
 FORMAT_VERSION = 1
 # The weights belong to whoever trained them.
@@ -91,7 +90,7 @@ def _entry(report: Report, digests: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def file_metadata(manifest: dict[str, Any], file: str, buffers_sha256: str) -> dict[str, Any]:
+def file_metadata(manifest: dict[str, Any], file: str) -> dict[str, Any]:
     """Returns what a `.tflite` file tells of itself (docs/mobile.md).
 
     The gate's figures are not among it: they are known only when the file is final.
@@ -99,10 +98,9 @@ def file_metadata(manifest: dict[str, Any], file: str, buffers_sha256: str) -> d
     Args:
       manifest: What `make_manifest` returned; its files do not matter.
       file: The file's name in it.
-      buffers_sha256: With which a file that travels alone is checked.
     """
     kept = {key: manifest[key] for key in _IN_EVERY_FILE if key in manifest}
-    return kept | {"file": file, CHECKSUM_FIELD: buffers_sha256}
+    return kept | {"file": file}
 
 
 _IN_EVERY_FILE = (

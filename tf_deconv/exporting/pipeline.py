@@ -138,9 +138,8 @@ def _write_files(
     for variant, unpacked in exporter.convert().items():
         target = staging / publish.TFLITE_FOLDER / f"{name}-{variant}.tflite"
         file = f"{publish.TFLITE_FOLDER}/{target.name}"
-        facts = manifests.file_metadata(manifest, file, flatbuffer.buffers_sha256(unpacked))
-        flatbuffer.write_metadata(unpacked, facts)
-        target.write_bytes(flatbuffer.pack(unpacked))
+        facts = manifests.file_metadata(manifest, file)
+        target.write_bytes(flatbuffer.pack_described(unpacked, facts))
         reports.append(exporter.check_tflite(target, unpacked, variant, file))
     return reports + exporter.write_others(staging, name)
 

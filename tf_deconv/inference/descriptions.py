@@ -149,7 +149,7 @@ _OPTIONS = {
 }
 _FIELDS = {
     **dict.fromkeys(("name", "task", "network", "device", "trained_on", "data_sha256"), _TEXT),
-    "buffers_sha256": _TEXT,
+    **dict.fromkeys(("file_sha256", "buffers_sha256"), _TEXT),
     **dict.fromkeys(("training", "began_with", "versions", "generator", "graph_tensors"), _OBJECT),
     "scale": _counts(LARGEST_SCALE),
     "divisor": _counts(LARGEST_DIVISOR),

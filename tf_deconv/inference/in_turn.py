@@ -19,7 +19,8 @@ from typing import Any
 
 from tf_deconv.images.arrays import printable
 from tf_deconv.images.files import Job
-from tf_deconv.utils.options import reason
+from tf_deconv.utils import files
+from tf_deconv.utils.options import UserError, reason
 from tf_deconv.utils.progress import Bar, duration_text
 
 # So many pixels may be read, restored or waiting to be written; one picture always may.
@@ -72,6 +73,8 @@ def restore_in_turn(
       report: Receives lines for the user.
     Returns:
       Why some failed, by `Job.target`.
+    Raises:
+      UserError: if the disk is full.
     """
     shown = Shown(jobs, report)
     if len(jobs) == 1:
@@ -242,7 +245,17 @@ class Shown:
             self._report(f"{_head(job)} -> {printable(str(job.target))}  {duration_s:.1f} s")
 
     def failed(self, job: Job, error: Exception) -> None:
-        """Keeps why a picture could not be restored."""
+        """Keeps why a picture could not be restored.
+
+        Raises:
+          UserError: if the disk is full: no other picture would fare better.
+        """
+        if files.no_space(error, job.target.parent):
+            self._bar.clear()
+            raise UserError(
+                f"{str(job.target)!r} cannot be written: {reason(error)}; {self._count} of"
+                f" {len(self._jobs)} pictures are done; make room and go on with --skip-existing"
+            ) from error
         self._reasons[job.target] = reason(error)
         self._bar.clear()
         if len(self._jobs) == 1:

@@ -14,8 +14,8 @@ import threading
 from typing import Any
 
 import numpy as np
+from ai_edge_litert import interpreter as litert
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.interpreter import Interpreter
 
 from tf_deconv.utils.files import silent_stderr
 
@@ -121,7 +121,7 @@ class LitertModel:
         self._runners: dict[tuple[int, int], Any] = {}
         self._size: tuple[int, int] | None = None
         self._quiet = False
-        self._interpreter = Interpreter(model_content=content, num_threads=threads)
+        self._interpreter = litert.Interpreter(model_content=content, num_threads=threads)
         if not self._interpreter.get_signature_list():
             raise ValueError("it has no signatures")
         details = self._interpreter.get_tensor_details()

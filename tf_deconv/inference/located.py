@@ -141,10 +141,9 @@ class LocatedModel:
     @functools.cached_property
     def buffers_unchanged(self) -> bool | None:
         """Whether a `.tflite` file's weights are those it was exported with; None: not recorded."""
-        recorded = self.own_facts.get(tflite_file.CHECKSUM_FIELD) if self.kind == "tflite" else None
-        if recorded is None:
+        if self.kind != "tflite":
             return None
-        return tflite_file.buffers_sha256(self.path.read_bytes()) == recorded
+        return tflite_file.is_unchanged(self.path.read_bytes(), self.own_facts)
 
     @property
     def _folder(self) -> pathlib.Path:

@@ -28,7 +28,7 @@ from tf_deconv.utils.options import UserError
 
 # A tile of the result has this many pixels squared unless asked for otherwise, and fewer where the
 # picture itself takes much memory: networks take 300 to 700 bytes for each pixel of a tile.
-AUTOMATIC_TILE_PX, _TILE_PX_OF_LARGE = 768, 512
+AUTOMATIC_TILE_PX, _TILE_PX_OF_LARGE = 980, 512
 _LARGE_PX = 48_000_000
 # With less than this to restore in a tile, memory is not what is short.
 _SMALLEST_CORE_PX = 16

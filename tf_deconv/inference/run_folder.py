@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
+import tempfile
 import zipfile
 from typing import Any
 
@@ -131,6 +132,8 @@ def load_any_model(path: pathlib.Path) -> Any:
     try:
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises whatever the damaged part made it stumble over.
+        if files.no_space(error, tempfile.gettempdir()):
+            raise  # It unpacks the weights there; the file is not to blame.
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise UserError(f"{str(path)!r} cannot be loaded by Keras: {first_line}") from error
 

@@ -10,7 +10,6 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,11 @@ from ai_edge_litert import schema_py_generated as schema
 
 # The name of the file's own description, for apps: docs/mobile.md.
 METADATA_NAME = "tf_deconv.json"
-# The field of that description with `buffers_sha256`.
-CHECKSUM_FIELD = "buffers_sha256"
+# The field of that description with `file_sha256`; and what files of earlier exports have in its
+# place, a checksum of their buffers, which hold weights but no scale of int8.
+CHECKSUM_FIELD, _OLD_CHECKSUM_FIELD = "file_sha256", "buffers_sha256"
+# What stands for the checksum while it is computed.
+NO_CHECKSUM = "0" * 64
 
 _OPERATOR_NAMES = {
     value: name for name, value in vars(schema.BuiltinOperator).items() if name.isupper()
@@ -115,30 +117,41 @@ def read_metadata(content: bytes) -> dict[str, Any]:
     return facts if isinstance(facts, dict) else {}
 
 
-def buffers_sha256(content: bytes) -> str | None:
+def is_unchanged(content: bytes, facts: dict[str, Any]) -> bool | None:
+    """Whether a file is as it was exported, by its own description; None: that does not tell.
+
+    Args:
+      content: The file.
+      facts: What `read_metadata` returned of it.
+    """
+    if recorded := facts.get(CHECKSUM_FIELD):
+        return file_sha256(content, recorded) == recorded
+    if recorded := facts.get(_OLD_CHECKSUM_FIELD):
+        return _buffers_sha256(content) == recorded
+    # A description that cannot be read any more, or lost the field's name, is damaged itself.
+    return False if f'"{CHECKSUM_FIELD}": "'.encode() in content else None
+
+
+def file_sha256(content: bytes, recorded: str) -> str:
+    """Returns the SHA-256 of a file in which `NO_CHECKSUM` stands for the one that is recorded."""
+    return hashlib.sha256(content.replace(recorded.encode(), NO_CHECKSUM.encode(), 1)).hexdigest()
+
+
+def _buffers_sha256(content: bytes) -> str | None:
     """Returns the SHA-256 of a file's buffers, weights above all; None for a damaged file.
 
     They are taken one after the other, without the buffer that holds this description.
     """
 
-    def buffers() -> Iterator[np.ndarray]:
+    total = hashlib.sha256()
+    try:
         model = schema.Model.GetRootAs(content)
         own = _metadata_buffer(model)
         for number in range(model.BuffersLength()):
             if number != own:
-                yield _buffer(model, number, content)
-
-    try:
-        return digest(buffers())
+                total.update(_buffer(model, number, content))
     except Exception:  # As above.
         return None
-
-
-def digest(buffers: Iterator[np.ndarray]) -> str:
-    """Returns the SHA-256 of buffers, one after the other."""
-    total = hashlib.sha256()
-    for data in buffers:
-        total.update(data)
     return total.hexdigest()
 
 

@@ -129,7 +129,9 @@ class Grid:
 
 
 # Larger windows than this needs are not taken: they save less work than they cost memory.
-_OVERLAP = 0.12
+_OVERLAP = 0.14
+# Nor are windows made smaller than this part of the most, which each have a cost of their own.
+_SHARE = 4
 # No picture is cut into more rows, unless a side of a window is given.
 _MOST_ROWS = 512
 
@@ -149,33 +151,43 @@ def plan(
         out.
     Returns:
       Of the grids whose overlap is at most `_OVERLAP` of the work, the one with the smallest
-      windows; or else the one with the least work.
+      windows, down to a `_SHARE` of the most; or else the one with the least work.
     """
     margin = reach + -reach % divisor
     padded = [padded_side(side, divisor) for side in (height, width)]
+    least = 2 * margin + divisor
     if side_px is not None:
-        cuts = [
-            _cut(side, _count(side, side_px, margin, divisor), margin, divisor) for side in padded
-        ]
-        return _grid(height, width, *cuts)
+        return _grid_of(height, width, padded, side_px, margin, divisor)
     if padded[0] * padded[1] <= area_px:
         return Grid(*padded, ((0, height),), ((0, width),))
-    best, best_cost = None, (math.inf, math.inf)
-    for count in range(1, _MOST_ROWS + 1):
-        rows = _cut(padded[0], count, margin, divisor)
-        columns = _cut(
-            padded[1], _count(padded[1], area_px // rows[0], margin, divisor), margin, divisor
-        )
-        grid = _grid(height, width, rows, columns)
-        window_px = grid.height * grid.width
-        overlap = 1 - height * width / grid.work_px
-        # A window that is larger than allowed only where none is small enough.
-        cost = (max(0, window_px - area_px), max(overlap, _OVERLAP), window_px)
-        if best is None or cost < best_cost:
-            best, best_cost = grid, cost
-        if len(rows[1]) < count:
+    best, best_cost = None, (math.inf,)
+    for down in range(1, _MOST_ROWS + 1):
+        rows = _cut(padded[0], down, margin, divisor)
+        longest = area_px // rows[0]
+        across = _count(padded[1], longest, margin, divisor)
+        while longest >= min(least, padded[1]):
+            columns = _cut(padded[1], across, margin, divisor)
+            grid = _grid(height, width, rows, columns)
+            overlap = 1 - height * width / grid.work_px
+            window_px = grid.height * grid.width
+            cost = (max(overlap, _OVERLAP), max(window_px, area_px // _SHARE), overlap)
+            if cost < best_cost:
+                best, best_cost = grid, cost
+            if overlap > _OVERLAP or window_px <= area_px // _SHARE or len(columns[1]) < across:
+                break
+            across += 1
+        if len(rows[1]) < down:
             break
-    return best
+    # Where so few pixels are all overlap, the smallest window that is not.
+    return best or _grid_of(height, width, padded, least, margin, divisor)
+
+
+def _grid_of(
+    height: int, width: int, padded: list[int], side_px: int, margin: int, divisor: int
+) -> Grid:
+    """Cuts a picture into windows of at most `side_px` pixels a side."""
+    cuts = (_cut(side, _count(side, side_px, margin, divisor), margin, divisor) for side in padded)
+    return _grid(height, width, *cuts)
 
 
 def _count(side: int, longest: int, margin: int, divisor: int) -> int:

@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import pathlib
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -67,6 +68,8 @@ def claiming(folder: pathlib.Path, *, new: bool = False) -> Iterator[pathlib.Pat
     made = [parent for parent in folder.parents if not parent.exists()]
     if not folder.exists():
         files.make_folder(folder.parent)
+    if new:
+        _clear_dead_starts(folder.parent)
     others = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(2))
     try:
         for path in itertools.chain([folder], others):
@@ -85,6 +88,18 @@ def claiming(folder: pathlib.Path, *, new: bool = False) -> Iterator[pathlib.Pat
         for each in made:
             with contextlib.suppress(OSError):  # It holds something.
                 each.rmdir()
+
+
+def _clear_dead_starts(parent: pathlib.Path) -> None:
+    """Removes run folders in which killed processes left nothing but their lock's file."""
+    for path in parent.iterdir():
+        with contextlib.suppress(OSError, UserError):
+            lock = path / LOCK_FILE
+            # A younger one may not hold its lock yet.
+            if os.listdir(path) == [LOCK_FILE] and time.time() - lock.stat().st_mtime > 60:
+                with locks.held(lock, "", ""):
+                    pass
+                path.rmdir()
 
 
 def save_checkpoint(path: pathlib.Path, state: dict[str, Any], variables: list[np.ndarray]) -> None:

@@ -20,11 +20,13 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tf_deconv.exporting.variants import PICTURE_CHANNELS, STATIC, Variant
 from tf_deconv.inference.tflite_file import (
+    CHECKSUM_FIELD,
     METADATA_NAME,
+    NO_CHECKSUM,
     TYPE_NAMES,
     TfliteFile,
     builtin_code,
-    digest,
+    file_sha256,
 )
 
 # The last version before fused activations.
@@ -84,6 +86,21 @@ def pack(file: TfliteFile) -> bytes:
     return file.content
 
 
+def pack_described(file: TfliteFile, facts: dict[str, Any]) -> bytes:
+    """Packs a file that tells facts of itself, and the checksum by which a lone file is checked.
+
+    Args:
+      file: Is changed; its `content` becomes what is returned.
+      facts: What JSON can hold.
+    """
+    write_metadata(file, {**facts, CHECKSUM_FIELD: NO_CHECKSUM})
+    content = pack(file)
+    field = f'"{CHECKSUM_FIELD}": "'.encode()
+    checksum = file_sha256(content, NO_CHECKSUM).encode()
+    file.content = content.replace(field + NO_CHECKSUM.encode(), field + checksum, 1)
+    return file.content
+
+
 def _saturates_at_0(tensor: schema.TensorT) -> bool:
     """Whether the least int8 stands for 0: no negative number can be stored."""
     points = tensor.quantization.zeroPoint if tensor.quantization else None
@@ -107,14 +124,6 @@ def write_metadata(file: TfliteFile, facts: dict[str, Any]) -> None:
         model.metadata = [*(model.metadata or ()), entry]
     text = json.dumps(facts, sort_keys=True)
     model.buffers[entry.buffer].data = np.frombuffer(text.encode(), np.uint8)
-
-
-def buffers_sha256(file: TfliteFile) -> str:
-    """Returns what `tflite_file.buffers_sha256` will find in the packed file."""
-    entry = _metadata_entry(file)
-    own = None if entry is None else entry.buffer
-    others = (buffer.data for i, buffer in enumerate(file.model.buffers) if i != own)
-    return digest(np.asarray(data, np.uint8) for data in others if data is not None)
 
 
 def _metadata_entry(file: TfliteFile) -> schema.MetadataT | None:

@@ -134,7 +134,7 @@ def quantize(
             # With ranges found while they run, TensorFlow Lite before 2.17 refuses transposed
             # convolutions, and of dense layers takes the first channel's scale for all: 20 dB of
             # a flow. Weights that are unpacked first cost nothing there and where a kernel is its
-            # stride; elsewhere more than twice the time (docs/decisions/0009-tflite-variants.md).
+            # stride, and elsewhere half of the time (docs/decisions/0009-tflite-variants.md).
             work.add_weight_only_config(".*", operation.FULLY_CONNECTED, num_bits=8)
             for name in flatbuffer.square_operators(file):
                 pattern = f".*{re.escape(name)}.*"

@@ -133,11 +133,18 @@ def _run(pipeline: Callable[[], None], report: Callable[[str], None]) -> None:
         else:
             ended.put(None)
 
+    hook = threading.excepthook
+
     def died(what: threading.ExceptHookArgs) -> None:
         if what.thread is not None and what.thread.name == "run_worker":
             ended.put(ChildProcessError(_DIED))
 
-    hook, threading.excepthook = threading.excepthook, died
+    def end_quietly(what: threading.ExceptHookArgs) -> None:
+        if what.thread is None or what.thread.name != "run_worker":
+            hook(what)
+
+    threading.excepthook = died
+    hook_after = hook
     try:
         # What workers write to stderr is of no use to the user, and stays out of sight.
         with files.silent_stderr():
@@ -145,9 +152,10 @@ def _run(pipeline: Callable[[], None], report: Callable[[str], None]) -> None:
             try:
                 error = ended.get()
             except (KeyboardInterrupt, SystemExit) as signalled:
-                error = signalled
+                # The signal may have been for the worker processes too.
+                error, hook_after = signalled, end_quietly
     finally:
-        threading.excepthook = hook
+        threading.excepthook = hook_after
     if isinstance(error, KeyboardInterrupt | SystemExit):
         report(GO_ON)
         raise error

@@ -57,6 +57,8 @@ class RestoreJob(beam.DoFn):
             with _restoring:
                 notes = self._restore(job)
         except Exception as error:  # Runtimes raise what they like; the other pictures go on.
+            if files.no_space(error, job.target.parent):
+                raise  # None of them would be written either.
             Metrics.counter("tf_deconv", "failed").inc()
             letter = dict(source=str(job.source), target=str(job.target), reason=reason(error))
             yield beam.pvalue.TaggedOutput(_FAILED, json.dumps(letter))
