@@ -66,7 +66,8 @@ def test_what_range_says_is_taken(tmp_path, said, expected):
 def test_the_largest_value_of_the_whole_source_decides(tmp_path):
     folder = write_tiffs(tmp_path, [counts(0), counts(1, high=5000)])
     store, _, notes = read_pictures(str(folder))
-    assert (store.levels, store.ranges, notes) == (None, {"uint16": (0, 65535)}, [])
+    assert (store.levels, store.ranges) == (None, {"uint16": (0, 65535)})
+    assert notes[0].startswith("1 of 2 pictures of 16 bits hold nothing above 4095")
 
 
 @pytest.mark.parametrize("dtype", ["u2", "u1", "f4", "i2"])
@@ -277,3 +278,30 @@ def test_a_damaged_index_of_levels_is_one_line(tmp_path, change):
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(UserError, match=r"is damaged|knows nothing"):
         read_pictures(str(tmp_path / "s"))
+
+
+def test_shards_of_before_whose_index_tells_of_no_depth_are_read(tmp_path):
+    data = write_tiffs(tmp_path / "d", [counts(k) for k in range(3)])
+    shard(data, tmp_path / "s")
+    path = tmp_path / "s" / "shards.json"
+    text = path.read_text()
+    assert '"bits": 16' in text
+    path.write_text(text.replace(', "bits": 16', ""))
+    assert_one_source(read_pictures(str(tmp_path / "s"))[0], read_pictures(str(data))[0])
+
+
+def test_jpeg_xl_of_any_depth_is_trained_on_and_packed(tmp_path):
+    imagecodecs = pytest.importorskip("imagecodecs")
+    pytest.importorskip("pillow_jxl")
+    wide = np.repeat(counts(0, 0, 65535)[..., None], 3, -1)
+    for name, pixels in {"a": wide, "b": (wide / 65535).astype("f4")}.items():
+        (tmp_path / "d").mkdir(exist_ok=True)
+        (tmp_path / "d" / f"{name}.jxl").write_bytes(
+            imagecodecs.jpegxl_encode(pixels, lossless=True)
+        )
+    store, skipped, _ = read_pictures(str(tmp_path / "d"))
+    assert (skipped, {*store.ranges}) == ([], {"float", "uint16"})
+    np.testing.assert_array_equal(store.picture(0), wide)
+    result, _ = shard(tmp_path / "d", tmp_path / "s")
+    assert result.failures == ()
+    assert_one_source(read_pictures(str(tmp_path / "s"))[0], store)

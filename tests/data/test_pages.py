@@ -1,5 +1,8 @@
 """Every page of a stack is a picture, and all of a file stand on one side of the split."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 import tifffile
@@ -66,6 +69,21 @@ def test_many_pages_are_opened_once_for_each_thread(tmp_path, monkeypatch):
     )
     assert len(read_pictures(str(tmp_path))[0]) == 300
     assert len(opened) <= 1 + 8  # Once for its head.
+
+
+def test_a_file_that_claims_too_many_pictures_is_named(tmp_path):
+    write_stack(tmp_path / "a.png", 0)
+    whole = (tmp_path / "a.png").read_bytes()
+    place = whole.index(b"acTL")
+    changed = b"acTL" + struct.pack(">LL", 2**31 - 1, 0)
+    changed += struct.pack(">L", zlib.crc32(changed))
+    (tmp_path / "a.png").write_bytes(whole[:place] + changed + whole[place + 16 :])
+    write(tmp_path, make_pictures(2))
+    store, skipped, _ = read_pictures(str(tmp_path))
+    assert len(store) == 2
+    assert skipped == [
+        f"a.png: is damaged: it claims 2,147,483,647 pictures in {len(whole):,} bytes"
+    ]
 
 
 def sides(source):

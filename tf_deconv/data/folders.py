@@ -31,6 +31,8 @@ from tf_deconv.utils.options import UserError, reason
 _CHUNK_BYTES = 2**22
 _CHUNK_FILES = 64
 _TINY_BYTES = 2**13
+# No format has a picture in less.
+_LEAST_PAGE_BYTES = 8
 # Which pictures are too large, the caller decides.
 _NO_LIMIT = sys.maxsize
 
@@ -187,7 +189,9 @@ def scan(
             name = printable(str(path.relative_to(folder)))
             try:
                 header, said = reading.read_head(path)
-            except (ValueError, MemoryError) as error:
+                if header.count > 1:
+                    _check_count(header.count, path.stat().st_size)
+            except (OSError, ValueError, MemoryError) as error:
                 skipped.append(f"{name}: {reason(error)}")
                 continue
             notes.add(name, said)
@@ -209,6 +213,12 @@ def scan(
                 for page in range(header.count)
             ]
     return found, skipped, notes.lines()
+
+
+def _check_count(count: int, size_bytes: int) -> None:
+    """Refuses a file that claims more pictures than it can hold, before a list is made of them."""
+    if count > size_bytes // _LEAST_PAGE_BYTES:
+        raise ValueError(f"is damaged: it claims {count:,} pictures in {size_bytes:,} bytes")
 
 
 @dataclasses.dataclass(frozen=True)

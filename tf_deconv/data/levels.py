@@ -216,7 +216,7 @@ def levels_after(
     values: ValueRange,
     known: Mapping[str, Levels],
     surveyed: Mapping[str, Levels],
-    highest: int,
+    highest: Sequence[int],
 ) -> tuple[dict[str, Levels], list[str]]:
     """Decides the levels of every kind once all pictures are read.
 
@@ -226,7 +226,7 @@ def levels_after(
       values: As for `levels_before`; so are the next two.
       known: Likewise.
       surveyed: Likewise.
-      highest: The largest value of the uint16 pictures.
+      highest: The largest value of each uint16 picture.
     Returns:
       The levels, in the files' own values; and notes.
     """
@@ -241,8 +241,16 @@ def levels_after(
         elif values.kind == "auto" and kind in known:
             found[kind] = known[kind]
         elif values.kind == "auto" and kind == WORDS:
-            chosen, note = value_range.of_counts(highest)
+            chosen, note = value_range.of_counts(max(highest, default=0))
             found[kind] = chosen or default_levels(kind)
+            dark = sum(0 < value <= value_range.COUNTS_12_BITS for value in highest)
+            if chosen is None and dark:
+                note = (
+                    f"{dark} of {len(highest)} pictures of 16 bits hold nothing above"
+                    f" {value_range.COUNTS_12_BITS}, as 12-bit counts do, and are dark among the"
+                    " others: --range says what is black and white, or put them into a folder of"
+                    " their own"
+                )
             notes += [note] if note else []
         else:
             found[kind] = default_levels(kind)

@@ -145,7 +145,7 @@ class StoreWriter:
       on_disk: Whether the buffer is a file.
       depth: What it holds.
       kinds: The sample types of the pictures that were recorded, as of `levels.kind_of`.
-      highest: The largest value of those of uint16.
+      highest: The largest value of each of those that are uint16, in order.
     """
 
     def __init__(
@@ -169,7 +169,7 @@ class StoreWriter:
         total_bytes = total * self.depth.dtype.itemsize
         self.on_disk = total_bytes > budget_bytes
         self.kinds: set[str] = set()
-        self.highest = 0
+        self.highest: list[int] = []
         self._channels = channels
         self._file = _cache_file(total_bytes, budget_bytes) if self.on_disk else None
         self._buffer = np.empty(0 if self.on_disk else total, self.depth.dtype)
@@ -259,7 +259,8 @@ class StoreWriter:
         self._groups.append(group)
         self._kinds.append(kinds or (kind_of(self.depth.dtype),))
         self.kinds.update(self._kinds[-1])
-        self.highest = max(self.highest, highest)
+        if WORDS in self._kinds[-1]:
+            self.highest.append(highest)
         if label is not None:
             self._labels.append(label)
 

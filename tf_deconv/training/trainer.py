@@ -275,8 +275,10 @@ class Trainer:
         epochs = config.epochs - self.state.get("epoch", 0)
         trained = epochs * config.steps_per_epoch * config.batch_size
         in_db = objective.monitor.unit == "dB"
+        ranges = self.description["levels"]
         result = {
             **objective.scores(self.saved),
+            **({} if ranges is None else {"levels": ranges}),
             f"best_{objective.monitor.name}" + "_db" * in_db: best,
             **({"do_nothing_val_psnr_db": baseline} if in_db else {}),
             "held_out_pictures": len(source.validation),

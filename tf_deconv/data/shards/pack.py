@@ -119,41 +119,40 @@ def shard(config: ShardConfig, report: Callable[[str], None] = print) -> ShardRe
     with arrays.without_pillow_limit():
         opened = sources.open_source(config.data, not config.no_labels, config.max_pixels)
         labels = _have_labels(opened.entries)
+        # Of JPEG XL the head does not tell that it is float.
+        kinds = opened.kinds | {levels.FLOATS}
         depth, surveyed, notes = sources.decide_depth(
-            opened, opened.kinds, values, opened.known, memory_budget() // 8
+            opened, kinds, values, opened.known, memory_budget() // 8
         )
-        facts = _facts(config, opened, depth)
-        with _target(config.out) as folder, ShardWriter(folder, labels, facts) as writer:
-            unread = _write(writer, opened.entries, config, depth, said)
+        with _target(config.out) as folder, ShardWriter(folder, labels) as writer:
+            unread, converted = _write(writer, opened.entries, config, depth, said)
             failures = sorted(opened.skipped + unread)
             if not writer.shard_bytes and not writer.shards:
                 raise UserError(
                     f"none of the {len(failures)} pictures in {config.data!r} can be read:"
                     f" {failures[0]}"
                 )
-            writer.finish()
+            writer.finish(_facts(config, opened, depth, converted))
     result = ShardResult(config.out, tuple(writer.shards), tuple(failures))
-    notes = [*opened.notes, *said.lines(), *notes, *_depth_notes(depth, surveyed)]
+    told = {kind: depth.converted[kind] for kind in converted if kind not in surveyed}
+    notes = [*opened.notes, *said.lines(), *notes]
+    notes += [f"{line}, and kept in 16 bits" for line in levels.words(told)]
     for line in (*(f"note: {note}" for note in notes), *_lines(result, labels)):
         report(line)
     return result
 
 
-def _facts(config: ShardConfig, opened: sources.Opened, depth: Depth) -> dict[str, Any]:
+def _facts(
+    config: ShardConfig, opened: sources.Opened, depth: Depth, converted: set[str]
+) -> dict[str, Any]:
     """Returns what the index tells of values."""
     facts: dict[str, Any] = {}
-    if depth.converted:
-        facts["levels"] = levels.recorded(depth.converted)
+    if converted:
+        facts["levels"] = levels.recorded({kind: depth.converted[kind] for kind in converted})
     said = opened.value_range if config.range == "auto" else config.range
     if said != "auto":
         facts["range"] = said
     return facts
-
-
-def _depth_notes(depth: Depth, surveyed: dict[str, Any]) -> list[str]:
-    """Returns lines about what became 16 bits and was not said already."""
-    told = {kind: pair for kind, pair in depth.converted.items() if kind not in surveyed}
-    return [f"{line}, and kept in 16 bits" for line in levels.words(told)]
 
 
 @contextlib.contextmanager
@@ -174,8 +173,12 @@ def _target(out: str) -> Iterator[str]:
 
 def _write(
     writer: ShardWriter, entries: list, config: ShardConfig, depth: Depth, said: Notes
-) -> list[str]:
-    """Writes all shards; returns "name: reason" of the pictures that cannot be read."""
+) -> tuple[list[str], set[str]]:
+    """Writes all shards.
+
+    Returns:
+      "name: reason" of the pictures that cannot be read, and the kinds that became 16 bits.
+    """
     shard_bytes = (config.shard_mb or DEFAULT_SHARD_MB) * 1_000_000
     totals, taken = collections.Counter(), collections.Counter()
     for entry in entries:
@@ -186,6 +189,7 @@ def _write(
             " pictures"
         )
     skipped, bar, numbers = [], Bar(), {}
+    converted: set[str] = set()
     for item, encoded in _encode_all(entries, depth):
         place = taken[item.part]
         taken[item.part] += 1
@@ -204,6 +208,8 @@ def _write(
             sample_type=encoded.sample_type,
         )
         said.add(item.name, encoded.notes)
+        if encoded.sample_type is not None:
+            converted.add(encoded.sample_type)
         if config.shards is not None:
             number = place * config.shards // totals[item.part]
             full = number != numbers.get(item.part, number)
@@ -214,7 +220,7 @@ def _write(
             writer.end_shard()
         writer.add(record, encoded.size, item.part, encoded.bits)
     bar.clear()
-    return skipped
+    return skipped, converted
 
 
 # --- Encoding.
@@ -316,8 +322,8 @@ def _encode_array(pixels: np.ndarray, _: Pages, depth: Depth) -> _Encoded:
 def _encode_pixels(pixels: np.ndarray, depth: Depth, notes: tuple[str, ...] = ()) -> _Encoded:
     """Encodes (H, W, 3) of any type as PNG: of 8 bits, or of 16 where it has more."""
     kind, digest = levels.kind_of(pixels.dtype), content_hash(pixels)
-    # 8 bits stay 8 among pictures of 16.
-    samples = pixels if kind == levels.BYTES else depth.stored(pixels)
+    # 8 bits stay 8 among pictures of 16, and what is black and white of 16 is decided later.
+    samples = pixels if kind in (levels.BYTES, levels.WORDS) else depth.stored(pixels)
     if is_grey(samples):
         samples = samples[..., :1]
     if samples.dtype == np.uint8:

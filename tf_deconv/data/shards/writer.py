@@ -86,16 +86,15 @@ class ShardWriter:
     If the block raises, what was written is removed.
     """
 
-    def __init__(self, folder: str, labels: bool, facts: dict[str, Any] | None = None):
+    def __init__(self, folder: str, labels: bool):
         """Writes nothing yet.
 
         Args:
           folder: Where to; an empty folder, or its URL.
           labels: Whether records have labels.
-          facts: What the index tells besides: "levels" and "range", as `reader.Index` has them.
         """
         self.shards: list[Shard] = []
-        self._folder, self._labels, self._facts = folder, labels, facts or {}
+        self._folder, self._labels = folder, labels
         remote.tensorflow_for(folder)
         self._one_line = lambda: remote.one_line(folder, "choose another place with --out")
         self._paths: list[str] = []
@@ -171,15 +170,19 @@ class ShardWriter:
         self._file, self._bytes = None, 0
         self._digest, self._sizes, self._bits = RecordDigest(), [], 8
 
-    def finish(self) -> None:
+    def finish(self, facts: dict[str, Any] | None = None) -> None:
         """Writes the index; nothing can be added any more.
 
+        Args:
+          facts: What it tells besides: "levels" and "range", as `reader.Index` has them.
         Raises:
           UserError: if it cannot be written.
         """
         self.end_shard()
         count = sum(shard.count for shard in self.shards)
-        head = dict(format=FORMAT, version=VERSION, count=count, labels=self._labels, **self._facts)
+        head = dict(
+            format=FORMAT, version=VERSION, count=count, labels=self._labels, **(facts or {})
+        )
         # A line for each shard: the index of many sizes is still one that people can read.
         lines = [json.dumps(_line(shard)) for shard in self.shards]
         text = json.dumps(head)[:-1] + ', "shards": [\n' + ",\n".join(lines) + "\n]}\n"
