@@ -332,5 +332,5 @@ def test_a_jpeg_that_is_cut_short_is_refused(tmp_path):
     content = path.read_bytes()
     for length in (len(content) // 2, len(content) - 2):
         path.write_bytes(content[:length])
-        with pytest.raises(ValueError, match="(?i)truncated"):
+        with pytest.raises(ValueError, match=r"(?i)truncated"):
             reading.read_picture(path)
