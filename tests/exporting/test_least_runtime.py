@@ -59,7 +59,9 @@ def test_manifest_card_and_file_tell_the_least_runtime(exported):
         assert note(exported.tflite(variant).read_bytes()) == expected[variant]
     assert told["1/"] is None
     card = " ".join((exported.folder / "README.md").read_text().split())
-    assert "at least 2.3.0 (float32, float16, int8, int8-full) or 2.7.0 (int8-weights)" in card
+    assert (
+        "at least 2.3.0 (float32, float16, int8, int8-full), 2.7.0 (int8-weights), 2.17.0 (" in card
+    )
 
 
 @pytest.fixture(scope="module")

@@ -166,7 +166,7 @@ ms" the time of one {width}x{height} picture on one thread of the machine that e
 
 {saved_model}- TFLite: signatures {size_list}, each `image` to `restored`, batch 1, float32
   (`int8-full`: int8, with scale and zero point on the tensors).
-  {least_runtimes(manifest)}
+{textwrap.indent(_filled(least_runtimes(manifest)), "  ")}
   Each file describes itself in its metadata entry `tf_deconv.json`.
 - `manifest.json` has all of this for programs, with checksums.
 - Licence {manifest["license"]}.
@@ -182,7 +182,8 @@ def least_runtimes(manifest: dict[str, Any]) -> str:
             by_version.setdefault(entry["least_runtime"], []).append(variant)
     ordered = sorted(by_version, key=lambda version: [int(part) for part in version.split(".")])
     texts = [f"{version} ({', '.join(by_version[version])})" for version in ordered]
-    return f"They take LiteRT, or TensorFlow Lite of at least {' or '.join(texts)}."
+    older = f", or TensorFlow Lite of at least {', '.join(texts)}" if texts else ""
+    return f"They take LiteRT{older}."
 
 
 def _levels(manifest: dict[str, Any]) -> str:
