@@ -309,6 +309,15 @@ def _open_tflite(path: pathlib.Path, known: dict[str, Any], threads: int) -> Art
 
 
 def _open_openvino(path: pathlib.Path, known: dict[str, Any], threads: int) -> Artifact:
+    if path.suffix == ".tflite":
+        # Any other it reshapes to something that fails, or computes in a way of its own.
+        own = _open_tflite(path, known, threads)
+        if own.sizes or own.precision != "float32":
+            what = "has operators of one size" if own.sizes else f"is of {own.precision}"
+            raise UserError(
+                f"engine='openvino' cannot take {str(path)!r}, which {what}: expected an ONNX file"
+                " (tf-deconv export --onnx) or engine='litert'"
+            )
     import openvino
 
     try:

@@ -196,7 +196,7 @@ def check_precision(choice: Choice, asked: str, found: str) -> None:
     """
     if choice.precision is None and asked != "auto" and found != asked:
         raise UserError(
-            f"precision={asked!r}: {choice.model.asked!r} is a {found} file; expected another file,"
+            f"precision={asked!r}: {choice.model.asked!r} is of {found}; expected another file,"
             " or leave it out"
         )
 
