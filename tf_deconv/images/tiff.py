@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import pathlib
 import struct
 from collections.abc import Iterator
@@ -20,6 +21,9 @@ from PIL import Image, TiffImagePlugin
 
 from tf_deconv.images.picture import Picture, TiffFields
 from tf_deconv.images.value_range import type_levels
+
+# tifffile tells of damage by logging too, which would stand on the user's screen.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 # Photometric interpretations (tag 262).
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _MASK, _SEPARATED, _YCBCR = 0, 1, 2, 3, 4, 5, 6
