@@ -164,19 +164,19 @@ def files_of_at_most(limit_bytes):
 
 def test_restoring_onto_a_full_disk_stops_at_once(capsys, here, monkeypatch):
     # Each of 40 pictures failed with a line of its own, and the exit code was 1.
-    from tf_deconv.inference import restore
+    from tf_deconv.images import writing
 
     for name in ("a.png", "b.png"):
         write_noise(here / "in" / name)
-    write, written = restore.image_files.write_picture, []
+    write, written = writing.write_pictures, []
 
-    def write_one(picture, path, *more):
+    def write_one(pictures, count, kind, path, *more):
         if written:
             full()
         written.append(path)
-        return write(picture, path, *more)
+        return write(pictures, count, kind, path, *more)
 
-    monkeypatch.setattr(restore.image_files, "write_picture", write_one)
+    monkeypatch.setattr(writing, "write_pictures", write_one)
     line = fails(capsys, "restore", "denoise-color", "in")
     assert "'restored/b.png' cannot be written: No space left on device; 1 of 2 pictures" in line
     assert "go on with --skip-existing" in line

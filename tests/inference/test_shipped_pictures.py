@@ -8,7 +8,7 @@ import tf_deconv
 from tests.fixtures.commands import does
 from tests.fixtures.picture_folders import write_noise
 from tf_deconv import UserError
-from tf_deconv.inference import restore
+from tf_deconv.inference import picture_job
 from tf_deconv.inference.restorer import Artifact
 
 
@@ -69,7 +69,7 @@ def test_a_colour_picture_in_a_grey_model_names_the_colour_model(capsys, here):
 )
 def test_what_is_said_where_grey_meets_colour(channels, model, task, as_grey, said):
     artifact = Artifact(lambda batch: batch, *model, 1, 1, 0)
-    received = restore.choose_conversion(channels, artifact, task)
+    received = picture_job.choose_conversion(channels, artifact, task)
     assert received[0] is as_grey
     assert said in received[1]
     assert bool(said) == bool(received[1])

@@ -42,7 +42,6 @@ DAMAGE = (
 )
 # Pillow's names of the formats.
 _PILLOW = {
-    "JPEG": ("JPEG", "MPO"),
     "HEIC": ("HEIF",),
     "JPEG XL": ("JXL",),
 }

@@ -34,8 +34,6 @@ FORMAT_OF = {
     if entry.writes == entry.name
     for suffix in entry.suffixes
 }
-# What a record holds; a picture of another type was packed as PNG.
-_RECORD_SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -254,11 +252,9 @@ def _source_in_shard(place: Place, unique: bool) -> _Source:
         place = dataclasses.replace(place, fault=place.fault or fault)
     elif unique or not place.fault:
         relative = pathlib.Path(relative)
-        suffix = relative.suffix.lower()
-        if suffix in _RECORD_SUFFIXES:
-            return _Source(place, relative, relative)
-        if suffix in formats.SUFFIXES:
-            return _Source(place, relative, relative.with_suffix(place.suffix))
+        if relative.suffix.lower() in formats.SUFFIXES:
+            kind = "PNG" if place.suffix == ".png" else "JPEG"
+            return _Source(place, relative, _named(relative, kind))
         relative = relative.with_name(relative.name + place.suffix)
         return _Source(place, relative, relative)
     # Never written.
