@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.fixtures.commands import does, fails
+from tests.fixtures.commands import call, does, fails
 from tf_deconv.training.config import TrainConfig
 
 TINY = ["--epochs", "2", "--steps-per-epoch", "3", "--batch-size", "8"]

@@ -202,7 +202,7 @@ def make_damaged_keras(exported, path):
         (lambda _, path: path.write_text("no model"), "is not a model: expected a run folder"),
         (lambda _, path: path.write_bytes(b""), "is not a model: expected a run folder"),
         (make_damaged_keras, "is not a Keras model"),
-        (make_truncated_tflite, "is not a TFLite file"),
+        (make_truncated_tflite, "is not the file that was exported"),
         (make_damaged_saved_model, "is not a SavedModel of pictures"),
     ],
 )

@@ -89,7 +89,7 @@ def test_the_gate_sends_a_picture_rounded(rng):
 
 def test_the_gate_sends_a_jpeg_on_its_side(reference, rng):
     case = gate.encode_pictures(rng.random((45, 31, 3), np.float32))["jpeg"]
-    upright = arrays.read_rgb(case.tobytes())
+    upright = reading.read_rgb(case.tobytes())
     assert upright.shape == (31, 45, 3)
     on_its_side = arrays.to_uint8(reference.restore(arrays.to_float(upright)[np.newaxis])[0])
     on_its_side = on_its_side.swapaxes(0, 1)

@@ -212,8 +212,9 @@ def test_only_what_is_opened_is_checked(here, copy):
     tf_deconv.load("denoise-color", engine="tensorflow")
     with pytest.raises(UserError, match=r"float32.tflite' is not the file that was exported"):
         tf_deconv.load(lite)
-    # Away from its manifest there is nothing to compare it with.
-    tf_deconv.load(shutil.copy(lite, here / "alone.tflite"))
+    # Away from its manifest it is compared with the checksum in it.
+    with pytest.raises(UserError, match=r"alone.tflite' is not the file that was exported"):
+        tf_deconv.load(shutil.copy(lite, here / "alone.tflite"))
 
 
 def test_inspect_tells_of_an_altered_model(capsys, here, copy):

@@ -21,8 +21,7 @@ from tf_deconv.exporting.pipeline import export
 from tf_deconv.exporting.saved_model import restorer as saved_restorer
 from tf_deconv.generation.generator import sample
 from tf_deconv.generation.opening import open_generator
-from tf_deconv.images import arrays
-from tf_deconv.images import files as image_files
+from tf_deconv.images import arrays, reading
 from tf_deconv.inference import artifacts, run_folder
 from tf_deconv.inference.restorer import Artifact, Restorer
 from tf_deconv.networks.article import build_article
@@ -223,18 +222,20 @@ def test_pillows_limit_comes_back_when_the_last_of_overlapping_blocks_ends():
 def test_pictures_read_in_threads_leave_the_filters_of_warnings_as_they_were(monkeypatch):
     before, events = list(warnings.filters), [threading.Event() for _ in range(3)]
 
-    def open_slowly(path, max_pixels):
-        number = int(path.name)
+    def open_slowly(source):
+        number = int(source.name)
         events[number].set()
         assert events[number + 1].wait(60)
+        raise ValueError("no picture")
 
     def read(number):
         assert number == 0 or events[0].wait(60)
-        image_files.read_picture(pathlib.Path(str(number)), 1)
+        with contextlib.suppress(ValueError):
+            reading.read_picture(pathlib.Path(str(number)))
         if number == 0:
             events[2].set()
 
-    monkeypatch.setattr(image_files, "_open", open_slowly)
+    monkeypatch.setattr(reading, "_open", open_slowly)
     in_threads(read, range(2))
     assert list(warnings.filters) == before
 

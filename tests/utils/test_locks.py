@@ -34,7 +34,10 @@ def begin(monkeypatch, tmp_path):
 
     def start(meanwhile, **options):
         def stand_in(config, cluster, folder, out, report):
-            return types.SimpleNamespace(run=lambda: meanwhile(folder) or {})
+            source = types.SimpleNamespace(failures=())
+            objective = types.SimpleNamespace(source=source)
+            run = lambda: meanwhile(folder) or {}  # noqa: E731
+            return types.SimpleNamespace(run=run, objective=objective)
 
         with monkeypatch.context() as patch:
             patch.setattr(trainer, "Trainer", stand_in)
