@@ -1,12 +1,13 @@
 """What files are, told from their first bytes; and what lies in a folder."""
 
+import io
 import os
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tf_deconv.images import formats, reading
+from tf_deconv.images import formats, gif, reading
 from tf_deconv.utils.options import UserError
 
 PDF = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n"
@@ -160,3 +161,17 @@ def test_a_raw_file_that_looks_like_tiff_is_no_picture(tmp_path):
     tifffile.imwrite(path, preview, photometric="rgb", extratags=[version])
     with pytest.raises(ValueError, match="is a camera raw file, which is not read: develop it"):
         reading.read_header(path)
+
+
+def test_a_gif_whose_picture_lies_far_outside_its_screen_is_refused():
+    stream = io.BytesIO()
+    frames = [Image.new("L", (40, 30), grey) for grey in (10, 200)]
+    frames[0].save(stream, "GIF", save_all=True, append_images=frames[1:])
+    content = bytearray(stream.getvalue())
+    assert gif.extent(bytes(content)) == (30, 40)
+    assert reading.read_header(bytes(content)).count == 2
+    place = content.rindex(b"\x2c\0\0\0\0")
+    content[place + 5 : place + 9] = b"\xff\x3f\xff\x3f"
+    assert gif.extent(bytes(content)) == (16383, 16383)
+    with pytest.raises(ValueError, match=r"screen of 40x30 pixels lies .* needs 16383x16383"):
+        reading.read_header(bytes(content))

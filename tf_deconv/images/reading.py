@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from tf_deconv.images import arrays, exif, formats, jpeg, png, value_range
+from tf_deconv.images import arrays, exif, formats, gif, jpeg, png, value_range
 from tf_deconv.images.arrays import without_pillow_limit
 from tf_deconv.images.picture import Picture
 from tf_deconv.images.value_range import AUTO, ValueRange
@@ -54,6 +54,8 @@ _SMALL_PIXELS = 2**18
 # The largest picture that is decoded unless asked for: 0.8 GB. A file of a few kilobytes can claim
 # any size.
 MAX_PIXELS = 2**28
+# A picture that any machine has room for.
+_SMALL_PX = 2**22
 _BYTES = np.dtype(np.uint8)
 _plugins_lock = threading.Lock()
 
@@ -292,6 +294,8 @@ class _PillowFile(PictureFile):
 
     def __init__(self, source: pathlib.Path | bytes, kind: str):
         _register(kind)
+        if kind == "GIF":
+            _check_gif(source)
         self._source, self._kind = source, kind
         stream = io.BytesIO(source) if isinstance(source, bytes) else source
         self._image = Image.open(stream, formats=_PILLOW.get(kind, (kind,)))
@@ -460,6 +464,18 @@ def _head(source: pathlib.Path | bytes, size_bytes: int) -> bytes:
 
 def _content(source: pathlib.Path | bytes) -> bytes:
     return source if isinstance(source, bytes) else source.read_bytes()
+
+
+def _check_gif(source: pathlib.Path | bytes) -> None:
+    """Refuses a GIF file with a picture far outside its screen: Pillow would make room for it."""
+    content = _content(source)
+    width, height = struct.unpack_from("<HH", content.ljust(10, b"\0"), 6)
+    tall, wide = gif.extent(content)
+    if tall * wide > max(_SMALL_PX, 4 * width * height):
+        raise ValueError(
+            f"the GIF file is damaged: on a screen of {width}x{height} pixels lies a picture that"
+            f" needs {wide}x{tall}"
+        )
 
 
 def _holds(source: pathlib.Path | bytes, mark: bytes) -> bool:

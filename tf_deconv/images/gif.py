@@ -1,0 +1,45 @@
+"""GIF's pictures: where they lie on the screen, before anything is decoded.
+
+Pillow makes room for a picture that is larger than the screen when it comes to it, and a few bytes
+can claim 65535x65535.
+
+Reference: GIF89a specification, sections 18 (screen) and 20 (image descriptor).
+"""
+
+from __future__ import annotations
+
+import struct
+
+
+def extent(content: bytes) -> tuple[int, int]:
+    """Returns the height and width that hold the screen and every picture, in pixels.
+
+    Damage is passed over: whoever decodes says what is wrong.
+    """
+    if len(content) < 13:
+        return 0, 0
+    width, height, flags = struct.unpack_from("<HHB", content, 6)
+    place = 13 + _table_bytes(flags)
+    while place + 1 < len(content):
+        kind = content[place]
+        if kind == 0x21:  # An extension: its label, then blocks.
+            place = _after_blocks(content, place + 2)
+        elif kind == 0x2C and place + 10 <= len(content):
+            left, top, wide, high, flags = struct.unpack_from("<HHHHB", content, place + 1)
+            width, height = max(width, left + wide), max(height, top + high)
+            place = _after_blocks(content, place + 10 + _table_bytes(flags) + 1)
+        elif kind == 0x3B:
+            break
+        else:
+            place += 1  # As decoders do, which look for the next picture.
+    return height, width
+
+
+def _table_bytes(flags: int) -> int:
+    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def _after_blocks(content: bytes, place: int) -> int:
+    while place < len(content) and content[place]:
+        place += content[place] + 1
+    return place + 1
