@@ -16,21 +16,29 @@ _WIDTH, _HEIGHT, _EXIF_DIRECTORY = 256, 257, 34665
 _PIXEL_X, _PIXEL_Y = 40962, 40963
 _THUMBNAIL_START, _THUMBNAIL_BYTES = 513, 514
 _SHORT, _LONG = 3, 4
+_MAGIC = 42
 
 
 def orientation_of(data: bytes | None) -> int:
-    """Returns the orientation, 1 to 8, that EXIF data tells; 1 where there is none, or damage."""
+    """Returns the orientation, 1 to 8, that EXIF data tells; 1 where there is none, or damage.
+
+    The rules are those of the exported graph (`exporting.saved_model.orientation`): one number of
+    a whole type, of several entries the last, and a directory is read as far as it goes.
+    """
     order = _byte_order(data)
+    value = 1
     if data is None or order is None:
-        return 1
-    try:
-        for _, tag, kind, place in _entries(data, order, _start(data, order)):
-            if tag == ORIENTATION:
+        return value
+    with contextlib.suppress(struct.error):
+        if struct.unpack_from(order + "H", data, 2)[0] != _MAGIC:
+            return value
+        for entry, tag, kind, place in _entries(data, order, _start(data, order)):
+            (count,) = struct.unpack_from(order + "L", data, entry + 4)
+            if entry + 12 > len(data):
+                break
+            if tag == ORIENTATION and kind in (_SHORT, _LONG) and count == 1:
                 value = _value(data, order, kind, place)
-                return value if 1 <= value <= 8 else 1
-    except struct.error:
-        pass
-    return 1
+    return value if 1 <= value <= 8 else 1
 
 
 def corrected(data: bytes | None, height: int, width: int) -> bytes | None:
