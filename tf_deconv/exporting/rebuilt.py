@@ -23,6 +23,7 @@ from tf_deconv.inference import artifacts, run_folder, shipped
 from tf_deconv.inference.located import LocatedModel, locate
 from tf_deconv.training import compilation
 from tf_deconv.training.config import TrainConfig
+from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError, reason
 
 # The same floats in another order of sums differ by this much.
@@ -74,6 +75,9 @@ def as_keras_file(
     with tempfile.TemporaryDirectory(prefix="tf-deconv-") as folder:
         path = pathlib.Path(folder) / f"{own}.keras"
         run_folder.save_model(built, path, _description(known))
+        # What an export takes from the run's folder besides.
+        metrics = {"duration_s": known.get("training_s")}
+        files.write_json(path.with_name(run_folder.METRICS_FILE), metrics)
         yield path
 
 
@@ -90,7 +94,16 @@ def name_of(model: str | os.PathLike[str]) -> str:
 
 
 def _description(known: dict[str, Any]) -> dict[str, Any]:
-    kept = ("task", "network", "divisor", "scale", "training", "began_with", "data_sha256")
+    kept = (
+        "task",
+        "network",
+        "divisor",
+        "scale",
+        "levels",
+        "training",
+        "began_with",
+        "data_sha256",
+    )
     description = {key: known[key] for key in kept if key in known}
     # The versions that trained it, and not these.
     return description | {"device": known.get("trained_on"), "versions": known.get("versions")}
