@@ -397,3 +397,13 @@ def test_the_level_of_a_step_does_not_tell_whether_it_happens(picture):
     deviations = [noise.std() * 255 for noise in strengths if noise.any()]
     assert min(deviations) < 10
     assert max(deviations) > 25
+
+
+def test_colours_beyond_the_sensor_stay_numbers():
+    """Saturated colours are negative in some sensor's colours, where a variance has no root."""
+    corners = np.array([[[r, g, b] for r in (0, 1) for g in (0, 1)] for b in (0, 1)], np.float32)
+    image = tf.constant(np.repeat(np.repeat(corners, 8, axis=0), 8, axis=1))
+    made = tf.function(lambda seed, iso: FUNCTIONS["camera"](image, iso, tf.stack([seed, 7]), 0.0))
+    for seed in range(150):
+        for iso in (100.0, 12800.0):
+            assert np.isfinite(made(tf.constant(seed), tf.constant(iso)).numpy()).all()

@@ -23,7 +23,7 @@ def test_levels_are_in_manifest_metadata_and_card(levels):
         "m", 0, description, CONTRACT, reports=[], graph_tensors=None, license="CC0"
     )
     assert manifest["levels"] == levels
-    assert file_metadata(manifest, "tflite/m.tflite", "0" * 64)["levels"] == levels
+    assert file_metadata(manifest, "tflite/m.tflite")["levels"] == levels
     assert descriptions.check(manifest, "m") is manifest
     card = make_card(manifest, [], False)
     assert ("float values: 0.5 to 2 are taken as 0 to 1" in card) == bool(levels)

@@ -262,7 +262,8 @@ def _sensor_noise(light: tf.Tensor, iso: Any, seed: tf.Tensor) -> tf.Tensor:
     shot = SHOT_VARIANCE_PER_ISO * tf.cast(iso, tf.float32)
     read = tf.exp(READ_OFFSET + READ_SPREAD * spread) * shot**READ_SLOPE
     own = tf.random.experimental.stateless_fold_in(seed, 10)
-    return tf.sqrt(shot * light + read) * tf.random.stateless_normal(tf.shape(light), own)
+    # Colours that a sensor's own cannot mix are negative there, and no photons are fewer than none.
+    return tf.sqrt(shot * tf.maximum(light, 0.0) + read) * tf.random.stateless_normal(tf.shape(light), own)
 
 
 def _through_lens(light: tf.Tensor) -> tf.Tensor:
