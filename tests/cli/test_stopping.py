@@ -95,7 +95,7 @@ def test_cleaning_up_is_not_interrupted_again(capsys, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("after_s", [1.0, 2.5])
+@pytest.mark.parametrize("after_s", [0.3, 1.0])
 def test_stopped_while_it_starts_it_is_silent(repository, tmp_path, after_s):
     write_noise(tmp_path / "a.png")
     command = [sys.executable, "-m", "tf_deconv", "shard", str(tmp_path), "--out", "x"]
@@ -106,7 +106,9 @@ def test_stopped_while_it_starts_it_is_silent(repository, tmp_path, after_s):
         time.sleep(after_s)
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (TERMINATED, b"", b"")
+    # Before Python has taken the signal over, the system ends the process; a shell says 143 of both.
+    assert process.returncode in (TERMINATED, -signal.SIGTERM)
+    assert (out, err) == (b"", b"")
 
 
 # --- The processes of the gate.

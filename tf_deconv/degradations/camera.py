@@ -263,7 +263,9 @@ def _sensor_noise(light: tf.Tensor, iso: Any, seed: tf.Tensor) -> tf.Tensor:
     read = tf.exp(READ_OFFSET + READ_SPREAD * spread) * shot**READ_SLOPE
     own = tf.random.experimental.stateless_fold_in(seed, 10)
     # Colours that a sensor's own cannot mix are negative there, and no photons are fewer than none.
-    return tf.sqrt(shot * tf.maximum(light, 0.0) + read) * tf.random.stateless_normal(tf.shape(light), own)
+    return tf.sqrt(shot * tf.maximum(light, 0.0) + read) * tf.random.stateless_normal(
+        tf.shape(light), own
+    )
 
 
 def _through_lens(light: tf.Tensor) -> tf.Tensor:
