@@ -106,7 +106,7 @@ def test_stopped_while_it_starts_it_is_silent(repository, tmp_path, after_s):
         time.sleep(after_s)
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=60)
-    # Before Python has taken the signal over, the system ends the process; a shell says 143 of both.
+    # Before Python has taken the signal over the system ends the process: 143, too, for a shell.
     assert process.returncode in (TERMINATED, -signal.SIGTERM)
     assert (out, err) == (b"", b"")
 
