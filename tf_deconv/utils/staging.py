@@ -110,8 +110,11 @@ def _owned(make: Callable[[], str]) -> Iterator[pathlib.Path]:
     """Yields what `make` makes, locked while the block runs."""
     while True:
         path = pathlib.Path(make())
-        handle = _lock(path)
         # Another process may have cleared it away between its making and its locking.
+        try:
+            handle = _lock(path)
+        except FileNotFoundError:
+            continue
         if handle is None or is_at(handle, path):
             break
         os.close(handle)
@@ -123,11 +126,17 @@ def _owned(make: Callable[[], str]) -> Iterator[pathlib.Path]:
 
 
 def _lock(path: pathlib.Path) -> int | None:
-    """Returns a descriptor that holds the lock; None where the file system knows none."""
+    """Returns a descriptor that holds the lock; None where the file system knows none.
+
+    Raises:
+      FileNotFoundError: if there is no such file any more.
+    """
     if fcntl is None:
         return None
     try:
         handle = _open(path)
+    except FileNotFoundError:
+        raise
     except OSError:
         return None
     try:
