@@ -172,7 +172,7 @@ def restore_all(archive, out, open_model=copy_all, beam_args=IN_MEMORY, workers=
     """Returns why pictures failed, and what the user reads."""
     lines = []
     out.mkdir(exist_ok=True)
-    jobs = restore_jobs.plan_jobs([str(archive)], out)
+    jobs = restore_jobs.plan_jobs([str(archive)], out).jobs
     failed = archive_driver.restore_archive(open_model, jobs, out, workers, beam_args, lines.append)
     assert not list(out.glob(".*"))
     return failed, lines
@@ -246,7 +246,7 @@ def test_ctrl_c_ends_the_run_after_the_picture_in_hand(tmp_path, archive):
         return []
 
     (tmp_path / "out").mkdir()
-    jobs = restore_jobs.plan_jobs([str(archive)], tmp_path / "out")
+    jobs = restore_jobs.plan_jobs([str(archive)], tmp_path / "out").jobs
     with pytest.raises(KeyboardInterrupt):
         archive_driver.restore_archive(
             lambda: restore, jobs, tmp_path / "out", 1, IN_MEMORY, lines.append
@@ -325,7 +325,7 @@ def test_worker_processes_write_what_the_command_writes(capsys, tmp_path, untrai
     assert tree(tmp_path / "out") == tree(tmp_path / "local")
     (letter,) = dead_letters(tmp_path / "out")
     assert letter["source"] == str(archive / "bad.png")
-    assert letter["reason"].startswith("is not a BMP")
+    assert letter["reason"].startswith("is not a picture of a kind")
     assert done.stdout.splitlines()[-2].startswith("5 of 6 pictures were restored, in ")
 
 
