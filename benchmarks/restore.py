@@ -26,6 +26,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -178,9 +179,13 @@ def commands(trees, model, source, out, options=()):
     """Returns contenders that restore `source` into a folder of their own."""
 
     def run(name, tree):
+        # What is there already is not replaced: the second round would be done at once.
+        shutil.rmtree(out / name, ignore_errors=True)
         duration, cpu, peak = measure(
             COMMAND, ["restore", model, source, "--out", out / name, *options], tree
         )
+        if not any((out / name).iterdir()):
+            raise SystemExit(f"{name} wrote nothing")
         return duration, cpu, peak / 1e6
 
     return {name: lambda name=name, tree=tree: run(name, tree) for name, tree in trees.items()}
