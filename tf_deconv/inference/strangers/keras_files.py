@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import math
@@ -21,6 +22,8 @@ from tf_deconv.utils.options import UserError, reason
 # Side of the picture that a network's tensors are counted at, where it takes any: what it is tried
 # with when it is opened.
 _PROBE_PX = 64
+# Keras's name for the weights that it still has to make.
+_OWED = "uninitialized_variables"
 # Layers that hold Python code.
 _CODE = ("Lambda", "TorchModuleWrapper", "TFSMLayer", "JaxLayer", "FlaxLayer")
 
@@ -105,7 +108,7 @@ def _check_network(config: dict[str, Any], stored_bytes: int, path: pathlib.Path
     import keras
 
     try:
-        with keras.StatelessScope(initialize_variables=False):
+        with without_variables():
             model = keras.saving.deserialize_keras_object(config)
             count_bytes = sum(
                 math.prod(weight.shape) * np.dtype(weight.dtype).itemsize
@@ -129,6 +132,24 @@ def _check_network(config: dict[str, Any], stored_bytes: int, path: pathlib.Path
             f"{str(path)!r}: its network takes {size_text(tensors_bytes)} for a picture of"
             f" {_PROBE_PX}x{_PROBE_PX} pixels: more than half of the free memory"
         )
+
+
+@contextlib.contextmanager
+def without_variables() -> Iterator[None]:
+    """Lets networks be built without their weights.
+
+    Keras keeps a list of the weights that it owes, and makes them when the next scope of this kind
+    ends, whosever it is: what was only looked at is taken off it.
+    """
+    import keras
+    from keras.src.backend.common import global_state
+
+    owed = list(global_state.get_global_attribute(_OWED) or ())
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            yield
+    finally:
+        global_state.set_global_attribute(_OWED, owed)
 
 
 def _tensors_bytes(model: Any) -> int:
