@@ -71,19 +71,6 @@ def corrected(data: bytes | None, height: int, width: int) -> bytes | None:
     return bytes(changed)
 
 
-def has_thumbnail(data: bytes | None) -> bool:
-    """Returns whether EXIF data holds a second picture."""
-    order = _byte_order(data)
-    if data is None or order is None:
-        return False
-    try:
-        start = _start(data, order)
-        (count,) = struct.unpack_from(order + "H", data, start)
-        return struct.unpack_from(order + "L", data, start + 2 + 12 * count)[0] != 0
-    except struct.error:
-        return False
-
-
 def corrected_xmp(packet: bytes | None, height: int, width: int) -> bytes | None:
     """Makes an XMP packet true of a picture: its orientation and its sizes, where it tells them."""
     if packet is None:

@@ -97,6 +97,12 @@ class _Samples:
     known_alpha: bool = True
 
 
+def _split(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Splits (H, W, 1 to 4) into colours, 1 or 3, and alpha or None."""
+    colours = samples.shape[-1] - 1 + samples.shape[-1] % 2  # 1, 2 -> 1; 3, 4 -> 3
+    return samples[..., :colours], samples[..., colours:] if samples.shape[-1] > colours else None
+
+
 class PictureFile:
     """An open picture file. It belongs to one thread at a time.
 
@@ -278,10 +284,6 @@ def _clean_errors() -> Iterator[None]:
             yield
     except UnidentifiedImageError as error:
         raise ValueError("is damaged: its head is not that of a picture") from error
-    except PermissionError as error:
-        raise ValueError(reason(error)) from error
-    except FileNotFoundError as error:
-        raise ValueError(reason(error)) from error
     except DAMAGE as error:
         raise ValueError(reason(error)) from error
 
@@ -315,6 +317,8 @@ class _PillowFile(PictureFile):
                 f"{count - 1} more {word} in the file left out: only the first is read"
             )
             count = 1
+        if self._kind in ("AVIF", "HEIC") and (depth := self._bit_depth()) > 8:
+            self._notes.append(f"{depth} bits a sample were read as 8")
         self._exif = self._find_exif()
         self._orientation = self._find_orientation()
         turned = self._orientation >= 5
@@ -347,12 +351,10 @@ class _PillowFile(PictureFile):
             samples = _samples_of(image)
         if image.mode in _COLOUR_MODES - {"YCbCr"}:
             notes.append(f"{image.mode} was turned into RGB")
-        samples = arrays.upright(samples, self._orientation)
-        colours = samples.shape[-1] - 1 + samples.shape[-1] % 2  # 1, 2 -> 1; 3, 4 -> 3
-        alpha = samples[..., colours:] if samples.shape[-1] > colours else None
+        colours, alpha = _split(arrays.upright(samples, self._orientation))
         if alpha is not None and self.header.count > 1 and alpha.min() == 255:
             alpha = None  # Pillow gives transparency to every picture of an animation.
-        return _Samples(samples[..., :colours], alpha, notes)
+        return _Samples(colours, alpha, notes)
 
     def _by_libjpeg(self) -> np.ndarray | None:
         """Returns (H, W, 1 or 3) of a JPEG file, decoded into an array at once.
@@ -401,8 +403,6 @@ class _PillowFile(PictureFile):
             self._jpeg_fields(found, notes)
         if self._kind == "WEBP":
             found["lossless"] = _holds(self._source, b"VP8L")
-        if self._kind in ("AVIF", "HEIC") and (depth := self._bit_depth()) > 8:
-            notes.append(f"{depth} bits a sample were read as 8")
         if self.header.count > 1:
             found["duration_ms"] = float(info.get("duration", 0) or 0)
             found["loop"] = info.get("loop")
@@ -550,8 +550,7 @@ class _PngFile(_PillowFile):
         try:
             super().__init__(source, "PNG")
         except DAMAGE:
-            content = source if isinstance(source, bytes) else source.read_bytes()
-            super().__init__(png.pixels_alone(content), "PNG")
+            super().__init__(png.pixels_alone(_content(source)), "PNG")
         if damaged:
             self._notes.append(f"damaged chunks were left out: {', '.join(damaged)}")
         if self._carried.left_out:
@@ -588,10 +587,7 @@ class _PngFile(_PillowFile):
             raise ValueError("the PNG file is damaged") from error
         if samples.ndim == 2:
             samples = samples[..., np.newaxis]
-        samples = arrays.upright(samples, self._orientation)
-        colours = samples.shape[-1] - 1 + samples.shape[-1] % 2
-        alpha = samples[..., colours:] if samples.shape[-1] > colours else None
-        return _Samples(samples[..., :colours], alpha, [])
+        return _Samples(*_split(arrays.upright(samples, self._orientation)), [])
 
     def fields(self, number: int) -> dict[str, Any]:
         found = super().fields(number)
@@ -626,9 +622,7 @@ class _JpegXlFile(_PillowFile):
         samples = samples if samples.ndim == 3 else samples[..., np.newaxis]
         if samples.ndim != 3 or samples.shape[-1] not in (1, 2, 3, 4):
             return super().samples(number)
-        colours = samples.shape[-1] - 1 + samples.shape[-1] % 2
-        alpha = samples[..., colours:] if samples.shape[-1] > colours else None
-        return _Samples(samples[..., :colours], alpha, [])
+        return _Samples(*_split(samples), [])
 
 
 # --- TIFF.
