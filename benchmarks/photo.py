@@ -7,15 +7,21 @@ of all colours in dB: of the degraded pictures in the first row, what is gained 
 others. "clean" is the PSNR of what a model makes of an undamaged picture against that picture, and
 the last column the PSNR on real pairs: two folders, the same names. Non-local means are told how
 strong the noise is, which no model is. `--no-classical` leaves them out: they take longest.
+
+`--grey FOLDER` adds a table of grey pictures with grey noise, equal in all channels: what a scan or
+a photograph in black and white brings to a colour model.
 """
 
 from __future__ import annotations
 
 import argparse
 
+import numpy as np
+
 from tf_deconv.data import sources
 from tf_deconv.degradations.tasks import find_task
 from tf_deconv.evaluation import classical, evaluate
+from tf_deconv.images import arrays, metrics
 from tf_deconv.inference.artifacts import open_artifact
 from tf_deconv.inference.restorer import Restorer
 
@@ -23,6 +29,7 @@ CHAINS = ("noise:15 jpeg:85", "noise:15", "jpeg:50", "camera:3200 jpeg:90")
 CLEAN, PAIRS = "clean", "pairs"
 # A difference below a 16-bit level: float rounds in more than one way.
 EQUAL_DB = 100.0
+GREY_SIGMAS = (15, 25)
 NON_LOCAL = evaluate.Classical("non-local means", classical.denoise_gaussian)
 
 
@@ -51,6 +58,19 @@ def scores_of(restorer: Restorer, case: tuple, denoiser: evaluate.Classical | No
     return {side: measured[side]["psnr_db"] for side in sides}
 
 
+def grey_psnr_db(restorer: Restorer, folder: str, sigma: int) -> float:
+    """Returns the mean PSNR of grey pictures restored from one noise in all channels, 8 bits."""
+    store, _, _ = sources.read_pictures(folder)
+    found = []
+    for index in range(len(store)):
+        clean = arrays.luminance(arrays.to_float(store.picture(index)))
+        noise = np.random.default_rng(index).normal(0, sigma / 255, clean.shape)
+        noisy = arrays.to_uint8(clean + noise)
+        restored = restorer(np.repeat(noisy, 3, axis=-1))[..., :1]
+        found.append(metrics.psnr_db(arrays.to_float(restored), clean))
+    return float(np.mean(found))
+
+
 def cell(name: str, psnr_db: float, before_db: float | None) -> str:
     """Returns a gain, or the PSNR itself where there is nothing to gain on."""
     if psnr_db > EQUAL_DB:
@@ -66,6 +86,7 @@ def main() -> None:
     parser.add_argument(
         "--pairs", nargs=2, metavar=("NOISY", "CLEAN"), help="folders of real pairs"
     )
+    parser.add_argument("--grey", metavar="FOLDER", help="grey pictures, such as Set12")
     parser.add_argument("--no-classical", action="store_true")
     options = parser.parse_args()
     found = cases(options.data, options.pairs)
@@ -84,6 +105,13 @@ def main() -> None:
             rows.setdefault(model, []).append(cell(name, scores["output"], scores["input"]))
     for name, cells in rows.items():
         print(f"| {name} | {' | '.join(cells)} |")
+    if options.grey:
+        print(f"\n| grey noise | {' | '.join(map(str, GREY_SIGMAS))} |")
+        print(f"|---|{'---:|' * len(GREY_SIGMAS)}")
+        for model in options.models:
+            restorer = Restorer(open_artifact(model))
+            cells = [f"{grey_psnr_db(restorer, options.grey, sigma):.2f}" for sigma in GREY_SIGMAS]
+            print(f"| {model} | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":
