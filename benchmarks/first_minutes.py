@@ -1,4 +1,4 @@
-"""How long a stranger waits: from `git clone` to the first restored photograph, installation included.
+"""How long a stranger waits: from `git clone` to the first restored photograph, all included.
 
     python benchmarks/first_minutes.py [--picture PICTURE] [--source REPOSITORY]
 

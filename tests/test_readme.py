@@ -71,7 +71,7 @@ def test_snippets_are_complete(snippet, checkout):
         pytest.importorskip("tensorflow")
     names = {}
     exec(compile(snippet, "README.md", "exec"), names)
-    restored = names.get("restored", None)
+    restored = names.get("restored")
     if restored is None:
         restored = np.asarray(Image.open(checkout / "restored.png"))
     assert restored.shape[-3:] in ((330, 440, 3), (256, 256, 3))
