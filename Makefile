@@ -23,6 +23,7 @@ without-tensorflow: .venv-small/installed
 
 lint: .venv/installed
 	.venv/bin/ruff check .
+	.venv/bin/ruff check --preview --select PLW1514 tf_deconv examples benchmarks *.py
 	.venv/bin/ruff format --check .
 	.venv/bin/lint-imports
 	.venv/bin/mypy
