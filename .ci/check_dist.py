@@ -1,7 +1,7 @@
 """Checks what `make dist` built: `python .ci/check_dist.py dist [--tag v1.2.3] [--notes FILE]`.
 
-DIST holds the source archive, the wheel that was built from it, and in `checkout/` the wheel that was
-built from the checkout. Ends with 1 and one line for each thing that is wrong.
+DIST holds the source archive, the wheel that was built from it, and in `checkout/` the wheel that
+was built from the checkout. Ends with 1 and one line for each thing that is wrong.
 """
 
 import argparse
