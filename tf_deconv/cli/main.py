@@ -37,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
       The exit code: 0, 1 when an export failed its check or a picture could not be read, restored
       or measured, 2 for a user's mistake, 128 + N after signal N.
     """
+    if hasattr(sys.stdout, "reconfigure"):
+        # A file's name may hold what a terminal cannot show, as on Windows many cannot.
+        sys.stdout.reconfigure(errors="backslashreplace")
     options = vars(make_parser().parse_args(arguments))
     command = options.pop("command")
     quiet_libraries()

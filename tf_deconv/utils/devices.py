@@ -162,7 +162,7 @@ def core_count() -> int:
 def cpu_flags() -> set[str]:
     """Returns the processor's feature flags, empty where the system does not tell."""
     try:
-        text = pathlib.Path("/proc/cpuinfo").read_text()
+        text = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return set()
     for line in text.splitlines():

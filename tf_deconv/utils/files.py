@@ -73,7 +73,14 @@ def making_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
         for file in temporary.iterdir():
             _flush(file)
         _flush(temporary)
-        os.replace(temporary, path)
+        try:
+            os.replace(temporary, path)
+        except OSError:
+            # Windows puts no folder in the place of another one.
+            if not path.is_dir():
+                raise
+            path.rmdir()
+            os.replace(temporary, path)
         _flush(path.parent)
 
 
