@@ -278,13 +278,9 @@ def _declare_benchmark(parser: _Parser) -> None:
         " models by the letter of a protocol of the literature, beside what papers print; a table"
         " and JSON."
     )
-    models = parser.add_argument(
-        "models",
-        nargs="*",
-        metavar="MODEL",
-        help=f"for --protocol: {_help_of(EvaluateConfig, 'model')}; several for several rows",
-    )
-    _name_values(models, _shipped_names())
+    several = f"for --protocol: {_help_of(EvaluateConfig, 'model')}; several for several rows"
+    models = _add_model(parser, EvaluateConfig, nargs="*", help=several)
+    models.dest = "models"
     _add_options(
         parser,
         BenchmarkConfig,
@@ -320,14 +316,12 @@ _DECLARATIONS: dict[str, Callable[[_Parser], None]] = {
 
 
 def _add_model(parser: _Parser, cls: type, **options: Any) -> argparse.Action:
-    options = {"metavar": "MODEL", "help": _help_of(cls, "model"), **options}
-    return _name_values(parser.add_argument("model", **options), _shipped_names())
-
-
-def _shipped_names() -> Collection[str]:
     from tf_deconv.inference import shipped
 
-    return shipped.MODELS
+    options = {"metavar": "MODEL", "help": _help_of(cls, "model"), **options}
+    # No generator is shipped.
+    names = shipped.MODELS if "shipped" in options["help"] else ()
+    return _name_values(parser.add_argument("model", **options), names)
 
 
 def _name_values(action: argparse.Action, names: Collection[str]) -> argparse.Action:

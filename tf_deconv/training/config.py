@@ -21,18 +21,6 @@ EPOCHS = 10  # Unless asked otherwise.
 class TrainConfig:
     """Everything that decides a training run; stored in the run folder as `config.json`."""
 
-    network: str | None = option(
-        None,
-        "network to train; article, or vae for the task generate, when left out",
-        type=str,
-        metavar="NETWORK",
-    )
-    size: str | None = option(
-        None,
-        "size of the network, where it has several; its first when left out",
-        type=str,
-        metavar="SIZE",
-    )
     filters: str | None = option(
         None,
         "filters of each level from the finest down, such as '24,48,96'; those of --size when left"
@@ -67,6 +55,18 @@ class TrainConfig:
         "for the task paired: folder of the pictures as they should be, under the names of --data",
         type=str,
         metavar="FOLDER",
+    )
+    network: str | None = option(
+        None,
+        "network to train; article, or vae for the task generate, when left out",
+        type=str,
+        metavar="NETWORK",
+    )
+    size: str | None = option(
+        None,
+        "size of the network, where it has several; its first when left out",
+        type=str,
+        metavar="SIZE",
     )
     self_supervised: bool = option(
         False,
