@@ -25,9 +25,10 @@ from tf_deconv.generation.config import EditConfig, SampleConfig
 from tf_deconv.inference import shipped
 from tf_deconv.inference.config import RestoreConfig, check_restore_config
 from tf_deconv.inference.located import locate
+from tf_deconv.inference.run_folder import find_model
 from tf_deconv.training.config import TrainConfig, check_train_config
 from tf_deconv.utils.files import special
-from tf_deconv.utils.options import UserError, nearest, validate
+from tf_deconv.utils.options import UserError, naming, nearest, validate
 from tf_deconv.utils.quiet import import_tensorflow
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ Path = str | os.PathLike[str]
 _Config = TypeVar("_Config")
 
 
+@naming(TrainConfig)
 def train(
     config: TrainConfig | None = None, *, report: Report = print, **options: Any
 ) -> TrainResult:
@@ -79,6 +81,7 @@ def train(
     return trainer.train(checked, report)
 
 
+@naming(ExportConfig)
 def export(
     config: ExportConfig | Path | None = None, *, report: Report = print, **options: Any
 ) -> ExportResult:
@@ -95,12 +98,15 @@ def export(
       UserError: for anything that the user can mend; nothing is published then.
     """
     checked = _without_pipes(check_export_config(_make(ExportConfig, config, options, "model")))
+    if checked.model is None:
+        find_model(None)  # That there is no run is said before TensorFlow starts.
     import_tensorflow()
     from tf_deconv.exporting import pipeline
 
     return pipeline.export(checked, report)
 
 
+@naming(RestoreConfig)
 def restore(
     config: RestoreConfig | Path | None,
     pictures: Path | Iterable[Path],
@@ -128,6 +134,7 @@ def restore(
     return command.restore(checked, listed, report)
 
 
+@naming(SampleConfig)
 def sample(config: SampleConfig | Path, *, report: Report = print, **options: Any) -> SampleResult:
     """Makes pictures with a generator, as `tf-deconv sample` does.
 
@@ -147,6 +154,7 @@ def sample(config: SampleConfig | Path, *, report: Report = print, **options: An
     return command.sample(checked, report)
 
 
+@naming(EditConfig)
 def edit(
     config: EditConfig | Path,
     pictures: Path | Iterable[Path],
@@ -175,6 +183,7 @@ def edit(
     return command.edit(checked, listed, report)
 
 
+@naming(EvaluateConfig)
 def evaluate(
     config: EvaluateConfig | Path, *, report: Report = print, **options: Any
 ) -> EvaluateResult | GeneratorEvaluateResult:
@@ -206,6 +215,7 @@ def evaluate(
     return of_restorers.evaluate(checked, located, report)
 
 
+@naming(BenchmarkConfig)
 def benchmark(
     config: BenchmarkConfig | None = None,
     models: Sequence[str] = (),
@@ -236,6 +246,7 @@ def benchmark(
     return of_exports.benchmark(checked, report)
 
 
+@naming(ShardConfig)
 def shard(config: ShardConfig | Path, *, report: Report = print, **options: Any) -> ShardResult:
     """Packs pictures into TFRecord shards, as `tf-deconv shard` does.
 
@@ -254,6 +265,7 @@ def shard(config: ShardConfig | Path, *, report: Report = print, **options: Any)
     return pack.shard(checked, report)
 
 
+@naming(EvaluateConfig)
 def inspect(model: Path, *, trust: bool = False) -> dict[str, Any]:
     """Tells what a model is, takes and gives, and where it comes from, as `tf-deconv inspect` does.
 
@@ -271,6 +283,7 @@ def inspect(model: Path, *, trust: bool = False) -> dict[str, Any]:
     return inspect_artifact(os.fspath(model), trust)
 
 
+@naming(RestoreConfig)
 def load(
     model: Path | None = None,
     *,
@@ -325,6 +338,7 @@ def load(
     )
 
 
+@naming(SampleConfig)
 def load_generator(model: Path, *, trust: bool = False) -> Generator:
     """Opens a model that makes pictures: a VAE or a flow, of any format.
 

@@ -151,7 +151,7 @@ def test_a_model_that_needs_tensorflow_says_so(capsys, tmp_path, monkeypatch, wi
     command = ("restore", version, tmp_path / "a.png", "--out", tmp_path / "out")
     assert "has no .tflite file that LiteRT runs, and TensorFlow" in refuses(capsys, *command)
     message = refuses(capsys, *command[:1], SMALL, *command[2:], "--engine", "tensorflow")
-    assert "engine='tensorflow': TensorFlow is not installed" in message
+    assert "--engine tensorflow: TensorFlow is not installed" in message
     code, _, _ = call(capsys, *command[:1], SMALL, *command[2:])
     assert code == 0
 

@@ -177,9 +177,7 @@ def _choose_data(config: EvaluateConfig, known: dict[str, Any]) -> tuple[str, li
             " the pictures as they are"
         )
     if config.data is None and trained_on != BUNDLED:
-        raise UserError(
-            "data=None: expected --data, a folder of pictures that training did not see"
-        )
+        raise UserError("data=None: expected a folder of pictures that training did not see")
     if config.data in (None, BUNDLED):
         return BUNDLED, []
     notes = []

@@ -93,7 +93,7 @@ def benchmark(config: BenchmarkConfig, report: Callable[[str], None] = print) ->
     """
     config = validate(config)
     if config.export is None:
-        raise UserError("export=None: expected --export and the folder of an exported model")
+        raise UserError("export=None: expected the folder of an exported model")
     folder = pathlib.Path(config.export)
     manifest = _read_manifest(folder)
     for entry in manifest["files"]:  # Before any of them is opened.

@@ -5,7 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 from tf_deconv.exporting.variants import PROFILES, parse_sizes, parse_variants
+from tf_deconv.utils.extras import how_to_install
 from tf_deconv.utils.options import UserError, option, validate
+
+# Headings of the help.
+FILES, WEB = "the files", "a page for the browser"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,44 +21,68 @@ class ExportConfig:
         "run folder, .keras file, or name of a shipped model or folder of an export; the newest run"
         " when left out",
         type=str,
+        metavar="MODEL",
     )
-    out: str = option("saved_models", "folder that receives NAME/")
+    out: str = option("saved_models", "folder that receives NAME/", metavar="FOLDER", short="-o")
     name: str | None = option(
-        None, "name of the model; TASK-NETWORK, or an export's own, when left out", type=str
+        None,
+        "name of the model; TASK-NETWORK, or an export's own, when left out",
+        type=str,
+        metavar="NAME",
     )
     sizes: str | None = option(
         None,
         "sizes of the TFLite signatures, HEIGHTxWIDTH or one side, in pixels, such as"
         " '64,256x384,512'; the patch of training and 256 when left out",
         type=str,
+        group=FILES,
+        metavar="SIZES",
     )
     variants: str | None = option(
         None,
         "number formats of the TFLite files; all that the profile has when left out",
         type=str,
         words="VARIANT",
+        group=FILES,
     )
-    profile: str = option("cpu", "where the TFLite files will run")
-    qat: bool = option(False, "fine-tune the weights of int8 files for fixed ranges; takes minutes")
+    profile: str = option("cpu", "where the TFLite files will run", group=FILES)
+    qat: bool = option(
+        False, "fine-tune the weights of int8 files for fixed ranges; takes minutes", group=FILES
+    )
     web: str | None = option(
-        None, "also write a page that restores pictures in the browser into this folder", type=str
+        None,
+        "also write a page that restores pictures in the browser into this folder",
+        type=str,
+        group=WEB,
+        metavar="FOLDER",
     )
     web_library: str | None = option(
         None,
         "folder node_modules/@litertjs that the page's runtime is taken from; fetched by npm when"
         " left out",
         type=str,
+        group=WEB,
+        metavar="FOLDER",
     )
     license: str | None = option(
-        None, "licence of the weights, for manifest and model card", type=str
+        None,
+        "licence of the weights, for manifest and model card",
+        type=str,
+        metavar="LICENCE",
     )
     onnx: bool = option(
         False,
-        "also write an ONNX file of any size, and with --sizes one of each; needs pip install"
-        " 'tf-deconv[onnx]'",
+        "also write an ONNX file of any size, and with --sizes one of each; needs the"
+        f" packages of: {how_to_install('onnx')}",
+        group=FILES,
     )
     max_pixels: int = option(
-        2**24, "largest picture that serve_bytes decodes, in pixels", minimum=1, maximum=2**30
+        2**24,
+        "largest picture that serve_bytes decodes, in pixels",
+        minimum=1,
+        maximum=2**30,
+        group=FILES,
+        metavar="PIXELS",
     )
 
 

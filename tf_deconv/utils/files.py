@@ -162,11 +162,13 @@ _silenced, _nested = Shared(_stderr_in_a_file), threading.local()
 
 
 @contextlib.contextmanager
-def silent_stderr() -> Iterator[None]:
-    """Holds back what C++ libraries print on file descriptor 2; shows it if the block fails.
+def silent_stderr(show: bool = True) -> Iterator[None]:
+    """Holds back what C and C++ libraries print on file descriptor 2.
 
-    Blocks in several threads hold back together, until the last of them ends. Of nested blocks the
-    outermost one shows.
+    Blocks in several threads hold back together, until the last of them ends.
+
+    Args:
+      show: Whether it is shown if the block fails; of nested blocks the outermost one shows.
     """
     is_outermost = not getattr(_nested, "depth", 0)
     with _silenced() as (caught, stderr):
@@ -175,7 +177,7 @@ def silent_stderr() -> Iterator[None]:
             yield
         except BaseException as error:
             # A signal that stops the process is no fault of whom it silenced.
-            if is_outermost and isinstance(error, Exception):
+            if show and is_outermost and isinstance(error, Exception):
                 with _silenced.lock:
                     sys.stderr.flush()
                     caught.seek(0)

@@ -1,0 +1,21 @@
+"""What to install for what this package does not bring, said so that it works anywhere.
+
+The package is on no index, so `pip install 'tf-deconv[...]'` finds nothing: the packages of an
+extra are named instead. Each list is that of `pyproject.toml` (tests/utils/test_extras.py).
+"""
+
+from __future__ import annotations
+
+EXTRAS = {
+    "beam": ("apache-beam>=2.72,<3",),
+    "completion": ("shtab>=1.13",),
+    "formats": ("pillow-heif>=0.18", "pillow-jxl-plugin>=1.3"),
+    "gpu": ("tensorflow[and-cuda]>=2.20,<2.22",),
+    "onnx": ("tf2onnx>=1.17", "onnx>=1.17", "onnxruntime>=1.20"),
+}
+
+
+def how_to_install(extra: str) -> str:
+    """Returns the command that installs an extra's packages, a key of `EXTRAS`."""
+    # A shell takes < and > for something else.
+    return "pip install " + " ".join(f"'{package}'" for package in EXTRAS[extra])
