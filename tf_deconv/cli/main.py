@@ -13,7 +13,7 @@ from tf_deconv import api
 from tf_deconv.cli.parser import EXIT_USAGE, make_parser
 from tf_deconv.data.config import ShardConfig
 from tf_deconv.evaluation.config import BenchmarkConfig, EvaluateConfig
-from tf_deconv.exporting.config import ExportConfig
+from tf_deconv.exporting.config import ExportConfig, VerifyConfig
 from tf_deconv.generation.config import EditConfig, SampleConfig
 from tf_deconv.inference import shipped
 from tf_deconv.inference.config import RestoreConfig
@@ -89,6 +89,17 @@ def _train(options: dict[str, Any]) -> int:
 def _export(options: dict[str, Any]) -> int:
     result = api.export(ExportConfig(**_gather(options, ExportConfig)), report=_print_line)
     return EXIT_FAULT if result.failures else 0
+
+
+def _verify(options: dict[str, Any]) -> int:
+    as_json = options.pop("json")
+    config = VerifyConfig(**_gather(options, VerifyConfig))
+    result = api.verify(config, report=_print_nothing if as_json else _print_line)
+    if as_json:
+        _print_line(json_text(result.to_json()))
+    if any(row.verdict == "wrong" for row in result.rows):
+        return EXIT_FAULT
+    return EXIT_USAGE if any(row.verdict == "not run" for row in result.rows) else 0
 
 
 def _restore(options: dict[str, Any]) -> int:
@@ -176,6 +187,7 @@ _COMMANDS = {
     "evaluate": _evaluate,
     "inspect": _inspect,
     "benchmark": _benchmark,
+    "verify": _verify,
     "shard": _shard,
 }
 

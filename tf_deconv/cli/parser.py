@@ -12,7 +12,7 @@ from tf_deconv.data.config import ShardConfig
 from tf_deconv.degradations.tasks import OPERATORS, RESTORATIONS, TASKS
 from tf_deconv.evaluation.config import BenchmarkConfig, EvaluateConfig
 from tf_deconv.evaluation.protocols.published import PROTOCOLS
-from tf_deconv.exporting.config import ExportConfig
+from tf_deconv.exporting.config import ExportConfig, VerifyConfig
 from tf_deconv.exporting.variants import PROFILES, VARIANTS
 from tf_deconv.generation.config import EditConfig, SampleConfig
 from tf_deconv.inference import shipped
@@ -153,6 +153,18 @@ def make_parser() -> argparse.ArgumentParser:
     )
     _add_options(benchmark, BenchmarkConfig, {"protocol": PROTOCOLS})
     _add_json_flag(benchmark, "the content of benchmark.json or protocol.json")
+
+    verify = commands.add_parser(
+        "verify",
+        help="check exported files in a runtime on a known picture",
+        description="Run a known picture through exported files in a runtime and compare what comes"
+        " back with what Keras makes of it: right to how many decibels, or what is wrong. With"
+        " --output: judge what a client of your own made of the picture in the export's golden/.",
+    )
+    _add_model(verify, VerifyConfig)
+    _add_options(verify, VerifyConfig, {}, leave_out=("model",))
+    _add_json_flag(verify, "what was found")
+
     shard = commands.add_parser(
         "shard",
         help="pack pictures into TFRecord shards, to train from remote storage",
