@@ -20,7 +20,12 @@ from tf_deconv.evaluation.config import (
     check_benchmark_config,
     check_evaluate_config,
 )
-from tf_deconv.exporting.config import ExportConfig, check_export_config
+from tf_deconv.exporting.config import (
+    ExportConfig,
+    VerifyConfig,
+    check_export_config,
+    check_verify_config,
+)
 from tf_deconv.generation.config import EditConfig, SampleConfig
 from tf_deconv.inference import shipped
 from tf_deconv.inference.config import RestoreConfig, check_restore_config
@@ -38,6 +43,7 @@ if TYPE_CHECKING:
         EvaluateResult as GeneratorEvaluateResult,
     )
     from tf_deconv.exporting.pipeline import ExportResult
+    from tf_deconv.exporting.verify import VerifyResult
     from tf_deconv.generation.edit import EditResult
     from tf_deconv.generation.generator import Generator
     from tf_deconv.generation.sample import SampleResult
@@ -104,6 +110,27 @@ def export(
     from tf_deconv.exporting import pipeline
 
     return pipeline.export(checked, report)
+
+
+@naming(VerifyConfig)
+def verify(config: VerifyConfig | Path, *, report: Report = print, **options: Any) -> VerifyResult:
+    """Checks exported files in a runtime on a known picture, as `tf-deconv verify` does.
+
+    Args:
+      config: All options, or the model: the folder of an export, the name of a shipped one, or a
+        file. Fields of `VerifyConfig` may be given as keywords.
+      report: Receives lines for the user.
+    Returns:
+      One row for each file: right to how many decibels, or what is wrong.
+    Raises:
+      UserError: for anything that the user can mend: a runtime that is missing or refuses the file,
+        a size that it does not have.
+    """
+    checked = check_verify_config(_make(VerifyConfig, config, options, "model"))
+    _without_pipes(checked)
+    from tf_deconv.exporting import verify as command
+
+    return command.verify(checked, report)
 
 
 @naming(RestoreConfig)
@@ -394,7 +421,7 @@ def _listed(pictures: Path | Iterable[Path]) -> list[str]:
 # Options that are a path, or may be one.
 _PATHS = (
     *("model", "data", "targets", "init", "mask", "training", "classifier", "export"),
-    *("out", "run_dir", "web", "web_library"),
+    *("out", "run_dir", "web", "web_library", "of", "output", "golden"),
 )
 
 

@@ -158,6 +158,20 @@ def _export(options: dict[str, Any]) -> int:
     return _code_of(result.failures, report)
 
 
+def _verify(options: dict[str, Any]) -> int:
+    from tf_deconv import api
+    from tf_deconv.exporting.config import VerifyConfig
+
+    report, as_json = _reporter(options), options.pop("json")
+    config = VerifyConfig(**_gather(options, VerifyConfig))
+    result = api.verify(config, report=_print_nothing if as_json else report)
+    if as_json:
+        _print_line(json_text(result.to_json()))
+    if any(row.verdict == "wrong" for row in result.rows):
+        return EXIT_FAULT
+    return EXIT_USAGE if any(row.verdict == "not run" for row in result.rows) else 0
+
+
 def _restore(options: dict[str, Any]) -> int:
     from tf_deconv import api
     from tf_deconv.inference.config import RestoreConfig
@@ -271,6 +285,7 @@ _COMMANDS = {
     "evaluate": _evaluate,
     "inspect": _inspect,
     "benchmark": _benchmark,
+    "verify": _verify,
     "shard": _shard,
 }
 

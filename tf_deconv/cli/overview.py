@@ -9,6 +9,7 @@ COMMANDS = {
     "benchmark": "measure an export in every runtime, or models as papers do",
     "train": "train a network; leaves a run folder",
     "export": "export a run as SavedModel and TFLite, each checked",
+    "verify": "check exported files in a runtime on a known picture",
     "shard": "pack pictures into TFRecord shards, to train from remote storage",
     "sample": "make pictures with a generator",
     "edit": "pass pictures through a generator: interpolate, inpaint",
@@ -21,7 +22,7 @@ HELPERS = {
 }
 _GROUPS = {
     "Use a model": ("restore", "inspect", "evaluate", "benchmark"),
-    "Make a model": ("train", "export", "shard"),
+    "Make a model": ("train", "export", "verify", "shard"),
     "Make pictures": ("sample", "edit"),
 }
 _FIRST = """\

@@ -302,6 +302,18 @@ def _declare_shard(parser: _Parser) -> None:
     _add_options(parser, ShardConfig, leave_out=("data",))
 
 
+def _declare_verify(parser: _Parser) -> None:
+    from tf_deconv.exporting.config import VerifyConfig
+
+    parser.description = (
+        "Run a known picture through exported files in a runtime and compare what comes back with"
+        " what Keras makes of it: right to how many decibels, or what is wrong. With --output:"
+        " judge what a client of your own made of the picture in the export's golden/."
+    )
+    _add_model(parser, VerifyConfig)
+    _add_options(parser, VerifyConfig, leave_out=("model",), json="what was found")
+
+
 _DECLARATIONS: dict[str, Callable[[_Parser], None]] = {
     "restore": _declare_restore,
     "inspect": _declare_inspect,
@@ -309,6 +321,7 @@ _DECLARATIONS: dict[str, Callable[[_Parser], None]] = {
     "benchmark": _declare_benchmark,
     "train": _declare_train,
     "export": _declare_export,
+    "verify": _declare_verify,
     "shard": _declare_shard,
     "sample": _declare_sample,
     "edit": _declare_edit,

@@ -1,12 +1,14 @@
-"""Options of `export`, and their checks."""
+"""Options of `export` and `verify`, and their checks."""
 
 from __future__ import annotations
 
 import dataclasses
 
+from tf_deconv.exporting.parity.runner import RUNTIMES
 from tf_deconv.exporting.variants import PROFILES, parse_sizes, parse_variants
+from tf_deconv.inference.config import trust_option
 from tf_deconv.utils.extras import how_to_install
-from tf_deconv.utils.options import UserError, option, validate
+from tf_deconv.utils.options import UserError, option, refuse_options, validate
 
 # Headings of the help.
 FILES, WEB = "the files", "a page for the browser"
@@ -84,6 +86,87 @@ class ExportConfig:
         group=FILES,
         metavar="PIXELS",
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class VerifyConfig:
+    """Everything that decides how a file is verified."""
+
+    model: str | None = option(
+        None,
+        "folder of an export, name of a shipped model, or one file of either: a SavedModel folder,"
+        " .tflite, .onnx, or what another program made of it (.param of pnnx, .mnn)",
+        type=str,
+        metavar="MODEL",
+    )
+    runtime: str | None = option(
+        None,
+        "what runs it; what fits the file when left out",
+        type=str,
+        choices=tuple(RUNTIMES),
+        metavar="RUNTIME",
+    )
+    size: str | None = option(
+        None,
+        "size of the known picture, HEIGHTxWIDTH or one side, in pixels; the smallest that the file"
+        " takes, 64 where it takes any, when left out",
+        type=str,
+        metavar="SIZE",
+    )
+    of: str | None = option(
+        None,
+        "folder of the export, or shipped model, that a file elsewhere was made from",
+        type=str,
+        metavar="MODEL",
+    )
+    output: str | None = option(
+        None,
+        "do not run anything: judge this .npy or picture file, which a client made of the known"
+        " picture",
+        type=str,
+        metavar="FILE",
+    )
+    golden: str | None = option(
+        None,
+        "write the known picture and the right result into this folder as well",
+        type=str,
+        metavar="FOLDER",
+    )
+    floor: float | None = option(
+        None,
+        "least PSNR in dB that is right; what the export's manifest tells of the file when left"
+        " out",
+        type=float,
+        minimum=0,
+        metavar="DB",
+    )
+    threads: int = option(1, "threads that the runtime may use", minimum=1, maximum=1024)
+    python: str | None = option(
+        None,
+        "Python of an environment that has the runtime and NumPy; this one when left out",
+        type=str,
+        metavar="PYTHON",
+    )
+    trust: bool = trust_option()
+
+
+def check_verify_config(config: VerifyConfig) -> VerifyConfig:
+    """Validates the options of `verify`.
+
+    Raises:
+      UserError: with every fault of the first kind found in one line.
+    """
+    config = validate(config)
+    if config.model is None:
+        raise UserError(f"no model: expected {VERIFIED}")
+    if config.size is not None and len(parse_sizes(config.size)) > 1:
+        raise UserError(f"size={config.size!r}: expected one size")
+    if config.output is not None:
+        refuse_options(config, ("runtime", "python", "threads"), "output")
+    return config
+
+
+VERIFIED = "the folder of an export, the name of a shipped model, or a file of either"
 
 
 def check_export_config(config: ExportConfig) -> ExportConfig:
