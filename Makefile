@@ -1,5 +1,5 @@
 # Everything runs in .venv; see CONTRIBUTING.md.
-.PHONY: test exhaustive without-tensorflow lint ci
+.PHONY: test exhaustive without-tensorflow lint docs ci
 
 .venv/installed: pyproject.toml
 	python3 -m venv .venv
@@ -26,6 +26,11 @@ lint: .venv/installed
 	.venv/bin/ruff format --check .
 	.venv/bin/lint-imports
 	.venv/bin/mypy
+
+# Into site/, which any static host serves; site/index.html opens without one too.
+docs: .venv/installed
+	.venv/bin/pip install -q -e '.[docs]'
+	.venv/bin/python -m sphinx -q -W --keep-going -c docs . site
 
 ci:
 	.ci/run
