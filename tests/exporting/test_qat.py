@@ -16,7 +16,7 @@ from tf_deconv.utils.options import UserError
 
 @pytest.fixture
 def calibration(unseen):
-    pictures = [unseen[name][:128, :128] for name in ("astronaut", "coffee")]
+    pictures = [unseen[name][100:228, 100:228] for name in ("astronaut", "coffee")]
     return np.stack(pictures).astype(np.float32) / 255
 
 
