@@ -44,9 +44,10 @@ myst_heading_anchors = 4
 myst_enable_extensions = ["deflist"]
 # Notebooks are shown as they were committed; `pytest -m clients tests/docs` runs them.
 nb_execution_mode = "off"
+nb_merge_streams = True
 
-# Quotes and dashes stay as they were typed: `--data` is an option.
-smartquotes = False
+# Quotes stay as they were typed. (Dashes do not: Sphinx itself writes two for one.)
+smartquotes_action = "D"
 # A name in single backticks is code in the docstrings of this project.
 default_role = "code"
 autodoc_member_order = "bysource"

@@ -30,6 +30,7 @@ CONFIGS = (
 
 _PLACE = re.compile(r"<!-- generated: ([\w-]+) -->")
 _ROW = re.compile(r"  (\S+)\s{2,}(\S.*)")
+_OPTION = re.compile(r"(?<![\w-])(--[a-z][\w-]*)")
 # What Markdown would read as markup.
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>|$])")
 
@@ -203,7 +204,11 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def _escaped(text: str) -> str:
-    return _MARKUP.sub(r"\\\1", text)
+    """Returns text as Markdown that shows it; options in it become code."""
+    parts = _OPTION.split(text)
+    return "".join(
+        f"`{part}`" if place % 2 else _MARKUP.sub(r"\\\1", part) for place, part in enumerate(parts)
+    )
 
 
 PARTS: dict[str, Callable[[], str]] = {
