@@ -1,5 +1,5 @@
 # Everything runs in .venv; see CONTRIBUTING.md.
-.PHONY: test exhaustive without-tensorflow pythons lint dist ci
+.PHONY: test exhaustive without-tensorflow pythons lint docs dist ci
 
 .venv/installed: pyproject.toml
 	python3 -m venv .venv
@@ -54,6 +54,11 @@ dist: .venv-dist/installed
 	rm -rf build dist.log
 	.venv-dist/bin/twine check --strict dist/*.whl dist/*.tar.gz
 	.venv-dist/bin/python .ci/check_dist.py dist
+
+# Into site/, which any static host serves; site/index.html opens without one too.
+docs: .venv/installed
+	.venv/bin/pip install -q -e '.[docs]'
+	.venv/bin/python -m sphinx -q -W --keep-going -c docs . site
 
 ci:
 	.ci/run

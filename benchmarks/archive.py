@@ -2,7 +2,7 @@
 
     python benchmarks/archive.py [--pictures 2000] [--side 64] [--model denoise-color-small]
 
-Restores the same pictures (cut from scikit-image's photographs, noisy) three times: by `tf-deconv
+Restores the same pictures (cut from the bundled photographs, noisy) three times: by `tf-deconv
 restore`; by `--engine beam`, nobody disturbed; and by `--engine beam` while the command is killed
 (SIGKILL) after half of the pictures, then called again with --skip-existing. Prints seconds of the
 clock and of the processor and pictures/s of each, and compares every file byte by byte; ends with

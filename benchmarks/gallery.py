@@ -15,18 +15,19 @@ import json
 import pathlib
 
 import numpy as np
+import skimage.data
 from PIL import Image
 
 import tf_deconv
-from tf_deconv.data import patches, sources
+from tf_deconv.data import patches
 from tf_deconv.degradations.tasks import find_task
 from tf_deconv.inference import run_folder, shipped
 from tf_deconv.training import scores
 
 # astronaut: NASA, public domain; chelsea: Stefan van der Walt, CC0; coffee: Rachel Michetti, CC0.
-PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png")
+PHOTOGRAPHS = ("astronaut", "chelsea", "coffee")
 # The middle is where they have most to show, but for the astronaut's face.
-TOP_SHARE = {"astronaut.png": 0.2}
+TOP_SHARE = {"astronaut": 0.2}
 LEVELS = {
     "photo": "noise:15 jpeg:85",
     "denoise": "awgn:25",
@@ -42,11 +43,10 @@ def draw(name: str) -> np.ndarray:
     manifest = json.loads((shipped.find(name) / "manifest.json").read_text(encoding="utf-8"))
     trained = manifest["training"]["task"]
     task = find_task(trained, LEVELS.get(name, LEVELS.get(trained)))
-    source = sources.load_source("bundled", SIDE_PX, 0.1)
-    stores = (source.training, source.validation)
-    pictures = {name: store.picture(i) for store in stores for i, name in enumerate(store.names)}
     pairs = [
-        patches.degrade_picture(_part(pictures[name], TOP_SHARE.get(name, 0.5)), task, seed)
+        patches.degrade_picture(
+            _part(getattr(skimage.data, name)(), TOP_SHARE.get(name, 0.5)), task, seed
+        )
         for seed, name in enumerate(PHOTOGRAPHS)
     ]
     samples = run_folder.Samples(

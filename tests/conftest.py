@@ -36,10 +36,18 @@ def rng():
 
 @pytest.fixture(scope="session")
 def bundled():
-    """scikit-image's photographs, split into training and validation."""
+    """The package's photographs, split into training and validation."""
     from tf_deconv.data.sources import load_source
 
     return load_source("bundled", patch_size=28, validation_fraction=0.1)
+
+
+@pytest.fixture(scope="session")
+def unseen():
+    """scikit-image's photographs by name, (H, W, 3) uint8: no model of this project saw them."""
+    from skimage import data
+
+    return {name: getattr(data, name)() for name in ("astronaut", "chelsea", "coffee")}
 
 
 @pytest.fixture(scope="session")

@@ -177,7 +177,7 @@ def test_a_source_without_parts_is_read_whole(tmp_path):
     np.savez(tmp_path / "a.npz", x=PICTURES, y=LABELS)
     folder = write(tmp_path / "pictures", make_pictures(5))
     train_alone = f"{write_idx(tmp_path / 'idx')}/train-images-idx3-ubyte"
-    expected = {str(tmp_path / "a.npz"): COUNT, str(folder): 5, train_alone: 16, "bundled": 2}
+    expected = {str(tmp_path / "a.npz"): COUNT, str(folder): 5, train_alone: 16, "bundled": 12}
     for data, count in expected.items():
         assert not has_parts(data)
         assert len(read_pictures(data, part="test")[0]) == count

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.fixtures.picture_folders import contents, load, make_pictures, write
+from tf_deconv.data import bundled as photographs
 from tf_deconv.data import sources
 from tf_deconv.data.sources import load_source
 from tf_deconv.data.store import PictureStore
@@ -17,13 +18,8 @@ from tf_deconv.utils.options import UserError
 
 
 def test_the_bundled_photographs_have_a_fixed_split(bundled):
-    assert bundled.training.names == (
-        "astronaut.png",
-        "camera.png",
-        "hubble_deep_field.jpg",
-        "rocket.jpg",
-    )
-    assert bundled.validation.names == ("chelsea.png", "coffee.png")
+    assert (len(bundled.training), len(bundled.validation)) == (88, 12)
+    assert bundled.validation.names[:3] == ("dog.jpg", "colosseum.jpg", "walruses.jpg")
     assert bundled.skipped == ()
     assert bundled.notes == ()
 
@@ -33,27 +29,16 @@ def test_the_bundled_photographs_are_disjoint(bundled):
     assert not set(contents(bundled.training)) & set(contents(bundled.validation))
 
 
-def test_a_bundled_photograph_is_the_file_of_scikit_image(bundled):
-    index = bundled.validation.names.index("chelsea.png")
-    expected = reading.read_rgb(sources.bundled_folder() / "chelsea.png")
-    np.testing.assert_array_equal(bundled.validation.picture(index), expected)
-    assert expected.shape == (300, 451, 3)
+def test_a_bundled_photograph_is_its_file(bundled):
+    expected = reading.read_rgb(photographs.folder() / "dog.jpg")
+    np.testing.assert_array_equal(bundled.validation.picture(0), expected)
+    assert expected.shape == (288, 288, 3)
 
 
-def test_a_patch_larger_than_one_bundled_photograph_skips_it():
-    source = load_source("bundled", patch_size=350, validation_fraction=0.1)
-    assert len(source.training) == 4
-    assert source.validation.names == ("coffee.png",)
-    assert source.skipped == ("chelsea.png: 451x300 is smaller than patch_size=350",)
-
-
-def test_a_patch_larger_than_all_held_out_photographs_holds_out_another_one():
-    source = load_source("bundled", patch_size=420, validation_fraction=0.1)
-    (held_out,) = source.validation.names
-    assert sorted([held_out, *source.training.names]) == sorted(sources.BUNDLED_TRAINING)
-    assert source.notes == (
-        f"few pictures: {held_out} was put on the validation side, which was empty",
-    )
+def test_a_patch_larger_than_the_bundled_photographs_is_refused():
+    assert len(load_source("bundled", 288, 0.1).training) == 88
+    with pytest.raises(UserError, match="expected at most 288, the shorter side of the largest"):
+        load_source("bundled", 289, 0.1)
 
 
 def test_a_folder_is_grey_if_all_its_pictures_are(tmp_path, bundled):
@@ -64,7 +49,9 @@ def test_a_folder_is_grey_if_all_its_pictures_are(tmp_path, bundled):
     assert source.training.grey
     assert source.validation.grey
     assert not bundled.training.grey
-    assert bundled.training.greys.tolist() == [False, True, False, False]  # camera.png
+    greys = dict(zip(bundled.training.names, bundled.training.greys))
+    assert greys["windswept-tree.jpg"]
+    assert not greys["grapes.jpg"]
 
 
 # --- The split of a folder.

@@ -14,10 +14,10 @@ def low_light(degraded, clean):
 
 
 @pytest.fixture(scope="module", params=[1, 3], ids=["grey", "colour"])
-def clean(request, bundled):
+def clean(request, unseen):
     from tf_deconv.images import arrays
 
-    image = arrays.to_float(bundled.training.picture(0)[150:250, 150:250])
+    image = arrays.to_float(unseen["astronaut"][150:250, 150:250])
     return arrays.luminance(image).astype(np.float32) if request.param == 1 else image
 
 

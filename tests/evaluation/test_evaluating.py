@@ -64,6 +64,9 @@ def test_a_task_that_is_not_known_is_asked_for(known):
 def test_the_bundled_photographs_are_only_for_models_trained_on_the_others():
     bundled, folder = ({"training": {"data": data}} for data in ("bundled", "photos"))
     assert evaluate._choose_data(EvaluateConfig(), bundled) == ("bundled", [])
+    data, notes = evaluate._choose_data(EvaluateConfig(data="bundled"), folder)
+    assert data == "bundled"
+    assert "the shipped models were trained on larger copies" in notes[0]
     for known in (folder, {}, {"training": None}):
         with pytest.raises(UserError, match="data=None: expected --data"):
             evaluate._choose_data(EvaluateConfig(), known)

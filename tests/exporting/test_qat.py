@@ -15,8 +15,8 @@ from tf_deconv.utils.options import UserError
 
 
 @pytest.fixture
-def calibration(bundled):
-    pictures = [bundled.training.picture(i)[:128, :128] for i in range(2)]
+def calibration(unseen):
+    pictures = [unseen[name][100:228, 100:228] for name in ("astronaut", "coffee")]
     return np.stack(pictures).astype(np.float32) / 255
 
 

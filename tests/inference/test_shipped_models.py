@@ -43,14 +43,12 @@ def models():
 
 
 @pytest.fixture(scope="module")
-def cases(bundled):
+def cases(unseen):
     """Name to pairs (degraded, clean) of the middle of two photographs."""
     made = {}
     for name in NAMES:
         task = task_of(name)
-        middles = [
-            arrays.middle(bundled.validation.picture(index), (256, 256)) for index in range(2)
-        ]
+        middles = [arrays.middle(unseen[photo], (256, 256)) for photo in ("chelsea", "coffee")]
         made[name] = [
             patches.degrade_picture(np.ascontiguousarray(middle), task, seed)
             for seed, middle in enumerate(middles)

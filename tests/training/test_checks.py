@@ -58,7 +58,7 @@ def test_what_the_network_decides_is_filled_in_unless_the_user_decides(network):
         ),
         (
             {"validation_fraction": 0.3},
-            "validation_fraction=0.3 with data='bundled', of which two pictures are always held",
+            "validation_fraction=0.3 with data='bundled', of which the same 12 pictures are always",
         ),
         ({"size": "tiny"}, "network 'article' has one size only"),
         ({"size": "smal", "network": "unet"}, "size='smal' .did you mean 'small'"),

@@ -31,7 +31,7 @@ def options(bundled, tmp_path_factory):
 
     Not noise, of which many gradients are so near to zero that rounding turns their sign.
     """
-    photographs = [bundled.training.picture(index) for index in range(len(bundled.training))]
+    photographs = [bundled.training.picture(index) for index in range(4)]
     corners = (0, 100, 200)
     parts = [photo[at : at + 64, at : at + 64] for photo in photographs for at in corners]
     return ("--data", write(tmp_path_factory.mktemp("pictures"), parts), *OPTIONS)

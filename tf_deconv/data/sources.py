@@ -13,7 +13,7 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
 from tf_deconv.data import arrays as array_files
-from tf_deconv.data import downscaling, folders, keras_datasets, levels, pairs
+from tf_deconv.data import bundled, downscaling, folders, keras_datasets, levels, pairs
 from tf_deconv.data.config import BUNDLED, check_range
 from tf_deconv.data.folders import Notes
 from tf_deconv.data.labels import of_subfolders
@@ -25,12 +25,6 @@ from tf_deconv.images.arrays import CHANNELS, printable
 from tf_deconv.images.value_range import Levels, ValueRange
 from tf_deconv.utils.options import UserError, reason
 
-# Photographs in scikit-image's wheel whose licence is stated free (docstrings of skimage.data):
-# astronaut, Hubble (NASA) and rocket (SpaceX) are in the public domain, the others CC0. The last
-# two are held out whole.
-BUNDLED_TRAINING = ("astronaut.png", "camera.png", "hubble_deep_field.jpg", "rocket.jpg")
-BUNDLED_VALIDATION = ("chelsea.png", "coffee.png")
-BUNDLED_SHARE = len(BUNDLED_VALIDATION) / len(BUNDLED_TRAINING + BUNDLED_VALIDATION)
 # The largest picture that is decoded: 0.8 GB. A file of a few kilobytes can claim any size.
 MAX_PIXELS = 2**28
 
@@ -139,10 +133,9 @@ def load_source(
     Raises:
       UserError: if nothing usable is there, or labels that were asked for do not fit.
     """
-    hold_out = _is_bundled_validation if data == BUNDLED else _hash_below(validation_fraction)
+    hold_out = bundled.is_held_out if data == BUNDLED else _hash_below(validation_fraction)
     read = _read(data, targets, part, labels, patch_size, max_pixels, memory_bytes, value_range, {})
-    share = BUNDLED_SHARE if data == BUNDLED else validation_fraction
-    training, validation, note = _split(data, read.store, hold_out, share)
+    training, validation, note = _split(data, read.store, hold_out, validation_fraction)
     if shrink is not None:
         factors = downscaling.parse_shrink(shrink)
         options = dict(smallest_px=patch_size, memory_bytes=memory_bytes)
@@ -166,7 +159,7 @@ def read_pictures(
     """Reads all pictures to measure on; nothing is split, and no size is too small.
 
     Args:
-      data: As for `load_source`; "bundled" gives the two photographs that training holds out.
+      data: As for `load_source`; "bundled" gives the photographs that training holds out.
       targets: As for `load_source`.
       part: As for `load_source`.
       labels: As for `load_source`.
@@ -182,7 +175,7 @@ def read_pictures(
     read = _read(data, targets, part, labels, 1, max_pixels, memory_bytes, value_range, known or {})
     store = read.store
     if data == BUNDLED:
-        store = store.select([store.names.index(name) for name in BUNDLED_VALIDATION])
+        store = store.select([store.names.index(name) for name in bundled.held_out()])
     return store, read.skipped, read.notes
 
 
@@ -348,9 +341,7 @@ def open_source(data: str, labels: bool, max_pixels: int) -> Opened:
 
 def _open(data: str, part: str | None, labels: bool) -> Opened:
     if data == BUNDLED:
-        folder = bundled_folder()
-        names = (*BUNDLED_TRAINING, *BUNDLED_VALIDATION)
-        return _open_pictures(folder, [folder / name for name in names], labels=False)
+        return _open_pictures(bundled.folder(), bundled.paths(), labels=False)
     if data.startswith(keras_datasets.PREFIX):
         return _open_stacks(keras_datasets.open_dataset(data), [], part, labels)
     if reader.is_sharded(data):
@@ -445,13 +436,6 @@ def _open_pairs(inputs: str, targets: str) -> Opened:
 
 def _reads_files(said: Notes) -> Callable[[StoreWriter | Survey, list, int], list[str]]:
     return lambda writer, files, ahead: folders.read_into(writer, files, ahead, said)
-
-
-def bundled_folder() -> pathlib.Path:
-    """Returns the folder of scikit-image's pictures."""
-    import skimage
-
-    return pathlib.Path(skimage.__file__).parent / "data"
 
 
 def _usable(opened: Opened, data: str, patch_size: int, max_pixels: int) -> list:
@@ -567,7 +551,3 @@ def _hold_out_last(
 def _hash_below(fraction: float) -> Callable[[str, bytes], bool]:
     """Holds a picture out by its content alone, so that adding files never moves another one."""
     return lambda _, digest: int.from_bytes(digest[:8], "big") < fraction * 2**64
-
-
-def _is_bundled_validation(name: str, _: bytes) -> bool:
-    return name in BUNDLED_VALIDATION

@@ -1,6 +1,6 @@
 """Non-local means of scikit-image: what a network that takes noise away has to beat.
 
-Chosen on 384x384 pixels of each of the bundled training photographs, mean PSNR in dB of grey /
+Chosen on 384x384 pixels of four of scikit-image's photographs, mean PSNR in dB of grey /
 colour at sigma 25: non-local means with these settings 29.7 / 29.8; the same with twice the patch
 or a longer search no better; wavelet shrinkage (BayesShrink, 25 shifts averaged) 28.9 / 28.5;
 total variation 28.8 / 28.4.

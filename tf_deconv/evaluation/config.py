@@ -29,9 +29,9 @@ class EvaluateConfig:
     model: str | None = option(None, MODEL, type=str, metavar="MODEL")
     data: str | None = option(
         None,
-        "pictures to measure on, all of them: what train's --data takes; 'bundled': the two"
-        " photographs in scikit-image that training holds out, and the default for a model trained"
-        " on the others",
+        "pictures to measure on, all of them: what train's --data takes; 'bundled': the photographs"
+        " of this package that training holds out, and the default for a model trained on the"
+        " others (the shipped models have seen larger copies of them)",
         type=str,
         metavar="PICTURES",
     )

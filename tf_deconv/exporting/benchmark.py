@@ -49,6 +49,8 @@ RUNTIMES = {
     ".onnx": ("onnxruntime", "openvino"),
     "": ("tensorflow", "openvino"),
 }
+# Held-out photographs that every file is run on.
+PICTURES = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,7 +201,7 @@ def _pictures(manifest: dict[str, Any]) -> tuple[list[np.ndarray], list[np.ndarr
     known = name in TASKS and not TASKS[name].paired
     task = find_task(name, training.get("degrade")) if known else None
     degraded, clean = [], []
-    for index in range(len(source.validation)):
+    for index in range(PICTURES):
         picture = np.ascontiguousarray(source.validation.picture(index))
         if task is not None:
             noisy, target = patches.degrade_picture(picture, task, index)

@@ -34,6 +34,8 @@ from tf_deconv.utils.options import UserError
 DEFAULT_PATCH_SIZE, DEFAULT_LARGER_SIZE = 28, (256, 256)
 # Side of the calibration pictures that stand in for a run's own.
 CALIBRATION_SIDE_PX = 256
+# Bundled photographs for a model without a run: to calibrate with, and to check on.
+CALIBRATION_PICTURES, CHECKED_PICTURES = 8, 4
 # The requests that warm a server up are small, for they are kept beside the model.
 WARMUP_SIZE = (64, 64)
 
@@ -219,15 +221,18 @@ def _find_samples(
     # Nothing bundled is a pair: of such a model the pictures themselves are the input.
     task = None if task is not None and task.paired else task
     training, held_out = (
-        [_degrade(store.picture(i), task, model, i) for i in range(len(store))]
-        for store in (source.training, source.validation)
+        [_degrade(store.picture(i), task, model, i) for i in range(count)]
+        for store, count in (
+            (source.training, CALIBRATION_PICTURES),
+            (source.validation, CHECKED_PICTURES),
+        )
     )
     patches = [tflite_convert.fit(degraded, (CALIBRATION_SIDE_PX,) * 2) for degraded, _ in training]
     return run_folder.Samples(
         calibration=np.clip(np.stack(patches), 0.0, 1.0),  # As training's are: "awgn" leaves it.
         degraded=tuple(degraded for degraded, _ in held_out),
         clean=tuple(clean for _, clean in held_out if clean is not None),
-        names=source.validation.names,
+        names=source.validation.names[: len(held_out)],
     )
 
 

@@ -47,7 +47,7 @@ class TrainConfig:
         BUNDLED,
         "folder of pictures; a .npy, .npz or IDX file, or a folder of them; folder or URL (gs://)"
         " that tf-deconv shard wrote; 'keras:NAME' such as keras:fashion_mnist; 'bundled': the"
-        " photographs in scikit-image",
+        " hundred photographs that come with this package",
         metavar="PICTURES",
     )
     targets: str | None = option(
@@ -340,8 +340,8 @@ def check_train_config(config: TrainConfig) -> TrainConfig:
     ]
     if config.data == BUNDLED and config.validation_fraction != TrainConfig.validation_fraction:
         faults.append(
-            f"validation_fraction={config.validation_fraction} with data={BUNDLED!r}, of which two"
-            " pictures are always held out: leave it out, or choose a folder as --data"
+            f"validation_fraction={config.validation_fraction} with data={BUNDLED!r}, of which the"
+            " same 12 pictures are always held out: leave it out, or choose a folder as --data"
         )
     if config.shrink is not None:
         try:

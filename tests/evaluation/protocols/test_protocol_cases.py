@@ -17,8 +17,8 @@ ONE_LEVEL_DB = 20 * math.log10(255)
 
 
 @pytest.fixture(scope="module")
-def photograph(bundled):
-    return cut_photograph(bundled)
+def photograph(unseen):
+    return cut_photograph(unseen)
 
 
 # --- What is done to a picture.

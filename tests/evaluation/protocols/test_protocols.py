@@ -32,8 +32,8 @@ def row_of(scores, method):
 
 
 @pytest.fixture(scope="module")
-def photograph(bundled):
-    return cut_photograph(bundled)
+def photograph(unseen):
+    return cut_photograph(unseen)
 
 
 @pytest.fixture(scope="module")
