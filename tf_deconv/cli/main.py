@@ -24,6 +24,7 @@ from tf_deconv.utils.progress import no_bars
 from tf_deconv.utils.quiet import quiet_libraries
 
 EXIT_FAULT = 1
+EXIT_PIPE = 141  # As a shell tells of a program that SIGPIPE ended.
 _MAKE_ROOM = "; make room and start again"
 # Options that are given without a flag: every command's, and a command's own.
 _POSITIONAL = {"model": "MODEL"}
@@ -39,7 +40,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
       The exit code: 0, 1 when an export failed its check or a picture could not be read, restored
       or measured, 2 for a user's mistake, 128 + N after signal N.
     """
-    words = [*(sys.argv[1:] if arguments is None else arguments)]
+    try:
+        return _run([*(sys.argv[1:] if arguments is None else arguments)])
+    except BrokenPipeError:
+        # `| head` has read enough. What is left in the buffer must not be tried again at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return EXIT_PIPE
+
+
+def _run(words: Sequence[str]) -> int:
     if not words:  # As what is not complete; a script that lost its words must not go on.
         _print_line(overview())
         return EXIT_USAGE
@@ -111,7 +120,7 @@ def _explain(command: str, error: BaseException) -> int:
             line = with_flags(line, error.options, _POSITIONAL_OF.get(command, _POSITIONAL))
     elif isinstance(error, KeyboardInterrupt):
         line, code = "stopped", 130
-    elif isinstance(error, OSError):
+    elif isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
         line = reason(error) + (f" ({error.filename})" if error.filename else "")
         line += _MAKE_ROOM if no_space(error) else ""
     elif no_space(error):  # TensorFlow's errors are none of the system's.
