@@ -89,6 +89,17 @@ def test_a_picture_without_a_command_is_answered_by_the_command(capsys, tmp_path
     assert "(did you mean: tf-deconv restore x.jpg?)" in refuses(capsys, "x.jpg")
 
 
+@pytest.mark.parametrize("words", [["help"], ["inspect"]])
+def test_whoever_stops_reading_is_told_nothing(repository, words):
+    # `tf-deconv inspect | head -1` ended with "Broken pipe", and without words in a traceback.
+    command = [sys.executable, "-m", "tf_deconv", *words]
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with subprocess.Popen(command, cwd=repository, **pipes) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == main.EXIT_PIPE
+
+
 def test_what_follows_two_dashes_is_no_option(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert "'--overwite' does not exist" in fails(capsys, "restore", "photo", "--", "--overwite")

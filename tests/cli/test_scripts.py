@@ -52,7 +52,7 @@ def everything_in(folder):
         (["--degrade", "nois:3"], "did you mean 'noise'"),
         (["--degrade", "jpeg:70-98@1.5"], "expected jpeg:70-98@SHARE"),
         (["--degrade", "noise:3", "jpeg:0"], "--degrade jpeg:0: expected jpeg:LEVEL"),
-        (["--resume"], "expected --run-dir"),
+        (["--resume"], "no --run-dir with --resume: expected the folder of the run"),
         (["--resume", "--run-dir", "nowhere"], "has no config.json"),
         (["--resume", "--run-dir", "x", "--seed", "3"], "leave out --seed"),
         (["--epoch-count", "3"], "there is no option --epoch-count (did you mean --epochs?)"),
@@ -79,7 +79,7 @@ def test_train_reports_every_bad_option_at_once(capsys):
         ("[1]", "expected a JSON object"),
         ('{"epoch": 3}', "'epoch' (did you mean 'epochs'?)"),
         ('{"epochs": "3"}', '"epochs": "3": expected a whole number'),
-        ('{"epochs": null}', '"epochs": null: expected a whole number'),
+        ('{"candidates": null}', '"candidates": null: expected a whole number'),
         ('{"task": 3}', '"task": 3: expected a text'),
     ],
 )

@@ -178,16 +178,16 @@ def test_other_files_stay_and_what_is_left_over_is_named(capsys, tmp_path, model
         (
             "vae",
             ("--steps", 3, "--gif"),
-            "steps=3 with a VAE, which makes its pictures in one step",
+            "--steps 3 with a VAE, which makes its pictures in one step",
         ),
-        ("vae", ("--gif",), "gif=True with a VAE"),
+        ("vae", ("--gif",), "--gif with a VAE"),
         ("flow", ("--label", 3), "--label 3: expected 0 to 2"),
         ("flow", ("--label", -1), "--label -1: expected at least 0"),
         ("flow", ("--count", 0), "--count 0: expected at least 1"),
         ("flow", ("--count", -5), "--count -5: expected at least 1"),
         ("flow", ("--seed", "x"), "--seed x: expected a whole number"),
         ("flow", ("--seed", 1.5), "--seed 1.5: expected a whole number"),
-        ("flow", ("--solver", "heum"), "solver='heum' (did you mean 'heun'?)"),
+        ("flow", ("--solver", "heum"), "--solver heum (did you mean 'heun'?)"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(capsys, tmp_path, models, kind, options, message):

@@ -2,10 +2,12 @@
 
 import contextlib
 import struct
+import tempfile
 import zlib
 
 import imagecodecs
 import numpy as np
+import pytest
 import tifffile
 
 from tf_deconv.images.reading import read_picture
@@ -43,3 +45,16 @@ def test_libjpeg_says_nothing_of_damage(tmp_path, capfd, rng):
     with contextlib.suppress(ValueError):  # Other versions of libjpeg refuse it.
         read_picture(path)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_picture_is_read_where_there_is_no_place_for_temporary_files(tmp_path, monkeypatch, rng):
+    def refuse(*_, **__):
+        raise FileNotFoundError("no usable temporary directory")
+
+    pixels = rng.integers(0, 2**16, (20, 30, 3)).astype(np.uint16)
+    write_png_of_16_bits(tmp_path / "x.png", pixels)
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    np.testing.assert_array_equal(read_picture(tmp_path / "x.png").pixels, pixels)
+    (tmp_path / "y.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(ValueError, match="PNG"):
+        read_picture(tmp_path / "y.png")

@@ -6,7 +6,7 @@ import re
 import pytest
 
 import tf_deconv
-from tf_deconv.utils.extras import EXTRAS, how_to_install
+from tf_deconv.utils.extras import EXTRAS, TENSORFLOW, how_to_install
 
 ROOT = pathlib.Path(tf_deconv.__file__).parents[1]
 
@@ -16,6 +16,7 @@ def test_the_packages_of_an_extra_are_those_of_the_project(repository):
     project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
     for extra, packages in EXTRAS.items():
         assert tuple(project["optional-dependencies"][extra]) == packages, extra
+    assert set(TENSORFLOW) < set(project["dependencies"])
 
 
 def test_the_command_names_packages_and_quotes_what_a_shell_would_read():

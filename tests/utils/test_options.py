@@ -55,7 +55,7 @@ def test_all_bad_fields_are_reported_at_once():
         ({"epochs": True}, "epochs=True: expected a whole number"),
         ({"epochs": 1.0}, "epochs=1.0: expected a whole number"),
         ({"epochs": "1"}, "epochs='1': expected a whole number"),
-        ({"epochs": None}, "epochs=None: expected a whole number"),
+        ({"candidates": None}, "candidates=None: expected a whole number"),
         ({"learning_rate": 0}, "learning_rate=0: expected more than 0"),
         ({"learning_rate": 1.5}, "learning_rate=1.5: expected at most 1.0"),
         ({"learning_rate": True}, "learning_rate=True: expected a number"),

@@ -24,6 +24,7 @@ from tf_deconv.utils.progress import no_bars
 from tf_deconv.utils.quiet import quiet_libraries
 
 EXIT_FAULT = 1
+EXIT_PIPE = 141  # As a shell tells of a program that SIGPIPE ended.
 _MAKE_ROOM = "; make room and start again"
 # Options that are given without a flag: every command's, and a command's own.
 _POSITIONAL = {"model": "MODEL"}
@@ -42,7 +43,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if hasattr(sys.stdout, "reconfigure"):
         # A file's name may hold what a terminal cannot show, as on Windows many cannot.
         sys.stdout.reconfigure(errors="backslashreplace")
-    words = [*(sys.argv[1:] if arguments is None else arguments)]
+    try:
+        return _run([*(sys.argv[1:] if arguments is None else arguments)])
+    except BrokenPipeError:
+        # `| head` has read enough. What is left in the buffer must not be tried again at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return EXIT_PIPE
+
+
+def _run(words: Sequence[str]) -> int:
     if not words:  # As what is not complete; a script that lost its words must not go on.
         _print_line(overview())
         return EXIT_USAGE
@@ -114,7 +123,7 @@ def _explain(command: str, error: BaseException) -> int:
             line = with_flags(line, error.options, _POSITIONAL_OF.get(command, _POSITIONAL))
     elif isinstance(error, KeyboardInterrupt):
         line, code = "stopped", 130
-    elif isinstance(error, OSError):
+    elif isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
         line = reason(error) + (f" ({error.filename})" if error.filename else "")
         line += _MAKE_ROOM if no_space(error) else ""
     elif no_space(error):  # TensorFlow's errors are none of the system's.

@@ -261,8 +261,7 @@ def _declare_inspect(parser: _Parser) -> None:
         "Tell what a model is, takes and gives, and where it comes from; without MODEL, list the"
         " shipped models and where they lie."
     )
-    model = _add_model(parser, EvaluateConfig, nargs="?")
-    model.dest = "artifact"
+    _add_model(parser, EvaluateConfig, nargs="?")
     parser.add_argument("--trust", action="store_true", help=_help_of(EvaluateConfig, "trust"))
     _add_json_flag(parser, "all facts")
     parser.epilog = _table("shipped models", shipped.MODELS)

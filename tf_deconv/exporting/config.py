@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from tf_deconv.exporting.parity.runner import RUNTIMES
+from tf_deconv.exporting.publish import check_name
 from tf_deconv.exporting.variants import PROFILES, parse_sizes, parse_variants
 from tf_deconv.inference.config import trust_option
 from tf_deconv.utils.extras import how_to_install
@@ -182,6 +183,8 @@ def check_export_config(config: ExportConfig) -> ExportConfig:
             f"web={config.web!r} with variants={config.variants!r}: expected float32 among them,"
             " which the page runs"
         )
+    if config.name is not None:
+        check_name(config.name)
     if config.sizes is not None:
         parse_sizes(config.sizes)
     return config

@@ -338,6 +338,8 @@ def check_train_config(config: TrainConfig) -> TrainConfig:
         *_network_faults(config, network),
         *_generation_faults(config, task, network),
     ]
+    if config.resume and config.run_dir is None:
+        faults.append("run_dir=None with resume=True: expected the folder of the run")
     if config.data == BUNDLED and config.validation_fraction != TrainConfig.validation_fraction:
         faults.append(
             f"validation_fraction={config.validation_fraction} with data={BUNDLED!r}, of which the"

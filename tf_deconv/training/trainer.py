@@ -446,8 +446,6 @@ def _claim_folder(
     devices that there are.
     """
     if config.resume:
-        if config.run_dir is None:
-            raise UserError("run_dir=None with resume=True: expected the folder of the run")
         folder = pathlib.Path(config.run_dir)
         if not (folder / "config.json").is_file():
             several = "" if is_chief else ", on storage that all workers share"

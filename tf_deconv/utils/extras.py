@@ -6,6 +6,8 @@ extra are named instead. Each list is that of `pyproject.toml` (tests/utils/test
 
 from __future__ import annotations
 
+# What runs a model, of what the package brings; a machine that only restores may have none of it.
+TENSORFLOW = ("tensorflow>=2.20,<2.22", "keras>=3.12,<3.16")
 EXTRAS = {
     "beam": ("apache-beam>=2.72,<3",),
     "completion": ("shtab>=1.13",),
@@ -16,6 +18,7 @@ EXTRAS = {
 
 
 def how_to_install(extra: str) -> str:
-    """Returns the command that installs an extra's packages, a key of `EXTRAS`."""
+    """Returns the command that installs packages: a key of `EXTRAS`, or "tensorflow"."""
+    packages = TENSORFLOW if extra == "tensorflow" else EXTRAS[extra]
     # A shell takes < and > for something else.
-    return "pip install " + " ".join(f"'{package}'" for package in EXTRAS[extra])
+    return "pip install " + " ".join(f"'{package}'" for package in packages)

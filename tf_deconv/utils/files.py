@@ -142,11 +142,18 @@ class Shared(Generic[Value]):
                     self._entered.__exit__(None, None, None)
 
 
+def _open_nameless_file() -> IO[bytes]:
+    """Opens a file for appending: what is read of it must not move where others go on writing."""
+    try:
+        return tempfile.TemporaryFile("a+b")
+    except OSError:  # There is no place for temporary files, or it is full.
+        return open(os.devnull, "a+b")
+
+
 @contextlib.contextmanager
 def _stderr_in_a_file() -> Iterator[tuple[IO[bytes], int]]:
     """Yields the file that takes what is printed, and a descriptor of the true stderr."""
-    # For appending: what is read of it must not move the place where others go on writing.
-    with tempfile.TemporaryFile("a+b") as caught:
+    with _open_nameless_file() as caught:
         sys.stderr.flush()
         stderr = os.dup(2)
         os.dup2(caught.fileno(), 2)
@@ -182,7 +189,8 @@ def silent_stderr(show: bool = True) -> Iterator[None]:
                     sys.stderr.flush()
                     caught.seek(0)
                     os.write(stderr, caught.read())
-                    caught.truncate(0)
+                    with contextlib.suppress(OSError):  # Nothing can be cut off the null device.
+                        caught.truncate(0)
             raise
         finally:
             _nested.depth -= 1

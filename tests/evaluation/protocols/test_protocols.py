@@ -330,7 +330,7 @@ def test_a_config_file_chooses_the_protocol(capsys, tmp_path, models, folder):
 WITH = ("--protocol", "awgn-grey", "--data", "FOLDER")
 MISTAKES = [
     ((), "no --export and no --protocol: expected --export and the folder of"),
-    (("--export", "x", *WITH), "--export x with --protocol awgn-grey: expected --export"),
+    (("--export", "x", *WITH), "--export x and --protocol awgn-grey: expected --export"),
     (("1", "--protocol", "awgn-gray", "--data", "FOLDER"), r"\(did you mean 'awgn-grey'\?\)"),
     (("1", "--protocol", "awgn-grey"), "no --data: expected a folder"),
     (WITH, "no MODEL: expected one or more"),
