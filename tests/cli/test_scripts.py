@@ -216,6 +216,19 @@ def test_train_prints_scores_and_where_the_preview_is(run):
         assert text in run.output
 
 
+def test_the_first_run_ends_with_what_the_other_network_gives_as_its_decision_tells(
+    run, repository
+):
+    from tf_deconv.training import restoration
+
+    figure = restoration.UNET_LUMINANCE_DB
+    assert run.output.splitlines()[-1].startswith(
+        f"better: python train.py --network unet (luminance {figure} dB"
+    )
+    decision = repository / "docs" / "decisions" / "0026-first-run.md"
+    assert f"{figure} dB" in decision.read_text(encoding="utf-8")
+
+
 def test_a_corrupt_picture_is_skipped_counted_and_named(capsys, tmp_path):
     data = write_pictures(tmp_path / "data", count=12)
     (data / "broken.jpg").write_bytes(b"\xff\xd8\xff but no picture")
@@ -223,6 +236,7 @@ def test_a_corrupt_picture_is_skipped_counted_and_named(capsys, tmp_path):
     code, output, _ = call(capsys, "train", *options)
     assert code == 1  # Trained, but something was left out.
     assert "1 pictures were skipped:\n  broken.jpg: is damaged" in output
+    assert "better:" not in output  # What is said there is of the first run alone.
 
 
 @pytest.mark.slow

@@ -75,7 +75,7 @@ def test_all_bad_fields_are_reported_at_once():
         (
             {"loss": "mae"},
             "loss='mae' (did you mean 'mse'?): expected one of charbonnier, l1, likelihood,"
-            " ms-ssim, mse, psnr",
+            " luminance, ms-ssim, mse, psnr",
         ),
         ({"task": "zzz"}, f"task='zzz': expected one of {TASK_NAMES}"),
         (

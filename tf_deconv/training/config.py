@@ -234,8 +234,9 @@ class TrainConfig:
     )
     loss: str | None = option(
         None,
-        "training loss; the network's own when left out",
-        choices=("charbonnier", "l1", "likelihood", "ms-ssim", "mse", "psnr"),
+        "training loss; when left out the network's own, or luminance in place of mse where colours"
+        " are guessed from grey",
+        choices=("charbonnier", "l1", "likelihood", "luminance", "ms-ssim", "mse", "psnr"),
         type=str,
         group=OPTIMIZATION,
         metavar="LOSS",
@@ -380,12 +381,18 @@ def check_train_config(config: TrainConfig) -> TrainConfig:
         # Of a run that goes on, its own config says so.
         epochs=config.epochs or (None if config.resume else EPOCHS),
         learning_rate=config.learning_rate or network.learning_rate,
-        loss=config.loss or network.loss,
+        loss=config.loss or _default_loss(task, network),
         optimizer=config.optimizer or network.optimizer,
         size=config.size or (network.sizes[0] if network.sizes else None),
         ema=network.ema if config.ema is None else config.ema,
         likelihood=config.likelihood or ("bernoulli" if config.network == "vae" else None),
     )
+
+
+def _default_loss(task: Task, network: Network) -> str:
+    if network.loss == "mse" and task.guesses_colours:
+        return "luminance"
+    return network.loss
 
 
 # Options that decide how pictures are degraded and compared.

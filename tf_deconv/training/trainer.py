@@ -395,6 +395,7 @@ class Trainer:
             f"preview: {self.folder / 'preview.png'}",
             f"learning curve: {self.folder / 'curve.png'}",
             f"next: python export.py {self.folder}",
+            *self.objective.advice(),
         ]
 
     def _say(self, lines) -> None:
