@@ -13,6 +13,7 @@ from tf_deconv.degradations.tasks import OPERATORS, RESTORATIONS, TASKS
 from tf_deconv.evaluation.config import BenchmarkConfig, EvaluateConfig
 from tf_deconv.evaluation.protocols.published import PROTOCOLS
 from tf_deconv.exporting.config import ExportConfig, VerifyConfig
+from tf_deconv.exporting.parity.runner import RUNTIMES
 from tf_deconv.exporting.variants import PROFILES, VARIANTS
 from tf_deconv.generation.config import EditConfig, SampleConfig
 from tf_deconv.inference import shipped
@@ -151,7 +152,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="MODEL",
         help=f"for --protocol: {_help_of(EvaluateConfig, 'model')}; several for several rows",
     )
-    _add_options(benchmark, BenchmarkConfig, {"protocol": PROTOCOLS})
+    _add_options(benchmark, BenchmarkConfig, {"protocol": PROTOCOLS, "runtime": RUNTIMES})
     _add_json_flag(benchmark, "the content of benchmark.json or protocol.json")
 
     verify = commands.add_parser(

@@ -100,6 +100,12 @@ class BenchmarkConfig:
     export: str | None = option(
         None, "folder of an exported model, such as saved_models/NAME", type=str
     )
+    runtime: str | None = option(
+        None,
+        "the only runtime to measure in; those of the engines that restore has when left out; with"
+        " --export",
+        type=str,
+    )
     threads: str = option("1,2", "numbers of threads, with commas; with --export")
     rounds: int = option(
         1,
@@ -185,5 +191,5 @@ _OF_GENERATING = (
 )
 
 
-_OF_AN_EXPORT = ("threads", "rounds")
+_OF_AN_EXPORT = ("runtime", "threads", "rounds")
 _OF_A_PROTOCOL = ("data", "classical", "tile_size", "self_ensemble")
