@@ -26,6 +26,7 @@ from tf_deconv.exporting.config import (
     check_export_config,
     check_verify_config,
 )
+from tf_deconv.exporting.parity.runner import RUNTIMES
 from tf_deconv.generation.config import EditConfig, SampleConfig
 from tf_deconv.inference import shipped
 from tf_deconv.inference.config import RestoreConfig, check_restore_config
@@ -262,6 +263,7 @@ def benchmark(
       UserError: for anything that the user can mend.
     """
     checked = check_benchmark_config(_make(BenchmarkConfig, config, options), models)
+    validate(checked, {"runtime": RUNTIMES})  # Which evaluation does not know.
     _without_pipes(checked, models)
     import_tensorflow()
     if checked.protocol is not None:

@@ -285,4 +285,4 @@ def test_a_runtime_that_is_missing_is_named_with_its_package(capsys, monkeypatch
     words = ("verify", exported.tflite("float32"), "--runtime", "tflite-runtime")
     code, _, error = call(capsys, *words)
     assert code == 2
-    assert "runtime='tflite-runtime' is not installed: pip install tflite-runtime" in error
+    assert "is not installed: expected what `pip install tflite-runtime` brings" in error

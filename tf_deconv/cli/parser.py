@@ -270,6 +270,7 @@ def _declare_inspect(parser: _Parser) -> None:
 def _declare_benchmark(parser: _Parser) -> None:
     from tf_deconv.evaluation.config import BenchmarkConfig, EvaluateConfig
     from tf_deconv.evaluation.protocols.published import PROTOCOLS
+    from tf_deconv.exporting.parity.runner import RUNTIMES
 
     parser.description = (
         "With --export: measure every file of an export in every runtime that is installed: size,"
@@ -283,7 +284,7 @@ def _declare_benchmark(parser: _Parser) -> None:
     _add_options(
         parser,
         BenchmarkConfig,
-        {"protocol": PROTOCOLS},
+        {"protocol": PROTOCOLS, "runtime": RUNTIMES},
         json="the content of benchmark.json or protocol.json",
         tables={"protocols": PROTOCOLS},
     )

@@ -152,6 +152,14 @@ class BenchmarkConfig:
         group=EXPORT_GROUP,
         metavar="FOLDER",
     )
+    runtime: str | None = option(
+        None,
+        "the only runtime to measure in; those of the engines that restore has when left out; with"
+        " --export",
+        type=str,
+        group=EXPORT_GROUP,
+        metavar="RUNTIME",
+    )
     threads: str = option(
         "1,2",
         "numbers of threads, with commas; with --export",
@@ -254,5 +262,5 @@ _OF_GENERATING = (
 )
 
 
-_OF_AN_EXPORT = ("threads", "rounds")
+_OF_AN_EXPORT = ("runtime", "threads", "rounds")
 _OF_A_PROTOCOL = ("data", "classical", "tile_size", "self_ensemble")

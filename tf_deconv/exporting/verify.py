@@ -241,6 +241,8 @@ def _plan(
                 f"runtime={config.runtime!r} takes {kinds}: {str(config.model)!r} "
                 f"{'is' if listed else 'holds'} none{_remedy(takes, export)}"
             )
+        if listed is None:
+            fitting = _of_one_size(export, fitting, config.runtime)
         return [(path, config.runtime) for path in fitting]
     plan = []
     for path in named:
@@ -249,6 +251,15 @@ def _plan(
             raise UserError(f"{str(path)!r}: expected one of {', '.join(_KINDS.values())}")
         plan.append((path, runner.DEFAULTS.get(suffix, "tensorflow")))
     return plan
+
+
+def _of_one_size(export: _Export, paths: list[pathlib.Path], runtime: str) -> list[pathlib.Path]:
+    """Leaves out the ONNX file of any size where the runtime is known for one size, if it can."""
+    if not issubclass(runner.RUNTIMES[runtime], runner.FixedOnnx):
+        return paths
+    shapes = {path: ((export.entry(path) or {}).get("input") or {}).get("shape") for path in paths}
+    fixed = [path for path, shape in shapes.items() if path.suffix != ".onnx" or None not in shape]
+    return fixed or paths
 
 
 _KINDS = {
@@ -299,7 +310,8 @@ def _know(export: _Export, size: Size, tested: pathlib.Path | None) -> _Known:
     Args:
       export: Whose.
       size: (height, width).
-      tested: The file whose answer is compared: it does not judge itself.
+      tested: The file that LiteRT or TensorFlow runs, which does not judge itself; None where
+        another runtime is tried.
     """
     judges = [path for path in export.truths if tested is None or not path.samefile(tested)]
     key = size, judges[0] if judges else None
@@ -314,44 +326,54 @@ def _make_known(export: _Export, size: Size, judges: list[pathlib.Path]) -> _Kno
     if not isinstance(channels, int):
         raise UserError(f"{str(export.folder)!r} does not tell how many channels go in")
     given = golden.picture(*size, channels) if kept is None else kept[0]
-    restore = _restorer(export, size, judges)
+    # To tell a wrong input from a wrong output; TensorFlow would be started for each suspicion.
+    suspect = _by_litert(export, size)
     if kept is not None:
-        return _Known(*kept, "golden/", None if restore is None else restore[0])
+        return _Known(*kept, "golden/", suspect)
+    restore = _restorer(export, size, judges)
     if restore is None:
         raise UserError(
             f"nothing to compare with: {str(export.folder)!r} has neither {golden.FOLDER}/ of"
             f" {size[0]}x{size[1]} nor another file that runs at that size; export again"
         )
-    return _Known(given, restore[0](given), restore[1], restore[0])
+    return _Known(given, restore[0](given), restore[1], suspect)
 
 
 def _restorer(
     export: _Export, size: Size, judges: list[pathlib.Path]
 ) -> tuple[diagnosis.Restore, str] | None:
     """Returns what restores pictures of a size rightly, and its name; None where nothing can."""
-    divisor = export.manifest.get("divisor") or 1
     for path in judges:
         if export.truths[path] == "litert":
-            if size[0] % divisor or size[1] % divisor:
-                continue
+            if restore := _by_litert(export, size):
+                return restore, "the float32 file in LiteRT"
+        elif importlib.util.find_spec("tensorflow") is not None:
             _check(path, export.trust, whole=True)
-            from tf_deconv.inference.litert_engine import LitertModel
-
-            model = LitertModel(path, 1)
-            if model.sizes and size not in model.sizes:
-                continue
-            restore = functools.partial(_restore_one, model)
-            return restore, "the float32 file in LiteRT"
-        if importlib.util.find_spec("tensorflow") is None:
-            continue
-        _check(path, export.trust, whole=True)
-
-        def run(image: np.ndarray, path: pathlib.Path = path) -> np.ndarray:
-            key = "serving_default|0"
-            return process.run_file(path, {key: image[np.newaxis]}, timed=False)[key][0]
-
-        return run, "the SavedModel in TensorFlow"
+            return functools.partial(_by_tensorflow, path), "the SavedModel in TensorFlow"
     return None
+
+
+def _by_litert(export: _Export, size: Size) -> diagnosis.Restore | None:
+    """Returns what restores pictures of a size by the float32 file; None where it has no such."""
+    from tf_deconv.inference.litert_engine import LitertModel
+
+    divisor = export.manifest.get("divisor") or 1
+    for path, name in export.truths.items():
+        if name == "litert" and not (size[0] % divisor or size[1] % divisor):
+            _check(path, export.trust, whole=True)
+            model = LitertModel(path, 1)
+            if not model.sizes or size in model.sizes:
+                return functools.partial(_restore_one, model)
+    return None
+
+
+def _restore_one(model: Callable[[np.ndarray], np.ndarray], image: np.ndarray) -> np.ndarray:
+    return model(image[np.newaxis])[0]
+
+
+def _by_tensorflow(path: pathlib.Path, image: np.ndarray) -> np.ndarray:
+    key = "serving_default|0"
+    return process.run_file(path, {key: image[np.newaxis]}, timed=False)[key][0]
 
 
 def _check(path: pathlib.Path, trust: bool, whole: bool = False) -> None:
@@ -368,10 +390,6 @@ def _check(path: pathlib.Path, trust: bool, whole: bool = False) -> None:
     if whole:
         located.check_files()
     located.check_contents()
-
-
-def _restore_one(model: Callable[[np.ndarray], np.ndarray], image: np.ndarray) -> np.ndarray:
-    return model(image[np.newaxis])[0]
 
 
 def _write_golden(config: VerifyConfig, export: _Export, size: Size | None) -> None:
@@ -399,11 +417,10 @@ def _verify_one(
             _check(path, export.trust)
         if export.is_generator:
             return _verify_generator(config, export, path, row)
-        known = _know(export, size, path)
-        signature = "restore_{}x{}".format(*size)
-        if path.suffix != ".tflite":
-            signature = "serving_default"
-        key = f"{signature}|0"
+        own = runtime in ("litert", "litert-compiled", "tensorflow")
+        known = _know(export, size, path if own else None)
+        shape = ((entry or {}).get("input") or {}).get("shape")
+        key = f"{process.signature_for(path.name, size, shape)}|0"
         results = _run(config, path, {key: known.given[np.newaxis]}, runtime)
     except UserError as error:
         return dataclasses.replace(row, fault=str(error))
@@ -448,15 +465,9 @@ def _verify_generator(config: VerifyConfig, export: _Export, path: pathlib.Path,
 
 
 def _check_installed(runtime: str, python: str | None) -> None:
-    kind = runner.RUNTIMES[runtime]
-    if python is None and importlib.util.find_spec(kind.module) is None:
-        raise UserError(_NOT_INSTALLED.format(runtime, kind.package))
-
-
-_NOT_INSTALLED = (
-    "runtime={!r} is not installed: pip install {}; or --python and the Python of an environment"
-    " that has it"
-)
+    if python is None and importlib.util.find_spec(runner.RUNTIMES[runtime].module) is None:
+        told = process.not_installed(runtime)
+        raise UserError(f"{told}, or --python and the Python of an environment that has it")
 
 
 def _run(
@@ -466,9 +477,7 @@ def _run(
     try:
         return process.run_file(path, cases, runtime, **how)
     except process.NotInstalled as error:
-        package = runner.RUNTIMES[runtime].package
-        told = _NOT_INSTALLED.format(runtime, package)
-        raise UserError(f"{told} ({error})") from error
+        raise UserError(f"{process.not_installed(runtime)} ({error})") from error
     except FileNotFoundError as error:
         raise UserError(f"python={config.python!r} does not exist") from error
     except RuntimeError as error:
@@ -479,7 +488,8 @@ def _run(
 
 def _shortened(text: str) -> str:
     """Cuts a page of text to its beginning and its end."""
-    text = re.sub(r"^ended with code 1: (\w*(Error|Exception): )?", "", text)
+    text = re.sub(r"^ended with code 1: (\w*([Ee]rror|Exception): )?", "", text)
+    text = text.partition(" Stack backtrace:")[0]
     if len(text) <= _LARGEST_REASON:
         return text
     half = _LARGEST_REASON // 2

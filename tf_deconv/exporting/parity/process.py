@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -22,6 +23,25 @@ _FROM_OUTSIDE = (signal.SIGTERM, signal.SIGINT, getattr(signal, "SIGKILL", signa
 
 class NotInstalled(RuntimeError):
     """A runtime, or a module that it needs, is missing."""
+
+
+def signature_for(file: str, size: tuple[int, int], shape: Sequence[int | None] | None) -> str:
+    """Returns what the runner has to call.
+
+    Args:
+      file: Its name.
+      size: (height, width) of the picture.
+      shape: Of what an ONNX file takes, as its manifest tells; None where it does not.
+    """
+    if file.endswith(".tflite"):
+        return f"restore_{size[0]}x{size[1]}"
+    return runner.ANY_SIZE if shape and None in shape else "serving_default"
+
+
+def not_installed(runtime: str) -> str:
+    """Returns what to do where a key of `runner.RUNTIMES` is missing."""
+    package = runner.RUNTIMES[runtime].package
+    return f"runtime={runtime!r} is not installed: expected what `pip install {package}` brings"
 
 
 def run_file(

@@ -26,6 +26,7 @@ TIMED_RUNS = "TF_DECONV_TIMED_RUNS"
 MAX_RUNS, MAX_SECONDS = int(os.environ.get(TIMED_RUNS, "30")), 2.0
 # Set by who holds the other end of this process's stdin: once that is closed, nobody waits.
 WATCHES_STDIN = "TF_DECONV_WATCHES_STDIN"
+ANY_SIZE = "any_size"
 # sysexits.h: EX_IOERR and EX_UNAVAILABLE.
 EXIT_NO_SPACE, EXIT_NOT_INSTALLED = 74, 69
 WARM_UPS = max(0, min(2, MAX_RUNS - 1))
@@ -233,11 +234,16 @@ class OpenVinoDefault(OpenVino):
 
 
 class FixedOnnx:
-    """Runtimes that take an ONNX file of one size; pictures are (1, C, H, W) there."""
+    """Runtimes that take an ONNX file of one size; pictures are (1, C, H, W) there.
+
+    The signature `ANY_SIZE` says that it is one of any size, which has TensorFlow's layout.
+    """
 
     takes = (".onnx",)
 
     def run(self, signature, array):
+        if signature == ANY_SIZE:
+            return np.asarray(self.restore(np.ascontiguousarray(array)), np.float32)
         given = np.ascontiguousarray(array.transpose(0, 3, 1, 2))
         result = np.asarray(self.restore(given), np.float32)
         return result.reshape(result.shape[-4:]).transpose(0, 2, 3, 1)
