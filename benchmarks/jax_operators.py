@@ -1,4 +1,4 @@
-"""The forward operators of `tf_deconv.degradations` in JAX, so that a GPU degrades what it trains on.
+"""The forward operators of `tf_deconv.degradations` in JAX: a GPU degrades what it trains on.
 
 Each has the formulas, the constants and the streams of random numbers of its namesake in
 `operators.py` or `camera.py`; given the same numbers, both make the same picture
@@ -331,11 +331,18 @@ def _resampling(have, want, size: int, is_cubic):
 # --- JPEG: what libjpeg's accurate transform does, up to ties in rounding.
 
 _LUMA_TABLE = np.array(
-    """16 11 10 16 24 40 51 61 12 12 14 19 26 58 60 55 14 13 16 24 40 57 69 56 14 17 22 29 51 87 80 62
-    18 22 37 56 68 109 103 77 24 35 55 64 81 104 113 92 49 64 78 87 103 121 120 101
-    72 92 95 98 112 100 103 99""".split(),
+    [
+        [16, 11, 10, 16, 24, 40, 51, 61],
+        [12, 12, 14, 19, 26, 58, 60, 55],
+        [14, 13, 16, 24, 40, 57, 69, 56],
+        [14, 17, 22, 29, 51, 87, 80, 62],
+        [18, 22, 37, 56, 68, 109, 103, 77],
+        [24, 35, 55, 64, 81, 104, 113, 92],
+        [49, 64, 78, 87, 103, 121, 120, 101],
+        [72, 92, 95, 98, 112, 100, 103, 99],
+    ],
     np.float32,
-).reshape(8, 8)
+)
 _CHROMA_TABLE = np.full((8, 8), 99, np.float32)
 _CHROMA_TABLE[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
 _FREQUENCY, _PLACE = np.mgrid[:8, :8]

@@ -17,7 +17,7 @@ pytestmark = [
     pytest.mark.clients,
     pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="needs jax"),
 ]
-sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "benchmarks"))
+sys.path.append(str(pathlib.Path(__file__).parents[2] / "benchmarks"))
 
 fold_in = tf.random.experimental.stateless_fold_in
 PHOTO = (
