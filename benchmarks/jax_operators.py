@@ -173,26 +173,33 @@ def _inner(image, margin: int):
     return image[margin:-margin, margin:-margin]
 
 
-def _filter(image, kernels):
-    """Filters (H + 2r, W + 2r, C) by (2r + 1, 2r + 1, C or 1), tap by tap: (H, W, C).
+def _shifted(image, row: int, column: int, height: int, width: int):
+    return image[row : row + height, column : column + width]
+
+
+def _filter(image, kernel: np.ndarray):
+    """Filters (H + 4, W + 4, C) by a kernel (5, 5) that is known, tap by tap: (H, W, C).
 
     A convolution with another kernel for each picture of a batch is slow on a GPU, and a sum of
     shifted pictures becomes one loop.
     """
-    side = kernels.shape[0]
-    height, width = image.shape[0] - side + 1, image.shape[1] - side + 1
-    return sum(
-        kernels[row, column] * image[row : row + height, column : column + width]
-        for row in range(side)
-        for column in range(side)
-    )
+    size = image.shape[0] - 4, image.shape[1] - 4
+    taps = [*zip(*np.nonzero(kernel))]
+    return sum(kernel[tap] * _shifted(image, *tap, *size) for tap in taps)
 
 
-def _gaussian(stddev):
+def _line(stddev):
+    """Returns (7,), sum 1: a Gaussian; a standard deviation of 0 pixels is the point."""
     offsets = np.arange(-NOISE_RADIUS, NOISE_RADIUS + 1, dtype=np.float32)
     line = jnp.exp(-0.5 * (offsets / jnp.maximum(stddev, 1e-3)) ** 2)
-    line /= jnp.sum(line)
-    return (line[:, None] * line[None])[..., None]  # (7, 7, 1)
+    return line / jnp.sum(line)
+
+
+def _along_both(image, line):
+    """Filters (H + 6, W + 6, C) by (7,) along both axes: (H, W, C)."""
+    height, width = (size - 2 * NOISE_RADIUS for size in image.shape[:2])
+    rows = sum(line[tap] * image[tap : tap + height] for tap in range(len(line)))
+    return sum(line[tap] * rows[:, tap : tap + width] for tap in range(len(line)))
 
 
 def _inverse(matrix):
@@ -224,16 +231,17 @@ def _poisson(image, photons, draws, _):
 
 
 def _grain(image, stddev, draws, _):
-    kernel = _gaussian(_between(GRAIN_STDDEVS_PX, draws.uniform(CAMERA_STREAM)))
-    kernel /= jnp.sqrt(jnp.sum(kernel**2))
+    line = _line(_between(GRAIN_STDDEVS_PX, draws.uniform(CAMERA_STREAM)))
+    line /= jnp.sqrt(jnp.sum(line**2))
     margin = 2 * NOISE_RADIUS
     shape = (image.shape[0] + margin, image.shape[1] + margin, image.shape[2])
-    noise = _filter(draws.normal(None, shape), kernel)
+    noise = _along_both(draws.normal(None, shape), line)
     return jnp.clip(image + stddev / 255.0 * noise, 0.0, 1.0)
 
 
 def _sharpen(image, amount, *_):
-    blurred = _filter(_mirror(image, NOISE_RADIUS, NOISE_RADIUS), _gaussian(SHARPENER_STDDEV_PX))
+    mirrored = _mirror(image, NOISE_RADIUS, NOISE_RADIUS)
+    blurred = _along_both(mirrored, _line(SHARPENER_STDDEV_PX))
     return jnp.clip(image + amount * (image - blurred), 0.0, 1.0)
 
 
@@ -464,8 +472,8 @@ def _camera(image, iso, draws, _):
         sensor = _mosaic(light, sites)
         gain = _mosaic(jnp.broadcast_to(gains, light.shape), sites)
         noise = gain * _sensor_noise(sensor / gain, iso, draws)
-        guessed = _demosaic(sensor, sites, chance[7])
-        noise = _demosaic(noise, sites, chance[7])  # (H + 6, W + 6, 3)
+        both = _demosaic(jnp.concatenate([sensor, noise], -1), sites, chance[7])
+        guessed, noise = both[..., 0], both[..., 1]  # (H + 6, W + 6, 3) each
         lost = _inner(guessed, NOISE_RADIUS) - _inner(light, margin)
         signal = jnp.where(chance[8] < MOSAIC_SHARE, raw + lost, raw)
         noise, signal = _mixed(noise, from_raw), _mixed(signal, from_raw)
@@ -487,7 +495,7 @@ def _remosaic(image, amount, draws, _):
         return image
     linear = _mirror(_to_linear(image), DEMOSAIC_RADIUS, DEMOSAIC_RADIUS)
     sites = _sites(linear.shape, draws)
-    guessed = _demosaic(_mosaic(linear, sites), sites, draws.uniform(CAMERA_STREAM))
+    guessed = _demosaic(_mosaic(linear, sites), sites, draws.uniform(CAMERA_STREAM))[..., 0]
     return image + amount * (_from_linear(guessed) - image)
 
 
@@ -523,21 +531,22 @@ def _mosaic(raw, sites):
     return jnp.where(rows & columns, red, jnp.where(rows ^ columns, green, blue))
 
 
-def _demosaic(mosaic, sites, chance):
-    """Guesses colours from (H + 4, W + 4, 1): (H, W, 3)."""
+def _demosaic(mosaics, sites, chance):
+    """Guesses colours from mosaics (H + 4, W + 4, N): (H, W, 3, N)."""
     margin = DEMOSAIC_RADIUS
     # The margin is even: a phase of the whole is one of the inner part.
     rows, columns = sites[0][: -2 * margin], sites[1][:, : -2 * margin]
-    filters = jnp.where(chance < 0.5, BILINEAR, MALVAR)
-    guesses = [_filter(mosaic, kernel[..., None]) for kernel in filters]
-    cross, along_row, along_column, diagonal = guesses
-    own = _inner(mosaic, margin)
+    cross, along_row, along_column, diagonal = (
+        jnp.where(chance < 0.5, _filter(mosaics, bilinear), _filter(mosaics, malvar))
+        for bilinear, malvar in zip(BILINEAR, MALVAR)
+    )
+    own = _inner(mosaics, margin)
     red_row = jnp.where(columns, own, along_row)
     red = jnp.where(rows, red_row, jnp.where(columns, along_column, diagonal))
     green = jnp.where(rows ^ columns, own, cross)
     blue_row = jnp.where(columns, along_row, own)
     blue = jnp.where(rows, jnp.where(columns, diagonal, along_column), blue_row)
-    return jnp.concatenate([red, green, blue], axis=-1)
+    return jnp.stack([red, green, blue], axis=2)
 
 
 def _develop_noise(noise, chance):
@@ -545,12 +554,17 @@ def _develop_noise(noise, chance):
     amount = SHARPENER_AMOUNT * jnp.maximum(1.0 - chance[1] / SHARPENER_SHARE, 0.0)
     luma_stddev = strength * LUMA_STDDEV_PX
     wider = jnp.sqrt(luma_stddev**2 + SHARPENER_STDDEV_PX**2)
-    luma = (1.0 + amount) * _gaussian(luma_stddev) - amount * _gaussian(wider)
+
+    def developed(luma):
+        sharp = _along_both(luma, _line(luma_stddev))
+        return (1.0 + amount) * sharp - amount * _along_both(luma, _line(wider))
+
     if noise.shape[-1] == 1:
-        return _filter(noise, luma)
-    chroma = _gaussian(strength * CHROMA_STDDEV_PX)
-    apart = _filter(_mixed(noise, TO_LUMA_CHROMA), jnp.concatenate([luma, chroma, chroma], -1))
-    return _mixed(apart, np.linalg.inv(TO_LUMA_CHROMA))
+        return developed(noise)
+    apart = _mixed(noise, TO_LUMA_CHROMA)
+    chroma = _along_both(apart[..., 1:], _line(strength * CHROMA_STDDEV_PX))
+    together = jnp.concatenate([developed(apart[..., :1]), chroma], axis=-1)
+    return _mixed(together, np.linalg.inv(TO_LUMA_CHROMA))
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {

@@ -126,27 +126,27 @@ def test_a_mistake_is_one_line_and_exit_code_2(words, message, tmp_path, capsys)
 
 
 @pytest.mark.slow
-def test_a_row_is_trained_once_and_scored_on_the_patches_of_all(tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(
-        recipes.RECIPES, "leaves-only", recipes.Recipe("data", "few", pictures=0, leaves=2)
-    )
+def test_a_row_is_trained_once_in_its_stages_on_its_pictures(tmp_path, capsys, monkeypatch):
+    halves = (recipes.Stage(0.5), recipes.Stage(0.5, dict(loss="psnr")))
+    recipe = recipes.Recipe("data", "few", stages=halves, pictures=1, leaves=2)
+    monkeypatch.setitem(recipes.RECIPES, "few", recipe)
     monkeypatch.setitem(recipes.VALIDATION, "count", 8)
     monkeypatch.setattr(recipes, "POINTS", 4)
     dead_leaves.write(tmp_path / "pictures", 8, recipes.SMALLEST_PICTURE_PX, seed=7)
-    words = ["--data", str(tmp_path / "pictures"), "--gigapixels", "0.00001", "--seeds", "1"]
-    words += ["--runs", str(tmp_path / "runs"), "--file", str(tmp_path / "lines.jsonl"), "--set"]
-    words += ["size=tiny", "validation_fraction=0.2", "precision=float32"]
-    small = [*words, "batch_size=1", "patch_size=16"]
-    assert ablation.main(["two-stages", "leaves-only", *small]) == 0
-    assert "two-stages, seed 0: done before" not in capsys.readouterr().out
-    assert ablation.main(["two-stages", *small]) == 0
-    assert "two-stages, seed 0: done before" in capsys.readouterr().out
-    stages, leaves = ablation.read_lines(tmp_path / "lines.jsonl")
-    assert stages["nothing_done_db"] == leaves["nothing_done_db"]  # Other pictures, same patches.
-    assert stages["data_sha256"] != leaves["data_sha256"]
-    assert len(stages["curve"]) == recipes.POINTS
-    assert stages["curve"][-1][0] * 1e9 == pytest.approx(stages["pixels"], rel=0.1)
-    assert stages["cpu_s"] > 0
-    (second,) = (tmp_path / "runs").glob("two-stages-*-2")
+    words = ["few", "--data", str(tmp_path / "pictures"), "--gigapixels", "0.00001"]
+    words += ["--seeds", "1", "--runs", str(tmp_path / "runs")]
+    words += ["--file", str(tmp_path / "lines.jsonl"), "--set", "size=tiny", "precision=float32"]
+    words += ["validation_fraction=0.2", "batch_size=1", "patch_size=16"]
+    assert ablation.main(words) == 0
+    assert "done before" not in capsys.readouterr().out
+    assert ablation.main(words) == 0
+    assert "few, seed 0: done before" in capsys.readouterr().out
+    (own,) = ablation.read_lines(tmp_path / "lines.jsonl")
+    assert len(own["curve"]) == recipes.POINTS
+    assert own["curve"][-1][0] * 1e9 == pytest.approx(own["pixels"], rel=0.1)
+    assert own["cpu_s"] > 0
+    (second,) = (tmp_path / "runs").glob("few-*-2")
     config = json.loads((second / "config.json").read_text())
     assert config["init"].endswith("-1")
+    assert config["loss"] == "psnr"
+    assert json.loads((second / "metrics.json").read_text())["training_pictures"] == 3
