@@ -45,6 +45,8 @@ myst_enable_extensions = ["deflist"]
 # Notebooks are shown as they were committed; `pytest -m clients tests/docs` runs them.
 nb_execution_mode = "off"
 nb_merge_streams = True
+# What runtimes say about themselves.
+nb_output_stderr = "remove"
 
 # Quotes stay as they were typed. (Dashes do not: Sphinx itself writes two for one.)
 smartquotes_action = "D"

@@ -1,7 +1,7 @@
 """What pages of the site take from the program itself, so that no line of them can be out of date.
 
-Each function in `PARTS` returns Markdown; `fill` puts it where a page says `<!-- generated: NAME
--->`. Nothing here imports TensorFlow.
+Each function in `PARTS` returns Markdown; `fill` puts it where a line of a page is
+`<!-- generated: NAME -->`. Nothing here imports TensorFlow.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CONFIGS = (
     *(ShardConfig, SampleConfig, EditConfig),
 )
 
-_PLACE = re.compile(r"<!-- generated: ([\w-]+) -->")
+_PLACE = re.compile(r"^<!-- generated: ([\w-]+) -->$", flags=re.MULTILINE)
 _ROW = re.compile(r"  (\S+)\s{2,}(\S.*)")
 _OPTION = re.compile(r"(?<![\w-])(--[a-z][\w-]*)")
 # What Markdown would read as markup.

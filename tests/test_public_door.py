@@ -1,6 +1,7 @@
 """`import tf_deconv`: its functions do what the commands do, and its names are the stub's."""
 
 import doctest
+import logging
 import pathlib
 import re
 import types
@@ -76,6 +77,21 @@ def test_importing_and_loading_print_nothing_and_leave_warnings_alone(run_python
     assert printed[0].startswith("'nothing.keras' does not exist")
     assert printed[1] == "[]"
     assert said.read_text() == ""
+
+
+@pytest.mark.slow
+def test_in_a_notebook_tensorflow_tells_of_no_file_that_it_writes(run_python):
+    # It logs to the screen, from INFO on, where Python is interactive.
+    code = (
+        "import logging, sys\n"
+        "sys.ps1 = '>>> '\n"
+        "from tf_deconv.utils.quiet import import_tensorflow\n"
+        "import_tensorflow()\n"
+        "from tensorflow.python.platform import tf_logging\n"
+        "tf_logging.info('Assets written to: a folder')\n"
+        "print('level', logging.getLogger('tensorflow').level)\n"
+    )
+    assert run_python(code).splitlines() == [f"level {logging.WARNING}"]
 
 
 def test_a_restorer_says_what_it_is():

@@ -33,7 +33,6 @@ def test_cells_were_run_in_order_and_show_nothing_of_the_machine(path):
     assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
     outputs = [output for cell in cells for output in cell["outputs"]]
     assert not [output for output in outputs if output["output_type"] == "error"]
-    assert not [output for output in outputs if output.get("name") == "stderr"]
     shown = [{**output.get("data", {}), "image/jpeg": "", "image/png": ""} for output in outputs]
     said = json.dumps([[output.get("text") for output in outputs], shown])
     assert _MACHINE.findall(said) == []

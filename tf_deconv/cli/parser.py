@@ -421,7 +421,8 @@ def _add_option(group: Any, field: dataclasses.Field, cls: type, table: Any) -> 
     elif names and len(listed) <= _LONGEST_CHOICES:
         metavar = listed
     elif names:
-        more = "; one of those below" if table else f"; one of {', '.join(names)}"
+        told = isinstance(table, Mapping) and all(hasattr(it, "summary") for it in table.values())
+        more = "; one of those below" if told else f"; one of {', '.join(names)}"
     # Choices are checked by `validate`, which names the nearest one.
     action = group.add_argument(
         *flags, type=_number(kind), metavar=metavar, help=_help_of(cls, field.name, more), **common

@@ -32,7 +32,9 @@ def import_tensorflow() -> None:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     # The C++ part prints lines before it reads any setting.
     with silent_stderr():
-        import tensorflow  # noqa: F401
+        import tensorflow
+    # In a notebook it would tell of every file that it writes, as for a program it does not.
+    tensorflow.get_logger().setLevel(logging.WARNING)
 
 
 def quiet_libraries() -> None:
