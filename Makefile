@@ -1,5 +1,5 @@
 # Everything runs in .venv; see CONTRIBUTING.md.
-.PHONY: test exhaustive without-tensorflow lint ci
+.PHONY: test exhaustive without-tensorflow lint page ci
 
 .venv/installed: pyproject.toml
 	python3 -m venv .venv
@@ -26,6 +26,10 @@ lint: .venv/installed
 	.venv/bin/ruff format --check .
 	.venv/bin/lint-imports
 	.venv/bin/mypy
+
+# All models on one page, ready to be served: docs/web.md.
+page: .venv/installed
+	.venv/bin/tf-deconv export all --web docs/page
 
 ci:
 	.ci/run

@@ -87,7 +87,11 @@ def _train(options: dict[str, Any]) -> int:
 
 
 def _export(options: dict[str, Any]) -> int:
-    result = api.export(ExportConfig(**_gather(options, ExportConfig)), report=_print_line)
+    models = options.pop("models", [])
+    if models:
+        options["model"] = models[0]
+    config = ExportConfig(**_gather(options, ExportConfig))
+    result = api.export(config, also=models[1:], report=_print_line)
     return EXIT_FAULT if result.failures else 0
 
 

@@ -51,7 +51,12 @@ def make_parser() -> argparse.ArgumentParser:
         epilog="\n".join((_table("variants", VARIANTS), _table("profiles", PROFILES))),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    _add_model(export, ExportConfig, nargs="?", default=argparse.SUPPRESS)
+    export.add_argument(
+        "models",
+        nargs="*",
+        metavar="MODEL",
+        help=f"{_help_of(ExportConfig, 'model')}; for --web several, or all for every shipped one",
+    )
     _add_options(export, ExportConfig, {"profile": PROFILES}, leave_out=("model",))
 
     restore = commands.add_parser(
