@@ -1,5 +1,5 @@
 # Everything runs in .venv; see CONTRIBUTING.md.
-.PHONY: test exhaustive without-tensorflow pythons lint docs dist ci
+.PHONY: test exhaustive without-tensorflow pythons lint page docs dist ci
 
 .venv/installed: pyproject.toml
 	python3 -m venv .venv
@@ -59,6 +59,10 @@ dist: .venv-dist/installed
 docs: .venv/installed
 	.venv/bin/pip install -q -e '.[docs]'
 	.venv/bin/python -m sphinx -q -W --keep-going -c docs . site
+
+# All models on one page, ready to be served: docs/web.md.
+page: .venv/installed
+	.venv/bin/tf-deconv export all --web docs/page
 
 ci:
 	.ci/run

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from tf_deconv.evaluation.generators.evaluate import (
         EvaluateResult as GeneratorEvaluateResult,
     )
-    from tf_deconv.exporting.pipeline import ExportResult
+    from tf_deconv.exporting.result import ExportResult
     from tf_deconv.exporting.verify import VerifyResult
     from tf_deconv.generation.edit import EditResult
     from tf_deconv.generation.generator import Generator
@@ -90,21 +90,35 @@ def train(
 
 @naming(ExportConfig)
 def export(
-    config: ExportConfig | Path | None = None, *, report: Report = print, **options: Any
+    config: ExportConfig | Path | None = None,
+    *,
+    also: Iterable[Path] = (),
+    report: Report = print,
+    **options: Any,
 ) -> ExportResult:
     """Exports a trained network and checks every file, as `tf-deconv export` does.
+
+    With `web` and a model that is exported already, a shipped one above all, only the page is
+    written, around its files as they are.
 
     Args:
       config: All options, or the run folder, the `.keras` file, the name of a shipped model or the
         folder of an export; the newest run when left out. Fields of `ExportConfig` may be given as
         keywords.
+      also: Further models for the page, exported or shipped.
       report: Receives lines for the user.
     Returns:
       The model folder, and the files that were held back with the reason of each.
     Raises:
       UserError: for anything that the user can mend; nothing is published then.
     """
-    checked = _without_pipes(check_export_config(_make(ExportConfig, config, options, "model")))
+    more = _listed(also)
+    checked = check_export_config(_make(ExportConfig, config, options, "model"))
+    checked = _without_pipes(checked, more)
+    from tf_deconv.exporting.web import ready
+
+    if ready.is_asked(checked, more):
+        return ready.write_page(checked, more, report)
     if checked.model is None:
         find_model(None)  # That there is no run is said before TensorFlow starts.
     import_tensorflow()

@@ -20,6 +20,7 @@ from tests.fixtures.browsers import (
     wait_for,
     wait_until_ready,
 )
+from tests.fixtures.web_pages import write_library
 from tf_deconv.exporting.config import ExportConfig
 from tf_deconv.exporting.web import build
 from tf_deconv.generation.generator import Generator, labels_of, sample
@@ -45,19 +46,14 @@ SAMPLER = {"steps": 25, "solver": "heun", "guidance": 1.5}
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
     """Files by the names that the runtime has."""
-    folder = tmp_path_factory.mktemp("runtime")
-    for package, names in build._LIBRARY_FILES.items():
-        for name in names:
-            path = folder / package / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(name)
-    return folder
+    return write_library(tmp_path_factory.mktemp("runtime"))
 
 
 def write(folder, facts, library):
     (folder / "drawn-float32.tflite").write_bytes(b"network")
     manifest = {"name": "drawn", "task": "generate", "generator": facts.to_json()}
-    build.write_web(folder / "drawn-float32.tflite", manifest, folder / "page", library)
+    model = build.PageModel(folder / "drawn-float32.tflite", manifest)
+    build.write_web([model], folder / "page", library)
     return folder / "page"
 
 
@@ -90,9 +86,8 @@ def test_a_generators_page_tells_what_it_makes(kind, tmp_path, library):
 
 def test_a_page_of_one_kind_takes_the_place_of_the_other(tmp_path, library):
     page = write(tmp_path, FACTS["vae"], library)
-    manifest = dict(name="plain", task=None, tflite_sizes=[[8, 8]], channels_in=1, channels_out=1)
-    manifest |= dict(divisor=2, scale=1, tile_overlap=2)
-    build.write_web(tmp_path / "drawn-float32.tflite", manifest, page, library)
+    options = dict(web=str(page), web_library=str(library), report=lambda _: None)
+    tf_deconv.export("photo-small", **options)
     names = {path.name for path in page.iterdir()}
     assert "tiles.js" in names
     assert not {"noise.js", "sampling.js", "sample.css"} & names

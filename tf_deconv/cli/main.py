@@ -162,8 +162,11 @@ def _export(options: dict[str, Any]) -> int:
     from tf_deconv import api
     from tf_deconv.exporting.config import ExportConfig
 
-    report = _reporter(options)
-    result = api.export(ExportConfig(**_gather(options, ExportConfig)), report=report)
+    report, models = _reporter(options), options.pop("models", [])
+    if models:
+        options["model"] = models[0]
+    config = ExportConfig(**_gather(options, ExportConfig))
+    result = api.export(config, also=models[1:], report=report)
     return _code_of(result.failures, report)
 
 

@@ -159,7 +159,9 @@ def _declare_export(parser: _Parser) -> None:
     parser.description = (
         "Export a run as SavedModel and TFLite; each file is checked against Keras."
     )
-    _add_model(parser, ExportConfig, nargs="?", default=argparse.SUPPRESS)
+    several = f"{_help_of(ExportConfig, 'model')}; for --web several, or all for every shipped one"
+    models = _add_model(parser, ExportConfig, nargs="*", default=argparse.SUPPRESS, help=several)
+    models.dest = "models"
     _add_options(
         parser,
         ExportConfig,

@@ -18,33 +18,17 @@ from tf_deconv.exporting.exporter import Exporter
 from tf_deconv.exporting.generation import GeneratorExporter
 from tf_deconv.exporting.parity.gate import Report
 from tf_deconv.exporting.restoration import RestorerExporter
+from tf_deconv.exporting.result import ExportResult
 from tf_deconv.exporting.saved_model import restorer, serving
 from tf_deconv.exporting.tflite import flatbuffer
-from tf_deconv.exporting.web import build
+from tf_deconv.exporting.web import build, ready
 from tf_deconv.inference import run_folder
 from tf_deconv.utils import files, locks, swap
 from tf_deconv.utils import staging as staging_files
 from tf_deconv.utils.devices import choose_device
 from tf_deconv.utils.options import UserError
 
-# What the web page runs.
-WEB_VARIANT = "float32"
 PREVIEW_QUALITY = 90
-
-
-@dataclasses.dataclass(frozen=True)
-class ExportResult:
-    """What an export left.
-
-    Attributes:
-      folder: The published folder; None when nothing passed.
-      reports: One for each file that was made.
-      failures: "file: reason" of each one that was not published.
-    """
-
-    folder: pathlib.Path | None
-    reports: tuple[Report, ...]
-    failures: tuple[str, ...]
 
 
 def export(config: ExportConfig, report: Callable[[str], None] = print) -> ExportResult:
@@ -202,14 +186,17 @@ def _write_page(
     library: pathlib.Path | None,
     report: Callable[[str], None],
 ) -> None:
-    """Writes the web page around the float32 file, which gives Keras's picture."""
+    """Writes the web page around the file that gives Keras's picture."""
     if config.web is None:
         return
-    file = target / publish.TFLITE_FOLDER / f"{name}-{WEB_VARIANT}.tflite"
-    if not file.is_file():
-        raise UserError(f"web={config.web!r}: {file.name} was not made or did not pass its check")
     manifest = json.loads((target / publish.MANIFEST_FILE).read_text(encoding="utf-8"))
-    build.write_web(file, manifest, pathlib.Path(config.web), library)
+    entry = ready.choose_file(manifest)
+    if entry is None:
+        raise UserError(
+            f"web={config.web!r}: {name}-float32.tflite was not made or did not pass its check"
+        )
+    out = pathlib.Path(config.web)
+    build.write_web([build.PageModel(target / entry["file"], manifest)], out, library)
     report(f"web page: python -m http.server --directory {config.web}")
 
 

@@ -1,22 +1,27 @@
-"""A page that runs an exported file in the browser, ready to serve from any static host.
+"""A page that runs exported files in the browser, ready to serve from any static host.
 
-The pages lie in folders beside this file: one that restores pictures, one that makes them from a
-seed, and what both share. The runtime is @litertjs/core of the npm registry (Apache-2.0), which is
-copied into the folder, so that the page asks no other host for anything.
+The pages lie in folders beside this file: one that restores pictures, by one of several models, one
+that makes them from a seed, and what both share. The runtime is @litertjs/core of the npm registry
+(Apache-2.0), which is copied into the folder, so that the page asks no other host for anything.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import importlib.metadata
 import json
 import pathlib
 import shutil
 import subprocess
+from collections.abc import Sequence
 from typing import Any
 
-from tf_deconv.degradations.tasks import TASKS
+from tf_deconv.exporting.web import golden
+from tf_deconv.exporting.web.words import words_for
 from tf_deconv.generation.config import SampleConfig
 from tf_deconv.generation.spec import GeneratorSpec, read_spec
+from tf_deconv.inference import artifacts
 from tf_deconv.inference.descriptions import parse_json
 from tf_deconv.utils import files, swap
 from tf_deconv.utils import staging as staging_files
@@ -24,8 +29,13 @@ from tf_deconv.utils.options import UserError, reason
 
 PAGES = pathlib.Path(__file__).parent
 LIBRARY_VERSION = "2.5.3"
-# The package's builds that need neither threads nor newer browsers' switches; and package.json,
-# which tells whoever finds the copy its version, source and licence.
+# Of the page that restores alone, whose worker may have threads.
+_THREADED_FILES = (
+    "wasm/litert_wasm_threaded_internal.js",
+    "wasm/litert_wasm_threaded_internal.wasm",
+)
+# The package's builds for newer and older browsers; and package.json, which tells whoever finds the
+# copy its version, source and licence.
 _LIBRARY_FILES = {
     "core": (
         "package.json",
@@ -34,10 +44,35 @@ _LIBRARY_FILES = {
         "wasm/litert_wasm_internal.wasm",
         "wasm/litert_wasm_compat_internal.js",
         "wasm/litert_wasm_compat_internal.wasm",
+        *_THREADED_FILES,
     ),
     "wasm-utils": ("package.json", "dist/index.js"),
 }
+# A worker knows no import map, so the copy names its neighbour by path.
+_IMPORTS, _BY_PATH = '"@litertjs/wasm-utils"', '"../wasm-utils/index.js"'
+_CHANGED = "// Changed by tf_deconv: imports @litertjs/wasm-utils by its path.\n"
+# LiteRT's Python package, which is of the same sources, brings the text of the licence.
+_LICENSED_PACKAGE = "ai-edge-litert"
+_NOTICES_FILE = "LICENSES.txt"
 _FACTS_FILE = "model.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class PageModel:
+    """A model for a page.
+
+    Attributes:
+      file: The `.tflite` file, of pictures in float32.
+      manifest: Its export's; one with "generator" gets the page that makes pictures.
+    """
+
+    file: pathlib.Path
+    manifest: dict[str, Any]
+
+    @property
+    def generates(self) -> bool:
+        """Whether the model makes pictures from noise; otherwise it restores."""
+        return "generator" in self.manifest
 
 
 def check_target(out: pathlib.Path) -> None:
@@ -98,39 +133,33 @@ def find_library(library: str | None) -> pathlib.Path | None:
     return folder
 
 
-def write_web(
-    file: pathlib.Path, manifest: dict[str, Any], out: pathlib.Path, library: pathlib.Path | None
-) -> None:
+def write_web(models: Sequence[PageModel], out: pathlib.Path, library: pathlib.Path | None) -> None:
     """Writes the page, whole or not at all; an earlier one is replaced.
 
     Args:
-      file: The `.tflite` file, of float32 pictures.
-      manifest: The export's manifest; one with "generator" gets the page that makes pictures.
+      models: To choose from, the first one to begin with; one that generates stands alone.
       out: The folder to write.
       library: What `find_library` returned.
     Raises:
-      UserError: if npm cannot fetch the runtime.
+      UserError: if npm cannot fetch the runtime, or the models suit no one page.
     """
+    _check_models(models)
     out = out.resolve()  # The folder behind a link is replaced, not the link.
     check_target(out)
     parent = files.make_folder(out.parent)
     with staging_files.folder(parent / out.name) as temporary:
         staging = temporary / "page"
-        kind = "sample" if "generator" in manifest else "restore"
-        for part in ("common", kind):
+        for part in ("common", "sample" if models[0].generates else "restore"):
             shutil.copytree(PAGES / part, staging, dirs_exist_ok=True)
-        library = library or _fetch(temporary)
-        for package, names in _LIBRARY_FILES.items():
-            for name in names:
-                # What lies in dist/ is imported by its package's name.
-                target = staging / "lib" / package / name.removeprefix("dist/")
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(library / package / name, target)
-        shutil.copyfile(file, staging / file.name)
+        left_out = _THREADED_FILES if models[0].generates else ()
+        _copy_library(library or _fetch(temporary), staging / "lib", left_out)
+        (staging / _NOTICES_FILE).write_text(_notices(models), encoding="utf-8")
+        for model in models:
+            shutil.copyfile(model.file, staging / model.file.name)
         page_files = sorted(
             path.relative_to(staging).as_posix() for path in staging.rglob("*") if path.is_file()
         )
-        facts = _facts(file, manifest) | {"page_files": [*page_files, _FACTS_FILE]}
+        facts = _facts(models) | {"page_files": [*page_files, _FACTS_FILE]}
         (staging / _FACTS_FILE).write_text(json.dumps(facts, indent=2), encoding="utf-8")
         digest = hashlib.sha256()
         for name in facts["page_files"]:
@@ -140,6 +169,63 @@ def write_web(
         for path in (staging, *staging.rglob("*")):
             path.chmod(path.stat().st_mode | (0o755 if path.is_dir() else 0o644))
         _put(staging, out)
+
+
+def _check_models(models: Sequence[PageModel]) -> None:
+    """Refuses what one page cannot hold."""
+    names = [model.manifest["name"] for model in models]
+    if len(models) > 1 and any(model.generates for model in models):
+        raise UserError(
+            f"web: {', '.join(map(repr, names))} on one page: a generator has a page of its own"
+        )
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UserError(f"web: two models are called {twice!r}: leave one of them out")
+
+
+def _copy_library(
+    library: pathlib.Path, target: pathlib.Path, left_out: Sequence[str] = ()
+) -> None:
+    for package, names in _LIBRARY_FILES.items():
+        for name in (name for name in names if name not in left_out):
+            # What lies in dist/ is imported by its package's name.
+            copy = target / package / name.removeprefix("dist/")
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(library / package / name, copy)
+    index = target / "core" / "index.js"
+    text = index.read_text(encoding="utf-8")
+    if text.count(_IMPORTS) != 1:
+        raise UserError(
+            f"web_library={str(library)!r}: core/dist/index.js is not that of @litertjs/core"
+            f" {LIBRARY_VERSION}; expected node_modules/@litertjs after"
+            f" `npm install @litertjs/core@{LIBRARY_VERSION}`"
+        )
+    index.write_text(_CHANGED + text.replace(_IMPORTS, _BY_PATH), encoding="utf-8")
+
+
+def _notices(models: Sequence[PageModel]) -> str:
+    """Returns whose work lies in the folder, and under which licences."""
+    weights = [
+        f"{model.file.name}: {model.manifest['license']}"
+        for model in models
+        if model.manifest.get("license")
+    ]
+    lines = [
+        "The page itself is part of tf_deconv, under the MIT licence.",
+        *weights,
+        f"lib/core and lib/wasm-utils: @litertjs/core and @litertjs/wasm-utils {LIBRARY_VERSION},"
+        " https://github.com/google-ai-edge/LiteRT, under the Apache License, version 2.0"
+        " (https://www.apache.org/licenses/LICENSE-2.0). lib/core/index.js was changed: it imports"
+        " its neighbour by a path.",
+    ]
+    return "\n\n".join([*lines, *_license_texts()]) + "\n"
+
+
+def _license_texts() -> list[str]:
+    try:
+        listed = importlib.metadata.files(_LICENSED_PACKAGE) or []
+        return [path.read_text() for path in listed if path.name == "LICENSE"]
+    except (OSError, importlib.metadata.PackageNotFoundError):
+        return []  # The notice tells where it is to be read.
 
 
 def _put(new: pathlib.Path, out: pathlib.Path) -> None:
@@ -153,33 +239,52 @@ def _put(new: pathlib.Path, out: pathlib.Path) -> None:
         ) from error
 
 
-def _facts(file: pathlib.Path, manifest: dict[str, Any]) -> dict[str, Any]:
-    """Returns what the page must know: the file, and what goes in and comes out."""
-    about = _about_generator if "generator" in manifest else _about_restorer
+def _facts(models: Sequence[PageModel]) -> dict[str, Any]:
+    """Returns what the page must know: the files, and what goes in and comes out."""
+    if models[0].generates:
+        return _about_file(models[0]) | _about_generator(models[0].manifest)
+    return {"models": [_about_file(model) | _about_restorer(model) for model in models]}
+
+
+def _about_file(model: PageModel) -> dict[str, Any]:
     return {
-        "title": manifest["name"],
-        "file": file.name,
-        "size_bytes": file.stat().st_size,
-        "sha256": files.sha256(file),
-        **about(manifest),
+        "name": model.manifest["name"],
+        "file": model.file.name,
+        "size_bytes": model.file.stat().st_size,
+        "sha256": files.sha256(model.file),
     }
 
 
-def _about_restorer(manifest: dict[str, Any]) -> dict[str, Any]:
-    task = TASKS.get(manifest["task"] or "")
-    summary = task.summary if task else "pictures in, pictures out"
-    kept = ("channels_in", "channels_out", "divisor", "scale", "tile_overlap")
+def _about_restorer(model: PageModel) -> dict[str, Any]:
+    manifest = model.manifest
+    words = words_for(manifest["name"], manifest["task"])
+    sizes = manifest["tflite_sizes"]
+    kept = ("task", "channels_in", "channels_out", "divisor", "scale")
     return {
-        "task": manifest["task"],
-        "summary": f"{summary[0].upper()}{summary[1:]}.",
-        "sizes": manifest["tflite_sizes"],
+        **dataclasses.asdict(words),
+        "sizes": sizes,
         **{key: manifest[key] for key in kept},
+        "tile_overlap": _overlap(manifest),
+        "keeps_grey": artifacts.keeps_grey(manifest["task"]),
+        "golden": {"size": sizes[0], "answer": golden.answer(model.file, tuple(sizes[0]))},
     }
+
+
+def _overlap(manifest: dict[str, Any]) -> int | None:
+    """Returns by how much windows overlap, as `restore` has it for pictures of 8 bits."""
+    overlap, near = manifest["tile_overlap"], manifest.get("effective_reach")
+    if overlap is None or near is None:
+        return overlap
+    return min(overlap, near + -near % manifest["divisor"])
 
 
 def _about_generator(manifest: dict[str, Any]) -> dict[str, Any]:
     facts = read_spec(manifest, manifest["name"])
-    about = {"summary": _summary(facts), "generator": facts.to_json()}
+    about = {
+        "title": manifest["name"],
+        "summary": _summary(facts),
+        "generator": facts.to_json(),
+    }
     if facts.kind == "flow":
         defaults = SampleConfig()
         names = ("steps", "solver", "guidance")

@@ -1,182 +1,278 @@
-// Restores pictures with the exported TFLite file, in the browser; nothing is sent anywhere.
+// What a visitor does and sees. Pictures are restored in one worker (queue.js), and shown and saved by
+// another one; nothing is sent anywhere.
 
-import { begin, facts, find, run, say } from "./page.js";
-import { decode, drawn } from "./picture.js";
-import { restorePixels } from "./tiles.js";
+import { example, listen } from "./choose.js";
+import { download, find, make, say } from "./dom.js";
+import { keepOffline } from "./offline.js";
+import { Queue, STATES } from "./queue.js";
+import * as viewer from "./viewer.js";
 
-const MAX_PIXELS = 40e6;
-let model = null;
-let latest = 0; // Number of the picture that was put in last; earlier ones give way.
-let shownPair = null; // What the strength mixes: the picture and what the network made of it.
+const facts = await (await fetch("model.json")).json();
+const options = new URLSearchParams(location.search);
+const pictures = new Worker(new URL("./picture-worker.js", import.meta.url), { type: "module" });
+const asked = new Map(); // Number of a question to what hears its answer.
+let lastNumber = 0;
+let shown = { item: null, result: null }; // What the viewer has.
+let strengthAsked = null; // A strength that waits for the one before to be drawn.
+let thumbs = Promise.resolve(); // One after the other, or a folder would keep the viewer waiting.
 
-find("title").textContent = facts.title;
-find("mix").hidden = facts.scale !== 1 || facts.channels_in > 3;
-find("summary").textContent = `${facts.summary} The picture stays on this device.`;
-
-function runTile(pixels, [height, width]) {
-  const image = [pixels, [1, height, width, facts.channels_in]];
-  return run(model, `restore_${height}x${width}`, { image }, "restored");
+// Asks the worker of the pictures; `progress` hears the part that is done.
+function ask(message, progress = () => {}) {
+  const number = ++lastNumber;
+  pictures.postMessage({ ...message, number });
+  return new Promise((done, fail) => asked.set(number, { done, fail, progress }));
 }
 
-async function restoreImage(image, number) {
-  const { width, height } = image;
-  const [w, h] = [width * facts.scale, height * facts.scale];
-  if (w * h > MAX_PIXELS) {
-    const most = Math.floor(MAX_PIXELS / facts.scale ** 2 / 1e5) / 10;
-    throw new Error(`The picture is ${width}×${height}: at most ${most} megapixels, please.`);
+pictures.addEventListener("message", ({ data: { number, answer, fault, part } }) => {
+  const { done, fail, progress } = asked.get(number);
+  if (part !== undefined) return progress(part);
+  asked.delete(number);
+  return fault === undefined ? done(answer) : fail(new Error(fault));
+});
+
+const queue = new Queue(hear, options.get("accelerator") ?? "auto");
+
+// ---- Models
+
+const hasStrength = () => queue.model.scale === 1 && queue.model.channels_in < 4;
+
+function listModels() {
+  for (const model of facts.models) {
+    const input = make("input", { type: "radio", name: "model", value: model.name });
+    input.addEventListener("change", () => choose(model));
+    const parts = ["title", "note", "summary"].map((part) =>
+      make("span", { className: part, textContent: model[part] }),
+    );
+    find("model-list").append(make("label", { className: "model" }, input, ...parts));
   }
-  const pixels = drawn(image, width, height).getImageData(0, 0, width, height);
-  say("Restoring…");
-  find("progress").value = 0;
-  find("progress").hidden = false;
-  const started = performance.now();
-  let shown = started;
-  const restored = await restorePixels(pixels.data, width, height, facts, runTile, async (done) => {
-    // A pause after each tile would cost more than a small tile does.
-    if (performance.now() - shown < 50) return;
-    find("progress").value = done;
-    await new Promise((go) => setTimeout(go)); // Lets the page draw, and take another picture.
-    shown = performance.now();
-    if (number !== latest) throw new Overtaken();
-  });
-  const duration = performance.now() - started;
-  for (const id of ["after", "before"]) [find(id).width, find(id).height] = [w, h];
-  find("before").getContext("2d").drawImage(image, 0, 0, w, h);
-  shownPair = { given: pixels.data, restored };
-  drawMixed();
-  await offerDownload();
-  find("result").hidden = false;
-  const sizes = facts.scale > 1 ? `${width}×${height} → ${w}×${h}` : `${width}×${height}`;
-  find("facts").textContent = `${sizes} pixels, restored in ${Math.round(duration)} ms.`;
-  say("Done. Move the line to compare.");
+  find("models").classList.toggle("only", facts.models.length === 1);
 }
 
-// Returns given + strength * (restored - given), RGBA. Of the restored picture as it is shown, in
-// bytes: moving the slider then needs no second run, and what `restore --strength` gives is near.
-function mix({ given, restored }, strength) {
-  if (strength === 1) return restored;
-  const mixed = new Uint8ClampedArray(restored);
-  for (let i = 0; i < mixed.length; i += 4) {
-    const [alpha, paper] = [given[i + 3] / 255, 255 - given[i + 3]];
-    const grey = 0.299 * given[i] + 0.587 * given[i + 1] + 0.114 * given[i + 2];
-    for (let c = 0; c < 3; c++) {
-      const before = (facts.channels_out === 1 ? grey : given[i + c]) * alpha + paper;
-      mixed[i + c] = before + strength * (restored[i + c] - before);
-    }
+function choose(model) {
+  find("model-list").querySelector(`[value="${CSS.escape(model.name)}"]`).checked = true;
+  find("chosen").textContent = model.title;
+  document.body.dataset.ready = "";
+  say("Loading…");
+  queue.choose(model);
+}
+
+// On a phone the list is folded up: what is chosen stands in its head.
+const isWide = matchMedia("(min-width: 56.01rem)");
+const fold = () => {
+  find("models").open = isWide.matches || facts.models.length === 1;
+};
+isWide.addEventListener("change", fold);
+
+// ---- What is heard of the pictures
+
+function counted() {
+  const { items } = queue;
+  const of = (state) => items.filter((item) => item.state === state).length;
+  return { all: items.length, done: of("done"), faults: of("fault"), stopped: of("stopped") };
+}
+
+const plural = (count, noun) => (count === 1 ? `1 ${noun}` : `${count} ${noun}s`);
+
+function sayHowItStands() {
+  const { all, done, faults, stopped } = counted();
+  if (!all || queue.isBusy) return;
+  if (all === 1 && faults) return say(`${queue.items[0].name}: ${queue.items[0].fault}`, true);
+  if (stopped) return say(`Cancelled: ${done} of ${plural(all, "picture")} restored.`);
+  const failed = queue.items.find(({ state }) => state === "fault");
+  if (failed) {
+    const rest = faults > 1 ? `; and ${faults - 1} more` : "";
+    return say(`${done} of ${all} restored. ${failed.name}: ${failed.fault}${rest}`, true);
   }
-  return mixed;
+  return say(all === 1 ? "Done. Move the line to compare." : `Done: ${plural(all, "picture")} restored.`);
 }
 
-function drawMixed() {
-  const strength = find("mix").hidden ? 1 : Number(find("strength").value);
-  find("amount").textContent = strength;
-  const { width, height } = find("after");
-  const result = new ImageData(mix(shownPair, strength), width, height);
-  find("after").getContext("2d").putImageData(result, 0, 0);
+function hear({ kind, item, items, how, note, text, used }) {
+  if (kind === "opened") {
+    document.body.dataset.ready = "true";
+    keepOffline(used);
+    if (!queue.items.length) say("Ready.");
+  }
+  if (kind === "closed") say(text, true);
+  if (how) find("how").textContent = `Computed by this device's ${how}.${note ? ` ${note}` : ""}`;
+  if (kind === "added") for (const each of items) addToStrip(each);
+  if (kind === "removed") find(`picture-${item.id}`).remove();
+  // Not every percent: a screen reader would never be silent.
+  if (kind === "begun") {
+    const number = queue.items.indexOf(item) + 1;
+    const of = queue.items.length > 1 ? ` ${number} of ${queue.items.length}` : "";
+    say(`Restoring${of}: ${item.name}…`);
+  }
+  if (kind !== "progress") sayHowItStands();
+  if (kind === "opened" && note) say(`Ready. ${note}`);
+  refresh();
+  if (kind !== "progress") look();
+  else if (item === queue.selected) sayOnCover();
 }
 
-async function offerDownload() {
-  const blob = await new Promise((done) => find("after").toBlob(done, "image/png"));
-  if (!blob) throw new Error("The picture is too large for this browser: try a smaller one.");
-  URL.revokeObjectURL(find("download").href);
-  find("download").href = URL.createObjectURL(blob);
+function refresh() {
+  const { items, selected } = queue;
+  const hasPictures = items.length > 0;
+  document.body.classList.toggle("has-pictures", hasPictures);
+  document.body.classList.toggle("has-many", items.length > 1);
+  find("view").hidden = find("settings").hidden = !hasPictures;
+  find("strip").hidden = items.length < 2;
+  for (const item of items) {
+    const button = find(`picture-${item.id}`).firstChild;
+    const percent = `${Math.round(100 * item.part)} %`;
+    const state = item.state === "running" ? percent : item.fault ? "failed" : STATES[item.state];
+    button.querySelector(".state").textContent = state;
+    button.classList.toggle("fault", Boolean(item.fault));
+    if (item === selected) button.setAttribute("aria-current", "true");
+    else button.removeAttribute("aria-current");
+  }
+  const { all, done, faults, stopped } = counted();
+  const running = items.find(({ state }) => state === "running");
+  find("going").hidden = !(queue.isBusy || (stopped && !queue.isBusy));
+  find("cancel").textContent = queue.isBusy ? "Cancel" : "Go on";
+  find("progress").value = all ? (done + faults + (running?.part ?? 0)) / all : 0;
+  find("mix").hidden = !queue.model || !hasStrength();
+  find("save").disabled = !selected || !queue.resultOf(selected);
+  find("save-all").hidden = done < 2;
+  find("save-all").textContent = `Save all ${done} (ZIP)`;
 }
 
-class Overtaken extends Error {}
+function addToStrip(item) {
+  const canvas = make("canvas", { width: 1, height: 1 });
+  const name = make("span", { className: "name", textContent: item.name.split("/").at(-1) });
+  const state = make("span", { className: "state" });
+  const button = make("button", { type: "button", title: item.name }, canvas, name, state);
+  button.addEventListener("click", () => queue.select(item));
+  find("strip").append(make("li", { id: `picture-${item.id}` }, button));
+  thumbs = thumbs
+    .then(() => ask({ kind: "thumb", file: item.file }))
+    .then(({ bitmap }) => {
+      [canvas.width, canvas.height] = [bitmap.width, bitmap.height];
+      canvas.getContext("bitmaprenderer").transferFromImageBitmap(bitmap);
+    })
+    .catch(() => {}); // What is no picture is told when its turn comes.
+}
 
-async function show(makeImage, number) {
-  if (!model || number !== latest) return;
-  let image = null;
+// ---- The picture that is looked at
+
+const strength = () => (hasStrength() ? Number(find("strength").value) : 1);
+
+function describe(item, result) {
+  const { scale } = queue.model;
+  const size = (factor) => `${result.width * factor} × ${result.height * factor}`;
+  const sizes = scale > 1 ? `${size(1)} → ${size(scale)}` : size(1);
+  const seconds = (result.duration / 1000).toPrecision(2) * 1;
+  return `${item.name} · ${sizes} pixels · ${seconds} s`;
+}
+
+// What the worker of the pictures must know of a result.
+function resultMessage(item, result) {
+  const { file, name } = item;
+  const id = `${item.id} ${queue.model.name}`;
+  return { id, file, name, facts: queue.model, made: result.made };
+}
+
+function sayOnCover() {
+  const item = queue.selected;
+  const running = item.part ? `Restoring… ${Math.round(100 * item.part)} %` : "Restoring…";
+  const texts = { waiting: "Waiting…", running, stopped: "Cancelled.", fault: item.fault };
+  viewer.cover(queue.resultOf(item) ? "" : texts[item.state]);
+}
+
+async function look() {
+  const item = queue.selected;
+  if (!item) return;
+  const result = queue.resultOf(item);
+  sayOnCover();
+  if (shown.item === item && shown.result === result) return;
+  const wasShown = shown.item;
+  shown = { item, result };
+  document.body.dataset.shown = "";
+  find("facts").textContent = result ? describe(item, result) : item.name;
   try {
-    say("Reading…");
-    image = await makeImage().catch(() => {
-      throw new Error("This file is not a picture that the browser can read: try a PNG or a JPEG.");
-    });
-    await restoreImage(image, number);
+    if (wasShown !== item || !result) {
+      const { bitmap } = await ask({ kind: "look", file: item.file });
+      if (shown.item !== item) return bitmap.close();
+      viewer.show(bitmap, [bitmap.width, bitmap.height], null);
+    }
+    if (result) await drawMixed();
   } catch (error) {
-    if (error instanceof Overtaken) return;
-    console.error(error);
-    find("result").hidden = true; // Or an earlier picture would look like this one's.
-    say(error.message ?? String(error), true);
-  } finally {
-    image?.close();
-    find("progress").hidden = true;
+    if (shown.item === item && item.state === "done") say(`${item.name}: ${error.message}`, true);
   }
+  return undefined;
 }
 
-// One picture at a time; the first waits for the network.
-function handle(makeImage) {
-  const number = ++latest;
-  turn = turn.then(() => show(makeImage, number));
+// One at a time: while a strength is drawn, the slider is three further ones ahead.
+async function drawMixed() {
+  const { item, result } = shown;
+  if (!result) return;
+  const wanted = strength();
+  const message = { ...resultMessage(item, result), kind: "mix", strength: wanted };
+  const { bitmap } = await ask(message);
+  if (shown.item !== item || shown.result !== result) return bitmap.close();
+  viewer.showAfter(bitmap, [bitmap.width, bitmap.height]);
+  document.body.dataset.shown = `${item.id} ${queue.model.name} ${wanted}`;
+  return undefined;
 }
 
-// Shapes and a gradient with what the network is there to undo: grey and with noise, or with holes.
-// Drawn here, so that no picture has to be shipped.
-function sampleImage() {
-  const side = 320;
-  const context = drawn(new ImageData(side, side), side, side);
-  const sky = context.createLinearGradient(0, 0, 0, side);
-  sky.addColorStop(0, "#5a8fd0");
-  sky.addColorStop(1, "#f0d9a8");
-  context.fillStyle = sky;
-  context.fillRect(0, 0, side, side);
-  context.fillStyle = "#f7e27a";
-  context.arc(230, 80, 36, 0, 7);
-  context.fill();
-  for (const [color, left, top, size] of [["#3f5b46", -40, 190, 260], ["#6b4f3a", 120, 220, 260]]) {
-    context.fillStyle = color;
-    context.beginPath();
-    context.moveTo(left, side);
-    context.lineTo(left + size / 2, top);
-    context.lineTo(left + size, side);
-    context.fill();
-  }
-  if (facts.channels_in === 4) {
-    for (let i = 0; i < 40; i++) {
-      context.clearRect(Math.random() * side, Math.random() * side, 6, 24);
-    }
-    return createImageBitmap(context.canvas);
-  }
-  const image = context.getImageData(0, 0, side, side);
-  const normal = () =>
-    Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
-  for (let i = 0; i < image.data.length; i += 4) {
-    const [red, green, blue] = image.data.slice(i, i + 3);
-    if (facts.channels_in === 1) {
-      image.data.fill(0.299 * red + 0.587 * green + 0.114 * blue + 25 * normal(), i, i + 3);
-    } else {
-      for (let c = 0; c < 3; c++) image.data[i + c] += 25 * normal();
-    }
-  }
-  return createImageBitmap(image);
+async function mixSoon() {
+  if (strengthAsked) return;
+  do {
+    strengthAsked = strength();
+    await drawMixed().catch((error) => say(error.message, true));
+  } while (strengthAsked !== strength());
+  strengthAsked = null;
 }
 
-const fromFile = (file) => handle(() => decode(file));
-for (const id of ["choose", "take"]) {
-  find(id).addEventListener("change", (event) => {
-    const [file] = event.target.files;
-    if (file) fromFile(file);
-    event.target.value = ""; // The same file again is a change too.
-  });
-}
-find("sample").addEventListener("click", () => handle(sampleImage));
-const drop = find("drop");
-for (const kind of ["dragover", "dragleave", "drop"]) {
-  document.addEventListener(kind, (event) => {
-    event.preventDefault();
-    drop.classList.toggle("over", kind === "dragover");
-    if (kind === "drop" && event.dataTransfer.files.length) fromFile(event.dataTransfer.files[0]);
-  });
-}
-find("slider").addEventListener("input", (event) => {
-  const share = event.target.value;
-  find("before").style.clipPath = `inset(0 ${100 - share}% 0 0)`;
-  find("line").style.left = `${share}%`;
+find("strength").addEventListener("input", () => {
+  const percent = `${Math.round(100 * find("strength").value)} %`;
+  find("amount").textContent = percent;
+  find("strength").setAttribute("aria-valuetext", percent);
+  mixSoon();
 });
 
-find("strength").addEventListener("input", drawMixed);
-find("strength").addEventListener("change", offerDownload);
+// ---- Saving
 
-let turn = begin((loaded) => {
-  model = loaded;
+async function save(message, progress) {
+  try {
+    const file = await ask({ ...message, type: find("type").value, strength: strength() }, progress);
+    download(file);
+    const wanted = find("type").value;
+    const isOther = message.kind === "save" && wanted !== "same" && file.blob.type !== wanted;
+    say(isOther ? `Saved ${file.name}: this browser cannot write the other type.` : `Saved ${file.name}.`);
+  } catch (error) {
+    say(`It could not be saved: ${error.message}`, true);
+  }
+}
+
+find("save").addEventListener("click", () => {
+  const item = queue.selected;
+  save({ ...resultMessage(item, queue.resultOf(item)), kind: "save" });
 });
+find("save-all").addEventListener("click", () => {
+  const done = queue.items.filter((item) => item.state === "done");
+  const all = done.map((item) => resultMessage(item, queue.resultOf(item)));
+  say(`Packing ${plural(all.length, "picture")}…`);
+  save({ kind: "zip", pictures: all });
+});
+find("remove").addEventListener("click", () => {
+  queue.remove(queue.selected);
+  if (!queue.items.length) {
+    shown = { item: null, result: null };
+    say("Ready.");
+    find("choose").focus();
+  }
+});
+find("cancel").addEventListener("click", () => (queue.isBusy ? queue.stop() : queue.goOn()));
+
+// ---- Begin
+
+listModels();
+fold();
+find("sample").addEventListener("click", async () => {
+  queue.add([{ file: await example(queue.model), name: "example.png" }]);
+});
+listen((found, leftOut) => {
+  if (found.length) queue.add(found);
+  if (leftOut) say(`${plural(leftOut, "file")} that ${leftOut === 1 ? "is no picture" : "are no pictures"} left out.`);
+});
+choose(facts.models.find(({ name }) => name === options.get("model")) ?? facts.models[0]);

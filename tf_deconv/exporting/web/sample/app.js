@@ -1,6 +1,7 @@
 // Makes pictures with the exported TFLite file, in the browser; nothing is sent anywhere.
 
-import { begin, facts, find, run, say } from "./page.js";
+import { begin, facts, find, say } from "./page.js";
+import { run } from "./runtime.js";
 import { labelOf, runsOfPicture, samplePicture } from "./sampling.js";
 
 const { generator, sampler } = facts;

@@ -1,0 +1,22 @@
+// Registers the service worker, and tells it what was used: that much of the folder it keeps.
+
+const THREADED = ["js", "wasm"].map((end) => `lib/core/wasm/litert_wasm_threaded_internal.${end}`);
+
+/**
+ * Keeps the page for use without a connection.
+ *
+ * @param {string[]} used URLs that a worker fetched.
+ */
+export async function keepOffline(used = []) {
+  if (!navigator.serviceWorker) return; // Plain HTTP, but for localhost.
+  try {
+    await navigator.serviceWorker.register("sw.js");
+    const { active } = await navigator.serviceWorker.ready;
+    const seen = [...performance.getEntriesByType("resource").map(({ name }) => name), ...used];
+    // From the next visit on the page is isolated (sw.js), and its worker takes the build with threads.
+    if (used.some((name) => name.includes("litert_wasm_internal.wasm"))) seen.push(...THREADED);
+    active?.postMessage({ keep: [...new Set(seen)] });
+  } catch (error) {
+    console.warn(error); // The page works without, but not offline.
+  }
+}
