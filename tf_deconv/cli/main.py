@@ -14,8 +14,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tf_deconv import __version__
+from tf_deconv.cli.arguments import EXIT_USAGE
 from tf_deconv.cli.overview import COMMANDS, HELPERS, overview
-from tf_deconv.cli.parser import EXIT_USAGE, parse
+from tf_deconv.cli.parser import parse
 from tf_deconv.utils.files import json_text, no_space
 from tf_deconv.utils.interrupted import Interrupted, Termination
 from tf_deconv.utils.mentions import flag_of, with_flags

@@ -7,17 +7,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import re
-import textwrap
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
+from tf_deconv.cli.arguments import Parser, Switch
 from tf_deconv.cli.overview import COMMANDS
 from tf_deconv.utils.mentions import flag_of, off_flag_of
-from tf_deconv.utils.options import nearest
 
-# argparse exits with 2 after a usage error; so do we.
-EXIT_USAGE = 2
 # Longer choices stand in the text of an option, and not in place of its value.
 _LONGEST_CHOICES = 32
 # Every option with a value says what that is; this is for one that a config forgot.
@@ -26,7 +22,7 @@ _METAVARS = {int: "COUNT", float: "FACTOR", str: "TEXT"}
 
 def make_parser() -> argparse.ArgumentParser:
     """Returns what reads a command line: `command`, and the options that were given."""
-    parser = _Parser(prog="tf-deconv")
+    parser = Parser(prog="tf-deconv")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in COMMANDS:
         declare(name, commands.add_parser(name, help=COMMANDS[name]))
@@ -44,105 +40,17 @@ def parse(command: str, words: Sequence[str]) -> dict[str, Any]:
     Raises:
       SystemExit: after --help, or with one line about what cannot be read.
     """
-    parser = _Parser(prog=f"tf-deconv {command}")
+    parser = Parser(prog=f"tf-deconv {command}")
     declare(command, parser)
     return vars(parser.parse_args(words))
 
 
-def declare(command: str, parser: _Parser) -> None:
+def declare(command: str, parser: Parser) -> None:
     """Adds the options of a command to its parser."""
     _DECLARATIONS[command](parser)
 
 
-class _Formatter(argparse.HelpFormatter):
-    """Help of 80 columns or what there are: one line for the usage, tables kept as they are."""
-
-    def __init__(self, prog: str):
-        super().__init__(prog, max_help_position=26)
-
-    def _format_usage(self, usage, actions, groups, prefix):
-        words = [f"usage: {self._prog}"]
-        for action in actions:
-            if not action.option_strings:
-                few = action.nargs in ("?", "*") or not action.required
-                several = action.nargs in ("+", "*")
-                shown = action.metavar + (" ..." if several else "")
-                words.append(f"[{shown}]" if few else shown)
-        return " ".join([*words, "[OPTIONS]"]) + "\n\n"
-
-    def _format_action_invocation(self, action):
-        if not action.option_strings:
-            return action.metavar
-        # That a switch can be switched off again is said once, below.
-        flags = action.option_strings[: -1 if isinstance(action, _Switch) else None]
-        shown = ", ".join(sorted(flags, key=len))
-        if action.nargs == 0:
-            return shown
-        return f"{shown} {action.metavar}" + (" ..." if action.nargs == "+" else "")
-
-    def _fill_text(self, text, width, indent):
-        """Wraps each line; what is wrapped of a table stays in its column."""
-        lines = []
-        for line in text.splitlines():
-            column = re.match(r"\s+\S+\s{2,}|\s*", line)
-            inside = " " * (column.end() if column else 0)
-            lines += textwrap.wrap(line, width, subsequent_indent=inside) or [""]
-        return "\n".join(indent + line for line in lines)
-
-
-class _Parser(argparse.ArgumentParser):
-    """argparse with errors of one line, which name what was meant."""
-
-    def __init__(self, **options: Any):
-        # An abbreviation that is clear today is not when an option is added.
-        options = {"formatter_class": _Formatter, "allow_abbrev": False, **options}
-        super().__init__(**options)
-
-    def parse_known_args(self, args=None, namespace=None):
-        self._refuse_unknown_options(args or ())
-        return super().parse_known_args(args, namespace)
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(EXIT_USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
-
-    def _refuse_unknown_options(self, words: Sequence[str]) -> None:
-        """Names the nearest option of one that there is not; argparse would only list it."""
-        if self._subparsers is not None:
-            return  # They know their options.
-        for word in words:
-            if word == "--":
-                return
-            flag = word.partition("=")[0]
-            if re.fullmatch(r"-[A-Za-z].*", word):
-                known = word[:2] in self._option_string_actions
-            else:
-                known = not flag.startswith("--") or flag in self._option_string_actions
-            # What holds a space is a text that begins with a dash.
-            if not known and " " not in flag:
-                flags = [name for name in self._option_string_actions if name.startswith("--")]
-                self.error(f"there is no option {flag}{_nearest_flag(flag, flags)}")
-
-
-def _nearest_flag(flag: str, flags: Collection[str]) -> str:
-    """Returns " (did you mean --x?)": the option that begins so, or the nearest one."""
-    longer = [name for name in flags if len(flag) > 3 and name.startswith(flag)]
-    return f" (did you mean {' or '.join(longer[:3])}?)" if longer else nearest(flag, flags, "{}")
-
-
-class _Switch(argparse.Action):
-    """An option that its first flags switch on, and its last one off."""
-
-    def __init__(self, option_strings: Sequence[str], dest: str, **options: Any):
-        super().__init__(option_strings, dest, nargs=0, **options)
-
-    def __call__(self, parser, namespace, values, option_string=None):
-        setattr(namespace, self.dest, option_string != self.option_strings[-1])
-
-    def format_usage(self) -> str:
-        return " | ".join(self.option_strings)
-
-
-def _declare_train(parser: _Parser) -> None:
+def _declare_train(parser: Parser) -> None:
     from tf_deconv.degradations.tasks import OPERATORS, TASKS
     from tf_deconv.networks.table import NETWORKS
     from tf_deconv.training.config import TrainConfig
@@ -152,7 +60,7 @@ def _declare_train(parser: _Parser) -> None:
     _add_options(parser, TrainConfig, {"task": TASKS, "network": NETWORKS}, tables=tables)
 
 
-def _declare_export(parser: _Parser) -> None:
+def _declare_export(parser: Parser) -> None:
     from tf_deconv.exporting.config import ExportConfig
     from tf_deconv.exporting.variants import PROFILES, VARIANTS
 
@@ -171,7 +79,7 @@ def _declare_export(parser: _Parser) -> None:
     )
 
 
-def _declare_restore(parser: _Parser) -> None:
+def _declare_restore(parser: Parser) -> None:
     from tf_deconv.inference import shipped
     from tf_deconv.inference.config import RestoreConfig
 
@@ -199,7 +107,7 @@ def _declare_restore(parser: _Parser) -> None:
     )
 
 
-def _declare_sample(parser: _Parser) -> None:
+def _declare_sample(parser: Parser) -> None:
     from tf_deconv.generation.config import SampleConfig
 
     parser.description = (
@@ -210,7 +118,7 @@ def _declare_sample(parser: _Parser) -> None:
     _add_options(parser, SampleConfig, leave_out=("model",))
 
 
-def _declare_edit(parser: _Parser) -> None:
+def _declare_edit(parser: Parser) -> None:
     from tf_deconv.generation.config import EditConfig
 
     parser.description = (
@@ -228,7 +136,7 @@ def _declare_edit(parser: _Parser) -> None:
     _add_options(parser, EditConfig, leave_out=("model",))
 
 
-def _declare_evaluate(parser: _Parser) -> None:
+def _declare_evaluate(parser: Parser) -> None:
     from tf_deconv.degradations.tasks import OPERATORS, RESTORATIONS
     from tf_deconv.evaluation.config import EvaluateConfig
     from tf_deconv.inference import shipped
@@ -255,7 +163,7 @@ def _declare_evaluate(parser: _Parser) -> None:
     )
 
 
-def _declare_inspect(parser: _Parser) -> None:
+def _declare_inspect(parser: Parser) -> None:
     from tf_deconv.evaluation.config import EvaluateConfig
     from tf_deconv.inference import shipped
 
@@ -269,7 +177,7 @@ def _declare_inspect(parser: _Parser) -> None:
     parser.epilog = _table("shipped models", shipped.MODELS)
 
 
-def _declare_benchmark(parser: _Parser) -> None:
+def _declare_benchmark(parser: Parser) -> None:
     from tf_deconv.evaluation.config import BenchmarkConfig, EvaluateConfig
     from tf_deconv.evaluation.protocols.published import PROTOCOLS
     from tf_deconv.exporting.parity.runner import RUNTIMES
@@ -292,7 +200,7 @@ def _declare_benchmark(parser: _Parser) -> None:
     )
 
 
-def _declare_shard(parser: _Parser) -> None:
+def _declare_shard(parser: Parser) -> None:
     from tf_deconv.data.config import ShardConfig
 
     parser.description = (
@@ -304,7 +212,7 @@ def _declare_shard(parser: _Parser) -> None:
     _add_options(parser, ShardConfig, leave_out=("data",))
 
 
-def _declare_verify(parser: _Parser) -> None:
+def _declare_verify(parser: Parser) -> None:
     from tf_deconv.exporting.config import VerifyConfig
 
     parser.description = (
@@ -316,7 +224,7 @@ def _declare_verify(parser: _Parser) -> None:
     _add_options(parser, VerifyConfig, leave_out=("model",), json="what was found")
 
 
-_DECLARATIONS: dict[str, Callable[[_Parser], None]] = {
+_DECLARATIONS: dict[str, Callable[[Parser], None]] = {
     "restore": _declare_restore,
     "inspect": _declare_inspect,
     "evaluate": _declare_evaluate,
@@ -330,7 +238,7 @@ _DECLARATIONS: dict[str, Callable[[_Parser], None]] = {
 }
 
 
-def _add_model(parser: _Parser, cls: type, **options: Any) -> argparse.Action:
+def _add_model(parser: Parser, cls: type, **options: Any) -> argparse.Action:
     from tf_deconv.inference import shipped
 
     options = {"metavar": "MODEL", "help": _help_of(cls, "model"), **options}
@@ -352,7 +260,7 @@ def _add_json_flag(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def _add_options(
-    parser: _Parser,
+    parser: Parser,
     cls: type,
     choices: Mapping[str, Any] | None = None,
     *,
@@ -415,7 +323,7 @@ def _add_option(group: Any, field: dataclasses.Field, cls: type, table: Any) -> 
     if kind is bool:
         # A file may have switched on what the command line is to switch off.
         flags.append(off_flag_of(field.name))
-        group.add_argument(*flags, action=_Switch, help=_help_of(cls, field.name), **common)
+        group.add_argument(*flags, action=Switch, help=_help_of(cls, field.name), **common)
         return
     metavar, more, listed = field.metadata["metavar"] or _METAVARS[kind], "", "|".join(names)
     if field.metadata["words"]:
