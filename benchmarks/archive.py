@@ -113,7 +113,7 @@ def main() -> int:
         print("| engine | s | CPU s | pictures/s |\n|---|---:|---:|---:|")
         for name, (duration_s, cpu_s) in rows.items():
             print(f"| {name} | {duration_s:.0f} | {cpu_s:.0f} | {count / duration_s:.0f} |")
-        print(pathlib.Path(f"{killed}.log").read_text().splitlines()[-1])
+        print(pathlib.Path(f"{killed}.log").read_text(encoding="utf-8").splitlines()[-1])
         expected = pictures_of(local)
         same = len(expected) == count and all(
             pictures_of(out) == expected for out in (beam, killed)

@@ -189,7 +189,7 @@ def main():
         if this in best and other in best:
             print(f"| {this} | {other} | {best[other] / best[this]:.2f} | {bar:.2f} |")
     if options.json:
-        pathlib.Path(options.json).write_text(json.dumps(best, indent=2))
+        pathlib.Path(options.json).write_text(json.dumps(best, indent=2), encoding="utf-8")
 
 
 if __name__ == "__main__":

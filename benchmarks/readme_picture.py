@@ -66,7 +66,9 @@ def main() -> None:
     take_again(clean, NOISY)
     before, after = read(NOISY), restored(NOISY)
     gap = np.full((len(clean), GAP_PX, 3), 255, np.uint8)
-    Image.fromarray(np.concatenate([before, gap, after], axis=1)).save(PAIR, quality=92)
+    Image.fromarray(np.concatenate([before, gap, after], axis=1)).save(
+        PAIR, quality=95, subsampling=0
+    )
     print(f"{psnr_db(before, clean):.1f} dB -> {psnr_db(after, clean):.1f} dB")
 
 

@@ -4,7 +4,7 @@
 
 Each run is `python train.py` with the options below, in a process of its own; scores are those of
 its metrics.json, on photographs that it never saw. The task `paired` gets two folders: the same
-photographs, and copies that were blurred, made noisy and compressed; there one of them is held out
+photographs, and copies that were blurred, made noisy and compressed; there one in ten is held out
 by its content. `--write` puts the table into docs/tasks.md and a crop of each task into
 docs/tasks.jpg. About 40 minutes on 2 cores.
 """
@@ -118,16 +118,16 @@ def write_docs(table, sheet_rows, networks):
     )
     text = f"""# What each task gains
 
-Made by `python benchmarks/tasks.py --write`. Each network was trained on four photographs that come
-with scikit-image, a minute or two on 2 CPU cores, by
+Made by `python benchmarks/tasks.py --write`. Each network was trained on the 88 photographs of the
+package that are not held out, a minute or two on 2 CPU cores, by
 
 ```
 {commands}
 ```
 
-and scored on photographs that it never saw (`chelsea` and `coffee`; for `paired` the one that its
-content held out). PSNR in dB over all channels / SSIM. "Doing nothing" shows the input as it is:
-grey where colours are asked for, enlarged by bicubic interpolation where a larger picture is.
+and scored on the 12 that it never saw (for `paired` those that their content held out). PSNR in dB
+over all channels / SSIM. "Doing nothing" shows the input as it is: grey where colours are
+asked for, enlarged by bicubic interpolation where a larger picture is.
 
 {table}
 

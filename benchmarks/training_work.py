@@ -54,6 +54,7 @@ class Work:
 
     def config(self, **options):
         """Returns the checked options of `train.py` for it."""
+        from tf_deconv.networks.table import NETWORKS
         from tf_deconv.training.config import TrainConfig, check_train_config
 
         own = dict(
@@ -63,6 +64,9 @@ class Work:
             batch_size=self.batch_size,
             patch_size=self.patch_size,
             steps_per_epoch=self.steps,
+            # What every contender has: no average of weights, a loss of single values.
+            loss=NETWORKS[self.network].loss,
+            ema=0.0,
         )
         return check_train_config(TrainConfig(**own | options))
 

@@ -38,6 +38,17 @@ def test_links_of_the_documents_lead_somewhere(repository):
     assert not broken
 
 
+def test_every_page_that_tells_the_version_tells_the_same(repository):
+    import tf_deconv
+
+    citation = (repository / "CITATION.cff").read_text(encoding="utf-8")
+    facts = dict(re.findall(r"^(version|date-released): (\S+)$", citation, re.MULTILINE))
+    changelog = (repository / "CHANGELOG.md").read_text(encoding="utf-8")
+    released = re.search(r"^## \[(\d\S*)\] - (\S+)$", changelog, re.MULTILINE)
+    assert facts == {"version": released[1], "date-released": released[2]}
+    assert tf_deconv.__version__ == released[1]
+
+
 def test_public_names_resolve():
     import tf_deconv
 

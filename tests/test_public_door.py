@@ -16,6 +16,7 @@ from tf_deconv.utils.options import UserError
 COMMANDS = (
     "train",
     "export",
+    "verify",
     "restore",
     "sample",
     "edit",

@@ -12,12 +12,14 @@ from tf_deconv.api import restore as restore
 from tf_deconv.api import sample as sample
 from tf_deconv.api import shard as shard
 from tf_deconv.api import train as train
+from tf_deconv.api import verify as verify
 from tf_deconv.data.config import ShardConfig as ShardConfig
 from tf_deconv.degradations.tasks import OPERATORS as OPERATORS
 from tf_deconv.degradations.tasks import TASKS as TASKS
 from tf_deconv.evaluation.config import BenchmarkConfig as BenchmarkConfig
 from tf_deconv.evaluation.config import EvaluateConfig as EvaluateConfig
 from tf_deconv.exporting.config import ExportConfig as ExportConfig
+from tf_deconv.exporting.config import VerifyConfig as VerifyConfig
 from tf_deconv.exporting.variants import VARIANTS as VARIANTS
 from tf_deconv.generation.config import EditConfig as EditConfig
 from tf_deconv.generation.config import SampleConfig as SampleConfig

@@ -20,14 +20,21 @@ from tf_deconv.evaluation.config import (
     check_benchmark_config,
     check_evaluate_config,
 )
-from tf_deconv.exporting.config import ExportConfig, check_export_config
+from tf_deconv.exporting.config import (
+    ExportConfig,
+    VerifyConfig,
+    check_export_config,
+    check_verify_config,
+)
+from tf_deconv.exporting.parity.runner import RUNTIMES
 from tf_deconv.generation.config import EditConfig, SampleConfig
 from tf_deconv.inference import shipped
 from tf_deconv.inference.config import RestoreConfig, check_restore_config
 from tf_deconv.inference.located import locate
+from tf_deconv.inference.run_folder import find_model
 from tf_deconv.training.config import TrainConfig, check_train_config
 from tf_deconv.utils.files import special
-from tf_deconv.utils.options import UserError, nearest, validate
+from tf_deconv.utils.options import UserError, naming, nearest, validate
 from tf_deconv.utils.quiet import import_tensorflow
 
 if TYPE_CHECKING:
@@ -37,6 +44,7 @@ if TYPE_CHECKING:
         EvaluateResult as GeneratorEvaluateResult,
     )
     from tf_deconv.exporting.pipeline import ExportResult
+    from tf_deconv.exporting.verify import VerifyResult
     from tf_deconv.generation.edit import EditResult
     from tf_deconv.generation.generator import Generator
     from tf_deconv.generation.sample import SampleResult
@@ -49,6 +57,7 @@ Path = str | os.PathLike[str]
 _Config = TypeVar("_Config")
 
 
+@naming(TrainConfig)
 def train(
     config: TrainConfig | None = None, *, report: Report = print, **options: Any
 ) -> TrainResult:
@@ -79,6 +88,7 @@ def train(
     return trainer.train(checked, report)
 
 
+@naming(ExportConfig)
 def export(
     config: ExportConfig | Path | None = None, *, report: Report = print, **options: Any
 ) -> ExportResult:
@@ -95,12 +105,36 @@ def export(
       UserError: for anything that the user can mend; nothing is published then.
     """
     checked = _without_pipes(check_export_config(_make(ExportConfig, config, options, "model")))
+    if checked.model is None:
+        find_model(None)  # That there is no run is said before TensorFlow starts.
     import_tensorflow()
     from tf_deconv.exporting import pipeline
 
     return pipeline.export(checked, report)
 
 
+@naming(VerifyConfig)
+def verify(config: VerifyConfig | Path, *, report: Report = print, **options: Any) -> VerifyResult:
+    """Checks exported files in a runtime on a known picture, as `tf-deconv verify` does.
+
+    Args:
+      config: All options, or the model: the folder of an export, the name of a shipped one, or a
+        file. Fields of `VerifyConfig` may be given as keywords.
+      report: Receives lines for the user.
+    Returns:
+      One row for each file: right to how many decibels, or what is wrong.
+    Raises:
+      UserError: for anything that the user can mend: a runtime that is missing or refuses the file,
+        a size that it does not have.
+    """
+    checked = check_verify_config(_make(VerifyConfig, config, options, "model"))
+    _without_pipes(checked)
+    from tf_deconv.exporting import verify as command
+
+    return command.verify(checked, report)
+
+
+@naming(RestoreConfig)
 def restore(
     config: RestoreConfig | Path | None,
     pictures: Path | Iterable[Path],
@@ -128,6 +162,7 @@ def restore(
     return command.restore(checked, listed, report)
 
 
+@naming(SampleConfig)
 def sample(config: SampleConfig | Path, *, report: Report = print, **options: Any) -> SampleResult:
     """Makes pictures with a generator, as `tf-deconv sample` does.
 
@@ -147,6 +182,7 @@ def sample(config: SampleConfig | Path, *, report: Report = print, **options: An
     return command.sample(checked, report)
 
 
+@naming(EditConfig)
 def edit(
     config: EditConfig | Path,
     pictures: Path | Iterable[Path],
@@ -175,6 +211,7 @@ def edit(
     return command.edit(checked, listed, report)
 
 
+@naming(EvaluateConfig)
 def evaluate(
     config: EvaluateConfig | Path, *, report: Report = print, **options: Any
 ) -> EvaluateResult | GeneratorEvaluateResult:
@@ -206,6 +243,7 @@ def evaluate(
     return of_restorers.evaluate(checked, located, report)
 
 
+@naming(BenchmarkConfig)
 def benchmark(
     config: BenchmarkConfig | None = None,
     models: Sequence[str] = (),
@@ -225,6 +263,7 @@ def benchmark(
       UserError: for anything that the user can mend.
     """
     checked = check_benchmark_config(_make(BenchmarkConfig, config, options), models)
+    validate(checked, {"runtime": RUNTIMES})  # Which evaluation does not know.
     _without_pipes(checked, models)
     import_tensorflow()
     if checked.protocol is not None:
@@ -236,6 +275,7 @@ def benchmark(
     return of_exports.benchmark(checked, report)
 
 
+@naming(ShardConfig)
 def shard(config: ShardConfig | Path, *, report: Report = print, **options: Any) -> ShardResult:
     """Packs pictures into TFRecord shards, as `tf-deconv shard` does.
 
@@ -254,6 +294,7 @@ def shard(config: ShardConfig | Path, *, report: Report = print, **options: Any)
     return pack.shard(checked, report)
 
 
+@naming(EvaluateConfig)
 def inspect(model: Path, *, trust: bool = False) -> dict[str, Any]:
     """Tells what a model is, takes and gives, and where it comes from, as `tf-deconv inspect` does.
 
@@ -271,6 +312,7 @@ def inspect(model: Path, *, trust: bool = False) -> dict[str, Any]:
     return inspect_artifact(os.fspath(model), trust)
 
 
+@naming(RestoreConfig)
 def load(
     model: Path | None = None,
     *,
@@ -325,6 +367,7 @@ def load(
     )
 
 
+@naming(SampleConfig)
 def load_generator(model: Path, *, trust: bool = False) -> Generator:
     """Opens a model that makes pictures: a VAE or a flow, of any format.
 
@@ -380,7 +423,7 @@ def _listed(pictures: Path | Iterable[Path]) -> list[str]:
 # Options that are a path, or may be one.
 _PATHS = (
     *("model", "data", "targets", "init", "mask", "training", "classifier", "export"),
-    *("out", "run_dir", "web", "web_library"),
+    *("out", "run_dir", "web", "web_library", "of", "output", "golden"),
 )
 
 

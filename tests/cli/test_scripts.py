@@ -35,27 +35,30 @@ def everything_in(folder):
     [
         (["--task", "denoize"], "did you mean 'denoise'"),
         (["--network", "artikle"], "did you mean 'article'"),
-        (["--patch-size", "0"], "patch_size=0: expected at least 1"),
-        (["--patch-size", "27"], "patch_size=27: expected a multiple of 2"),
+        (["--patch-size", "0"], "--patch-size 0: expected at least 1"),
+        (["--patch-size", "27"], "--patch-size 27: expected a multiple of 2"),
         (
             ["--patch-size", "4000", "--batch-size", "1"],
-            "patch_size=4000 is larger than every picture",
+            "--patch-size 4000 is larger than every picture",
         ),
-        (["--epochs", "-1"], "epochs=-1: expected at least 1"),
-        (["--epochs", "many"], "epochs='many': expected a whole number"),
-        (["--batch-size", "0"], "batch_size=0: expected at least 1"),
-        (["--learning-rate", "0"], "learning_rate=0.0: expected more than 0"),
-        (["--learning-rate", "nan"], "learning_rate=nan: expected a finite number"),
-        (["--seed", "-3"], "seed=-3: expected at least 0"),
+        (["--epochs", "-1"], "--epochs -1: expected at least 1"),
+        (["--epochs", "many"], "--epochs many: expected a whole number"),
+        (["--batch-size", "0"], "--batch-size 0: expected at least 1"),
+        (["--learning-rate", "0"], "--learning-rate 0.0: expected more than 0"),
+        (["--learning-rate", "nan"], "--learning-rate nan: expected a finite number"),
+        (["--seed", "-3"], "--seed -3: expected at least 0"),
         (["--data", "no/such/folder"], "does not exist: expected a folder of pictures"),
         (["--config", "no_such.json"], "cannot be read"),
         (["--degrade", "nois:3"], "did you mean 'noise'"),
         (["--degrade", "jpeg:70-98@1.5"], "expected jpeg:70-98@SHARE"),
-        (["--degrade", "noise:3", "jpeg:0"], "degrade='jpeg:0': expected jpeg:LEVEL"),
-        (["--resume"], "expected --run-dir"),
+        (["--degrade", "noise:3", "jpeg:0"], "--degrade jpeg:0: expected jpeg:LEVEL"),
+        (["--resume"], "no --run-dir with --resume: expected the folder of the run"),
         (["--resume", "--run-dir", "nowhere"], "has no config.json"),
-        (["--resume", "--run-dir", "x", "--epochs", "3"], "leave out --epochs"),
-        (["--epoch-count", "3"], "unrecognized arguments"),
+        (["--resume", "--run-dir", "x", "--seed", "3"], "leave out --seed"),
+        (["--epoch-count", "3"], "there is no option --epoch-count (did you mean --epochs?)"),
+        (["--epo", "3"], "there is no option --epo (did you mean --epochs?)"),
+        (["--rezume"], "there is no option --rezume (did you mean --resume?)"),
+        (["-z"], "there is no option -z"),
     ],
 )
 def test_train_refuses_bad_options_in_one_line(capsys, tmp_path, monkeypatch, options, expected):
@@ -66,7 +69,7 @@ def test_train_refuses_bad_options_in_one_line(capsys, tmp_path, monkeypatch, op
 
 def test_train_reports_every_bad_option_at_once(capsys):
     message = fails(capsys, "train", "--task", "x", "--epochs", "0", "--seed", "-1")
-    assert all(part in message for part in ("task='x'", "epochs=0", "seed=-1"))
+    assert all(part in message for part in ("--task x", "--epochs 0", "--seed -1"))
 
 
 @pytest.mark.parametrize(
@@ -75,9 +78,9 @@ def test_train_reports_every_bad_option_at_once(capsys):
         ("{", "is not JSON"),
         ("[1]", "expected a JSON object"),
         ('{"epoch": 3}', "'epoch' (did you mean 'epochs'?)"),
-        ('{"epochs": "3"}', "epochs='3': expected a whole number"),
-        ('{"epochs": null}', "epochs=None: expected a whole number"),
-        ('{"task": 3}', "task=3: expected a text"),
+        ('{"epochs": "3"}', '"epochs": "3": expected a whole number'),
+        ('{"candidates": null}', '"candidates": null: expected a whole number'),
+        ('{"task": 3}', '"task": 3: expected a text'),
     ],
 )
 def test_train_refuses_a_bad_config_file(capsys, tmp_path, content, expected):
@@ -158,7 +161,7 @@ def test_export_of_a_file_that_is_no_model_is_refused(
 
 
 def test_export_refuses_a_name_that_is_a_path(capsys):
-    assert "name='../x'" in fails(capsys, "export", "--name", "../x")
+    assert "--name ../x" in fails(capsys, "export", "--name", "../x")
 
 
 RESTORE_HELP = "from tf_deconv.cli.main import main; main(['restore', '--help'])"
@@ -213,6 +216,19 @@ def test_train_prints_scores_and_where_the_preview_is(run):
         assert text in run.output
 
 
+def test_the_first_run_ends_with_what_the_other_network_gives_as_its_decision_tells(
+    run, repository
+):
+    from tf_deconv.training import restoration
+
+    figure = restoration.UNET_LUMINANCE_DB
+    assert run.output.splitlines()[-1].startswith(
+        f"better: python train.py --network unet (luminance {figure} dB"
+    )
+    decision = repository / "docs" / "decisions" / "0026-first-run.md"
+    assert f"{figure} dB" in decision.read_text(encoding="utf-8")
+
+
 def test_a_corrupt_picture_is_skipped_counted_and_named(capsys, tmp_path):
     data = write_pictures(tmp_path / "data", count=12)
     (data / "broken.jpg").write_bytes(b"\xff\xd8\xff but no picture")
@@ -220,6 +236,7 @@ def test_a_corrupt_picture_is_skipped_counted_and_named(capsys, tmp_path):
     code, output, _ = call(capsys, "train", *options)
     assert code == 1  # Trained, but something was left out.
     assert "1 pictures were skipped:\n  broken.jpg: is damaged" in output
+    assert "better:" not in output  # What is said there is of the first run alone.
 
 
 @pytest.mark.slow

@@ -129,7 +129,7 @@ def test_a_process_that_was_killed_is_no_fault_of_the_file(
 ):
     # It was not published, with "ended with code -15".
     done = subprocess.CompletedProcess([], code, "", "boom\n")
-    monkeypatch.setattr(gate.subprocess, "run", lambda *_, **__: done)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
     with pytest.raises(error, match=message):
         gate.run_file(tmp_path / "x.tflite", {})
 

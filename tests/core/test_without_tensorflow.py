@@ -5,7 +5,9 @@ They need neither TensorFlow nor Keras, and run where there is none: see require
 
 import importlib.util
 import json
+import os
 import re
+import subprocess
 import sys
 
 import numpy as np
@@ -107,6 +109,17 @@ def test_depth_transparency_and_grey_are_kept(capsys, tmp_path):
     assert modes == {"alpha.png": "RGBA", "deep.png": "I;16", "grey.png": "L"}
 
 
+def test_a_name_that_the_terminal_cannot_show_is_printed_in_escapes(tmp_path):
+    # A file called so was a UnicodeEncodeError where stdout is not UTF-8: in a pipe on Windows.
+    Image.fromarray(noise(8, 8, 3)).save(tmp_path / "\u0436.png")
+    command = [sys.executable, "-m", "tf_deconv", "restore", SMALL, str(tmp_path / "\u0436.png")]
+    command += ["--out", str(tmp_path / "out")]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert rb"\u0436.png" in done.stdout
+
+
 def test_a_strength_is_the_formula(tmp_path):
     image = noise(30, 40, 3).astype(np.float32) / 255
     whole, half = (tf_deconv.load(SMALL, strength=strength)(image) for strength in (1, 0.5))
@@ -138,7 +151,7 @@ def test_a_model_that_needs_tensorflow_says_so(capsys, tmp_path, monkeypatch, wi
     command = ("restore", version, tmp_path / "a.png", "--out", tmp_path / "out")
     assert "has no .tflite file that LiteRT runs, and TensorFlow" in refuses(capsys, *command)
     message = refuses(capsys, *command[:1], SMALL, *command[2:], "--engine", "tensorflow")
-    assert "engine='tensorflow': TensorFlow is not installed" in message
+    assert "--engine tensorflow: TensorFlow is not installed" in message
     code, _, _ = call(capsys, *command[:1], SMALL, *command[2:])
     assert code == 0
 

@@ -1,5 +1,6 @@
 """One buffer for all pictures: what goes in comes out, in memory or on disk."""
 
+import ctypes
 import dataclasses
 import itertools
 import os
@@ -17,6 +18,7 @@ from tests.fixtures.picture_folders import SIDE_PX, contents, load, make_picture
 from tf_deconv.data import store as picture_store
 from tf_deconv.data.store import PictureStore, StoreWriter
 from tf_deconv.images import arrays, reading
+from tf_deconv.utils import memory
 from tf_deconv.utils.options import UserError
 
 # --- PictureStore.
@@ -229,15 +231,42 @@ def test_a_disk_that_fills_up_is_an_error_of_one_line(tmp_path, own_cache, monke
         load(tmp_path / "data", memory_bytes=0)
 
 
+def test_without_pwrite_the_file_on_disk_holds_the_same(tmp_path, monkeypatch):
+    # Windows has none.
+    write(tmp_path / "data", make_pictures(5))
+    expected = load(tmp_path / "data", memory_bytes=0)
+    monkeypatch.delattr(os, "pwrite")
+    found = load(tmp_path / "data", memory_bytes=0)
+    assert on_disk(found.training)
+    np.testing.assert_array_equal(found.training.pixels, expected.training.pixels)
+
+
 def test_the_budget_is_at_most_half_of_the_memory_of_the_machine():
     physical_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     assert 0 < picture_store.memory_budget() <= physical_bytes // 2
+
+
+def test_the_budget_is_known_where_the_system_counts_no_pages(tmp_path, monkeypatch):
+    # On Windows every reader of pictures ended in an AttributeError.
+    monkeypatch.delattr(os, "sysconf")
+    monkeypatch.setattr(memory, "_of_linux", list)
+    monkeypatch.setattr(memory, "_CONTAINER_LIMITS", ())
+    assert picture_store.memory_budget() == 2 * 2**30
+
+    def tell(pointer):
+        pointer.physical, pointer.available = 8_000_000, 6_000_000
+        return 1
+
+    kernel = types.SimpleNamespace(GlobalMemoryStatusEx=tell)
+    monkeypatch.setattr(ctypes, "windll", types.SimpleNamespace(kernel32=kernel), raising=False)
+    monkeypatch.setattr(ctypes, "byref", lambda status: status)
+    assert picture_store.memory_budget() == 3_000_000
 
 
 @pytest.mark.parametrize(("content", "expected"), [("4000000\n", 2000000), ("max\n", None)])
 def test_the_limit_of_a_container_is_respected(tmp_path, monkeypatch, content, expected):
     limit = tmp_path / "memory.max"
     limit.write_text(content)
-    monkeypatch.setattr(picture_store, "_CONTAINER_LIMITS", (str(limit), str(tmp_path / "none")))
+    monkeypatch.setattr(memory, "_CONTAINER_LIMITS", (str(limit), str(tmp_path / "none")))
     budget_bytes = picture_store.memory_budget()
     assert budget_bytes == expected if expected else budget_bytes > 4000000

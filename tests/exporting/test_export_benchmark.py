@@ -72,4 +72,4 @@ def test_what_is_no_export_is_one_line(tmp_path, content):
 def test_bad_options_are_one_line(capsys, exported):
     assert "expected --export and the folder" in fails(capsys, "benchmark")
     error = fails(capsys, "benchmark", "--export", exported.folder, "--threads", "many")
-    assert "threads='many': expected numbers" in error
+    assert "--threads many: expected numbers" in error

@@ -92,13 +92,13 @@ def test_a_list_of_nothing_is_refused(capsys, tmp_path, untrained, content):
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (("--workers", 2), "workers=2: expected --engine beam with it"),
-        (("--beam-args=--runner=X",), "beam_args='--runner=X': expected --engine beam with it"),
+        (("--workers", 2), "--workers 2: expected --engine beam with it"),
+        (("--beam-args=--runner=X",), "--beam-args --runner=X: expected --engine beam with it"),
         (("--engine", "bem"), "did you mean 'beam'"),
-        (("--engine", "beam"), "Apache Beam is not installed; pip install 'tf-deconv[beam]'"),
+        (("--engine", "beam"), "Apache Beam is not installed; pip install 'apache-beam>=2.72,<3'"),
         (
             ("--engine", "beam", "--workers", 2, "--beam-args=--runner=X"),
-            "workers=2: expected without --beam-args",
+            "--workers 2: expected without --beam-args",
         ),
     ],
 )

@@ -99,11 +99,11 @@ def test_pictures_of_more_than_8_bits_are_restored_in_float32(exported, tmp_path
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (("--threads", 0), "threads=0: expected at least 1"),
-        (("--threads", 4096), f"threads=4096: expected 1 to {core_count()}"),
-        (("--precision", "int4"), "precision='int4' (did you mean 'int8'?): expected one of"),
-        (("--engine", "litter"), "engine='litter' (did you mean 'litert'?): expected one of"),
-        (("--engine", "openvino"), "engine='openvino': OpenVINO is not installed; pip install"),
+        (("--threads", 0), "--threads 0: expected at least 1"),
+        (("--threads", 4096), f"--threads 4096: expected 1 to {core_count()}"),
+        (("--precision", "int4"), "--precision int4 (did you mean 'int8'?): expected one of"),
+        (("--engine", "litter"), "--engine litter (did you mean 'litert'?): expected one of"),
+        (("--engine", "openvino"), "--engine openvino: OpenVINO is not installed; pip install"),
         (("--engine", "tensorflow", "--precision", "int8"), "TensorFlow runs a model in float32"),
     ],
 )

@@ -89,7 +89,7 @@ def test_of_many_pictures_it_is_said_how_many_are_there(capsys, here, picture):
     assert "1 of 2 pictures are there already, 'restored/b.png'" in line
     assert not (here / "restored" / "a.png").exists()
     message = refuses(capsys, "restore", "denoise-color", "a.png", "--overwrite", "--skip-existing")
-    assert "skip_existing=True with overwrite=True" in message
+    assert "--skip-existing with --overwrite" in message
 
 
 # --- A file as --out.
@@ -121,9 +121,9 @@ def test_out_that_is_a_file_takes_the_pixels_as_they_are(capsys, here, picture):
 def test_out_that_is_a_file_is_refused_where_it_cannot_be_one(capsys, here, picture):
     write_noise(here / "b.png")
     line = refuses(capsys, "restore", "denoise-color", "a.png", "b.png", "--out", "x.png")
-    assert "out='x.png' is the file of one picture, and there are 2: expected a folder" in line
+    assert "--out x.png is the file of one picture, and there are 2: expected a folder" in line
     line = refuses(capsys, "restore", "denoise-color", "a.png", "--out", "x.gif")
-    assert "out='x.gif': no .gif file can be written; expected a folder, or a file ending" in line
+    assert "--out x.gif: no .gif file can be written; expected a folder, or a file ending" in line
     line = refuses(capsys, "restore", "denoise-color", "a.png", "--out", "a.png", "--overwrite")
     assert "'a.png' would be written over 'a.png', which is an input" in line
     # What is a folder already stays one, whatever its name.

@@ -404,8 +404,8 @@ def test_arrays_that_claim_more_than_they_hold_are_told(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--patch-size", "100000"], "patch_size=100000: expected at most 4096"),
-        (["--batch-size", "10000000"], "batch_size=10000000: expected at most 65536"),
+        (["--patch-size", "100000"], "--patch-size 100000: expected at most 4096"),
+        (["--batch-size", "10000000"], "--batch-size 10000000: expected at most 65536"),
         (["--patch-size", "4096", "--batch-size", "4096"], "pixels in a batch"),
         (["--steps-per-epoch", "10000000000"], "expected at most 1000000"),
         (

@@ -116,10 +116,10 @@ def test_load_refuses_a_strength_out_of_range(here, strength):
 @pytest.mark.parametrize(
     ("strength", "expected"),
     [
-        ("-0.1", "strength=-0.1: expected at least 0"),
-        ("2.5", "strength=2.5: expected at most 2"),
-        ("nan", "strength=nan: expected a finite number"),
-        ("much", "strength='much': expected a number"),
+        ("-0.1", "--strength -0.1: expected at least 0"),
+        ("2.5", "--strength 2.5: expected at most 2"),
+        ("nan", "--strength nan: expected a finite number"),
+        ("much", "--strength much: expected a number"),
     ],
 )
 def test_restore_refuses_a_strength_out_of_range(capsys, here, strength, expected):

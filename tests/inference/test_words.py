@@ -108,7 +108,7 @@ def test_without_the_default_model_it_says_where_was_looked(capsys, here):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ([], "no picture: expected pictures, folders of them"),
+        ([], "nothing to restore: name pictures or folders of them"),
         (["deblock"], "no picture: 'deblock' is the model; expected pictures"),
         (["run"], "no picture: 'run' is the model; expected pictures"),
         (["deblok", "x.jpg"], r"'deblok' does not exist (did you mean 'deblock'?): expected a run"),

@@ -37,6 +37,19 @@ def test_what_the_network_decides_is_filled_in_unless_the_user_decides(network):
     assert (config.batch_size, config.learning_rate) == (5, 0.5)
 
 
+def test_only_what_guesses_colours_from_grey_is_compared_in_luminance_first():
+    losses = {
+        (task, network): check_train_config(TrainConfig(task=task, network=network)).loss
+        for task in ("old-photo", "colorize", "denoise", "denoise-grey")
+        for network in ("article", "unet")
+    }
+    assert {pair for pair, loss in losses.items() if loss == "luminance"} == {
+        ("old-photo", "article"),
+        ("colorize", "article"),
+    }
+    assert check_train_config(TrainConfig(loss="mse")).loss == "mse"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -186,7 +186,7 @@ def test_two_devices_of_a_machine_train_what_one_trains(alone, train_mirrored, o
         ("--run-dir", tmp_path / "run", *options),
     )
     assert refused[0] == 2
-    assert "batch_size=7 over 2 replicas: expected a multiple of 2" in refused[1]
+    assert "--batch-size 7 over 2 replicas: expected a multiple of 2" in refused[1]
     assert "6 or 8 would do" in refused[1]
     assert not (tmp_path / "refused").exists()
 
@@ -302,8 +302,8 @@ def test_a_port_that_is_taken_is_refused(index, capsys, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("strategy", "says"),
     [
-        ("multiworker", "strategy='multiworker' without TF_CONFIG in the environment"),
-        ("mirrored", "strategy='mirrored' with 1 CPU: expected two or more GPUs"),
+        ("multiworker", "--strategy multiworker without TF_CONFIG in the environment"),
+        ("mirrored", "--strategy mirrored with 1 CPU: expected two or more GPUs"),
     ],
 )
 def test_a_strategy_that_this_machine_has_not_is_refused(strategy, says, capsys, tmp_path):

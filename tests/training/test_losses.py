@@ -119,8 +119,8 @@ def test_psnr_loss_of_equal_images_is_50_db_and_has_a_gradient_of_zero(rng):
     assert not np.any(tape.gradient(loss, image))
 
 
-@pytest.mark.parametrize("name", losses.OF_IMAGES)
-def test_losses_of_whole_images_train(name):
+@pytest.mark.parametrize("name", losses.JOINT)
+def test_losses_of_more_than_one_value_train(name):
     model = build_article(None, None)
     model.compile(optimizer="adam", loss=losses.make_loss(name), jit_compile=False)
     random = np.random.default_rng(0)
@@ -128,6 +128,20 @@ def test_losses_of_whole_images_train(name):
     history = model.fit(x, y, epochs=2, verbose=0).history["loss"]
     assert np.isfinite(history).all()
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
+def test_the_loss_of_luminance_is_the_number_by_hand():
+    # An error of 0.1 in green alone is 0.0587 of luminance; what is left of it is -0.0587, 0.0413
+    # and -0.0587.
+    target, output = np.full((2, 3, 4, 4, 3), 0.5, np.float32)
+    output[..., 1] += 0.1
+    expected = 0.0587 + 0.25 * (2 * 0.0587**2 + 0.0413**2) / 3
+    loss = losses.make_loss("luminance")
+    assert as_float(loss(target, output)) == pytest.approx(expected, rel=1e-4)
+    # There is no colour in a grey error.
+    assert as_float(loss(target, target - 0.1)) == pytest.approx(0.1, rel=1e-4)
+    grey = target[..., :1]
+    assert as_float(loss(grey, grey - 0.1)) == pytest.approx(0.1, rel=1e-4)
 
 
 def test_an_unknown_loss_is_refused():
@@ -140,7 +154,7 @@ def test_loss_names_are_the_choices_of_the_config():
     # The likelihood of a VAE is its network's own.
     field = TrainConfig.__dataclass_fields__["loss"]
     names = set(field.metadata["choices"]) - {"likelihood"}
-    assert {*losses.PIXEL_ERRORS, *losses.OF_IMAGES} == names
+    assert {*losses.PIXEL_ERRORS, *losses.JOINT} == names
     assert {losses.make_loss(name).name for name in names} == names
 
 

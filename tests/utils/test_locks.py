@@ -1,7 +1,10 @@
 """A run folder belongs to one training at a time, a model's name to one export."""
 
 import datetime
+import fcntl
 import json
+import os
+import struct
 import subprocess
 import sys
 import types
@@ -15,6 +18,7 @@ from tf_deconv.inference import run_folder
 from tf_deconv.networks.article import build_article
 from tf_deconv.training import checkpoints, trainer
 from tf_deconv.training.config import TrainConfig
+from tf_deconv.utils import locks
 from tf_deconv.utils.options import UserError
 
 HOLDER = """
@@ -150,7 +154,30 @@ def test_a_lock_ends_with_its_process_however_that_ends(holder, tmp_path):
     assert not (tmp_path / ".lock").exists()
 
 
-def take(folder):
-    from tf_deconv.utils import locks
+def lock_a_byte(handle, mode, count):
+    """`msvcrt.locking` of Windows, by what Linux has: a lock on bytes, of one descriptor."""
+    assert (mode, count) == ("LK_NBLCK", 1)
+    start = os.lseek(handle, 0, os.SEEK_CUR)
+    what = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, start, count, 0)
+    fcntl.fcntl(handle, fcntl.F_OFD_SETLK, what)
 
+
+@pytest.mark.skipif(not hasattr(fcntl, "F_OFD_SETLK"), reason="Linux has such locks")
+@pytest.mark.parametrize("knows_locks", [True, False])
+def test_without_fcntl_the_other_systems_lock_is_taken_or_none(monkeypatch, tmp_path, knows_locks):
+    windows = types.SimpleNamespace(LK_NBLCK="LK_NBLCK", locking=lock_a_byte)
+    monkeypatch.setattr(locks, "fcntl", None)
+    monkeypatch.setattr(locks, "msvcrt", windows if knows_locks else None)
+    with take(tmp_path):
+        assert (tmp_path / ".lock").read_text().startswith(f"process {os.getpid()} on ")
+        if knows_locks:
+            with pytest.raises(UserError, match=f"busy by process {os.getpid()}"), take(tmp_path):
+                pass
+        else:
+            with take(tmp_path):
+                pass
+    assert not (tmp_path / ".lock").exists()
+
+
+def take(folder):
     return locks.held(folder / ".lock", "busy", "go")

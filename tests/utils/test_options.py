@@ -55,7 +55,7 @@ def test_all_bad_fields_are_reported_at_once():
         ({"epochs": True}, "epochs=True: expected a whole number"),
         ({"epochs": 1.0}, "epochs=1.0: expected a whole number"),
         ({"epochs": "1"}, "epochs='1': expected a whole number"),
-        ({"epochs": None}, "epochs=None: expected a whole number"),
+        ({"candidates": None}, "candidates=None: expected a whole number"),
         ({"learning_rate": 0}, "learning_rate=0: expected more than 0"),
         ({"learning_rate": 1.5}, "learning_rate=1.5: expected at most 1.0"),
         ({"learning_rate": True}, "learning_rate=True: expected a number"),
@@ -75,7 +75,7 @@ def test_all_bad_fields_are_reported_at_once():
         (
             {"loss": "mae"},
             "loss='mae' (did you mean 'mse'?): expected one of charbonnier, l1, likelihood,"
-            " ms-ssim, mse, psnr",
+            " luminance, ms-ssim, mse, psnr",
         ),
         ({"task": "zzz"}, f"task='zzz': expected one of {TASK_NAMES}"),
         (
@@ -180,9 +180,17 @@ def test_a_binary_file_as_config_is_refused(tmp_path):
         read_config(path, TrainConfig)
 
 
-def test_a_config_with_not_a_number_is_refused_when_validated(tmp_path):
-    values = read_config(write_text(tmp_path, '{"learning_rate": NaN}'), TrainConfig)
-    assert fault_of(**values) == "learning_rate=nan: expected a finite number"
+def test_a_config_with_bad_values_is_refused_in_the_words_of_the_file(tmp_path):
+    # The command line would have named flags that nobody typed.
+    path = write_text(tmp_path, '{"learning_rate": NaN, "epochs": "3", "resume": null}')
+    with pytest.raises(UserError) as caught:
+        read_config(path, TrainConfig)
+    faults = (
+        '"epochs": "3": expected a whole number',
+        '"learning_rate": NaN: expected a finite number',
+        '"resume": null: expected true or false',
+    )
+    assert str(caught.value) == f"config {str(path)!r}: {'; '.join(faults)}"
 
 
 @pytest.mark.parametrize(

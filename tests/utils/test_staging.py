@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tf_deconv.utils import files, staging
+from tf_deconv.utils import files, locks, staging
 
 HOLDS = (
     "import pathlib, sys, time\n"
@@ -84,11 +84,12 @@ def test_without_locks_nothing_is_removed_and_files_are_written(tmp_path, monkey
     def no_locks(*_):
         raise OSError("no locks available")
 
-    monkeypatch.setattr(staging.fcntl, "flock", no_locks)
+    monkeypatch.setattr(locks.fcntl, "flock", no_locks)
     (tmp_path / f"{staging.PREFIX}abcd1234-a.png").touch()
     assert staging.clear(tmp_path) == []
     files.write_bytes(tmp_path / "b.png", b"x")
-    monkeypatch.setattr(staging, "fcntl", None)
+    monkeypatch.setattr(locks, "fcntl", None)
+    monkeypatch.delattr(os, "getuid")
     assert staging.clear(tmp_path) == []
     files.write_bytes(tmp_path / "c.png", b"x")
     assert left(tmp_path) == [f"{staging.PREFIX}abcd1234-a.png", "b.png", "c.png"]
@@ -138,3 +139,20 @@ def test_a_file_larger_than_its_reader_expects_is_not_read(tmp_path):
     assert files.read_bounded(tmp_path / "x", 5) == b"12345"
     with pytest.raises(ValueError, match="larger than 4 bytes"):
         files.read_bounded(tmp_path / "x", 4)
+
+
+def test_an_empty_folder_is_replaced_where_the_system_replaces_none(tmp_path, monkeypatch):
+    # On Windows `shard --out` of a folder that was there ended in "Access is denied".
+    replace = os.replace
+
+    def of_windows(source, target):
+        if os.path.isdir(target):
+            raise PermissionError(13, "Access is denied", os.fspath(target))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", of_windows)
+    (tmp_path / "out").mkdir()
+    with files.making_folder(tmp_path / "out") as folder:
+        (folder / "a.txt").write_text("a")
+    assert left(tmp_path) == ["out"]
+    assert left(tmp_path / "out") == ["a.txt"]

@@ -11,13 +11,15 @@ from tf_deconv.utils.options import UserError, option, validate
 BUNDLED = "bundled"
 
 
-def range_option(auto: str) -> Any:
-    """Declares --range; `auto` says what happens where nothing is said."""
+def range_option(auto: str, group: str = "the files") -> Any:
+    """Declares --range; `auto` says what happens where nothing is said, `group` where it stands."""
     return option(
         "auto",
         "which values of more than 8 bits are black and white: full: the smallest and largest of"
         " their type; LOW-HIGH such as 0-4095; percentile:LOW-HIGH such as percentile:0.1-99.9, of"
         f" all pictures; auto: {auto}",
+        group=group,
+        metavar="RANGE",
     )
 
 
@@ -37,9 +39,14 @@ def check_range(text: str) -> ValueRange:
 class ShardConfig:
     """Everything that decides which shards are written, and where."""
 
-    data: str | None = option(None, "pictures: what train's --data takes", type=str)
+    data: str | None = option(
+        None, "pictures: what train's --data takes", type=str, metavar="PICTURES"
+    )
     out: str = option(
-        "shards", "new folder, or URL such as gs://BUCKET/FOLDER, that receives the shards"
+        "shards",
+        "new folder, or URL such as gs://BUCKET/FOLDER, that receives the shards",
+        metavar="FOLDER",
+        short="-o",
     )
     shards: int | None = option(
         None,
@@ -47,6 +54,7 @@ class ShardConfig:
         minimum=1,
         maximum=99_999,
         type=int,
+        metavar="COUNT",
     )
     shard_mb: int | None = option(
         None,
@@ -54,13 +62,18 @@ class ShardConfig:
         minimum=1,
         maximum=1_000_000,
         type=int,
+        metavar="MB",
     )
     range: str = range_option(
         "decided when the shards are read; float is 0 to 1, and other integers what they span"
     )
-    no_labels: bool = option(False, "leave labels out where there are any")
+    no_labels: bool = option(False, "leave labels out where there are any", group="the files")
     max_pixels: int = option(
-        2**28, "largest picture that is taken, in pixels; larger ones are left out", minimum=1
+        2**28,
+        "largest picture that is taken, in pixels; larger ones are left out",
+        minimum=1,
+        group="the files",
+        metavar="PIXELS",
     )
 
 

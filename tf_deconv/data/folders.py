@@ -186,7 +186,7 @@ def scan(
     skipped, notes = [], Notes()
     with reading.quiet():
         for path in paths:
-            name = printable(str(path.relative_to(folder)))
+            name = printable(path.relative_to(folder).as_posix())
             try:
                 header, said = reading.read_head(path)
                 if header.count > 1:

@@ -168,15 +168,15 @@ def _by_stem(folder: pathlib.Path, result: Scanned) -> dict[str, pathlib.Path]:
 
 
 def _stem(path: pathlib.Path, folder: pathlib.Path) -> str:
-    return str(path.relative_to(folder).with_suffix(""))
+    return path.relative_to(folder).with_suffix("").as_posix()
 
 
 def _name(path: pathlib.Path, folder: pathlib.Path) -> str:
-    return printable(str(pathlib.Path(folder.name, path.relative_to(folder))))
+    return printable(pathlib.Path(folder.name, path.relative_to(folder)).as_posix())
 
 
 def _example(by_stem: dict[str, pathlib.Path], folder: pathlib.Path) -> str:
-    return repr(printable(str(next(iter(by_stem.values())).relative_to(folder))))
+    return repr(printable(next(iter(by_stem.values())).relative_to(folder).as_posix()))
 
 
 def _unequal(size: str, target_size: str) -> str:

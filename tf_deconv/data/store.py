@@ -7,14 +7,13 @@ of a split share one buffer. See docs/decisions/0003-data.md.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import io
 import os
-import pathlib
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -23,13 +22,8 @@ from tf_deconv.data.levels import BYTE_STEP, WORDS, Depth, in_store, kind_of
 from tf_deconv.images import arrays, value_range
 from tf_deconv.images.arrays import CHANNELS, is_grey
 from tf_deconv.images.value_range import Levels
+from tf_deconv.utils import memory
 from tf_deconv.utils.options import UserError, reason
-
-# What a container may use, where /proc/meminfo shows the whole machine: control groups 2 and 1.
-_CONTAINER_LIMITS = (
-    "/sys/fs/cgroup/memory.max",
-    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,6 +167,7 @@ class StoreWriter:
         self._channels = channels
         self._file = _cache_file(total_bytes, budget_bytes) if self.on_disk else None
         self._buffer = np.empty(0 if self.on_disk else total, self.depth.dtype)
+        self._writing = threading.Lock()
         self._reserved = 0
         self._places: list[tuple[int, int, int]] = []
         self._names: list[str] = []
@@ -216,13 +211,21 @@ class StoreWriter:
         try:
             # Written, not assigned to a map of the file: there a full disk kills the process.
             while left:
-                count = os.pwrite(self._file.fileno(), left, place_bytes)
+                count = self._write_at(left, place_bytes)
                 left, place_bytes = left[count:], place_bytes + count
         except OSError as error:
             raise UserError(
                 f"decoded pictures cannot be written to {cache_folder()!r}: {reason(error)}; set"
                 " TMPDIR to a folder on a larger disk"
             ) from error
+
+    def _write_at(self, content: memoryview, place_bytes: int) -> int:
+        """Returns how many bytes of `content` were written at a place of the file."""
+        if hasattr(os, "pwrite"):
+            return os.pwrite(self._file.fileno(), content, place_bytes)
+        with self._writing:  # Windows has one place in a file for all threads.
+            self._file.seek(place_bytes)
+            return self._file.write(content)
 
     def record(
         self,
@@ -361,16 +364,7 @@ def _holds_bytes(picture: np.ndarray) -> bool:
 
 def memory_budget() -> int:
     """Returns half of the memory that is available now, in bytes; the rest is for training."""
-    amounts = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    with contextlib.suppress(OSError):
-        for line in pathlib.Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                amounts.append(int(line.split()[1]) * 1024)
-    for path in _CONTAINER_LIMITS:
-        # The file is absent, or says "max", where there is no limit.
-        with contextlib.suppress(OSError, ValueError):
-            amounts.append(int(pathlib.Path(path).read_text()))
-    return min(amounts) // 2
+    return memory.available_bytes() // 2
 
 
 def cache_folder() -> str:

@@ -189,6 +189,11 @@ class Task:
         return self.levels_matter or any(step.operator == "poisson" for step in steps)
 
     @property
+    def guesses_colours(self) -> bool:
+        """Whether colours are asked for that are not in the input."""
+        return self.grey_input and not self.grey_output
+
+    @property
     def source_channels(self) -> int:
         """Channels of what the source holds: a picture, or input and target."""
         return 6 if self.paired else 3

@@ -177,9 +177,7 @@ def _choose_data(config: EvaluateConfig, known: dict[str, Any]) -> tuple[str, li
             " the pictures as they are"
         )
     if config.data is None and trained_on != BUNDLED:
-        raise UserError(
-            "data=None: expected --data, a folder of pictures that training did not see"
-        )
+        raise UserError("data=None: expected a folder of pictures that training did not see")
     if trained_on != BUNDLED and config.data == BUNDLED:
         return BUNDLED, [
             "the shipped models were trained on larger copies of the bundled photographs: of one"

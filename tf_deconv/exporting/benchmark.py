@@ -25,7 +25,7 @@ from tf_deconv.data.config import BUNDLED
 from tf_deconv.degradations.tasks import TASKS, find_task
 from tf_deconv.evaluation.config import BenchmarkConfig
 from tf_deconv.exporting import publish
-from tf_deconv.exporting.parity import gate
+from tf_deconv.exporting.parity import gate, process, runner
 from tf_deconv.exporting.tflite import convert
 from tf_deconv.images import metrics
 from tf_deconv.inference import run_folder
@@ -36,14 +36,7 @@ from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError, reason, validate
 from tf_deconv.utils.plotting import DOTS_PER_INCH, own_style
 
-# What each runtime is imported as; those that are missing are left out and named.
-PACKAGES = {
-    "litert": "ai_edge_litert",
-    "litert-compiled": "ai_edge_litert",
-    "onnxruntime": "onnxruntime",
-    "openvino": "openvino",
-    "tensorflow": "tensorflow",
-}
+# The kinds of file that an export holds, and what runs them unless one is named.
 RUNTIMES = {
     ".tflite": ("litert", "litert-compiled", "openvino"),
     ".onnx": ("onnxruntime", "openvino"),
@@ -93,9 +86,9 @@ def benchmark(config: BenchmarkConfig, report: Callable[[str], None] = print) ->
     Raises:
       UserError: for anything that the user can mend.
     """
-    config = validate(config)
+    config = validate(config, {"runtime": runner.RUNTIMES})
     if config.export is None:
-        raise UserError("export=None: expected --export and the folder of an exported model")
+        raise UserError("export=None: expected the folder of an exported model")
     folder = pathlib.Path(config.export)
     manifest = _read_manifest(folder)
     for entry in manifest["files"]:  # Before any of them is opened.
@@ -107,16 +100,27 @@ def benchmark(config: BenchmarkConfig, report: Callable[[str], None] = print) ->
     scale = manifest["scale"]
     cases = [convert.fit(picture, size)[np.newaxis] for picture in degraded]
     targets = [convert.fit(picture, size, scale) for picture in clean]
-    missing = sorted({name for name in PACKAGES if not importlib.util.find_spec(PACKAGES[name])})
+    wanted = {name for names in RUNTIMES.values() for name in names}
+    wanted = {config.runtime} if config.runtime else wanted
+    missing = sorted(name for name in wanted if not importlib.util.find_spec(_module(name)))
+    if config.runtime in missing:
+        raise UserError(process.not_installed(config.runtime))
     if missing:
         report(f"not installed, left out: {', '.join(missing)}")
     plan = [
         (entry, runtime, threads)
         for entry in manifest["files"]
-        for runtime in RUNTIMES[pathlib.PurePath(entry["file"]).suffix]
+        for runtime in _runtimes(entry["file"], config.runtime)
         for threads in _threads(config.threads)
         if runtime not in missing and _takes(entry, size)
     ]
+    if not plan:
+        takes = runner.RUNTIMES[config.runtime].takes if config.runtime else ()
+        kinds = " or ".join(each or "SavedModel" for each in takes)
+        raise UserError(
+            f"runtime={config.runtime!r} takes {kinds}: {str(folder)!r} has none of"
+            f" {size[0]}x{size[1]}; export with --onnx and --sizes {size[0]}x{size[1]}"
+        )
     expected = _of_the_saved_model(folder, manifest, cases)
     best: dict[int, Row] = {}
     for step in range(config.rounds * len(plan)):
@@ -147,6 +151,18 @@ def benchmark(config: BenchmarkConfig, report: Callable[[str], None] = print) ->
         report(line)
     report(f"written: {out / 'benchmark.json'}, benchmark.md, benchmark.png")
     return result
+
+
+def _module(runtime: str) -> str:
+    return runner.RUNTIMES[runtime].module
+
+
+def _runtimes(file: str, asked: str | None) -> tuple[str, ...]:
+    """Returns what runs a file: the runtime that was asked for, if it takes such files."""
+    suffix = pathlib.PurePath(file).suffix
+    if asked is None:
+        return RUNTIMES[suffix]
+    return (asked,) if suffix in runner.RUNTIMES[asked].takes else ()
 
 
 def table(rows: list[Row]) -> list[str]:
@@ -243,7 +259,8 @@ def _measure(
     expected: list[np.ndarray] | None,
 ) -> Row:
     path = folder / entry["file"]
-    signature = convert.signature_name(size) if path.suffix == ".tflite" else "serving_default"
+    shape = (entry.get("input") or {}).get("shape")
+    signature = process.signature_for(entry["file"], size, shape)
     named = {f"{signature}|{i}": case for i, case in enumerate(cases)}
     row = Row(entry["file"], runtime, threads, entry["size_bytes"])
     try:

@@ -81,6 +81,10 @@ class Exporter(abc.ABC):
         return []
 
     @abc.abstractmethod
+    def write_golden(self, folder: pathlib.Path) -> None:
+        """Writes a known input and what Keras makes of it (`golden`)."""
+
+    @abc.abstractmethod
     def contract(self) -> dict[str, Any]:
         """Returns what the manifest tells of inputs and outputs."""
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tf_deconv.exporting import golden
 from tf_deconv.exporting.config import ExportConfig
 from tf_deconv.exporting.exporter import Exporter, Requests
 from tf_deconv.exporting.model_card import make_generator_card
@@ -150,6 +151,10 @@ class GeneratorExporter(Exporter):
         tolerance = TOLERANCE if VARIANTS[variant].bytes_per_parameter == 4 else None
         self._compare_pictures(report, [sample(own, PICTURES, PICTURES_SEED)], tolerance)
         return report
+
+    def write_golden(self, folder: pathlib.Path) -> None:
+        inputs = {name: array[:1] for name, array in self.inputs.items()}
+        golden.write_named(folder, self.signature, inputs, {self.result: self.outputs[:1]})
 
     def contract(self) -> dict[str, Any]:
         sampler = dict(

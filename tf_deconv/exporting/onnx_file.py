@@ -19,6 +19,7 @@ from tf_deconv.exporting.saved_model.restorer import restore_tensor
 from tf_deconv.exporting.tflite import polyphase
 from tf_deconv.exporting.tflite.convert import with_constants
 from tf_deconv.utils import files
+from tf_deconv.utils.extras import how_to_install
 from tf_deconv.utils.options import UserError
 
 
@@ -41,10 +42,7 @@ def check_packages() -> None:
     """
     names = [name for name in ("onnx", "onnxruntime", "tf2onnx") if not _is_there(name)]
     if names:
-        raise UserError(
-            f"onnx=True: {', '.join(names)} not installed; expected what `pip install"
-            " 'tf-deconv[onnx]'` brings"
-        )
+        raise UserError(f"onnx=True: {', '.join(names)} not installed: {how_to_install('onnx')}")
 
 
 def _is_there(name: str) -> bool:

@@ -11,8 +11,8 @@ from typing import Any
 
 from PIL import Image
 
+from tf_deconv.exporting import golden, publish, rebuilt
 from tf_deconv.exporting import manifest as manifests
-from tf_deconv.exporting import publish, rebuilt
 from tf_deconv.exporting.config import ExportConfig
 from tf_deconv.exporting.exporter import Exporter
 from tf_deconv.exporting.generation import GeneratorExporter
@@ -169,6 +169,7 @@ def _complete(
         graph_tensors = restorer.graph_tensors(folder)
         configs = staging / publish.SERVING_FOLDER
         serving.write_configs(configs, name, batching=exporter.batching)
+    exporter.write_golden(staging / golden.FOLDER)
     manifest = manifests.make_manifest(
         name,
         version if has_saved_model else 0,
@@ -178,6 +179,7 @@ def _complete(
         graph_tensors=graph_tensors,
         license=exporter.config.license,
         training_s=run_folder.training_s(exporter.path),
+        golden=files.checksums(staging / golden.FOLDER, staging),
     )
     card = exporter.make_card(manifest, manifests.table(good, timed), has_picture)
     (staging / publish.CARD_FILE).write_text(card, encoding="utf-8")

@@ -13,15 +13,20 @@ import pathlib
 import re
 import shutil
 
+from tf_deconv.exporting import golden
 from tf_deconv.utils import files, swap
 from tf_deconv.utils import staging as staging_files
 from tf_deconv.utils.options import UserError
 
 TFLITE_FOLDER, ONNX_FOLDER, SERVING_FOLDER = "tflite", "onnx", "serving"
-FILE_FOLDERS = {TFLITE_FOLDER, ONNX_FOLDER, SERVING_FOLDER}
+# What they hold of an export.
+FILE_FOLDERS = {
+    TFLITE_FOLDER: (".tflite",),
+    ONNX_FOLDER: (".onnx",),
+    SERVING_FOLDER: (".config",),
+    golden.FOLDER: (".npy", ".png", ".md"),
+}
 MANIFEST_FILE, CARD_FILE, PREVIEW_FILE = "manifest.json", "README.md", "preview.jpg"
-# What `FILE_FOLDERS` hold of an export.
-_MADE_SUFFIXES = (".tflite", ".onnx", ".config")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -78,7 +83,8 @@ def _keep(old: pathlib.Path, new: pathlib.Path) -> None:
     """Adds to a staged export what stays of the one that is there: no file is copied."""
     for path in old.iterdir():
         if path.name in FILE_FOLDERS and path.is_dir():
-            kept = [each for each in path.iterdir() if each.suffix not in _MADE_SUFFIXES]
+            made = FILE_FOLDERS[path.name]
+            kept = [each for each in path.iterdir() if each.suffix not in made]
             if kept:
                 (new / path.name).mkdir(exist_ok=True)
             for each in kept:

@@ -13,8 +13,8 @@ from tf_deconv.data import patches as patch_data
 from tf_deconv.data import sources
 from tf_deconv.data.config import BUNDLED
 from tf_deconv.degradations.tasks import TASKS, find_task
+from tf_deconv.exporting import golden, onnx_file, publish
 from tf_deconv.exporting import model_card as manifests
-from tf_deconv.exporting import onnx_file, publish
 from tf_deconv.exporting.config import ExportConfig
 from tf_deconv.exporting.exporter import Exporter, Requests
 from tf_deconv.exporting.parity import gate
@@ -134,6 +134,11 @@ class RestorerExporter(Exporter):
             gate.check_onnx(folder / file, reference, f"{publish.ONNX_FOLDER}/{file}", size)
             for file, size in sizes.items()
         ]
+
+    def write_golden(self, folder: pathlib.Path) -> None:
+        known = self.reference.golden
+        restored = {size: self.reference.restore(image)[0] for size, image in known.items()}
+        golden.write(folder, {size: (image[0], restored[size]) for size, image in known.items()})
 
     def contract(self) -> dict[str, Any]:
         reference, reach = self.reference, self.reference.reach

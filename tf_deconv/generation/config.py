@@ -34,7 +34,7 @@ def check_edit_config(config: EditConfig, count: int) -> EditConfig:
         )
     if config.action == "inpaint" and config.mask is None:
         raise UserError(
-            "mask=None with action 'inpaint': expected --mask, what is made anew: left, right, top,"
+            "mask=None with action 'inpaint': expected what is to be made anew: left, right, top,"
             " bottom, center or a picture file"
         )
     return config
@@ -62,58 +62,87 @@ _OF_A_FLOW = ("steps", "solver", "guidance", "gif")
 _OF_LABELS = ("label", "guidance")
 _OF_AN_ACTION = dict(mask="inpaint", variants="inpaint", seed="inpaint", frames="interpolate")
 
+FLOWS = "flows"  # Heading of the help.
+
 
 @dataclasses.dataclass(frozen=True)
 class SampleConfig:
     """Everything that decides which pictures a generator makes."""
 
-    model: str | None = option(None, GENERATOR, type=str)
-    count: int = option(64, "number of pictures", minimum=1, maximum=100_000)
+    model: str | None = option(None, GENERATOR, type=str, metavar="MODEL")
+    count: int = option(64, "number of pictures", minimum=1, maximum=100_000, metavar="COUNT")
     seed: int = option(
-        0, "integer from which the noise of each picture comes", minimum=0, maximum=LARGEST_SEED
+        0,
+        "integer from which the noise of each picture comes",
+        minimum=0,
+        maximum=LARGEST_SEED,
+        metavar="SEED",
     )
     label: int | None = option(
         None,
         "class of all pictures, from 0, for a conditional model; its classes in turn when left out",
         minimum=0,
         type=int,
+        metavar="CLASS",
     )
     steps: int = option(
-        FLOW_STEPS, "steps of a flow, from noise to picture", minimum=1, maximum=1000
+        FLOW_STEPS,
+        "steps of a flow, from noise to picture",
+        minimum=1,
+        maximum=1000,
+        group=FLOWS,
+        metavar="COUNT",
     )
-    solver: str = option(FLOW_SOLVER, "how a flow takes its steps", choices=SOLVERS)
+    solver: str = option(FLOW_SOLVER, "how a flow takes its steps", choices=SOLVERS, group=FLOWS)
     guidance: float = option(
         FLOW_GUIDANCE,
         "how far a conditional flow leans towards the label: 1 as trained, more for purer and less"
         " varied pictures, 0 not at all",
         minimum=0.0,
         maximum=20.0,
+        group=FLOWS,
+        metavar="FACTOR",
     )
-    gif: bool = option(False, "also write path.gif: a flow's way from noise to pictures")
+    gif: bool = option(
+        False, "also write path.gif: a flow's way from noise to pictures", group=FLOWS
+    )
     trust: bool = trust_option()
-    out: str = option("samples", "folder that receives sample-N.png, grid.png and samples.json")
+    out: str = option(
+        "samples",
+        "folder that receives sample-N.png, grid.png and samples.json",
+        metavar="FOLDER",
+        short="-o",
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class EditConfig:
     """Everything that decides how a generator edits pictures."""
 
-    model: str | None = option(None, GENERATOR, type=str)
+    model: str | None = option(None, GENERATOR, type=str, metavar="MODEL")
     action: str = option(
         "reconstruct",
         "reconstruct: through the latent and back; interpolate: between two pictures; inpaint: fill"
         " --mask anew (flow)",
         choices=EDITS,
+        metavar="ACTION",
     )
     mask: str | None = option(
         None,
         "for inpaint: left, right, top, bottom, center, or a picture file that is white where"
         " pixels are to be made anew",
         type=str,
+        metavar="MASK",
     )
-    variants: int = option(4, "for inpaint: ways to fill each picture", minimum=1, maximum=64)
+    variants: int = option(
+        4, "for inpaint: ways to fill each picture", minimum=1, maximum=64, metavar="COUNT"
+    )
     frames: int = option(
-        16, "for interpolate: pictures from one to the other", minimum=2, maximum=256
+        16,
+        "for interpolate: pictures from one to the other",
+        minimum=2,
+        maximum=256,
+        metavar="COUNT",
     )
     label: int | None = option(
         None,
@@ -121,20 +150,35 @@ class EditConfig:
         " when left out",
         minimum=0,
         type=int,
+        metavar="CLASS",
     )
     seed: int = option(
-        0, "for inpaint: integer from which all noise comes", minimum=0, maximum=LARGEST_SEED
+        0,
+        "for inpaint: integer from which all noise comes",
+        minimum=0,
+        maximum=LARGEST_SEED,
+        metavar="SEED",
     )
     steps: int = option(
         25,
         "steps of a flow, from noise to picture; inpaint takes each 16 times",
         minimum=1,
         maximum=1000,
+        group=FLOWS,
+        metavar="COUNT",
     )
     guidance: float = option(
-        1.0, "how far a conditional flow leans towards the label", minimum=0.0, maximum=20.0
+        1.0,
+        "how far a conditional flow leans towards the label",
+        minimum=0.0,
+        maximum=20.0,
+        group=FLOWS,
+        metavar="FACTOR",
     )
     trust: bool = trust_option()
     out: str = option(
-        "edited", "folder that receives grid.png, and NAME-ACTION.png or interpolation.gif"
+        "edited",
+        "folder that receives grid.png, and NAME-ACTION.png or interpolation.gif",
+        metavar="FOLDER",
+        short="-o",
     )

@@ -339,7 +339,7 @@ def _labels(
     notes = [f"labels of the stack: {', '.join(known)}"] if known else []
     if len(known) < len(labels) and (facts.kind == "vae" or config.guidance != 1.0):
         what = "a VAE with labels" if facts.kind == "vae" else f"guidance={config.guidance}"
-        raise UserError(f"label=None with {what}: expected --label, 0 to {facts.classes - 1}")
+        raise UserError(f"label=None with {what}: expected 0 to {facts.classes - 1}")
     # The label `classes` is none to a flow.
     found = np.array([facts.classes if it is None else it for it in labels], np.int32)
     if config.action == "interpolate" and found[0] != found[1]:

@@ -19,6 +19,7 @@ from tf_deconv.generation.generator import Generator
 from tf_deconv.generation.spec import GeneratorSpec, read_spec
 from tf_deconv.inference.located import LocatedModel, locate
 from tf_deconv.utils import files
+from tf_deconv.utils.devices import core_count
 from tf_deconv.utils.options import UserError, reason
 
 # The signature that pictures are made with, and what it gives.
@@ -100,13 +101,12 @@ def tflite_generator(path: pathlib.Path, facts: GeneratorSpec) -> Generator:
     """
     from ai_edge_litert.interpreter import Interpreter
 
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     name, result = SIGNATURES[facts.kind]
     # Two calls at once in one interpreter mix up their tensors, or crash the process.
     lock = threading.Lock()
     try:
         with files.silent_stderr():  # XNNPACK says that it was created.
-            interpreter = Interpreter(model_content=path.read_bytes(), num_threads=threads)
+            interpreter = Interpreter(model_content=path.read_bytes(), num_threads=core_count())
             runner = interpreter.get_signature_runner(name)
             details = runner.get_input_details()
             inputs = {key: tuple(map(int, each["shape"])) for key, each in details.items()}

@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 
 from PIL import features
 
+from tf_deconv.utils.extras import how_to_install
 from tf_deconv.utils.options import UserError, reason
 
 # How much of a file `sniff` needs.
@@ -58,12 +59,14 @@ FORMATS = {
     )
 }
 SUFFIXES = tuple(suffix for entry in FORMATS.values() for suffix in entry.suffixes)
-INSTALL = "pip install '.[formats]' in a checkout of tf-deconv"
 
 # Kinds that are seen among pictures and are not read: what they are, and what to do about it.
 _CONVERT = "convert it to PNG, TIFF or JPEG first"
 _DEVELOP = "develop it to TIFF or JPEG first, as darktable or RawTherapee do"
-_FRAMES = "cut it into pictures first, as `ffmpeg -i FILM frames/%06d.png` does"
+_FRAMES = (
+    "films are not restored yet; cut it into pictures first, as `ffmpeg -i FILM frames/%06d.png`"
+    " does"
+)
 _PAGES = "take its pictures out first, as `pdfimages -all FILE page` does"
 _OTHERS = {
     "a camera raw file": _DEVELOP,
@@ -242,7 +245,7 @@ def require_reader(kind: str) -> None:
       ValueError: that says how to install it.
     """
     if not is_readable(kind):
-        how = "pip install 'pillow>=11.3'" if kind == "AVIF" else INSTALL
+        how = "pip install 'pillow>=11.3'" if kind == "AVIF" else how_to_install("formats")
         raise ValueError(f"is {kind}, which needs a library that is not installed: {how}")
 
 
@@ -336,6 +339,15 @@ def find_pictures(folder: str | os.PathLike[str], printable: Callable[[str], str
     # As paths compare, but ten times as fast.
     found.pictures.sort(key=lambda path: path.parts)
     return found
+
+
+def other_kind(path: str | os.PathLike[str]) -> str | None:
+    """Returns what a file is if it is of a kind that is not read, such as "a film"; else None."""
+    try:
+        kind = sniff_file(path)
+    except (OSError, ValueError):
+        return None
+    return kind if kind in _OTHERS else None
 
 
 def _sort_file(found: Found, entry: os.DirEntry[str], name_of: Callable[[str], str]) -> None:

@@ -280,7 +280,8 @@ def quiet() -> Iterator[None]:
 def _clean_errors() -> Iterator[None]:
     """Makes one ValueError of whatever a decoder raises at damage."""
     try:
-        with quiet():
+        # libjpeg prints what it thinks of a file, which is told in our words.
+        with quiet(), files.silent_stderr(show=False):
             yield
     except UnidentifiedImageError as error:
         raise ValueError("is damaged: its head is not that of a picture") from error

@@ -23,7 +23,8 @@ from tf_deconv.images.picture import Picture, TiffFields
 from tf_deconv.images.value_range import type_levels
 
 # tifffile tells of damage by logging too, which would stand on the user's screen.
-logging.getLogger("tifffile").addHandler(logging.NullHandler())
+for _name in ("tifffile", "imagecodecs"):
+    logging.getLogger(_name).addHandler(logging.NullHandler())
 
 # Photometric interpretations (tag 262).
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _MASK, _SEPARATED, _YCBCR = 0, 1, 2, 3, 4, 5, 6

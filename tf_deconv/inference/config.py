@@ -9,12 +9,18 @@ from typing import Any
 from tf_deconv.images.value_range import parse_range
 from tf_deconv.inference.engines import ENGINES, PRECISIONS, check_threads
 from tf_deconv.inference.shipped import DEFAULT
+from tf_deconv.utils.extras import how_to_install
 from tf_deconv.utils.options import UserError, option, validate
 
 MODEL = "run folder, .keras file, SavedModel folder, .tflite file or name of a shipped model"
 
+# What a sheet's file ends in.
+SHEETS = (".png", ".jpg", ".jpeg")
+# Heading of the help.
+COMPUTING = "how it is computed"
 
-def tile_size_option(when: str = "") -> Any:
+
+def tile_size_option(when: str = "", group: str = COMPUTING) -> Any:
     """Declares `--tile-size`; `when` comes before what it is."""
     return option(
         0,
@@ -22,14 +28,17 @@ def tile_size_option(when: str = "") -> Any:
         " chooses",
         minimum=0,
         maximum=2**16,
+        group=group,
+        metavar="PX",
     )
 
 
-def self_ensemble_option(when: str = "") -> Any:
+def self_ensemble_option(when: str = "", group: str = COMPUTING) -> Any:
     """Declares `--self-ensemble`; `when` comes before what it does."""
     return option(
         False,
         f"{when}mean over the 8 flips and turns of each picture: 8 times slower, a little better",
+        group=group,
     )
 
 
@@ -39,6 +48,7 @@ def trust_option() -> Any:
         False,
         "open a SavedModel whose graph can do more than compute, such as read files; only if you"
         " know who made it",
+        group=COMPUTING,
     )
 
 
@@ -46,19 +56,20 @@ def trust_option() -> Any:
 class RestoreConfig:
     """Everything that decides how pictures are restored."""
 
-    model: str | None = option(None, f"{MODEL}; {DEFAULT} when left out", type=str)
+    model: str | None = option(None, f"{MODEL}; {DEFAULT} when left out", type=str, metavar="MODEL")
     out: str = option(
         "restored",
         "folder that receives the pictures, under the names they have; or, of one picture, the file"
         " to write, such as x.png, whose type is that of its name",
+        metavar="FOLDER|FILE",
+        short="-o",
     )
-    tile_size: int = tile_size_option()
-    self_ensemble: bool = self_ensemble_option()
     strength: float = option(
         1.0,
         "how much of the model's change is made: 0 none, 1 all of it, 2 twice as much",
         minimum=0,
         maximum=2,
+        metavar="FACTOR",
     )
     skip_existing: bool = option(
         False, "leave out pictures that are in --out already: a run that was stopped goes on"
@@ -66,9 +77,11 @@ class RestoreConfig:
     overwrite: bool = option(False, "replace pictures that are in --out already")
     format: str | None = option(
         None,
-        "type of file to write: {png,jpeg,webp,tiff,avif}; that of each picture when left out",
+        "type of file to write; that of each picture when left out",
         choices=("avif", "jpeg", "png", "tiff", "webp"),
         type=str,
+        group="the files",
+        metavar="TYPE",
     )
     quality: int | None = option(
         None,
@@ -76,47 +89,86 @@ class RestoreConfig:
         minimum=1,
         maximum=100,
         type=int,
+        group="the files",
+        metavar="QUALITY",
     )
     range: str = option(
         "auto",
         "which values of a picture are black and white: auto, full, percentile:0.1-99.9 or"
         " LOW-HIGH; undone when the result is written",
+        group="the files",
+        metavar="RANGE",
     )
+    sheet: str | None = option(
+        None,
+        "also write a sheet of the pictures before and after: a .png or .jpg file; of many pictures"
+        " some rows",
+        type=str,
+        metavar="FILE",
+    )
+    dry_run: bool = option(
+        False,
+        "write nothing; tell what would be read, by which model, and what would be written,"
+        " replaced or skipped",
+    )
+    verbose: bool = option(
+        False, "tell of each picture how long it took and how it was cut into tiles", short="-v"
+    )
+    tile_size: int = tile_size_option()
+    self_ensemble: bool = self_ensemble_option()
     trust: bool = trust_option()
     exact: bool = option(
         False,
         "let tiles overlap by all that the network sees; else in pictures of 8 bits by what changes"
         " a pixel by half a level",
+        group=COMPUTING,
     )
     engine: str = option(
         "auto",
         "what computes; auto: LiteRT where the model has a .tflite file, else TensorFlow; beam:"
-        " worker processes of Apache Beam, here or on a cluster (pip install 'tf-deconv[beam]')",
+        f" worker processes of Apache Beam, here or on a cluster ({how_to_install('beam')})",
         choices=("auto", *ENGINES, "beam"),
+        group=COMPUTING,
+        metavar="ENGINE",
     )
     precision: str = option(
         "auto",
         "arithmetic; auto: int8 for pictures of 8 bits where the model's own loss is at most 0.05"
         " dB, else float32",
         choices=PRECISIONS,
+        group=COMPUTING,
     )
     threads: int | None = option(
-        None, "threads; one for each core when left out", minimum=1, type=int
+        None,
+        "threads; one for each core when left out",
+        minimum=1,
+        type=int,
+        group=COMPUTING,
+        metavar="COUNT",
     )
     workers: int = option(
         0,
         "with --engine beam: worker processes on this machine; 0: one for each core",
         minimum=0,
         maximum=1024,
+        group=COMPUTING,
+        metavar="COUNT",
     )
     beam_args: str | None = option(
         None,
         "with --engine beam: options of Beam's own, as one text: --beam-args='--runner=FlinkRunner"
         " --flink_master=HOST:8081'; worker processes on this machine when left out",
         type=str,
+        group=COMPUTING,
+        metavar="OPTIONS",
     )
     max_pixels: int = option(
-        2**28, "largest picture that is read or written, in pixels", minimum=1, maximum=2**34
+        2**28,
+        "largest picture that is read or written, in pixels",
+        minimum=1,
+        maximum=2**34,
+        group="the files",
+        metavar="PIXELS",
     )
 
 
@@ -134,6 +186,8 @@ def check_restore_config(config: RestoreConfig) -> RestoreConfig:
     ]
     if given and config.engine != "beam":
         raise UserError(f"{', '.join(given)}: expected --engine beam with it")
+    if config.sheet is not None and not config.sheet.lower().endswith(SHEETS):
+        raise UserError(f"sheet={config.sheet!r}: expected a file ending in {', '.join(SHEETS)}")
     if config.skip_existing and config.overwrite:
         raise UserError("skip_existing=True with overwrite=True: leave one of them out")
     if config.workers and config.beam_args:

@@ -15,12 +15,13 @@ from typing import Any
 
 from tf_deconv.inference.located import LocatedModel
 from tf_deconv.utils.devices import core_count
+from tf_deconv.utils.extras import how_to_install
 from tf_deconv.utils.options import UserError
 
 # What each is called, the module that it needs, and how that is installed.
 ENGINES = {
     "litert": ("LiteRT", "ai_edge_litert", "pip install ai-edge-litert"),
-    "tensorflow": ("TensorFlow", "tensorflow", "pip install ."),
+    "tensorflow": ("TensorFlow", "tensorflow", how_to_install("tensorflow")),
     "openvino": ("OpenVINO", "openvino", "pip install openvino"),
     "onnxruntime": ("onnxruntime", "onnxruntime", "pip install onnxruntime"),
 }

@@ -37,11 +37,13 @@ class Told:
       pixels: How many it had before it was restored.
       notes: What could not be kept, one line each.
       conversion: What happens to all such pictures, or "".
+      tiles: How it was cut.
     """
 
     pixels: int
     notes: tuple[str, ...]
     conversion: str
+    tiles: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Steps:
 
 
 def restore_in_turn(
-    steps: Steps, jobs: Sequence[Job], report: Callable[[str], None]
+    steps: Steps, jobs: Sequence[Job], report: Callable[[str], None], verbose: bool = False
 ) -> dict[pathlib.Path, str]:
     """Restores pictures.
 
@@ -71,12 +73,13 @@ def restore_in_turn(
       steps: What is done with each.
       jobs: The pictures, at least one.
       report: Receives lines for the user.
+      verbose: Whether there is a line for each picture.
     Returns:
       Why some failed, by `Job.target`.
     Raises:
       UserError: if the disk is full.
     """
-    shown = Shown(jobs, report)
+    shown = Shown(jobs, report, verbose)
     if len(jobs) == 1:
         _restore_one(steps, jobs[0], shown)
     else:
@@ -117,21 +120,21 @@ def _restore_many(steps: Steps, jobs: Sequence[Job], shown: Shown) -> None:
 
     def writer() -> None:
         while (item := _get(restored, stop)) is not None:
-            job, pixels, result = item
+            job, pixels, result, duration_s = item
             try:
-                ended.put((job, steps.write(result), None))
+                ended.put((job, steps.write(result), None, duration_s))
             except Exception as error:
-                ended.put((job, None, error))
+                ended.put((job, None, error, duration_s))
             del item, result
             room.give_back(pixels)
 
     def say_what_ended() -> None:
         while not ended.empty():
-            job, told, error = ended.get()
+            job, told, error, duration_s = ended.get()
             if error is not None:
                 shown.failed(job, error)
             else:
-                shown.written(job, told)
+                shown.written(job, told, duration_s)
 
     threads = [threading.Thread(target=work, daemon=True) for work in (reader, writer)]
     for thread in threads:
@@ -141,9 +144,10 @@ def _restore_many(steps: Steps, jobs: Sequence[Job], shown: Shown) -> None:
             job, pixels, picture, error = read.get()
             if error is None:
                 try:
+                    started = time.perf_counter()
                     result = steps.restore(picture, functools.partial(shown.draw, job))
                     del picture
-                    restored.put((job, pixels, result))
+                    restored.put((job, pixels, result, time.perf_counter() - started))
                     del result
                 except Exception as raised:
                     error = raised
@@ -209,8 +213,9 @@ class _Room:
 class Shown:
     """What the user sees: of one picture a line; of several a bar, and at the end what was done."""
 
-    def __init__(self, jobs: Sequence[Job], report: Callable[[str], None]):
+    def __init__(self, jobs: Sequence[Job], report: Callable[[str], None], verbose: bool = False):
         self._jobs, self._report, self._bar = jobs, report, Bar()
+        self._verbose = verbose
         self._started = self._said_s = time.perf_counter()
         self._notes: collections.Counter[str] = collections.Counter()
         self._first: dict[str, Job] = {}
@@ -229,20 +234,29 @@ class Shown:
         left = duration_text((now - self._started) * (1 - share) / share) if share else "?"
         if self._bar.shown:
             self._bar.draw(f"[{done}/{total}] {rate}", min(1.0, share), f"{left} left")
-        elif now - self._said_s >= REPORT_S:
+        elif now - self._said_s >= REPORT_S and not self._verbose:
             self._said_s = now
             self._report(f"{done} of {total} pictures are done, {rate}, {left} left")
 
     def written(self, job: Job, told: Told, duration_s: float = 0.0) -> None:
-        """Counts a picture that was written, and what there is to say of it."""
+        """Counts a picture that was written, and what there is to say of it.
+
+        Args:
+          job: The picture.
+          told: What there is to say.
+          duration_s: Of several pictures, how long restoring it took, without reading and writing.
+        """
         self._count += 1
         self._pixels += told.pixels
         for note in (*told.notes, *filter(None, [told.conversion])):
             self._notes[note] += 1
             self._first.setdefault(note, job)
-        if len(self._jobs) == 1:
+        if len(self._jobs) == 1 or self._verbose:
             self._bar.clear()
-            self._report(f"{_head(job)} -> {printable(str(job.target))}  {duration_s:.1f} s")
+            number = f"[{self._count + len(self._reasons)}/{len(self._jobs)}]"
+            line = f"{number} {printable(str(job.source))} -> {printable(str(job.target))}"
+            tiles = f", {told.tiles}" if self._verbose and told.tiles else ""
+            self._report(f"{line}  {duration_s:.1f} s{tiles}")
 
     def failed(self, job: Job, error: Exception) -> None:
         """Keeps why a picture could not be restored.

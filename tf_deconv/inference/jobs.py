@@ -78,9 +78,9 @@ def plan_jobs(pictures: Sequence[str], out: pathlib.Path, file_format: str | Non
     Returns:
       The jobs and what is no job; `Job.source` is a `Place` where the picture is in a shard.
     Raises:
-      UserError: if a path does not exist or is a pipe or a device, a folder holds no picture, two
-        pictures would go to one file, one would be written over a picture that is read, several are
-        to go to the file that --out names, or shards are not whole.
+      UserError: if a path does not exist or is a pipe or a device, no file is a picture, a folder
+        holds no picture, two pictures would go to one file, one would be written over a picture
+        that is read, several are to go to the file that --out names, or shards are not whole.
     """
     file = out if names_file(out) else None
     out = folder_of(out)
@@ -122,8 +122,13 @@ def plan_jobs(pictures: Sequence[str], out: pathlib.Path, file_format: str | Non
             raise UserError(
                 f"{text!r} is one shard: expected its folder, with the index {reader.INDEX_FILE}"
             )
+        elif kind := formats.other_kind(path):
+            unread.append(f"{printable(text)}: {formats.refusal(kind, 1)}")
         else:
             sources.append(_source_of(path, pathlib.Path(path.name), wished_format))
+    if not sources:
+        more = f" (and {len(unread) - 1} more)" if len(unread) > 1 else ""
+        raise UserError(f"{unread[0]}{more}")
     if file is not None and len(sources) != 1:
         raise UserError(
             f"out={str(file)!r} is the file of one picture, and there are {len(sources)}: expected"

@@ -58,7 +58,12 @@ def takes_any_size(content: bytes) -> bool:
         return False
 
 
-def _signature_sizes(content: bytes) -> tuple[tuple[int, int], ...]:
+def signature_sizes(content: bytes) -> tuple[tuple[int, int], ...]:
+    """Returns the (height, width) of each signature's picture, the largest last.
+
+    Raises:
+      Exception of any kind: if the file is damaged.
+    """
     model, sizes = schema.Model.GetRootAs(content), set()
     for number in range(model.SignatureDefsLength()):
         signature = model.SignatureDefs(number)
@@ -132,7 +137,7 @@ class LitertModel:
             self.channels_in, self.sizes = _check_ends("the first", given, wanted), ()
             self._ends = given, wanted
             own = tuple(map(int, given["shape"][1:3]))
-            self.signatures = _signature_sizes(content)
+            self.signatures = signature_sizes(content)
         else:
             own = self._open_signatures()
             given, wanted = self._runners[own][2], self._runners[own][4]

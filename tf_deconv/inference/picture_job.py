@@ -182,9 +182,10 @@ def _restore(
     if read.picture is None:
         return _Restored(read, None, _restore_stack(restorer, options, task, read, progress))
     picture, read.picture = read.picture, None  # Let go before the result is encoded.
-    pixels = picture.pixels.shape[0] * picture.pixels.shape[1]
+    height, width = picture.pixels.shape[:2]
+    tiles = restorer.describe_tiles(height, width, picture.pixels.dtype)
     result, conversion = restore_picture(restorer, picture, progress, task, read.notes)
-    return _Restored(read, result, Told(pixels, (), conversion))
+    return _Restored(read, result, Told(height * width, (), conversion, tiles))
 
 
 def _restore_stack(
@@ -195,18 +196,20 @@ def _restore_stack(
     progress: Callable[[float], None],
 ) -> Told:
     conversions: list[str] = []
-    pixels = 0
+    pixels, tiles = 0, ""
     with file_of(read.job.source) as path, reading.open_pictures(path, options.max_pixels) as file:
         values = options.values_for(file.header.dtype, read.notes)
         values = _values_of(file, read.count, values, read.notes)
 
         def restored() -> Iterator[Picture]:
-            nonlocal pixels
+            nonlocal pixels, tiles
             for number in range(read.count):
                 try:
                     picture = file.read(number, values)
                     read.notes.extend(picture.notes)
-                    pixels += picture.pixels.shape[0] * picture.pixels.shape[1]
+                    height, width = picture.pixels.shape[:2]
+                    pixels += height * width
+                    tiles = restorer.describe_tiles(height, width, picture.pixels.dtype)
                     share = _share(progress, number, read.count)
                     result, conversion = restore_picture(restorer, picture, share, task, read.notes)
                 except ValueError as error:
@@ -216,7 +219,8 @@ def _restore_stack(
                 yield result
 
         notes = _put(read, restored(), options)
-    return Told(pixels, notes, next(filter(None, conversions), ""))
+    pages = f"{read.count} pictures, the last: {tiles}"
+    return Told(pixels, notes, next(filter(None, conversions), ""), pages)
 
 
 def _write(options: FileOptions, restored: _Restored) -> Told:

@@ -13,19 +13,21 @@ import os
 import pathlib
 from collections.abc import Callable, Sequence
 
+from tf_deconv.images import reading
 from tf_deconv.images.arrays import printable
 from tf_deconv.images.files import Job
 from tf_deconv.images.value_range import parse_range
 from tf_deconv.inference import shipped
 from tf_deconv.inference.archive.driver import check_beam, restore_archive
 from tf_deconv.inference.artifacts import open_restorer
+from tf_deconv.inference.before_after import check_sheet, write_sheet
 from tf_deconv.inference.config import RestoreConfig
 from tf_deconv.inference.in_turn import restore_in_turn
 from tf_deconv.inference.jobs import Plan, check_targets, folder_of, plan_jobs
 from tf_deconv.inference.located import LocatedModel, locate
 from tf_deconv.inference.picture_job import FileOptions, restore_file, steps_of
 from tf_deconv.inference.restorer import Restorer
-from tf_deconv.utils import files
+from tf_deconv.utils import files, options
 from tf_deconv.utils.devices import core_count
 
 
@@ -34,7 +36,7 @@ class RestoreResult:
     """What became of the pictures.
 
     Attributes:
-      restored: Files that were written.
+      restored: Files that were written; none by a dry run.
       skipped: Files that existed already.
       failures: "picture: reason" of each one that could not be restored.
     """
@@ -67,31 +69,48 @@ def restore(
     jobs = plan.jobs
     if not (config.skip_existing or config.overwrite):
         check_targets(jobs)
+    sheet = None
+    if config.sheet is not None:
+        sheet = check_sheet(config.sheet, jobs, config.skip_existing or config.overwrite)
     waiting = [job for job in jobs if not (config.skip_existing and job.target.exists())]
     left = set(waiting)
     skipped = tuple(job.target for job in jobs if job not in left)
     if skipped:
-        report(f"{len(skipped)} pictures are there already and were skipped")
+        word = "picture is" if len(skipped) == 1 else "pictures are"
+        were = "would be skipped" if config.dry_run else "were skipped"
+        report(f"{len(skipped)} {word} there already and {were}")
     if not waiting:
         _report_unread(plan, report)
+        if sheet is not None and not config.dry_run:
+            files.make_folder(sheet.parent)
+            write_sheet(sheet, jobs, _file_options(config, located), report)
         return RestoreResult((), skipped, tuple(plan.unread))
     # For the engine `beam` too: what is wrong with the model is said before any worker starts.
     model = open_model(located, config, "cpu" if config.engine == "beam" else "auto")
-    files.make_folder(out)
+    if not config.dry_run:
+        for folder in (out, *([sheet.parent] if sheet else [])):
+            files.make_folder(folder)
     notes = located.notes
     report(f"engine: {model.engine}")
     if config.model is None:
         report(f"model: {shipped.DEFAULT} (name another one first to choose)")
         notes = shipped.shadowed([str(picture) for picture in pictures])
+    elif config.dry_run:
+        report(f"model: {located.asked}")
     for note in (*notes, *plan.notes):
         report(f"note: {note}")
-    if config.engine == "beam":
+    if config.dry_run:
+        reasons = _tell_plan(waiting, config, report)
+    elif config.engine == "beam":
         reasons = _restore_by_beam(config, located, waiting, report)
     else:
         reasons = _restore_here(config, model, waiting, report)
     _report_unread(plan, report)
+    if sheet is not None and not config.dry_run:
+        restored = [job for job in jobs if job.target not in reasons]
+        write_sheet(sheet, restored, model.options, report)
     return RestoreResult(
-        tuple(job.target for job in waiting if job.target not in reasons),
+        () if config.dry_run else tuple(j.target for j in waiting if j.target not in reasons),
         skipped,
         tuple(
             f"{printable(str(job.source))}: {reasons[job.target]}"
@@ -100,6 +119,30 @@ def restore(
         )
         + tuple(plan.unread),
     )
+
+
+def _tell_plan(
+    jobs: Sequence[Job], config: RestoreConfig, report: Callable[[str], None]
+) -> dict[pathlib.Path, str]:
+    """Tells what would be read and written; returns why some could not be, by `Job.target`."""
+    reasons = {}
+    for job in jobs:
+        name, found = printable(str(job.source)), ""
+        try:
+            if isinstance(job.source, pathlib.Path):
+                header = reading.read_header(job.source)
+                pages = f", {header.count} pictures" if header.count > 1 else ""
+                found = f" ({header.format}, {header.width}x{header.height}{pages})"
+        except Exception as error:  # Libraries raise what they like, as when it is restored.
+            reasons[job.target] = options.reason(error)
+            report(f"{name}: FAILED: {reasons[job.target]}")
+            continue
+        replaced = ", which is replaced" if os.path.lexists(job.target) else ""
+        report(f"{name}{found} -> {printable(str(job.target))}{replaced}")
+    count = f"{len(jobs) - len(reasons)} of {len(jobs)} pictures"
+    there = " and the sheet" if config.sheet else ""
+    report(f"dry run: {count}{there} would be written; nothing was")
+    return reasons
 
 
 def _report_unread(plan: Plan, report: Callable[[str], None]) -> None:
@@ -124,7 +167,8 @@ def _restore_here(
     config: RestoreConfig, model: Model, jobs: Sequence[Job], report: Callable[[str], None]
 ) -> dict[pathlib.Path, str]:
     """Restores pictures in this process; returns why some failed, by `Job.target`."""
-    return restore_in_turn(steps_of(model.restorer, model.options, model.task), jobs, report)
+    steps = steps_of(model.restorer, model.options, model.task)
+    return restore_in_turn(steps, jobs, report, config.verbose)
 
 
 def _restore_by_beam(

@@ -296,6 +296,21 @@ class Restorer:
                     progress(done / (height * width))
         return restored
 
+    def describe_tiles(self, height: int, width: int, dtype: np.dtype | type) -> str:
+        """Tells how a picture of this size and type is cut; memory may run out meanwhile."""
+        artifact, dtype = self.artifact, np.dtype(dtype)
+        if dtype != np.uint8 and self._open_deeper is not None:
+            return self._in_more_depth().describe_tiles(height, width, dtype)
+        if artifact.sizes:
+            sizes = " or ".join(f"{wide}x{high}" for high, wide in self._sizes)
+            return f"windows of {sizes} pixels"
+        rows, window = self._plan(height, width, self._reach_for(dtype))
+        count = sum(map(len, rows))
+        if count == 1:
+            return "as a whole"
+        size = f" of {window[1]}x{window[0]} pixels" if window else ""
+        return f"{len(rows[0])}x{len(rows)} tiles{size}"
+
     def _in_more_depth(self) -> Restorer:
         """Returns the restorer of pictures that have more than 8 bits."""
         with self._opening:

@@ -36,13 +36,27 @@ def split_words(words: Sequence[str]) -> tuple[str | None, list[str]]:
       UserError: if there is no picture, or the first word is neither.
     """
     if not words:
-        raise UserError(f"no picture: {EXPECTED}")
+        raise UserError(
+            "nothing to restore: name pictures or folders of them, such as `tf-deconv restore"
+            " photo.jpg`; see tf-deconv restore --help"
+        )
     first, *rest = words
     if not _is_model(first, alone=not rest):
+        _refuse_later_model(words)
         return None, [*words]
     if not rest:
         raise UserError(f"no picture: {first!r} is the model; {EXPECTED} after it")
     return first, rest
+
+
+def _refuse_later_model(words: Sequence[str]) -> None:
+    """Says what to type where a shipped model's name comes after the pictures."""
+    for word in words[1:]:
+        if word in shipped.MODELS and not os.path.lexists(word):
+            others = " ".join(each for each in words if each != word)
+            raise UserError(
+                f"{word!r} is a model, which comes first: `tf-deconv restore {word} {others}`"
+            )
 
 
 def _is_model(word: str, alone: bool) -> bool:

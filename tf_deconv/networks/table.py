@@ -94,6 +94,7 @@ NETWORKS = {
         batch_size=64,
         learning_rate=3e-3,
         loss="mse",
+        ema=0.98,
     ),
     "unet": Network(
         summary="bias-free residual U-Net: tiny, small (default), base; 11 to 700 thousand weights",

@@ -23,7 +23,7 @@ from tf_deconv.inference import run_folder
 from tf_deconv.training import checkpoints as checkpoint_files
 from tf_deconv.training import curve as learning_curve
 from tf_deconv.training.checkpoints import state_of
-from tf_deconv.training.monitor import PSNR, Monitor
+from tf_deconv.training.monitor import PSNR, Monitor, epochs_without_gain
 from tf_deconv.utils import files, progress
 from tf_deconv.utils.interrupted import Interrupted
 from tf_deconv.utils.options import UserError, reason
@@ -169,6 +169,30 @@ class RunWriter(keras.callbacks.Callback):
         if (self.folder / run_folder.MODEL_FILE).exists():
             return f"the best model so far is in {str(self.folder)!r}"
         return "no epoch had ended, so there is no model yet"
+
+
+class Patience(keras.callbacks.Callback):
+    """Ends training when too many epochs have brought no better validation.
+
+    It comes after `RunWriter`, so that the last epoch is kept too.
+
+    Args:
+      epochs: So many are too many; 0 or None: none is.
+      history: Rows of all epochs, kept up by `RunWriter`.
+      monitor: The figure that tells which epoch was the best.
+    """
+
+    def __init__(self, epochs: int | None, history: list[dict[str, float]], monitor: Monitor):
+        super().__init__()
+        self.epochs, self.history, self.monitor = epochs, history, monitor
+
+    def is_over(self) -> bool:
+        """Returns whether the last epochs were too many without a better one."""
+        return bool(self.epochs) and epochs_without_gain(self.history, self.monitor) >= self.epochs
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.is_over():
+            self.model.stop_training = True
 
 
 class Pictures(keras.callbacks.Callback):

@@ -11,64 +11,91 @@ from tf_deconv.degradations.tasks import TASKS, Task, parse_chain
 from tf_deconv.networks.table import LIKELIHOODS, NETWORKS, Network, parse_levels
 from tf_deconv.utils.options import UserError, given_options, nearest, option, validate
 
+# Headings of the help.
+NETWORK, PICTURES, GENERATORS = "the network", "what happens to the pictures", "generators"
+OPTIMIZATION, MACHINE = "optimization", "machine"
+EPOCHS = 10  # Unless asked otherwise.
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
     """Everything that decides a training run; stored in the run folder as `config.json`."""
 
-    network: str | None = option(
-        None, "network to train; article, or vae for the task generate, when left out", type=str
-    )
-    size: str | None = option(
-        None, "size of the network, where it has several; its first when left out", type=str
-    )
     filters: str | None = option(
         None,
         "filters of each level from the finest down, such as '24,48,96'; those of --size when left"
         " out",
         type=str,
+        group=NETWORK,
+        metavar="COUNTS",
     )
     blocks: str | None = option(
         None,
         "residual blocks of each level, such as '1,1,2': on either side, and the last one's at the"
         " bottom; those of --size when left out",
         type=str,
+        group=NETWORK,
+        metavar="COUNTS",
     )
     reparameterize: bool = option(
-        False, "train each 3x3 convolution with a 1x1 one beside it; they become one when saved"
+        False,
+        "train each 3x3 convolution with a 1x1 one beside it; they become one when saved",
+        group=NETWORK,
     )
-    task: str = option("old-photo", "what the network learns to undo")
+    task: str = option("old-photo", "what the network learns to undo", metavar="TASK")
     data: str = option(
         BUNDLED,
         "folder of pictures; a .npy, .npz or IDX file, or a folder of them; folder or URL (gs://)"
         " that tf-deconv shard wrote; 'keras:NAME' such as keras:fashion_mnist; 'bundled': the"
         " hundred photographs that come with this package",
+        metavar="PICTURES",
     )
     targets: str | None = option(
         None,
         "for the task paired: folder of the pictures as they should be, under the names of --data",
         type=str,
+        metavar="FOLDER",
+    )
+    network: str | None = option(
+        None,
+        "network to train; article, or vae for the task generate, when left out",
+        type=str,
+        metavar="NETWORK",
+    )
+    size: str | None = option(
+        None,
+        "size of the network, where it has several; its first when left out",
+        type=str,
+        metavar="SIZE",
     )
     self_supervised: bool = option(
-        False, "the pictures are noisy and there are no clean ones; for the denoising tasks"
+        False,
+        "the pictures are noisy and there are no clean ones; for the denoising tasks",
+        group=PICTURES,
     )
     shrink: str | None = option(
         None,
         "factor, or range of factors such as 2-4, by which pictures are made smaller first; for"
         " large photographs, which are soft at full size and have JPEG blocks",
         type=str,
+        group=PICTURES,
+        metavar="RANGE",
     )
     candidates: int = option(
         1,
         "places drawn for each patch, of which the one with the most detail is taken",
         minimum=1,
         maximum=64,
+        group=PICTURES,
+        metavar="COUNT",
     )
     brightness: float = option(
         1.0,
         "darkest factor that a patch is multiplied by at random; 1: none is",
         above=0.0,
         maximum=1.0,
+        group=PICTURES,
+        metavar="FACTOR",
     )
     grey: float = option(
         0.0,
@@ -76,21 +103,28 @@ class TrainConfig:
         " learns grey ones too",
         minimum=0.0,
         maximum=1.0,
+        group=PICTURES,
+        metavar="SHARE",
     )
     init: str | None = option(
         None,
         "run, .keras file, export or shipped model whose weights training begins with; layers that"
         " it has not, or of another shape, begin anew",
         type=str,
+        group=NETWORK,
+        metavar="MODEL",
     )
     conditional: bool = option(
-        False, "for the task generate: the network is told each picture's label"
+        False,
+        "for the task generate: the network is told each picture's label",
+        group=GENERATORS,
     )
     likelihood: str | None = option(
         None,
         "for the network vae: what its decoder tells of each pixel; bernoulli when left out",
         choices=LIKELIHOODS,
         type=str,
+        group=GENERATORS,
     )
     latent: int | None = option(
         None,
@@ -98,35 +132,61 @@ class TrainConfig:
         minimum=1,
         maximum=4096,
         type=int,
+        group=GENERATORS,
+        metavar="COUNT",
     )
     free_bits: float = option(
         0.0,
         "for the network vae: KL of each latent number that costs nothing, in nats",
         minimum=0.0,
         maximum=100.0,
+        group=GENERATORS,
+        metavar="NATS",
     )
     kl_warmup: float = option(
         0.1,
         "for the network vae: share of the steps in which the KL's weight rises from 0 to 1",
         minimum=0.0,
         maximum=1.0,
+        group=GENERATORS,
+        metavar="SHARE",
     )
     max_pixels: int = option(
         2**28,
         "largest picture that is decoded, in pixels; larger ones are left out",
         minimum=1,
         maximum=2**34,
+        group=PICTURES,
+        metavar="PIXELS",
     )
     range: str = range_option(
         "16 bits of at most 4095 are 12-bit counts, others full; float is 0 to 1, and other"
-        " integers what they span"
+        " integers what they span",
+        PICTURES,
     )
     run_dir: str | None = option(
-        None, "folder to write; a new runs/DATE-TASK-NETWORK when left out", type=str
+        None,
+        "folder to write; a new runs/DATE-TASK-NETWORK when left out",
+        type=str,
+        metavar="FOLDER",
     )
-    epochs: int = option(10, "number of epochs", minimum=1, maximum=10**6)
+    epochs: int | None = option(
+        None,
+        f"number of epochs; {EPOCHS} when left out, and with --resume the run's own. More than it"
+        " had let it go on: the rate, which had fallen to 0, rises to where the curve over all of"
+        " them stands",
+        minimum=1,
+        maximum=10**6,
+        type=int,
+        metavar="COUNT",
+    )
     steps_per_epoch: int = option(
-        100, "training steps (batches) in an epoch", minimum=1, maximum=10**6
+        100,
+        "training steps (batches) in an epoch",
+        minimum=1,
+        maximum=10**6,
+        group=OPTIMIZATION,
+        metavar="COUNT",
     )
     batch_size: int | None = option(
         None,
@@ -134,13 +194,16 @@ class TrainConfig:
         minimum=1,
         maximum=2**16,
         type=int,
+        group=OPTIMIZATION,
+        metavar="COUNT",
     )
     degrade: str | None = option(
         None,
         "what happens to the pictures, in this order, such as 'blur:1.5 noise:0-50 jpeg:40'; the"
         " task's own when left out",
         type=str,
-        words="NAME:LEVEL",
+        words="OPERATOR:LEVEL",
+        group=PICTURES,
     )
     patch_size: int | None = option(
         None,
@@ -150,25 +213,40 @@ class TrainConfig:
         minimum=1,
         maximum=4096,
         type=int,
+        group=PICTURES,
+        metavar="PX",
     )
     optimizer: str | None = option(
-        None, "the network's own when left out", choices=("adam", "muon"), type=str
+        None,
+        "the network's own when left out",
+        choices=("adam", "muon"),
+        type=str,
+        group=OPTIMIZATION,
     )
     learning_rate: float | None = option(
         None,
-        "peak rate, which falls to 0 along a cosine; the network's own when left out",
+        "peak rate, which falls to 0 along a cosine over --epochs; the network's own when left out",
         above=0.0,
         maximum=1.0,
         type=float,
+        group=OPTIMIZATION,
+        metavar="RATE",
     )
     loss: str | None = option(
         None,
-        "training loss; the network's own when left out",
-        choices=("charbonnier", "l1", "likelihood", "ms-ssim", "mse", "psnr"),
+        "training loss; when left out the network's own, or luminance in place of mse where colours"
+        " are guessed from grey",
+        choices=("charbonnier", "l1", "likelihood", "luminance", "ms-ssim", "mse", "psnr"),
         type=str,
+        group=OPTIMIZATION,
+        metavar="LOSS",
     )
     clip_norm: float = option(
-        0.0, "largest norm of the gradient over all weights; 0: not clipped", minimum=0.0
+        0.0,
+        "largest norm of the gradient over all weights; 0: not clipped",
+        minimum=0.0,
+        group=OPTIMIZATION,
+        metavar="NORM",
     )
     ema: float | None = option(
         None,
@@ -177,32 +255,67 @@ class TrainConfig:
         minimum=0.0,
         maximum=0.99999,
         type=float,
+        group=OPTIMIZATION,
+        metavar="MOMENTUM",
     )
     validation_fraction: float = option(
-        0.1, "share of a folder's pictures held out, between 0 and 1", above=0.0, maximum=0.9
+        0.1,
+        "share of a folder's pictures held out, between 0 and 1",
+        above=0.0,
+        maximum=0.9,
+        group=PICTURES,
+        metavar="SHARE",
     )
     precision: str = option(
         "auto",
         "number format of the hidden layers; auto: the fastest that the device has",
         choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
+        group=MACHINE,
+        metavar="FORMAT",
     )
-    device: str = option("auto", "where to train", choices=("auto", "cpu", "gpu"))
+    device: str = option("auto", "where to train", choices=("auto", "cpu", "gpu"), group=MACHINE)
     xla: str = option(
         "auto",
         "whether XLA compiles the training step; auto: off on a CPU, on a GPU what is known to be"
         " faster for the network, else Keras's own choice",
         choices=("auto", "on", "off"),
+        group=MACHINE,
     )
     strategy: str = option(
         "auto",
         "how several devices train together: mirrored: the GPUs of this machine; multiworker: the"
         " machines that TF_CONFIG names; auto: what there is; a batch is that of all together",
         choices=("auto", "mirrored", "multiworker", "none"),
+        group=MACHINE,
+        metavar="STRATEGY",
     )
-    seed: int = option(0, "integer from which all randomness comes", minimum=0, maximum=2**31 - 1)
-    resume: bool = option(False, "go on from the last checkpoint in --run-dir")
+    seed: int = option(
+        0,
+        "integer from which all randomness comes",
+        minimum=0,
+        maximum=2**31 - 1,
+        group=OPTIMIZATION,
+        metavar="SEED",
+    )
+    patience: int | None = option(
+        None,
+        "epochs without a better validation after which training ends early, with the best model;"
+        " 0, or left out: it goes on. The rate keeps to the curve over --epochs, and is not yet 0"
+        " then",
+        minimum=0,
+        maximum=10**6,
+        type=int,
+        metavar="COUNT",
+    )
+    resume: bool = option(
+        False,
+        "go on from the last checkpoint in --run-dir, with the run's own options; --epochs and"
+        " --patience may be new ones",
+    )
 
 
+# Options that --resume may change.
+RENEWABLE = ("epochs", "patience")
 # What noisy pictures alone can teach: a hidden pixel is a sample of what was asked for, plus noise.
 SELF_SUPERVISED_TASKS = ("denoise", "denoise-grey", "low-light")
 
@@ -226,6 +339,8 @@ def check_train_config(config: TrainConfig) -> TrainConfig:
         *_network_faults(config, network),
         *_generation_faults(config, task, network),
     ]
+    if config.resume and config.run_dir is None:
+        faults.append("run_dir=None with resume=True: expected the folder of the run")
     if config.data == BUNDLED and config.validation_fraction != TrainConfig.validation_fraction:
         faults.append(
             f"validation_fraction={config.validation_fraction} with data={BUNDLED!r}, of which the"
@@ -263,13 +378,21 @@ def check_train_config(config: TrainConfig) -> TrainConfig:
         config,
         patch_size=patch_size,
         batch_size=config.batch_size or network.batch_size,
+        # Of a run that goes on, its own config says so.
+        epochs=config.epochs or (None if config.resume else EPOCHS),
         learning_rate=config.learning_rate or network.learning_rate,
-        loss=config.loss or network.loss,
+        loss=config.loss or _default_loss(task, network),
         optimizer=config.optimizer or network.optimizer,
         size=config.size or (network.sizes[0] if network.sizes else None),
         ema=network.ema if config.ema is None else config.ema,
         likelihood=config.likelihood or ("bernoulli" if config.network == "vae" else None),
     )
+
+
+def _default_loss(task: Task, network: Network) -> str:
+    if network.loss == "mse" and task.guesses_colours:
+        return "luminance"
+    return network.loss
 
 
 # Options that decide how pictures are degraded and compared.
@@ -333,16 +456,16 @@ def _task_faults(config: TrainConfig, task: Task) -> list[str]:
         )
     if config.self_supervised and config.task not in SELF_SUPERVISED_TASKS:
         known = ", ".join(SELF_SUPERVISED_TASKS)
-        faults.append(f"self_supervised with task {config.task!r}: expected one of {known}")
+        faults.append(f"self_supervised=True with task {config.task!r}: expected one of {known}")
     if config.self_supervised and config.degrade is not None:
         faults.append(
-            f"degrade={config.degrade!r} with self_supervised, which takes the pictures as they"
-            " are: leave one of them out"
+            f"degrade={config.degrade!r} with self_supervised=True, which takes the pictures as"
+            " they are: leave one of them out"
         )
     if config.self_supervised and config.loss in ("ms-ssim", "psnr"):
         faults.append(
-            f"loss={config.loss!r} with self_supervised, which compares single pixels: expected"
-            " another loss"
+            f"loss={config.loss!r} with self_supervised=True, which compares single pixels:"
+            " expected another loss"
         )
     return faults
 

@@ -24,7 +24,7 @@ from tf_deconv.networks.table import NETWORKS, parse_levels
 from tf_deconv.networks.vae import LATENT
 from tf_deconv.training import compilation
 from tf_deconv.training.config import TrainConfig
-from tf_deconv.training.monitor import ELBO, VELOCITY
+from tf_deconv.training.monitor import monitor_of
 from tf_deconv.training.objective import Objective
 from tf_deconv.training.vae import VaeTrainer
 from tf_deconv.utils.devices import Device
@@ -189,7 +189,7 @@ class Generation(Objective):
 class VaeGeneration(Generation):
     """A VAE, trained on its evidence lower bound."""
 
-    monitor = ELBO
+    monitor = monitor_of("vae")
 
     @staticmethod
     def make_facts(config: TrainConfig, side_px: int, channels: int, classes: int) -> GeneratorSpec:
@@ -222,7 +222,7 @@ class VaeGeneration(Generation):
 class FlowGeneration(Generation):
     """A rectified flow, trained on the velocity from noise to picture."""
 
-    monitor = VELOCITY
+    monitor = monitor_of("flow")
 
     @staticmethod
     def make_facts(config: TrainConfig, side_px: int, channels: int, classes: int) -> GeneratorSpec:
@@ -263,7 +263,7 @@ def _classes(config: TrainConfig, source: Source) -> int:
     training, validation = source.training.labels, source.validation.labels
     if training is None:
         raise UserError(
-            f"conditional with data={config.data!r}, which has no labels: expected IDX"
+            f"conditional=True with data={config.data!r}, which has no labels: expected IDX"
             " files of labels beside the pictures, a .npz with y_train, keras:NAME, or one"
             " folder for each class"
         )

@@ -11,6 +11,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from tf_deconv.images.arrays import LUMINANCE_WEIGHTS
+
 # Of Wang et al. 2003: what each of the five scales weighs, and the constants of SSIM at range 1.
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _WINDOW_PX, _WINDOW_STDDEV = 11, 1.5
@@ -18,11 +20,13 @@ _C1, _C2 = 0.01**2, 0.03**2
 # Added to an image's squared error: of one that is right to less than a grey level there is nothing
 # left to learn, and its logarithm would outweigh all others of a batch.
 _PSNR_FLOOR = 1e-5
+# What the colour differences count beside luminance.
+COLOUR_WEIGHT = 0.25
 
 
 def make_loss(name: str) -> keras.losses.Loss:
     """Returns a training loss by its name in `TrainConfig.loss`."""
-    return OF_IMAGES[name]() if name in OF_IMAGES else PixelLoss(name)
+    return JOINT[name]() if name in JOINT else PixelLoss(name)
 
 
 class ImageLoss(keras.losses.Loss):
@@ -63,6 +67,30 @@ PIXEL_ERRORS = {
     # Charbonnier et al. 1994; epsilon 1e-3 as in Lai et al. 2017 (LapSRN).
     "charbonnier": lambda error: ops.sqrt(ops.square(error) + 1e-6),
 }
+
+
+class LuminanceLoss(ImageLoss):
+    """The absolute error of luminance, plus a quarter of the squared one of colour differences.
+
+    For networks that see grey and give colour. Most of a plain squared error is then of colours
+    that cannot be known, and hides what brightness teaches. The squares make the mean of all
+    possible colours the best one: no louder than what is known of it.
+
+    Of (N, H, W, 3), red, green and blue, or of (N, H, W, 1), where it is the absolute error. The
+    figures are in docs/decisions/0026-first-run.md.
+    """
+
+    def __init__(self, name: str = "luminance", **kwargs):
+        super().__init__(name=name, **kwargs)
+
+    def compare(self, y_true, y_pred):
+        error = y_true - y_pred
+        if error.shape[-1] == 1:
+            return ops.abs(error[..., 0])
+        weights = np.array(LUMINANCE_WEIGHTS, "float32")
+        luminance = ops.sum(error * weights, -1, keepdims=True)
+        colour = ops.mean(ops.square(error - luminance), -1)
+        return ops.abs(luminance[..., 0]) + COLOUR_WEIGHT * colour
 
 
 class MultiScaleSsimLoss(ImageLoss):
@@ -119,8 +147,8 @@ class PsnrLoss(ImageLoss):
         return 10.0 * ops.log10(mse + _PSNR_FLOOR)
 
 
-# Losses that are of an image as a whole, and not a mean over its pixels.
-OF_IMAGES = {"ms-ssim": MultiScaleSsimLoss, "psnr": PsnrLoss}
+# Losses that are more than a mean over single values.
+JOINT = {"luminance": LuminanceLoss, "ms-ssim": MultiScaleSsimLoss, "psnr": PsnrLoss}
 
 
 def _ssim_terms(x, y):

@@ -63,3 +63,13 @@ ELBO = Monitor(
     ),
 )
 VELOCITY = Monitor("val_loss", "", "validation loss", ".5f", lowest=True)
+
+
+def monitor_of(network: str) -> Monitor:
+    """Returns what is monitored while a network is trained, a key of `NETWORKS`."""
+    return {"vae": ELBO, "flow": VELOCITY}.get(network, PSNR)
+
+
+def epochs_without_gain(rows: Sequence[dict[str, float]], monitor: Monitor) -> int:
+    """Returns how many epochs ago the best one was; 0 where it is the last, or there is none."""
+    return int(rows[-1]["epoch"] - monitor.best(rows)["epoch"]) if rows else 0

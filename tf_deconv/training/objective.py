@@ -89,3 +89,7 @@ class Objective(abc.ABC):
     @abc.abstractmethod
     def score_lines(self, result: dict[str, Any]) -> list[str]:
         """Lays out for people what `scores` returned."""
+
+    def advice(self) -> list[str]:
+        """Returns what to tell at the very end."""
+        return []

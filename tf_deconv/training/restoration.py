@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_deconv.data import patches
+from tf_deconv.data.config import BUNDLED
 from tf_deconv.data.sources import load_source
 from tf_deconv.data.store import PictureStore
 from tf_deconv.degradations.tasks import Task, find_task
@@ -31,6 +32,8 @@ CALIBRATION_PATCHES, CALIBRATION_SIDE_PX = 8, 256
 SAMPLE_PICTURES, SAMPLE_SIDE_PX = 16, 512
 # Side of the pictures in the preview after each epoch; at the end it is twice as long.
 EPOCH_PREVIEW_SIDE_PX = 128
+# What `python benchmarks/first_run.py --seeds 1 -- --network unet` makes of the held-out pictures.
+UNET_LUMINANCE_DB = 29.2
 
 
 class Restoration(Objective):
@@ -127,6 +130,16 @@ class Restoration(Objective):
             grey = f"{scores['luminance_psnr_db']:.2f}  {scores['luminance_ssim']:.4f}"
             lines.append(f"{side:10}{colour:>18}{grey:>18}")
         return lines
+
+    def advice(self) -> list[str]:
+        config = self.config
+        first = config.network == "article" and config.data == BUNDLED
+        if not first or config.task != "old-photo" or config.degrade is not None:
+            return []
+        return [
+            f"better: python train.py --network unet (luminance {UNET_LUMINANCE_DB} dB on these"
+            " pictures: docs/decisions/0026-first-run.md)"
+        ]
 
     def _restorer(self, model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
         return lambda image: restorer.restore_picture(model, image, self.divisor, self.task.scale)

@@ -101,7 +101,7 @@ def preview(
         )
         rows.append([shown, restored, clean])
         captions.append([f"input, Y {before:.1f} dB", f"output, Y {after:.1f} dB", "target"])
-        if task.grey_input and not task.grey_output:
+        if task.guesses_colours:
             # Colours are a guess here; beside the grey input, grey shows what was restored.
             rows[-1].insert(1, arrays.luminance(restored))
             captions[-1].insert(1, "output, luminance")

@@ -24,10 +24,11 @@ from tf_deconv import __version__
 from tf_deconv.data import levels, patches
 from tf_deconv.degradations.tasks import TASKS
 from tf_deconv.images import arrays
-from tf_deconv.inference import run_folder
+from tf_deconv.inference import descriptions, run_folder
 from tf_deconv.training import callbacks, checkpoints, compilation, distribution, pretrained
 from tf_deconv.training.cluster import Cluster, read_cluster
-from tf_deconv.training.config import TrainConfig, check_train_config
+from tf_deconv.training.config import RENEWABLE, TrainConfig, check_train_config
+from tf_deconv.training.monitor import monitor_of
 from tf_deconv.training.objective import Objective
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import Device, choose_device
@@ -75,6 +76,9 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
         _claim_folder(config, is_chief) as (folder, config),
         contextlib.nullcontext(folder) if is_chief else _nowhere() as out,
     ):
+        metrics = _finished(folder, config, report) if config.resume else None
+        if metrics is not None:
+            return TrainResult(folder, metrics)
         trainer = Trainer(config, cluster, folder, out, report)
         metrics = trainer.run()
     failures = trainer.objective.source.failures
@@ -161,6 +165,8 @@ class Trainer:
         options = to_json(dataclasses.replace(self.config, resume=False))
         files.write_json(self.out / "config.json", options)
         run_folder.save_samples(self.objective.samples, self.out / run_folder.SAMPLES_FILE)
+        # Scores of fewer epochs; and their being there says that a run is finished.
+        (self.out / run_folder.METRICS_FILE).unlink(missing_ok=True)
         validation = self.objective.validation_batches()
         baseline = self.objective.baseline(validation)
         if baseline is not None:
@@ -175,7 +181,7 @@ class Trainer:
             self.report(f"trained; the chief has written {str(self.folder)!r}")
             return {}
         self._keep_best(pictures)
-        return self._score(writer.best, baseline, duration_s, spent_s)
+        return self._score(writer, baseline, duration_s, spent_s)
 
     def take_weights(self) -> None:
         """Copies the present weights, or their average, into the model that is saved."""
@@ -219,12 +225,14 @@ class Trainer:
             " the last epoch"
         )
         model_file = self.out / run_folder.MODEL_FILE
+        patience = callbacks.Patience(config.patience, writer.history, monitor)
         with callbacks.StopSignals() as stop_signals:
             # In this order: a signal stops training when all the others are done.
-            run_callbacks = [self.averaged, writer, *drawn, progress, stop_signals]
+            run_callbacks = [self.averaged, writer, *drawn, progress, patience, stop_signals]
             try:
                 with self.placement.watch(advice):
-                    self._call_fit(validation, run_callbacks)
+                    if not patience.is_over():  # It was stopped before it was scored.
+                        self._call_fit(validation, run_callbacks)
                 stop_signals.check()  # One that came after the last step was done.
             except Interrupted:
                 if not model_file.exists():
@@ -269,17 +277,26 @@ class Trainer:
             files.write_bytes(self.out / "preview.png", arrays.encode_png(sheet))
 
     def _score(
-        self, best: float, baseline: float | None, duration_s: float, spent_s: float
+        self,
+        writer: callbacks.RunWriter,
+        baseline: float | None,
+        duration_s: float,
+        spent_s: float,
     ) -> dict[str, Any]:
         config, objective, source = self.config, self.objective, self.objective.source
-        epochs = config.epochs - self.state.get("epoch", 0)
+        best_row = objective.monitor.best(writer.history)
+        epochs = len(writer.history) - self.state.get("epoch", 0)
         trained = epochs * config.steps_per_epoch * config.batch_size
         in_db = objective.monitor.unit == "dB"
         ranges = self.description["levels"]
         result = {
             **objective.scores(self.saved),
             **({} if ranges is None else {"levels": ranges}),
-            f"best_{objective.monitor.name}" + "_db" * in_db: best,
+            f"best_{objective.monitor.name}" + "_db" * in_db: writer.best,
+            "best_epoch": int(best_row["epoch"]),
+            "epochs": len(writer.history),
+            # By --patience.
+            "stopped_early": len(writer.history) < config.epochs,
             **({"do_nothing_val_psnr_db": baseline} if in_db else {}),
             "held_out_pictures": len(source.validation),
             "training_pictures": len(source.training),
@@ -288,7 +305,7 @@ class Trainer:
             "duration_s": round(spent_s, 1),
             f"{objective.examples}_per_s": round(trained / duration_s, 1),
         }
-        files.write_json(self.out / "metrics.json", result)
+        files.write_json(self.out / run_folder.METRICS_FILE, result)
         self._say(self._result_lines(result))
         self.placement.wait_for_all()
         return result
@@ -360,7 +377,13 @@ class Trainer:
 
     def _result_lines(self, result: dict[str, Any]) -> list[str]:
         rate, skipped = result[f"{self.objective.examples}_per_s"], self.objective.source.skipped
+        patience = self.config.patience
+        stopped = (
+            f"stopped early: {patience} epochs have brought no better validation; the model of"
+            f" epoch {result['best_epoch']} was kept"
+        )
         lines = [
+            *([stopped] if result["stopped_early"] else []),
             f"trained in {result['duration_s']:.0f} s, {rate:.0f} {self.objective.examples}/s",
             *self.objective.score_lines(result),
         ]
@@ -372,6 +395,7 @@ class Trainer:
             f"preview: {self.folder / 'preview.png'}",
             f"learning curve: {self.folder / 'curve.png'}",
             f"next: python export.py {self.folder}",
+            *self.objective.advice(),
         ]
 
     def _say(self, lines) -> None:
@@ -423,8 +447,6 @@ def _claim_folder(
     devices that there are.
     """
     if config.resume:
-        if config.run_dir is None:
-            raise UserError("resume=True: expected --run-dir, the folder of the run to go on with")
         folder = pathlib.Path(config.run_dir)
         if not (folder / "config.json").is_file():
             several = "" if is_chief else ", on storage that all workers share"
@@ -432,8 +454,10 @@ def _claim_folder(
                 f"{str(folder)!r} has no config.json: expected a run to resume{several}"
             )
         stored = TrainConfig(**read_config(folder / "config.json", TrainConfig))
+        renewed = {name: getattr(config, name) for name in RENEWABLE}
+        renewed = {name: value for name, value in renewed.items() if value is not None}
         stored = dataclasses.replace(
-            stored, run_dir=config.run_dir, resume=True, strategy=config.strategy
+            stored, run_dir=config.run_dir, resume=True, strategy=config.strategy, **renewed
         )
         config = check_train_config(stored)
     elif config.run_dir is None:
@@ -449,6 +473,55 @@ def _claim_folder(
         if not config.resume:
             _check_empty(folder)
         yield folder, dataclasses.replace(config, run_dir=str(folder))
+
+
+def _finished(
+    folder: pathlib.Path, config: TrainConfig, report: Callable[[str], None]
+) -> dict[str, Any] | None:
+    """Finds out whether a run that is to go on has nothing left to do.
+
+    Args:
+      folder: The run folder.
+      config: The run's own options, with those that were given anew.
+      report: Receives a line if it is so.
+    Returns:
+      The content of its `metrics.json` if it has trained and scored all its epochs, or stopped
+      early; None if there is something to do.
+    Raises:
+      UserError: if it is to have fewer epochs than are trained already.
+    """
+    state = checkpoints.load_newest_checkpoint(folder / "checkpoints")[0]
+    done, rows = state.get("epoch", 0), state.get("history", [])
+    if config.epochs < done:
+        raise UserError(
+            f"epochs={config.epochs} with resume=True: {done} epochs are trained already; expected"
+            " more, to go on with, or no --epochs"
+        )
+    patience = callbacks.Patience(config.patience, rows, monitor_of(config.network))
+    metrics = _read_metrics(folder / run_folder.METRICS_FILE)
+    stopped_early = done < config.epochs and patience.is_over()
+    # Runs of earlier versions tell no epochs; they had no other number of them.
+    if (done < config.epochs and not stopped_early) or metrics.get("epochs", done) != done:
+        return None
+    if not metrics or not (folder / run_folder.MODEL_FILE).is_file():
+        return None
+    why = f"{done} of {config.epochs} epochs are trained; more --epochs let it go on"
+    if stopped_early:
+        why = (
+            f"it stopped after epoch {done} of {config.epochs}, for {config.patience} epochs had"
+            " brought no better validation; more --patience, or 0, lets it go on"
+        )
+    report(f"run {str(folder)!r} is finished, and nothing was changed: {why}")
+    return metrics
+
+
+def _read_metrics(path: pathlib.Path) -> dict[str, Any]:
+    """Returns the scores of a run; {} where there are none that can be read."""
+    try:
+        found = descriptions.parse_json(files.read_bounded(path, descriptions.LARGEST_JSON_BYTES))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _check_empty(folder: pathlib.Path) -> None:

@@ -12,6 +12,7 @@ import dataclasses
 import os
 import pathlib
 
+from tf_deconv.utils.extras import how_to_install
 from tf_deconv.utils.options import UserError
 
 # Networks whose step a GPU runs faster one way, where that was measured: what `xla="auto"` gives
@@ -95,8 +96,8 @@ def _choose_tensorflow(device: str, precision: str) -> Device:
         raise UserError(
             "device='gpu': this process has begun on the CPU and keeps to it; start another one"
             if _hidden_gpus
-            else "device='gpu': TensorFlow sees no GPU; install tf-deconv[gpu] and a driver, or use"
-            " --device cpu"
+            else "device='gpu': TensorFlow sees no GPU; it needs a driver and"
+            f" {how_to_install('gpu')}; or use --device cpu"
         )
     if device == "cpu" or not gpus:
         if gpus:
@@ -162,7 +163,7 @@ def core_count() -> int:
 def cpu_flags() -> set[str]:
     """Returns the processor's feature flags, empty where the system does not tell."""
     try:
-        text = pathlib.Path("/proc/cpuinfo").read_text()
+        text = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return set()
     for line in text.splitlines():

@@ -73,7 +73,14 @@ def making_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
         for file in temporary.iterdir():
             _flush(file)
         _flush(temporary)
-        os.replace(temporary, path)
+        try:
+            os.replace(temporary, path)
+        except OSError:
+            # Windows puts no folder in the place of another one.
+            if not path.is_dir():
+                raise
+            path.rmdir()
+            os.replace(temporary, path)
         _flush(path.parent)
 
 
@@ -135,11 +142,18 @@ class Shared(Generic[Value]):
                     self._entered.__exit__(None, None, None)
 
 
+def _open_nameless_file() -> IO[bytes]:
+    """Opens a file for appending: what is read of it must not move where others go on writing."""
+    try:
+        return tempfile.TemporaryFile("a+b")
+    except OSError:  # There is no place for temporary files, or it is full.
+        return open(os.devnull, "a+b")
+
+
 @contextlib.contextmanager
 def _stderr_in_a_file() -> Iterator[tuple[IO[bytes], int]]:
     """Yields the file that takes what is printed, and a descriptor of the true stderr."""
-    # For appending: what is read of it must not move the place where others go on writing.
-    with tempfile.TemporaryFile("a+b") as caught:
+    with _open_nameless_file() as caught:
         sys.stderr.flush()
         stderr = os.dup(2)
         os.dup2(caught.fileno(), 2)
@@ -155,11 +169,13 @@ _silenced, _nested = Shared(_stderr_in_a_file), threading.local()
 
 
 @contextlib.contextmanager
-def silent_stderr() -> Iterator[None]:
-    """Holds back what C++ libraries print on file descriptor 2; shows it if the block fails.
+def silent_stderr(show: bool = True) -> Iterator[None]:
+    """Holds back what C and C++ libraries print on file descriptor 2.
 
-    Blocks in several threads hold back together, until the last of them ends. Of nested blocks the
-    outermost one shows.
+    Blocks in several threads hold back together, until the last of them ends.
+
+    Args:
+      show: Whether it is shown if the block fails; of nested blocks the outermost one shows.
     """
     is_outermost = not getattr(_nested, "depth", 0)
     with _silenced() as (caught, stderr):
@@ -168,12 +184,13 @@ def silent_stderr() -> Iterator[None]:
             yield
         except BaseException as error:
             # A signal that stops the process is no fault of whom it silenced.
-            if is_outermost and isinstance(error, Exception):
+            if show and is_outermost and isinstance(error, Exception):
                 with _silenced.lock:
                     sys.stderr.flush()
                     caught.seek(0)
                     os.write(stderr, caught.read())
-                    caught.truncate(0)
+                    with contextlib.suppress(OSError):  # Nothing can be cut off the null device.
+                        caught.truncate(0)
             raise
         finally:
             _nested.depth -= 1

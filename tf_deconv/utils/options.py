@@ -7,6 +7,7 @@ message, each with what was received, what is expected and, for a name, the near
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import json
@@ -14,8 +15,10 @@ import math
 import os
 import pathlib
 import stat
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from tf_deconv.utils import mentions
 
 LARGEST_SEED = 2**31 - 1
 
@@ -28,7 +31,32 @@ Config = TypeVar("Config", bound="DataclassInstance")
 
 
 class UserError(Exception):
-    """A mistake that the user can mend: printed as one line, exit code 2, no traceback."""
+    """A mistake that the user can mend: printed as one line, exit code 2, no traceback.
+
+    The message is written as `utils.mentions` tells; `str` names options as Python does.
+
+    Attributes:
+      message: As it was written.
+      options: The dataclass whose fields the message may name; None: nothing is turned.
+    """
+
+    def __init__(self, message: str = ""):
+        super().__init__(message)
+        self.message = message
+        self.options: type | None = None
+
+    def __str__(self) -> str:
+        return mentions.with_arguments(self.message, self.options) if self.options else self.message
+
+
+@contextlib.contextmanager
+def naming(cls: type) -> Iterator[None]:
+    """Lets the errors of a block name the options of a dataclass as Python does."""
+    try:
+        yield
+    except UserError as error:
+        error.options = error.options or cls
+        raise
 
 
 def option(
@@ -41,6 +69,9 @@ def option(
     choices: Collection[str] = (),
     type: type | None = None,
     words: str | None = None,
+    group: str | None = None,
+    metavar: str | None = None,
+    short: str | None = None,
 ) -> Any:
     """Declares one option.
 
@@ -53,6 +84,9 @@ def option(
       choices: Names allowed; empty where `validate` receives them.
       type: int, float, str or bool; the type of `default` when left out.
       words: Of a text of several words, which the command line takes one by one: the form of each.
+      group: Heading of the help that it stands under; None: among the first, which matter most.
+      metavar: What stands for its value in the help, such as FOLDER or PX.
+      short: A second flag of one letter, such as "-o".
     Returns:
       A dataclass field.
     """
@@ -65,14 +99,17 @@ def option(
         choices=tuple(choices),
         type=kind,
         words=words,
+        group=group,
+        metavar=metavar,
+        short=short,
     )
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def nearest(received: str, choices: Collection[str]) -> str:
+def nearest(received: str, choices: Collection[str], form: str = "{!r}") -> str:
     """Returns " (did you mean 'x'?)" for the nearest choice, or "" when none is near."""
     matches = difflib.get_close_matches(received, list(choices), n=1, cutoff=0.5)
-    return f" (did you mean {matches[0]!r}?)" if matches else ""
+    return f" (did you mean {form.format(matches[0])}?)" if matches else ""
 
 
 def validate(config: Config, choices: Mapping[str, Collection[str]] | None = None) -> Config:
@@ -99,8 +136,11 @@ def validate(config: Config, choices: Mapping[str, Collection[str]] | None = Non
     return type(config)(**values)
 
 
-def _check(field: dataclasses.Field, value: Any, choices: Collection[str]) -> Any:
-    meta, received = field.metadata, f"{field.name}={value!r}"
+def _check(
+    field: dataclasses.Field, value: Any, choices: Collection[str], received: str = ""
+) -> Any:
+    """Returns a value in its declared type; `received` is how a message calls it."""
+    meta, received = field.metadata, received or f"{field.name}={value!r}"
     kind = meta["type"]
     if value is None:
         if field.default is None:
@@ -137,9 +177,10 @@ def read_config(path: str | pathlib.Path, cls: type[Config]) -> dict[str, Any]:
       path: A JSON file; keys are field names (dashes are taken as underscores).
       cls: The dataclass whose fields are allowed.
     Returns:
-      A dict from field name to value, not validated yet.
+      A dict from field name to value, each valid by itself.
     Raises:
-      UserError: if the file cannot be read, is not a JSON object or has an unknown key.
+      UserError: if the file cannot be read, is not a JSON object, has an unknown key or a value
+        that the option cannot have.
     """
     try:
         mode = os.stat(path).st_mode
@@ -160,6 +201,16 @@ def read_config(path: str | pathlib.Path, cls: type[Config]) -> dict[str, Any]:
     unknown = [f"{key!r}{nearest(key, names)}" for key in values if key not in names]
     if unknown:
         raise UserError(f"config {str(path)!r} has unknown options: {', '.join(unknown)}")
+    faults = []
+    for field in dataclasses.fields(cls):
+        try:
+            if field.name in values:
+                shown = json.dumps(values[field.name], ensure_ascii=False)
+                _check(field, values[field.name], (), f'"{field.name}": {shown}')
+        except ValueError as error:
+            faults.append(str(error))
+    if faults:
+        raise UserError(f"config {str(path)!r}: {'; '.join(faults)}")
     return values
 
 

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
+from collections.abc import Iterator
 from typing import TextIO
 
 _BAR_WIDTH = 30
+_hidden = False
+
+
+@contextlib.contextmanager
+def no_bars() -> Iterator[None]:
+    """Lets no bar be drawn that is made within the block."""
+    global _hidden
+    before, _hidden = _hidden, True
+    try:
+        yield
+    finally:
+        _hidden = before
 
 
 class Bar:
@@ -18,7 +32,7 @@ class Bar:
 
     def __init__(self, stream: TextIO | None = None):
         self._stream = stream or sys.stdout
-        self.shown = self._stream.isatty()
+        self.shown = self._stream.isatty() and not _hidden
         self._drawn = False
 
     def draw(self, head: str, part: float, tail: str = "") -> None:

@@ -22,8 +22,9 @@ def import_tensorflow() -> None:
         return
     if importlib.util.find_spec("tensorflow") is None:
         raise UserError(
-            "TensorFlow is not installed, and this needs it: expected what `pip install .` brings;"
-            " without it, restore, inspect and load take .tflite files and models that have some"
+            "TensorFlow is not installed, and this needs it: expected what `pip install .` in the"
+            " checkout brings; without it, restore, inspect and load take .tflite files and models"
+            " that have some"
         )
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # oneDNN is off by default on CPUs without AVX512; there it was measured from no gain to 1.5

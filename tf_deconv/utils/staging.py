@@ -17,12 +17,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator
 
-from tf_deconv.utils.locks import is_at
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from tf_deconv.utils import locks
 
 # No file of a user begins like this: what does may be removed.
 PREFIX = ".tf-deconv-"
@@ -76,8 +71,6 @@ def clear(place: pathlib.Path) -> list[str]:
       The names of what was removed. What cannot be looked at, locked or removed stays.
     """
     removed: list[str] = []
-    if fcntl is None:
-        return removed
     with contextlib.suppress(OSError), os.scandir(place) as entries:
         for entry in entries:
             if _NAME.fullmatch(entry.name):
@@ -91,11 +84,14 @@ def _remove(path: pathlib.Path) -> bool:
     """Removes a file or a folder if it is this user's and no process holds it."""
     status = path.lstat()
     is_folder = stat.S_ISDIR(status.st_mode)
-    if status.st_uid != os.getuid() or not (is_folder or stat.S_ISREG(status.st_mode)):
+    if not hasattr(os, "getuid") or status.st_uid != os.getuid():
         return False
-    handle = _open(path)
+    if not (is_folder or stat.S_ISREG(status.st_mode)):
+        return False
+    handle = locks.take_entry(path, wait=False)
+    if handle is None:
+        return False
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if is_folder:
             shutil.rmtree(path, ignore_errors=True)
         else:
@@ -112,10 +108,10 @@ def _owned(make: Callable[[], str]) -> Iterator[pathlib.Path]:
         path = pathlib.Path(make())
         # Another process may have cleared it away between its making and its locking.
         try:
-            handle = _lock(path)
+            handle = locks.take_entry(path, wait=True)
         except FileNotFoundError:
             continue
-        if handle is None or is_at(handle, path):
+        if handle is None or locks.is_at(handle, path):
             break
         os.close(handle)
     try:
@@ -123,29 +119,3 @@ def _owned(make: Callable[[], str]) -> Iterator[pathlib.Path]:
     finally:
         if handle is not None:
             os.close(handle)
-
-
-def _lock(path: pathlib.Path) -> int | None:
-    """Returns a descriptor that holds the lock; None where the file system knows none.
-
-    Raises:
-      FileNotFoundError: if there is no such file any more.
-    """
-    if fcntl is None:
-        return None
-    try:
-        handle = _open(path)
-    except FileNotFoundError:
-        raise
-    except OSError:
-        return None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-    except OSError:
-        os.close(handle)
-        return None
-    return handle
-
-
-def _open(path: pathlib.Path) -> int:
-    return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)

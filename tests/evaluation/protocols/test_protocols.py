@@ -329,16 +329,16 @@ def test_a_config_file_chooses_the_protocol(capsys, tmp_path, models, folder):
 
 WITH = ("--protocol", "awgn-grey", "--data", "FOLDER")
 MISTAKES = [
-    ((), "export=None with protocol=None: expected --export and the folder of an exported model"),
-    (("--export", "x", *WITH), "export='x' with protocol='awgn-grey': expected --export"),
+    ((), "no --export and no --protocol: expected --export and the folder of"),
+    (("--export", "x", *WITH), "--export x and --protocol awgn-grey: expected --export"),
     (("1", "--protocol", "awgn-gray", "--data", "FOLDER"), r"\(did you mean 'awgn-grey'\?\)"),
-    (("1", "--protocol", "awgn-grey"), "data=None: expected --data"),
+    (("1", "--protocol", "awgn-grey"), "no --data: expected a folder"),
     (WITH, "no MODEL: expected one or more"),
-    (("1", *WITH, "--threads", "4"), "threads='4' with --protocol: leave it out"),
-    (("--export", "x", "--data", "y"), "data='y' with --export: leave it out"),
-    (("--export", "x", "--self-ensemble"), "self_ensemble=True with --export: leave it out"),
+    (("1", *WITH, "--threads", "4"), "--threads 4 with --protocol: leave it out"),
+    (("--export", "x", "--data", "y"), "--data y with --export: leave it out"),
+    (("--export", "x", "--self-ensemble"), "--self-ensemble with --export: leave it out"),
     (("1", "--export", "x"), "MODEL '.*1.keras' with --export"),
-    (("1", *WITH, "--tile-size", "-1"), "tile_size=-1: expected at least 0"),
+    (("1", *WITH, "--tile-size", "-1"), "--tile-size -1: expected at least 0"),
     (("1", "--protocol", "awgn-grey", "--data", "nowhere"), "'nowhere' .*does not exist"),
     (("1", "--protocol", "awgn-grey", "--data", "EMPTY"), "holds no picture"),
     (("no/model", *WITH), "'no/model' does not exist: expected a run folder"),

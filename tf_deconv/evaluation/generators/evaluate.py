@@ -117,14 +117,14 @@ def _read(
 ) -> tuple[Pictures, Pictures]:
     if config.data is None:
         raise UserError(
-            "data=None: expected --data, pictures that the generator was not trained on, or a"
+            "data=None: expected pictures that the generator was not trained on, or a"
             " source with a train and a test part"
         )
     parts = sources.has_parts(config.data)
     if config.training is None and not parts:
         raise UserError(
             f"training=None with data={config.data!r}, which has no train and test part: expected"
-            " --training, the pictures that the generator was trained on"
+            " the pictures that the generator was trained on"
         )
     other = config.data if config.training is None else config.training
     kept = []

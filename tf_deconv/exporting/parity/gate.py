@@ -8,22 +8,17 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import errno
 import functools
 import math
-import os
 import pathlib
-import signal
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv.exporting.parity import runner
+from tf_deconv.exporting import golden
+from tf_deconv.exporting.parity.process import run_file
 from tf_deconv.exporting.tflite import convert, flatbuffer, versions
 from tf_deconv.exporting.variants import VARIANTS
 from tf_deconv.images import arrays, metrics, reading
@@ -31,7 +26,6 @@ from tf_deconv.inference import artifacts, restorer
 from tf_deconv.inference.run_folder import Samples
 from tf_deconv.inference.tflite_file import TfliteFile
 from tf_deconv.networks import receptive_field
-from tf_deconv.utils.options import UserError
 
 SAVED_MODEL_FLOOR_DB = 120.0
 ONNX_FLOOR_DB = 100.0
@@ -44,12 +38,11 @@ JPEG_FLOOR_DB = 30.0
 EFFECTIVE_REACH_PICTURES = 8
 # Sizes that a service will meet and a divisor does not divide; 1x1 is the smallest there is.
 ODD_REQUESTS = ((1, 1, 1), (2, 37, 53), (1, 61, 2))
-TIMEOUT_S = 600
 # A JPEG's APP1 segment: EXIF data whose one entry says that the picture is to be turned clockwise.
 _TURNED = bytes.fromhex("ffe1 0022 457869660000 4d4d002a00000008 0001 0112 0003 00000001 0006 0000")
 _TURNED += bytes(4)  # No further directory.
-# What others end a process with; a crash of the runtime has other signals.
-_FROM_OUTSIDE = (signal.SIGTERM, signal.SIGINT, getattr(signal, "SIGKILL", signal.SIGTERM))
+# What numbers the cases that are not scored with the others.
+_GOLDEN = "golden"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +80,13 @@ class Reference:
     def cases(self, size: tuple[int, int]) -> list[np.ndarray]:
         """Returns every held-out picture cut to a size, each (1, H, W, C)."""
         return [convert.fit(picture, size)[np.newaxis] for picture in self.samples.degraded]
+
+    @functools.cached_property
+    def golden(self) -> dict[tuple[int, int], np.ndarray]:
+        """The known pictures of the export, (height, width) to (1, H, W, C)."""
+        kept = golden.sizes(self.sizes, self.divisor, self.scale)
+        channels = self.model.input_shape[-1]
+        return {size: golden.picture(*size, channels)[np.newaxis] for size in kept}
 
     @functools.cached_property
     def reach(self) -> int | None:
@@ -138,6 +138,7 @@ class Report:
       operators: Operator to count, of a TFLite file.
       input: Layout and shape, null for any length, of an ONNX file.
       least_runtime: The first TensorFlow Lite that runs it, of a TFLite file.
+      golden_db: PSNR against Keras of the export's known picture; infinity for an equal one.
       sample_difference: Of a generator: the largest difference of sampled pictures from Keras's.
       faults: Why it is not published; empty for a good file.
     """
@@ -153,6 +154,7 @@ class Report:
     operators: dict[str, int] = dataclasses.field(default_factory=dict)
     input: dict[str, Any] | None = None
     least_runtime: str | None = None
+    golden_db: float | None = None
     sample_difference: float | None = None
     faults: list[str] = dataclasses.field(default_factory=list)
 
@@ -171,6 +173,10 @@ def check_tflite(
     """
     report = examine_tflite(unpacked, variant, reference.model.count_params(), file)
     cases = {
+        f"{convert.signature_name(size)}|{_GOLDEN}": known
+        for size, known in reference.golden.items()
+        if size in reference.sizes
+    } | {
         f"{convert.signature_name(size)}|{number}": case
         for size in reference.sizes
         for number, case in enumerate(reference.cases(size))
@@ -233,7 +239,9 @@ def check_onnx(
     computed = sorted(_COMPUTED & set(report.operators))
     if computed:
         report.faults.append(f"operators {', '.join(computed)}: expected none, of one size")
-    cases = {f"serving_default|{i}": case for i, case in enumerate(reference.cases(size))}
+    known = {f"serving_default|{_GOLDEN}": reference.golden.get(size)}
+    cases = known if size in reference.golden else {}
+    cases |= {f"serving_default|{i}": case for i, case in enumerate(reference.cases(size))}
     return _compare(path, cases, reference, report)
 
 
@@ -248,7 +256,8 @@ def _any_size_cases(reference: Reference) -> dict[str, np.ndarray]:
         for count, *size in (*ODD_REQUESTS, (3, *reference.sizes[0]))
     ]
     requests += reference.cases(reference.sizes[-1])
-    return {f"serving_default|{number}": request for number, request in enumerate(requests)}
+    known = {f"serving_default|{_GOLDEN}": next(iter(reference.golden.values()))}
+    return known | {f"serving_default|{i}": request for i, request in enumerate(requests)}
 
 
 def _compare(
@@ -256,13 +265,16 @@ def _compare(
 ) -> Report:
     """Runs the cases and fills in the report."""
     results = run_for(report, path, cases)
-    pairs, restored = [], []
+    pairs, restored, known = [], [], []
     for key, case in cases.items() if results else ():
         result = results[key]
         if key.startswith(("serve_bytes|", "serve_jpeg|")):
             report.faults += _check_bytes(key, case, result, reference)
             continue
         expected = reference.restore(case)
+        if key.endswith(f"|{_GOLDEN}"):
+            known.append((result, expected))
+            continue
         pairs.append((key, result, expected))
         is_scored = expected.shape[1:3] == tuple(
             side * reference.scale for side in reference.sizes[-1]
@@ -270,6 +282,8 @@ def _compare(
         if is_scored and result.shape == expected.shape and np.isfinite(result).all():
             restored.append(result)
     measure(report, pairs)
+    if known and all(result.shape == expected.shape for result, expected in known):
+        report.golden_db = min(metrics.psnr_db(result, expected) for result, expected in known)
     if len(restored) >= len(reference.samples.clean):
         report.task_psnr_db = reference.task_psnr_db(restored[-len(reference.samples.degraded) :])
     if report.task_psnr_db is not None:
@@ -374,58 +388,3 @@ def _check_bytes(key: str, case: np.ndarray, result: np.ndarray, reference: Refe
         f"{key}: {wrong} of {distances.size} values are not Keras's rounded, the worst is"
         f" {distances.max():.2f} grey levels away; expected at most 0.5"
     ]
-
-
-def run_file(
-    path: pathlib.Path, cases: dict[str, np.ndarray], runtime: str = "", threads: int = 1
-) -> dict[str, np.ndarray]:
-    """Runs an exported file in a subprocess.
-
-    Args:
-      path: A SavedModel folder, a `.tflite` or an `.onnx` file.
-      cases: "SIGNATURE|NUMBER" to a picture, or "SIGNATURE|NUMBER|INPUT" to that input.
-      runtime: Key of `runner.RUNTIMES`; what fits the file when left out.
-      threads: How many the runtime may use.
-    Returns:
-      Outputs, as `runner` tells, "latency_ms|SIGNATURE", "latency_p95_ms|SIGNATURE" and, of a
-      TFLite file, "delegated".
-    Raises:
-      RuntimeError: if the process fails, with its last line.
-      UserError: if it was killed from outside, which tells nothing of the file.
-      OSError: if there is no place for what it gave.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        inputs, outputs = pathlib.Path(folder, "cases.npz"), pathlib.Path(folder, "results.npz")
-        np.savez(inputs, **cases)
-        command = [sys.executable, runner.__file__, str(path), str(inputs), str(outputs)]
-        command += [runtime, str(threads)]
-        # It ends when this end of the pipe is closed, however this process ends.
-        watched, held = os.pipe()
-        try:
-            done = subprocess.run(
-                command,
-                stdin=watched,
-                capture_output=True,
-                text=True,
-                timeout=TIMEOUT_S,
-                check=False,
-                env=os.environ | {runner.WATCHES_STDIN: "1"},
-            )
-        except subprocess.TimeoutExpired as error:
-            raise RuntimeError(f"gave no answer within {TIMEOUT_S} s") from error
-        finally:
-            os.close(watched)
-            os.close(held)
-        if -done.returncode in _FROM_OUTSIDE:
-            name = signal.Signals(-done.returncode).name
-            raise UserError(
-                f"the process that ran {path.name!r} was ended by {name}, of too little memory"
-                " perhaps: start again"
-            )
-        if done.returncode == runner.EXIT_NO_SPACE:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), folder)
-        if done.returncode:
-            lines = done.stderr.strip().splitlines() or ["no message"]
-            raise RuntimeError(f"ended with code {done.returncode}: {lines[-1]}")
-        with np.load(outputs) as results:
-            return dict(results)

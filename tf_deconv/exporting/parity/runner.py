@@ -6,25 +6,30 @@ arrays, pictures that are restored, or "SIGNATURE|NUMBER|INPUT" arrays of signat
 any names. RESULTS holds the outputs under the same keys, "SIGNATURE|NUMBER|OUTPUT" of the latter,
 and of each signature's last case "latency_ms|SIGNATURE" and "latency_p95_ms|SIGNATURE", the median
 and the 95th percentile of its time. "delegated" is the share of a TFLite file's operators that
-XNNPACK took over, where that is known. TF_DECONV_TIMED_RUNS in the environment lowers how many runs
-are timed: for tests, to which the figures do not matter.
+XNNPACK took over, where that is known; "version" is the runtime's. TF_DECONV_TIMED_RUNS in the
+environment lowers how many runs are timed: for tests, to which the figures do not matter, and none
+at 0.
 """
 
 import errno
 import functools
+import importlib.metadata
 import os
 import sys
+import tempfile
 import threading
 import time
 
 import numpy as np
 
-MAX_RUNS, MAX_SECONDS = int(os.environ.get("TF_DECONV_TIMED_RUNS", "30")), 2.0
+TIMED_RUNS = "TF_DECONV_TIMED_RUNS"
+MAX_RUNS, MAX_SECONDS = int(os.environ.get(TIMED_RUNS, "30")), 2.0
 # Set by who holds the other end of this process's stdin: once that is closed, nobody waits.
 WATCHES_STDIN = "TF_DECONV_WATCHES_STDIN"
-# sysexits.h: EX_IOERR.
-EXIT_NO_SPACE = 74
-WARM_UPS = min(2, MAX_RUNS - 1)
+ANY_SIZE = "any_size"
+# sysexits.h: EX_IOERR and EX_UNAVAILABLE.
+EXIT_NO_SPACE, EXIT_NOT_INSTALLED = 74, 69
+WARM_UPS = max(0, min(2, MAX_RUNS - 1))
 
 
 def _to_int8(array, scale, zero):
@@ -50,11 +55,17 @@ def _int8_scales(path, signature):
 class LiteRt:
     """The interpreter of ai-edge-litert, with XNNPACK."""
 
+    takes, module, package = (".tflite",), "ai_edge_litert", "ai-edge-litert"
+
     def __init__(self, path, threads):
+        self.interpreter = self.open(path, threads)
+        self.runners = {}
+
+    @staticmethod
+    def open(path, threads):
         from ai_edge_litert.interpreter import Interpreter
 
-        self.interpreter = Interpreter(path, num_threads=threads)
-        self.runners = {}
+        return Interpreter(path, num_threads=threads)
 
     def run(self, signature, array):
         if signature not in self.runners:
@@ -90,8 +101,34 @@ class LiteRt:
         return 1 - sum(name != "DELEGATE" for name in seen.values()) / original
 
 
+class TfliteRuntime(LiteRt):
+    """tflite-runtime, LiteRT's predecessor, which many boards still have."""
+
+    module, package = "tflite_runtime", "tflite-runtime"
+
+    @staticmethod
+    def open(path, threads):
+        from tflite_runtime.interpreter import Interpreter
+
+        return Interpreter(path, num_threads=threads)
+
+
+class TensorFlowLite(LiteRt):
+    """The interpreter inside TensorFlow."""
+
+    module, package = "tensorflow", "tensorflow"
+
+    @staticmethod
+    def open(path, threads):
+        import tensorflow as tf
+
+        return tf.lite.Interpreter(path, num_threads=threads)
+
+
 class CompiledLiteRt:
     """ai-edge-litert's CompiledModel on the CPU."""
+
+    takes, module, package = (".tflite",), "ai_edge_litert", "ai-edge-litert"
 
     def __init__(self, path, threads):
         from ai_edge_litert.compiled_model import CompiledModel
@@ -133,6 +170,8 @@ def _is_fixed_onnx(path, shape):
 class Onnx:
     """onnxruntime on the CPU; its one graph takes the cases of every signature."""
 
+    takes, module, package = (".onnx",), "onnxruntime", "onnxruntime"
+
     def __init__(self, path, threads):
         import onnxruntime
 
@@ -155,11 +194,17 @@ class Onnx:
 class OpenVino:
     """OpenVINO on the CPU in float32, of a SavedModel, an ONNX file or a `.tflite` file."""
 
+    takes, module, package = ("", ".onnx", ".tflite"), "openvino", "openvino"
+    # bfloat16 where the processor can, which is what it does unless it is told not to.
+    precision = "f32"
+
     def __init__(self, path, threads):
         import openvino
 
         # Without the hint it computes in bfloat16 where the processor can.
-        options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
+        options = {"INFERENCE_NUM_THREADS": threads}
+        if self.precision:
+            options["INFERENCE_PRECISION_HINT"] = self.precision
         core = openvino.Core()
         self.compiled = core.compile_model(path, "CPU", options | {"NUM_STREAMS": 1})
         self.path, self.scales = path, None
@@ -182,8 +227,168 @@ class OpenVino:
         return result if wanted is None else _from_int8(result, *wanted)
 
 
+class OpenVinoDefault(OpenVino):
+    """OpenVINO as it comes, without the hint."""
+
+    precision = ""
+
+
+class FixedOnnx:
+    """Runtimes that take an ONNX file of one size; pictures are (1, C, H, W) there.
+
+    The signature `ANY_SIZE` says that it is one of any size, which has TensorFlow's layout.
+    """
+
+    takes = (".onnx",)
+
+    def run(self, signature, array):
+        if signature == ANY_SIZE:
+            return np.asarray(self.restore(np.ascontiguousarray(array)), np.float32)
+        given = np.ascontiguousarray(array.transpose(0, 3, 1, 2))
+        result = np.asarray(self.restore(given), np.float32)
+        return result.reshape(result.shape[-4:]).transpose(0, 2, 3, 1)
+
+
+class OpenCv(FixedOnnx):
+    """OpenCV's module dnn."""
+
+    module, package = "cv2", "opencv-python-headless"
+
+    def __init__(self, path, threads):
+        import cv2
+
+        cv2.setNumThreads(threads)
+        self.network = cv2.dnn.readNetFromONNX(path)
+
+    def restore(self, image):
+        self.network.setInput(image)
+        return self.network.forward()
+
+
+class Tract(FixedOnnx):
+    """tract, which is written in Rust; it has one thread."""
+
+    module, package = "tract", "tract"
+
+    def __init__(self, path, threads):
+        import tract
+
+        self.model = tract.onnx().load(path).into_model().into_runnable()
+
+    def restore(self, image):
+        return self.model.run([image])[0].to_numpy()
+
+
+class OnnxReference:
+    """ONNX's own evaluator in NumPy: slow, and what the operators mean."""
+
+    takes, module, package = (".onnx",), "onnx", "onnx"
+
+    def __init__(self, path, threads):
+        from onnx.reference import ReferenceEvaluator
+
+        self.model = ReferenceEvaluator(path)
+        shape = self.model.proto_.graph.input[0].type.tensor_type.shape
+        self.is_fixed = all(side.dim_value for side in shape.dim)
+
+    def run(self, signature, array):
+        array = np.ascontiguousarray(array.transpose(0, 3, 1, 2)) if self.is_fixed else array
+        result = self.model.run(None, {"image": array})[0]
+        return result.transpose(0, 2, 3, 1) if self.is_fixed else result
+
+
+class Mnn(FixedOnnx):
+    """MNN, through its converter; in float32."""
+
+    takes, module, package = (".onnx", ".tflite", ".mnn"), "MNN", "MNN"
+
+    def __init__(self, path, threads):
+        import MNN
+        import MNN.expr
+        import MNN.nn
+
+        self.is_nhwc, names = path.endswith(".tflite"), (["image"], ["restored"])
+        with tempfile.TemporaryDirectory() as folder:
+            if not path.endswith(".mnn"):
+                path = self.convert(path, os.path.join(folder, "model.mnn"))
+            if self.is_nhwc:
+                names = [], []  # Signatures are not kept.
+            interpreter = MNN.nn.create_runtime_manager(
+                ({"backend": 0, "precision": "high", "numThread": threads},)
+            )
+            self.network = MNN.nn.load_module_from_file(path, *names, runtime_manager=interpreter)
+
+    @staticmethod
+    def convert(path, target):
+        # The command `mnnconvert` does this too, but installs a package and reports to a server.
+        import _tools
+
+        kind = "TFLITE" if path.endswith(".tflite") else "ONNX"
+        words = ["MNNConvert", "-f", kind, "--modelFile", path, "--MNNModel", target]
+        _tools.mnnconvert([*words, "--bizCode", "none"])
+        return target
+
+    def restore(self, image):
+        import MNN.expr as expr
+
+        layout = expr.NHWC if self.is_nhwc else expr.NCHW
+        image = image.transpose(0, 2, 3, 1).copy() if self.is_nhwc else image
+        given = expr.const(image, list(image.shape), layout)
+        made = self.network.forward([given])[0]
+        result = expr.convert(made, layout).read().reshape(made.shape).copy()
+        return result.transpose(0, 3, 1, 2) if self.is_nhwc else result
+
+
+class Ncnn(FixedOnnx):
+    """ncnn in float32, of the files that pnnx makes: `.param`, and `.bin` beside it."""
+
+    takes, module, package = (".param",), "ncnn", "ncnn"
+    is_exact = True
+
+    def __init__(self, path, threads):
+        import ncnn
+
+        self.ncnn, self.network = ncnn, ncnn.Net()
+        options = self.network.opt
+        options.num_threads, options.use_vulkan_compute = threads, False
+        if self.is_exact:
+            options.use_bf16_storage = options.use_fp16_arithmetic = False
+            options.use_fp16_packed = options.use_fp16_storage = False
+        if self.network.load_param(path) or self.network.load_model(path[:-5] + "bin"):
+            raise ValueError("ncnn cannot load it: expected NAME.param, and NAME.bin beside it")
+        self.names = self.network.input_names()[0], self.network.output_names()[0]
+
+    def restore(self, image):
+        extractor = self.network.create_extractor()
+        extractor.input(self.names[0], self.ncnn.Mat(image[0]).clone())
+        return np.array(extractor.extract(self.names[1])[1])[np.newaxis]
+
+
+class Tvm(FixedOnnx):
+    """Apache TVM, compiled for this processor."""
+
+    module, package = "tvm", "apache-tvm"
+
+    def __init__(self, path, threads):
+        import onnx
+        import tvm
+        from tvm import relax
+        from tvm.relax.frontend.onnx import from_onnx
+
+        os.environ["TVM_NUM_THREADS"] = str(threads)
+        module = from_onnx(onnx.load(path), keep_params_in_input=False)
+        self.tvm, self.device = tvm, tvm.cpu()
+        self.machine = relax.VirtualMachine(tvm.compile(module, target="llvm"), self.device)
+
+    def restore(self, image):
+        result = self.machine["main"](self.tvm.runtime.tensor(image, self.device))
+        return (result if hasattr(result, "numpy") else result[0]).numpy()
+
+
 class TensorFlow:
     """The SavedModel in TensorFlow."""
+
+    takes, module, package = ("",), "tensorflow", "tensorflow"
 
     def __init__(self, path, threads):
         import tensorflow as tf
@@ -207,14 +412,24 @@ class TensorFlow:
         return {name: tensor.numpy() for name, tensor in function(**given).items()}
 
 
+# What each takes, what it is imported as and what pip calls it stand in its class.
 RUNTIMES = {
     "litert": LiteRt,
     "litert-compiled": CompiledLiteRt,
+    "tflite-runtime": TfliteRuntime,
+    "tensorflow-lite": TensorFlowLite,
     "onnxruntime": Onnx,
+    "onnx-reference": OnnxReference,
     "openvino": OpenVino,
+    "openvino-default": OpenVinoDefault,
+    "opencv": OpenCv,
+    "tract": Tract,
+    "mnn": Mnn,
+    "ncnn": Ncnn,
+    "tvm": Tvm,
     "tensorflow": TensorFlow,
 }
-DEFAULTS = {".tflite": "litert", ".onnx": "onnxruntime"}
+DEFAULTS = {".tflite": "litert", ".onnx": "onnxruntime", ".param": "ncnn", ".mnn": "mnn"}
 
 
 def _latencies_ms(call):
@@ -230,7 +445,22 @@ def _latencies_ms(call):
 
 def main(path, cases_path, results_path, runtime="", threads=1):
     name = runtime or DEFAULTS.get(os.path.splitext(path)[1], "tensorflow")
-    client = RUNTIMES[name](path, int(threads))
+    try:
+        results = _results(RUNTIMES[name], path, cases_path, int(threads))
+    except ModuleNotFoundError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(EXIT_NOT_INSTALLED)
+    except Exception as error:  # Whatever a runtime raises; some with a page of text.
+        sys.exit(" ".join(f"{type(error).__name__}: {error}".split()))
+    try:
+        np.savez(results_path, **results)
+    except OSError as error:
+        # The file is not to blame.
+        sys.exit(EXIT_NO_SPACE if error.errno == errno.ENOSPC else str(error))
+
+
+def _results(runtime, path, cases_path, threads):
+    client = runtime(path, threads)
     results, last, named = {}, {}, {}
     with np.load(cases_path) as cases:
         for key in cases.files:
@@ -244,16 +474,20 @@ def main(path, cases_path, results_path, runtime="", threads=1):
         last[signature] = functools.partial(client.run_named, signature, inputs)
         for name, output in last[signature]().items():
             results[f"{signature}|{number}|{name}"] = output
-    for signature, call in last.items():
+    for signature, call in last.items() if MAX_RUNS else ():
         median, high = _latencies_ms(call)
         results[f"latency_ms|{signature}"], results[f"latency_p95_ms|{signature}"] = median, high
     if hasattr(client, "delegated"):
         results["delegated"] = client.delegated()
+    results["version"] = _version(runtime)
+    return results
+
+
+def _version(runtime):
     try:
-        np.savez(results_path, **results)
-    except OSError as error:
-        # The file is not to blame.
-        sys.exit(EXIT_NO_SPACE if error.errno == errno.ENOSPC else str(error))
+        return importlib.metadata.version(runtime.package)
+    except importlib.metadata.PackageNotFoundError:  # Installed under another name.
+        return ""
 
 
 def _end_with_the_parent():

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from tf_deconv.images.files import Job
 from tf_deconv.utils import files, staging
+from tf_deconv.utils.extras import how_to_install
 from tf_deconv.utils.options import UserError
 from tf_deconv.utils.progress import duration_text
 
@@ -36,9 +37,7 @@ def check_beam(beam_args: str | None) -> None:
       UserError: if it is not, or they name no runner.
     """
     if importlib.util.find_spec("apache_beam") is None:
-        raise UserError(
-            "engine='beam': Apache Beam is not installed; pip install 'tf-deconv[beam]'"
-        )
+        raise UserError(f"engine='beam': Apache Beam is not installed; {how_to_install('beam')}")
     try:
         arguments = shlex.split(beam_args or "")
     except ValueError as error:

@@ -98,7 +98,10 @@ def _write(lines: beam.PCollection, path: pathlib.Path) -> None:
 
 def _write_lines(gathered: tuple[str, Iterable[str]], folder: pathlib.Path) -> None:
     name, lines = gathered
-    with files.replacing(folder / name) as temporary, open(temporary, "w") as stream:
+    with (
+        files.replacing(folder / name) as temporary,
+        open(temporary, "w", encoding="ascii") as stream,
+    ):
         stream.writelines(f"{line}\n" for line in lines)
 
 

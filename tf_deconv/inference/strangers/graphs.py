@@ -53,7 +53,7 @@ def check_saved_model(folder: pathlib.Path, trusted: bool = False) -> None:
         raise UserError(
             f"{str(folder)!r} holds the operators {shown}: a TensorFlow graph is a program, and"
             " these can reach files or more; expected operators that compute; if you know who made"
-            " it, --trust (in Python trust=True) opens it"
+            " it, --trust opens it"
         )
 
 

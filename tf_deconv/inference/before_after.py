@@ -1,0 +1,197 @@
+"""A sheet of restored pictures: each before and after, whole and, where it changed most, 1:1.
+
+It is made of the files, so it shows what was read and what was written, by whatever engine; of many
+pictures it shows some, from the first to the last.
+"""
+
+from __future__ import annotations
+
+import io
+import pathlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from PIL import Image
+
+from tf_deconv.images import arrays, reading, sheets
+from tf_deconv.images.files import Job, Picture
+from tf_deconv.images.value_range import AUTO, FULL, ValueRange
+from tf_deconv.inference.picture_job import FileOptions, file_of
+from tf_deconv.utils import files
+from tf_deconv.utils.options import UserError, reason
+
+# More rows would be a picture that few programs open.
+MOST_ROWS = 12
+# Side of a whole picture, and of what is shown 1:1.
+_SIDE_PX = 224
+# The place that changed most is found to this many pixels.
+_BLOCK_PX = 16
+_LONGEST_NAME = 34
+_JPEG_QUALITY = 92
+
+
+def check_sheet(sheet: str, jobs: Sequence[Job], replaces: bool) -> pathlib.Path:
+    """Returns where the sheet goes.
+
+    Args:
+      sheet: The file that --sheet names.
+      jobs: The pictures.
+      replaces: Whether a file that is there may be written anew.
+    Raises:
+      UserError: if it is there, or would take the place of a picture.
+    """
+    path = pathlib.Path(sheet)
+    taken = [place for job in jobs for place in (job.source, job.target)]
+    if any(isinstance(place, pathlib.Path) and _is_same(path, place) for place in taken):
+        raise UserError(f"sheet={sheet!r} is one of the pictures: expected another file")
+    if path.is_dir():
+        raise UserError(f"sheet={sheet!r} is a folder: expected a file")
+    if path.exists() and not replaces:
+        raise UserError(
+            f"sheet={sheet!r} is there already: choose another --sheet, or add --overwrite"
+        )
+    return path
+
+
+def write_sheet(
+    path: pathlib.Path, jobs: Sequence[Job], options: FileOptions, report: Callable[[str], None]
+) -> None:
+    """Writes the sheet.
+
+    Args:
+      path: The file; its folder exists.
+      jobs: Pictures that are restored.
+      options: How their files were read.
+      report: Receives what became of it, and what cannot be shown.
+    """
+    rows, captions = [], []
+    chosen = _some(jobs, MOST_ROWS)
+    for job in chosen:
+        try:
+            before, after = _read_pair(job, options)
+        except (OSError, ValueError, MemoryError) as error:
+            report(
+                f"note: {arrays.printable(str(job.source))} is not on the sheet: {reason(error)}"
+            )
+            continue
+        pictures, texts = _row(before, after, job)
+        rows.append(pictures)
+        captions.append(texts)
+    if not rows:
+        return
+    count = f"{len(rows)} of {len(jobs)} pictures" if len(rows) < len(jobs) else "all pictures"
+    title = np.ones((1, 4 * _SIDE_PX, 3), np.float32)
+    sheet = sheets.contact_sheet([[title], *rows], [[f"{count}: before and after"], *captions])
+    files.write_bytes(path, _encoded(sheet, path.suffix.lower()))
+    report(f"sheet: {path} ({count})" if len(jobs) > 1 else f"sheet: {path}")
+
+
+def _some(jobs: Sequence[Job], count: int) -> list[Job]:
+    """Returns at most `count` of the jobs, evenly from the first to the last."""
+    if len(jobs) <= count:
+        return list(jobs)
+    return [jobs[round(number * (len(jobs) - 1) / (count - 1))] for number in range(count)]
+
+
+def _read_pair(job: Job, options: FileOptions) -> tuple[np.ndarray, np.ndarray]:
+    """Reads the first picture of both files, (H, W, 3) and (H', W', 3) uint8, of one brightness."""
+    with file_of(job.source) as path, reading.open_pictures(path, options.max_pixels) as file:
+        given = file.read(0, options.values_for(file.header.dtype, []))
+        stored = file.header.dtype
+    with reading.open_pictures(job.target, options.max_pixels) as file:
+        # Values that are black and white in the one are so in the other.
+        fixed = given.levels is not None and file.header.dtype == stored
+        values = ValueRange("fixed", *given.levels) if fixed else AUTO
+        if not fixed and file.header.dtype.kind in "iu":
+            values = FULL
+        restored = file.read(0, values)
+    return _shown(given), _shown(restored)
+
+
+def _shown(picture: Picture) -> np.ndarray:
+    """Returns a picture as a screen shows it: (H, W, 3) uint8, over white."""
+    pixels, alpha = picture.pixels, picture.alpha if picture.known_alpha else None
+    if alpha is not None:
+        pixels = reading.over_white(pixels, alpha)
+    if pixels.dtype == np.uint16:
+        pixels = (pixels >> 8).astype(np.uint8)
+    elif pixels.dtype != np.uint8:
+        pixels = arrays.to_uint8(np.nan_to_num(pixels))
+    return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+
+
+def _row(before: np.ndarray, after: np.ndarray, job: Job) -> tuple[list[np.ndarray], list[str]]:
+    """Returns the four pictures of a row, and their captions."""
+    height, width = after.shape[:2]
+    enlarged = before.shape[:2] != (height, width)
+    # An enlarged picture beside the one before at its own size would show two places.
+    same = _resized(before, (width, height)) if enlarged else before
+    top, left = _most_changed(same, after)
+    place = slice(top, top + _SIDE_PX), slice(left, left + _SIDE_PX)
+    name = arrays.printable(str(job.source))
+    short = name if len(name) <= _LONGEST_NAME else f"...{name[3 - _LONGEST_NAME :]}"
+    # The font of the captions has no others.
+    short = short.encode("latin-1", "replace").decode("latin-1")
+    captions = [short, "after", "before, 1:1", f"after, 1:1 at {left}, {top}"]
+    if enlarged:
+        captions[2] = f"before, {width / before.shape[1]:g} times as large"
+    pictures = [_thumbnail(before), _thumbnail(after), same[place], after[place]]
+    return [_on_paper(arrays.to_float(picture)) for picture in pictures], captions
+
+
+def _most_changed(before: np.ndarray, after: np.ndarray) -> tuple[int, int]:
+    """Returns top and left of the part of `_SIDE_PX` that changed most; the middle if none did."""
+    height, width = after.shape[:2]
+    rows, columns = -(-height // _BLOCK_PX), -(-width // _BLOCK_PX)
+    changes = np.zeros((rows, columns))
+    starts = np.arange(0, width, _BLOCK_PX)
+    for row in range(rows):  # A picture may be large, and its difference needs more memory.
+        band = slice(row * _BLOCK_PX, (row + 1) * _BLOCK_PX)
+        difference = np.abs(before[band].astype(np.int16) - after[band]).sum((0, 2))
+        changes[row] = np.add.reduceat(difference, starts)
+    side = _SIDE_PX // _BLOCK_PX
+    high, wide = min(side, rows), min(side, columns)
+    sums = np.zeros((rows + 1, columns + 1))
+    sums[1:, 1:] = changes.cumsum(0).cumsum(1)
+    parts = sums[high:, wide:] - sums[:-high, wide:] - sums[high:, :-wide] + sums[:-high, :-wide]
+    if not parts.any():
+        return max(0, height - _SIDE_PX) // 2, max(0, width - _SIDE_PX) // 2
+    top, left = np.unravel_index(np.argmax(parts), parts.shape)
+    return (
+        min(int(top) * _BLOCK_PX, max(0, height - _SIDE_PX)),
+        min(int(left) * _BLOCK_PX, max(0, width - _SIDE_PX)),
+    )
+
+
+def _thumbnail(picture: np.ndarray) -> np.ndarray:
+    """Returns a picture that fits into the side, never a larger one."""
+    height, width = picture.shape[:2]
+    part = min(1.0, _SIDE_PX / max(height, width))
+    return _resized(picture, (max(1, round(width * part)), max(1, round(height * part))))
+
+
+def _resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resizes (H, W, 3) uint8 by bicubic interpolation; `size` is (width, height)."""
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
+
+
+def _on_paper(picture: np.ndarray) -> np.ndarray:
+    """Returns a picture on paper of the width of its column."""
+    paper = np.ones((picture.shape[0], _SIDE_PX, 3), np.float32)
+    paper[:, : picture.shape[1]] = picture
+    return paper
+
+
+def _encoded(sheet: np.ndarray, suffix: str) -> bytes:
+    if suffix == ".png":
+        return arrays.encode_png(sheet)
+    stream = io.BytesIO()
+    Image.fromarray(sheet).save(stream, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
+    return stream.getvalue()
+
+
+def _is_same(one: pathlib.Path, other: pathlib.Path) -> bool:
+    try:
+        return one.resolve() == other.resolve()
+    except OSError:
+        return False
