@@ -28,6 +28,7 @@ version = release = tf_deconv.__version__
 root_doc = "docs/index"
 include_patterns = [
     "docs/**",
+    "examples/README.md",
     "examples/*/README.md",
     "benchmarks/*.md",
     "findings/README.md",
@@ -35,7 +36,11 @@ include_patterns = [
     "*.md",
 ]
 # The README is the code host's first page, as docs/index.md is the site's.
-exclude_patterns = ["README.md", "**/node_modules", "site", "build", "dist", "runs", ".*"]
+exclude_patterns = [
+    "README.md",
+    *("**/node_modules", "docs/notebooks/work"),
+    *("site", "build", "dist", "runs", ".*"),
+]
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 

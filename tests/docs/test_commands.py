@@ -58,6 +58,8 @@ def check(arguments):
     """Parses and checks as the command would before it begins."""
     arguments = [_PLACEHOLDERS.get(word, word) for word in arguments]
     arguments = [word for word in arguments if not re.match(r"\d?[<>]", word)]
+    if arguments in (["--version"], ["--help"]):
+        return
     # A form or a message, not a command.
     if (
         {"...", "[options]"} & set(arguments)
