@@ -27,8 +27,8 @@ from tf_deconv.training.config import TrainConfig, check_train_config
 from tf_deconv.utils.options import UserError
 
 STEPS_PER_CALL, WARMUP_STEPS = 20, 100
-# Side of the patch whose output is kept beside the weights, to be compared elsewhere.
-CHECK_PX = 64
+# Patches whose outputs are kept beside the weights, to be compared elsewhere, and their side.
+CHECKED, CHECK_PX = 8, 64
 
 
 def _places(pictures, chosen, key, shape, side: int):
@@ -291,7 +291,7 @@ class Row:
             f" loss {loss:.4g}, {row['val_psnr']:.3f} dB",
             flush=True,
         )
-        check = degraded[:1, :CHECK_PX, :CHECK_PX]
+        check = degraded[:CHECKED, :CHECK_PX, :CHECK_PX]
         output = np.asarray(trained.restorer(weights, exact=True)(check))
         training = dataclasses.asdict(trained.config)
         own = {"training": training, "curve": self.curve, "steps": trained.steps}

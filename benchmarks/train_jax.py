@@ -208,7 +208,7 @@ def _began_with(name: str, known: dict[str, Any]) -> dict[str, Any]:
 
 
 def make_run(options: argparse.Namespace) -> None:
-    """Writes a run folder, once TensorFlow makes of a patch what JAX made of it."""
+    """Writes a run folder, once TensorFlow makes of patches what JAX made of them."""
     weights, facts = weight_files.load(options.weights)
     if "curve" not in facts:
         raise UserError(f"{options.weights!r} was not trained here: expected a file of `train`")
