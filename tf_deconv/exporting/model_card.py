@@ -49,6 +49,7 @@ def make_generator_card(manifest: dict[str, Any], lines: list[str], has_picture:
         "`tf-deconv sample FILE --count 64 --seed 7 --out DIR` makes pictures with any of them.",
         *([_saved_model(manifest)] if manifest["version"] else []),
         _tflite(manifest),
+        "`golden/` has a known input and what must come of it, for clients in any language.",
         "`manifest.json` has all of this for programs, with checksums.",
         f"Licence {manifest['license']}.",
     ]
@@ -168,6 +169,7 @@ ms" the time of one {width}x{height} picture on one thread of the machine that e
   (`int8-full`: int8, with scale and zero point on the tensors).
 {textwrap.indent(_filled(least_runtimes(manifest)), "  ")}
   Each file describes itself in its metadata entry `tf_deconv.json`.
+- `golden/` has a picture and what must come of it, for clients in any language.
 - `manifest.json` has all of this for programs, with checksums.
 - Licence {manifest["license"]}.
 {training}"""

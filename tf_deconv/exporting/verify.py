@@ -14,6 +14,7 @@ import importlib.util
 import math
 import pathlib
 import re
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -489,11 +490,16 @@ def _run(
 def _shortened(text: str) -> str:
     """Cuts a page of text to its beginning and its end."""
     text = re.sub(r"^ended with code 1: (\w*([Ee]rror|Exception): )?", "", text)
+    text = re.sub(r"^ended with code -(\d+): no message", _crash, text)
     text = text.partition(" Stack backtrace:")[0]
     if len(text) <= _LARGEST_REASON:
         return text
     half = _LARGEST_REASON // 2
     return f"{text[:half]} ... {text[-half:]}"
+
+
+def _crash(found: re.Match[str]) -> str:
+    return f"it crashed ({signal.Signals(int(found[1])).name})"
 
 
 def _floor(config: VerifyConfig, entry: dict[str, Any] | None) -> float:
