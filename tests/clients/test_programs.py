@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks import aarch64, web_runtimes
 from tests.clients.test_clients import TIMEOUT_S, need
+from tests.fixtures import browsers
 from tf_deconv.inference import shipped
 
 pytestmark = pytest.mark.clients
@@ -61,7 +63,8 @@ def given(tmp_path_factory, script):
     script("export.py", MODEL, "--out", folder / "exported", *options)
     source = shipped.find(MODEL)
     shutil.copytree(source / "1", folder / "model" / "1")
-    shutil.copytree(folder / "exported" / MODEL / "onnx", folder / "model" / "onnx")
+    for formats in ("onnx", "tflite"):
+        shutil.copytree(folder / "exported" / MODEL / formats, folder / "model" / formats)
     shutil.copy(folder / "exported" / MODEL / "manifest.json", folder / "model")
     entry = json.loads((source / "manifest.json").read_text())["files"][0]
     assert entry["file"] == "1/"
@@ -82,6 +85,7 @@ def given(tmp_path_factory, script):
         image = tf.constant(picture[np.newaxis] / np.float32(255))
         restored = restore(image=image)["restored"].numpy()[0]
         expected[name] = np.rint(255 * np.clip(restored, 0, 1)).astype(int)
+    square = noisy[np.newaxis, :SIZE, :SIZE] / np.float32(255)
     return types.SimpleNamespace(
         folder=folder,
         saved_model=folder / "model" / "1",
@@ -89,6 +93,8 @@ def given(tmp_path_factory, script):
         one_size=folder / "model" / "onnx" / f"{MODEL}-{SIZE}x{SIZE}.onnx",
         overlap=json.loads((folder / "model" / "manifest.json").read_text())["tile_overlap"],
         expected=expected,
+        image=square,
+        restored=restore(image=tf.constant(square))["restored"].numpy(),
     )
 
 
@@ -284,3 +290,51 @@ def test_players_with_openvino(given, player, tmp_path):
         assert done.returncode == 0, done.stderr
         restored = read(target)[:, : -given.overlap]  # The padding is black, and seen.
         assert np.abs(restored - given.expected["odd"][:, : -given.overlap]).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "runtimes",
+    [("litert", "onnxruntime"), pytest.param(("tfjs",), marks=pytest.mark.exhaustive)],
+    ids="-".join,
+)
+def test_runtimes_in_a_browser(given, runtimes, tmp_path):
+    browsers.need_browser()
+    size = f"{SIZE}x{SIZE}"
+    contenders = {
+        "LiteRT.js": ("litert", f"model/tflite/{MODEL}-float32.tflite"),
+        "onnxruntime-web, any size": ("onnxruntime", f"model/onnx/{MODEL}.onnx", False),
+        "onnxruntime-web, one size": ("onnxruntime", f"model/onnx/{MODEL}-{size}.onnx", True),
+        "TensorFlow.js": ("tfjs", "tfjs/model.json"),
+    }
+    contenders = {name: words for name, words in contenders.items() if words[0] in runtimes}
+    (tmp_path / "model").symlink_to(given.folder / "model")
+    web_runtimes.install(
+        tmp_path, web_runtimes.NPM[2:] if "tfjs" in runtimes else web_runtimes.NPM[:2]
+    )
+    if "tfjs" in runtimes:
+        web_runtimes.convert(given.saved_model, tmp_path / "tfjs", tmp_path / "python")
+    results = web_runtimes.measure(tmp_path, contenders, given.image, rounds=1)
+    for name, result in results.items():
+        assert not isinstance(result, str), f"{name}: {result}"
+        psnr_db = web_runtimes.psnr_db(result[1], given.restored)
+        print(f"{name}: {psnr_db:.1f} dB")
+        assert psnr_db >= 110
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("variant", ["float32", "int8"])
+def test_aarch64_gives_the_picture_of_keras(variant, arm64):
+    manifest = json.loads((shipped.find(MODEL) / "manifest.json").read_text())
+    file = f"tflite/{MODEL}-{variant}.tflite"
+    entry = next(entry for entry in manifest["files"] if entry["file"] == file)
+    there, here, between, share = aarch64.compare(shipped.find(MODEL) / file, arm64, "cortex-a76")
+    print(f"{file}: aarch64 {there:.1f} dB, here {here:.1f}, between {between:.1f}, {share:.2%}")
+    assert there >= entry["parity"]["floor_db"]
+
+
+@pytest.fixture(scope="module")
+def arm64(tmp_path_factory):
+    need("qemu-aarch64-static")
+    folder = tmp_path_factory.mktemp("aarch64") / "arm64"
+    aarch64.fetch(folder)
+    return folder
