@@ -37,7 +37,10 @@ class ExportConfig:
     profile: str = option("cpu", "where the TFLite files will run")
     qat: bool = option(False, "fine-tune the weights of int8 files for fixed ranges; takes minutes")
     web: str | None = option(
-        None, "also write a page that restores pictures in the browser into this folder", type=str
+        None,
+        "write a page that restores pictures in the browser into this folder; of models that are"
+        " exported already, nothing else",
+        type=str,
     )
     web_library: str | None = option(
         None,
