@@ -497,11 +497,34 @@ def test_what_is_no_picture_is_told_and_the_page_goes_on(server, browser, tmp_pa
         assert not browser.find_element("id", "save").is_enabled()
         browser.find_element("id", "remove").click()
     put_in(browser, small)
+    assert browser.find_element("id", "sheet").is_displayed()
     assert shown(browser).shape == (20, 31, 4)
     # Of a batch one may fail.
     browser.find_element("id", "choose").send_keys(f"{tmp_path / 'text.png'}\n{small}")
     wait_for(browser, "return document.getElementById('status').textContent.startsWith('2 of 3')")
     assert "text.png" in status(browser)
+    # Or an earlier picture would look like this one's.
+    wait_for(browser, "return document.getElementById('sheet').hidden")
+
+
+def test_opened_as_a_file_it_says_what_to_do(page, browser):
+    browser.get((page.folder / "page" / "index.html").as_uri())
+    assert "python -m http.server" in status(browser)
+
+
+def test_another_model_keeps_the_place_and_going_back_costs_nothing(server, browser, tmp_path):
+    path = write(tmp_path, "picture.png", noisy(64, 64))
+    open_page(browser, server, "?model=photo-small")
+    put_in(browser, path)
+    browser.find_element("id", "actual").click()
+    browser.find_element("id", "larger").click()
+    width = browser.find_element("id", "sheet").size["width"]
+    for name in (ARTICLE, "photo-small"):
+        browser.execute_script(f"document.querySelector('[value={name}]').click()")
+        wait_for(browser, f"return (document.body.dataset.shown ?? '').includes('{name}')")
+        assert browser.find_element("id", "sheet").size["width"] == width
+    # The first result was kept: its time still stands there, and nothing was run for it.
+    assert status(browser).startswith("Done")
 
 
 def test_the_first_picture_may_come_before_the_network(server, browser, tmp_path):

@@ -62,7 +62,11 @@ export async function compile(file, accelerator) {
   const content = new Uint8Array(await answer.arrayBuffer());
   if (accelerator === "webgpu") {
     // In half precision, which is the default, the picture would not be Python's.
-    return loadAndCompile(content, { accelerator, gpuOptions: { precision: "fp32" } });
+    const model = await loadAndCompile(content, { accelerator, gpuOptions: { precision: "fp32" } });
+    // Without a word the runtime takes the processor for what a GPU cannot do.
+    if (model.options.accelerator === accelerator && model.isFullyAccelerated) return model;
+    model.delete();
+    throw new Error("the graphics processor cannot run all of it");
   }
   return loadAndCompile(content, { accelerator, cpuOptions: { numThreads: threads } });
 }

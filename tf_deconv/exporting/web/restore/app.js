@@ -189,14 +189,16 @@ async function look() {
   document.body.dataset.shown = "";
   find("facts").textContent = result ? describe(item, result) : item.name;
   try {
-    if (wasShown !== item || !result) {
+    if (wasShown !== item) {
       const { bitmap } = await ask({ kind: "look", file: item.file });
       if (shown.item !== item) return bitmap.close();
-      viewer.show(bitmap, [bitmap.width, bitmap.height], null);
-    }
-    if (result) await drawMixed();
+      viewer.show(bitmap);
+    } else if (!result) viewer.showAlone();
+    if (result && shown.result === result) await drawMixed();
   } catch (error) {
-    if (shown.item === item && item.state === "done") say(`${item.name}: ${error.message}`, true);
+    if (shown.item !== item) return undefined;
+    viewer.clear();
+    if (item.state === "done") say(`${item.name}: ${error.message}`, true);
   }
   return undefined;
 }

@@ -15,6 +15,7 @@ const OUT_OF_MEMORY = /memory|allocation|array length|table index|out of bounds/
 let runtime = null; // Promise of its number of threads.
 let opened = null; // { name, accelerator, model }: one at a time, as each takes memory.
 let stopped = 0; // Jobs up to this number are given up.
+let hasFailed = false; // Whether the GPU gave up on a picture.
 let turn = Promise.resolve();
 
 class Stopped extends Error {}
@@ -24,22 +25,27 @@ const tell = (message) => self.postMessage(message);
 // Compiles a model: on a GPU where there is one that computes right, unless told otherwise.
 async function open(facts, wanted) {
   const [{ compile, loadRuntime, run }, , , , { isRight }] = await modules;
-  runtime ??= loadRuntime();
+  runtime ??= loadRuntime().catch((error) => {
+    runtime = null; // To be tried again with the next model.
+    throw error;
+  });
   const threads = await runtime;
-  if (opened?.name === facts.name && opened.wanted === wanted) return opened;
-  opened?.model.delete();
+  if (opened?.name === facts.name && opened.wanted === wanted && !opened.isLost) return opened;
+  const before = opened;
   opened = null;
+  before?.model.delete();
   const runner = (model) => (pixels, [height, width]) => {
     const image = [pixels, [1, height, width, facts.channels_in]];
     return run(model, `restore_${height}x${width}`, { image }, "restored");
   };
-  let note = "";
-  if (wanted === "webgpu" || (wanted === "auto" && (await hasGpu()))) {
+  let note = hasFailed ? "The graphics processor failed, so the processor is used." : "";
+  if (!hasFailed && (wanted === "webgpu" || (wanted === "auto" && (await hasGpu())))) {
     let model = null;
     try {
       model = await compile(facts.file, "webgpu");
       if (await isRight(facts, runner(model))) {
-        opened = { name: facts.name, wanted, model, runTile: runner(model), how: "graphics processor" };
+        const runTile = runner(model);
+        opened = { name: facts.name, wanted, model, runTile, how: "graphics processor", isGpu: true };
         return opened;
       }
       note = "The graphics processor computed a test picture wrongly, so the processor is used.";
@@ -65,7 +71,20 @@ async function hasGpu() {
   }
 }
 
-async function restore({ number, file, facts, accelerator }) {
+async function restore(message) {
+  const [, , , { Fault }] = await modules;
+  try {
+    await restoreOnce(message);
+  } catch (error) {
+    // A device may be lost at any time; the processor is not.
+    if (!opened?.isGpu || error instanceof Stopped || error instanceof Fault) throw error;
+    console.warn(error);
+    [hasFailed, opened.isLost] = [true, true];
+    await restoreOnce(message);
+  }
+}
+
+async function restoreOnce({ number, file, facts, accelerator }) {
   const [, { restoreTiles }, { Change }, { readPicture }] = await modules;
   const { runTile, how, note } = await open(facts, accelerator);
   const started = performance.now();

@@ -7,6 +7,7 @@ const [LEAST, MOST] = [1 / 16, 16]; // Pixels of the screen for each of the pict
 const SMALLEST_PX = 240; // To which a tiny picture grows.
 const ACTUAL = () => 1 / devicePixelRatio; // One pixel of the screen for each of the picture.
 let [width, height] = [0, 0];
+let own = [0, 0]; // Of the picture itself, which a result may be larger than.
 let zoom = 1;
 let isFit = true;
 
@@ -21,21 +22,40 @@ function draw(id, bitmap) {
   canvas.getContext("bitmaprenderer").transferFromImageBitmap(bitmap);
 }
 
-/** Shows a picture; after is null as long as there is none. */
-export function show(before, size, after) {
-  [width, height] = size;
+/** Shows a picture, of which there is no result yet. */
+export function show(before) {
   draw("before", before);
-  if (after) draw("after", after);
-  stage.classList.toggle("is-alone", !after);
-  find("after").hidden = !after;
+  sheet.hidden = false;
+  own = [find("before").width, find("before").height];
+  setAlone(true);
+  [width, height] = own;
   fit();
+}
+
+/** Takes the result away, as another one is on its way. */
+export function showAlone() {
+  setAlone(true);
+  if (width !== own[0]) {
+    [width, height] = own;
+    fit();
+  } else placeLine();
+}
+
+/** Shows nothing: an earlier picture would look like this one. */
+export function clear() {
+  sheet.hidden = true;
+  setAlone(true);
+}
+
+function setAlone(isAlone) {
+  stage.classList.toggle("is-alone", isAlone);
+  find("after").hidden = isAlone;
 }
 
 /** Shows another result of the same picture. */
 export function showAfter(after, size) {
   draw("after", after);
-  stage.classList.remove("is-alone");
-  find("after").hidden = false;
+  setAlone(false);
   const isLarger = size[0] !== width;
   [width, height] = size;
   if (isLarger) fit();
