@@ -24,7 +24,7 @@ def save(
       **arrays: Anything beside.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part.npz")  # A session that is cut leaves the last whole file.
+    part = path.with_suffix(".part.npz")  # Training that is cut off leaves the last whole file.
     named = {f"weight:{name}": value for name, value in weights.items()}
     np.savez(part, facts=np.array(json.dumps(facts)), **named, **arrays)
     part.replace(path)
