@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ def save(
       **arrays: Anything beside.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part.npz")  # A session that is cut leaves the last whole file.
+    part = path.with_suffix(".part.npz")  # Training that is cut off leaves the last whole file.
     named = {f"weight:{name}": value for name, value in weights.items()}
     np.savez(part, facts=np.array(json.dumps(facts)), **named, **arrays)
     part.replace(path)
@@ -35,6 +36,8 @@ def load(path: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     Raises:
       UserError: if it is no such file.
     """
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"{path!r}: expected a file of `train` or `weights` of train_jax.py")
     try:
         with np.load(path) as stored:
             found = {
@@ -43,5 +46,5 @@ def load(path: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
                 if name.startswith("weight:")
             }
             return found, json.loads(str(stored["facts"]))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise UserError(f"{path!r}: expected a file of `train` or `weights` ({error})") from error

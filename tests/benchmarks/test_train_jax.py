@@ -83,7 +83,7 @@ def test_a_missing_part_is_told(pictures):
         (["train", "bass"], "did you mean 'base'"),
         (["train", "taught", "large"], "expected its teacher 'large' before it"),
         (["train", "leaves"], "prepare with --leaves 100"),
-        (["run", "no.npz", "--data", "x"], "expected a file of `train`"),
+        (["run", "no.npz", "--data", "x"], "expected a file of `train` or"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(words, message, pictures, capsys):
