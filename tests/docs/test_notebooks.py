@@ -50,15 +50,17 @@ def test_notebooks_run_from_start_to_end(path, tmp_path, monkeypatch):
 
     monkeypatch.setenv("TF_DECONV_QUICK", "1")
     monkeypatch.setenv("PYTHONPATH", str(pages.ROOT))
-    # Beside the pictures that it shows, as in the repository.
-    (tmp_path / "gallery").symlink_to(pages.ROOT / "docs" / "gallery")
-    (tmp_path / "notebooks").mkdir()
+    # As far from the pictures that it shows as in the repository.
+    folder = tmp_path / path.parent
+    folder.mkdir(parents=True)
+    (folder.parent / "gallery").symlink_to(pages.ROOT / "docs" / "gallery")
+    (tmp_path / "tf_deconv").symlink_to(pages.ROOT / "tf_deconv")
     notebook = nbformat.read(pages.ROOT / path, as_version=4)
     client = nbclient.NotebookClient(
         notebook,
         timeout=300,
         kernel_name="python3",
-        resources={"metadata": {"path": str(tmp_path / "notebooks")}},
+        resources={"metadata": {"path": str(folder)}},
     )
     client.execute()
     last = [cell for cell in notebook.cells if cell["cell_type"] == "code"][-1]
