@@ -357,10 +357,10 @@ def file_of(source: pathlib.Path | Place) -> Iterator[pathlib.Path]:
             raise ValueError(f"is {what}: expected a picture file")
         yield source
         return
-    with tempfile.NamedTemporaryFile(suffix=source.suffix) as file:
-        file.write(source.read())
-        file.flush()
-        yield pathlib.Path(file.name)
+    with tempfile.TemporaryDirectory() as folder:
+        file = pathlib.Path(folder, "picture" + source.suffix)
+        file.write_bytes(source.read())
+        yield file
 
 
 def choose_conversion(channels: int, artifact: Artifact, task: str | None) -> tuple[bool, str]:
