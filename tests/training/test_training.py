@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.fixtures.picture_folders import write
 from tf_deconv.cli.parser import make_parser
 from tf_deconv.exporting.config import ExportConfig
 from tf_deconv.exporting.pipeline import export
@@ -52,8 +53,8 @@ def test_a_paired_run_scores_the_inputs_beside_the_outputs(tmp_path, folders):
     )
 
 
-def test_a_run_that_began_with_another_tells_both_commands_whole(tmp_path):
-    unet = dict(network="unet", size="tiny", task="denoise")
+def test_a_run_that_began_with_another_tells_both_commands_whole(tmp_path, folders):
+    unet = dict(network="unet", size="tiny", task="denoise", data=str(folders[1]))
     first, _ = train(tmp_path / "1", degrade="awgn:0-55 clip:0.25", **unet)
     second, lines = train(tmp_path / "2", init=str(first.run_dir), seed=0, ema=0.5, **unet)
     (line,) = (line for line in lines if line.startswith("init: "))
@@ -127,7 +128,9 @@ def test_a_run_that_stopped_before_its_first_checkpoint_begins_with_its_model_ag
 def denoiser(tmp_path_factory):
     """A run, and its export."""
     folder = tmp_path_factory.mktemp("denoiser")
-    result, _ = train(folder / "1", network="unet", size="tiny", task="denoise")
+    ramps = [np.linspace(20, end, 80 * 90 * 3).reshape(80, 90, 3) for end in (200, 220, 240)]
+    data = str(write(folder / "pictures", [ramp.astype(np.uint8) for ramp in ramps]))
+    result, _ = train(folder / "1", network="unet", size="tiny", task="denoise", data=data)
     export(
         ExportConfig(str(result.run_dir), str(folder), "model", variants="float32", sizes="32"),
         report=lambda line: None,
