@@ -234,7 +234,9 @@ find("strength").addEventListener("input", () => {
 
 // ---- Saving
 
-async function save(message, progress) {
+async function save(message) {
+  const progress = (part) => say(`Packing… ${Math.round(100 * part)} %`);
+  say("Saving…");
   try {
     const file = await ask({ ...message, type: find("type").value, strength: strength() }, progress);
     download(file);
@@ -253,7 +255,6 @@ find("save").addEventListener("click", () => {
 find("save-all").addEventListener("click", () => {
   const done = queue.items.filter((item) => item.state === "done");
   const all = done.map((item) => resultMessage(item, queue.resultOf(item)));
-  say(`Packing ${plural(all.length, "picture")}…`);
   save({ kind: "zip", pictures: all });
 });
 find("remove").addEventListener("click", () => {

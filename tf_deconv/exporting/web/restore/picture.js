@@ -1,7 +1,7 @@
 // Picture files as pixels, upright and in sRGB, and pixels as picture files. Colours are never
 // multiplied by their opacity, as a canvas has them, so that those of PNG come back as they were.
 
-import { hasTransparency } from "./pixels.js";
+import { hasTransparency, isGrey } from "./pixels.js";
 import { encodePng } from "./png.js";
 
 // What goes through WebGL at once.
@@ -150,7 +150,10 @@ function painted({ data, width, height }, isOverWhite) {
  * @returns {Promise<Blob>} The file; a PNG where the browser cannot write the type.
  */
 export async function writePicture(picture, type) {
-  if (type === "image/png") return encodePng(picture);
+  // A canvas loses nothing of the others.
+  if (type === "image/png" && (hasTransparency(picture) || isGrey(picture))) {
+    return encodePng(picture);
+  }
   const canvas = painted(picture, type === "image/jpeg");
   return canvas.convertToBlob({ type, quality: QUALITY });
 }

@@ -1,5 +1,5 @@
-// PNG files (W3C PNG, third edition). A canvas writes them too, but keeps colours only about, as it
-// multiplies them by their opacity, and makes four channels of every picture.
+// PNG files (W3C PNG, third edition) of pictures that a canvas does not keep: it multiplies colours by
+// their opacity, and makes four channels of a grey picture.
 
 import { crc32 } from "./crc.js";
 import { hasTransparency, isGrey } from "./pixels.js";
@@ -16,33 +16,46 @@ function chunk(name, content) {
   return bytes;
 }
 
-function paeth(left, above, corner) {
-  const [a, b] = [Math.abs(above - corner), Math.abs(left - corner)];
-  const c = Math.abs(left + above - 2 * corner);
-  return a <= b && a <= c ? left : b <= c ? above : corner;
-}
+const FILTERS = { none: 0, sub: 1, up: 2, paeth: 4 };
 
-// What each filter expects of a byte, by its neighbours; 0: nothing.
-const EXPECTED = [() => 0, (left) => left, (left, above) => above, null, paeth];
+// Filters rows of a picture, each by the filter whose bytes are the smallest; four are tried in one loop.
+class Filter {
+  constructor(length, channels) {
+    this.channels = channels;
+    this.before = new Uint8Array(length);
+    this.tried = Object.values(FILTERS).map((number) => {
+      const bytes = new Uint8Array(length + 1);
+      bytes[0] = number;
+      return bytes;
+    });
+  }
 
-// Writes a row by the filter whose bytes are the smallest; returns it with its filter's number.
-function filtered(row, before, channels) {
-  let [best, least] = [null, Infinity];
-  for (const [number, expected] of EXPECTED.entries()) {
-    if (!expected) continue;
-    const bytes = new Uint8Array(row.length + 1);
-    bytes[0] = number;
-    let sum = 0;
+  // Returns a row's bytes with its filter's number before them.
+  next(row) {
+    const { before, channels } = this;
+    const [none, sub, up, paeth] = this.tried;
+    const sums = [0, 0, 0, 0];
     for (let i = 0; i < row.length; i++) {
+      const value = row[i];
+      const above = before[i];
       const left = i < channels ? 0 : row[i - channels];
       const corner = i < channels ? 0 : before[i - channels];
-      const value = (row[i] - expected(left, before[i], corner)) & 255;
-      bytes[i + 1] = value;
-      sum += value < 128 ? value : 256 - value;
+      const a = Math.abs(above - corner);
+      const b = Math.abs(left - corner);
+      const c = Math.abs(left + above - 2 * corner);
+      none[i + 1] = value;
+      sub[i + 1] = value - left;
+      up[i + 1] = value - above;
+      paeth[i + 1] = value - (a <= b && a <= c ? left : b <= c ? above : corner);
+      // As signed bytes: 255 is nearly nothing.
+      sums[0] += Math.abs((none[i + 1] << 24) >> 24);
+      sums[1] += Math.abs((sub[i + 1] << 24) >> 24);
+      sums[2] += Math.abs((up[i + 1] << 24) >> 24);
+      sums[3] += Math.abs((paeth[i + 1] << 24) >> 24);
     }
-    if (sum < least) [best, least] = [bytes, sum];
+    this.before = row;
+    return this.tried[sums.indexOf(Math.min(...sums))].slice();
   }
-  return best;
 }
 
 // Returns a row without the channels that tell nothing.
@@ -61,15 +74,13 @@ function rowOf({ data, width }, y, isGrey, isOpaque) {
 }
 
 async function deflated(picture, isGrey, isOpaque) {
-  let [y, before] = [0, null];
+  const channels = (isGrey ? 1 : 3) + (isOpaque ? 0 : 1);
+  const filter = new Filter(picture.width * channels, channels);
+  let y = 0;
   const rows = new ReadableStream({
     pull(controller) {
-      if (y === picture.height) return controller.close();
-      const row = rowOf(picture, y, isGrey, isOpaque);
-      before ??= new Uint8Array(row.length);
-      controller.enqueue(filtered(row, before, row.length / picture.width));
-      before = row;
-      y += 1;
+      if (y === picture.height) controller.close();
+      else controller.enqueue(filter.next(rowOf(picture, y++, isGrey, isOpaque)));
     },
   });
   // "deflate" is zlib's form, which PNG wants.
