@@ -15,6 +15,7 @@ from tf_deconv.degradations.tasks import OPERATORS, TASKS, Task, find_task
 # The extra `clients` has jax.
 pytestmark = [
     pytest.mark.clients,
+    pytest.mark.exhaustive,  # JAX compiles each: minutes.
     pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="needs jax"),
 ]
 sys.path.append(str(pathlib.Path(__file__).parents[2] / "benchmarks"))

@@ -24,9 +24,10 @@ BENCHMARKS = pathlib.Path(train_jax.__file__).parent
 
 
 def needs_jax(test):
-    """Marks a test that trains: the extra `clients` has jax."""
+    """Marks a test that trains, for minutes: the extra `clients` has jax."""
     missing = importlib.util.find_spec("jax") is None
-    return pytest.mark.clients(pytest.mark.skipif(missing, reason="needs jax")(test))
+    test = pytest.mark.skipif(missing, reason="needs jax")(test)
+    return pytest.mark.clients(pytest.mark.exhaustive(test))
 
 
 TINY = ["--gigapixels", "0.00013", "--minutes", "9", "--set", "size=tiny", "patch_size=32"]
