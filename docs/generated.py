@@ -56,9 +56,10 @@ def subparsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentPa
 
 
 def _command(name: str, parser: argparse.ArgumentParser) -> str:
-    words = [_invocation(action) for action in _shown(parser) if not action.option_strings]
+    parser.prog = f"tf-deconv {name}"  # argparse puts the whole program's usage before the name.
+    usage = parser.format_usage().removeprefix("usage: ").strip()
     lines = [f"## {name}", "", _escaped(parser.description or ""), ""]
-    lines += ["```text", " ".join([parser.prog, *words, "[options]"]), "```", ""]
+    lines += ["```text", usage, "```", ""]
     lines += [f"```{{program}} {parser.prog}", "```", ""]
     for group in parser._action_groups:
         actions = [action for action in _shown(parser) if action in group._group_actions]

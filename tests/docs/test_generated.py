@@ -23,6 +23,8 @@ def test_every_option_of_every_command_is_in_the_reference(generated):
         shown = [action for action in parser._actions if action.dest != "help"]
         flags = [flag for action in shown for flag in action.option_strings]
         assert [flag for flag in flags if flag not in section] == []
+        # Search shows this before an option's name; it once was the usage of the whole program.
+        assert f"\n```{{program}} tf-deconv {name}\n" in section
 
 
 def test_a_page_gets_its_parts_where_a_line_asks_for_them(generated):
