@@ -16,10 +16,14 @@ async function restore(file, source, target) {
   const { data, info } = await sharp(source)
     .autoOrient()
     .flatten({ background: "white" })
-    .toColourspace(channels === 1 ? "b-w" : "srgb")
+    .toColourspace("srgb")
     .raw()
     .toBuffer({ resolveWithObject: true });
-  const pixels = Float32Array.from(data, (byte) => byte / 255);
+  let pixels = Float32Array.from(data, (byte) => byte / 255);
+  if (channels === 1) {
+    const grey = (_, i) => 0.299 * pixels[3 * i] + 0.587 * pixels[3 * i + 1] + 0.114 * pixels[3 * i + 2];
+    pixels = Float32Array.from({ length: info.width * info.height }, grey);
+  }
   const image = new ort.Tensor("float32", pixels, [1, info.height, info.width, channels]);
   const { restored } = await session.run({ image });
   const bytes = Uint8ClampedArray.from(restored.data, (level) => 255 * level); // Rounds and clips.

@@ -33,7 +33,7 @@ void f0r_get_param_info(f0r_param_info_t *info, int index) {
 
 f0r_instance_t f0r_construct(unsigned width, unsigned height) {
   Filter *filter = calloc(1, sizeof *filter);
-  // frei0r asks for 8. Where it has AVX-512, ffmpeg makes rows of other widths longer than it tells.
+  // frei0r asks for 8. Where it has AVX-512, ffmpeg 5.1 makes other rows longer than it tells.
   if (width % 16) {
     fprintf(stderr, "tf_deconv: frames are %u wide, expected a multiple of 16: pad and crop them\n", width);
     filter->failed = 1;  // Not NULL, of which GStreamer dies.
