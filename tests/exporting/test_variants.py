@@ -28,6 +28,7 @@ def test_what_is_no_size_is_one_line(text):
 
 def test_variants_come_in_the_order_of_the_table():
     assert parse_variants("int8 float32", "cpu") == ("float32", "int8")
+    assert parse_variants("int8,float32", "cpu") == ("float32", "int8")
 
 
 def test_all_variants_of_a_profile_are_made_when_none_is_named():

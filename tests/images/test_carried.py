@@ -178,6 +178,28 @@ def test_tiff_keeps_its_tags_compression_and_pages(tmp_path):
                 assert int(page.resolutionunit) == 3
 
 
+@pytest.mark.parametrize("kind", ["shaped", "ome", "planar"])
+def test_a_tiff_that_tells_its_size_tells_that_of_the_result(tmp_path, kind):
+    path = tmp_path / "in.tif"
+    pages = np.stack([corpus.picture(1, "u1", seed)[..., 0] for seed in range(3)])
+    options = {
+        "ome": dict(ome=True, metadata={"axes": "ZYX"}),
+        "planar": dict(photometric="rgb", planarconfig="separate"),
+        "shaped": dict(photometric="minisblack"),
+    }
+    tifffile.imwrite(path, pages, **options[kind])
+    for scale in (1, 2):
+        target, notes = restored(path, tmp_path, scale)
+        with tifffile.TiffFile(target) as file:
+            pixels = np.stack([page.asarray() for page in file.pages]).squeeze()
+            assert [series.shape for series in file.series] == [pixels.shape]
+            told = file.pages[0].description
+        changed = pixels.shape != pages.shape
+        assert (not told) == changed
+        left_out = "the OME-XML description was left out: it tells another size"
+        assert set(notes) == ({left_out} if kind == "ome" and changed else set())
+
+
 def test_animations_keep_their_times(tmp_path):
     for case in (*corpus._webps(tmp_path), *corpus._pngs(tmp_path)):
         if not case.path.name.startswith("moving"):

@@ -91,7 +91,7 @@ def parse_variants(text: str | None, profile: str) -> tuple[str, ...]:
     """Reads which variants to make.
 
     Args:
-      text: Names with spaces between them; None for all that the profile has.
+      text: Names with spaces or commas between them; None for all that the profile has.
       profile: Key of `PROFILES`.
     Returns:
       Names, in the order of `VARIANTS`.
@@ -103,7 +103,7 @@ def parse_variants(text: str | None, profile: str) -> tuple[str, ...]:
         for name, variant in VARIANTS.items()
         if PROFILES[profile].int8_pictures or not variant.int8_pictures
     ]
-    names = fitting if text is None else text.split()
+    names = fitting if text is None else text.replace(",", " ").split()
     faults = [
         f"variants={name!r}{nearest(name, fitting)}: expected some of {', '.join(fitting)}"
         + (f" with --profile {profile}" if name in VARIANTS else "")

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import logging
 import pathlib
+import re
 import struct
 from collections.abc import Iterator
 from typing import Any
@@ -43,6 +45,8 @@ _STORAGE = frozenset(
 _UNITS = {1: "none", 2: "inch", 3: "cm"}
 # Lossless compressions that are kept, by their number in tag 259.
 _KEPT_COMPRESSIONS = {1: None, 5: "lzw", 8: "deflate", 32946: "deflate", 50000: "zstd"}
+# A description that tifffile wrote: a shape as JSON, and nothing that anyone misses.
+_SHAPED = "tifffile's shape"
 # Where tifffile takes no tag of a directory of EXIF or GPS data, one beside it holds the place.
 _PLACEHOLDERS = {34666: _EXIF, 34854: _GPS}
 
@@ -426,13 +430,18 @@ class TiffWriter:
             options["compression"] = compression
             if samples.dtype.kind in "ui" and samples.dtype.itemsize <= 4:
                 options["predictor"] = 2
-        description = known[270][3] if 270 in known else None
         data = samples[..., 0] if channels == 1 else samples
+        description = known[270][3] if 270 in known else None
+        if not isinstance(description, str | bytes):
+            description = None
+        elif other := _other_size(description, data.shape):
+            description = None
+            notes += [f"{other} was left out: it tells another size"] if other != _SHAPED else []
         self._writer.write(
             data,
             photometric="rgb" if channels >= 3 else "minisblack",
             planarconfig="contig" if channels > 1 else None,
-            description=description if isinstance(description, str | bytes) else None,
+            description=description,
             metadata=None,
             software=False,
             datetime=None,
@@ -480,6 +489,26 @@ class TiffWriter:
         """Closes the file as it is."""
         with contextlib.suppress(Exception):
             self._writer.close()
+
+
+def _other_size(description: str | bytes, shape: tuple[int, ...]) -> str:
+    """Returns what a description is that tells another size than the page's, else "".
+
+    A reader that believes it makes no picture of the file, or another one. tifffile's own tells a
+    shape and nothing else; OME-XML tells width and height of all pages.
+    """
+    text = description if isinstance(description, str) else description.decode("utf-8", "replace")
+    if text.startswith('{"shape"'):
+        with contextlib.suppress(ValueError, TypeError):
+            told = tuple(json.loads(text)["shape"])
+            return "" if told[-len(shape) :] == shape else _SHAPED
+    if "<OME" in text[:4096]:
+        sizes = re.findall(r'\bSize([XY])="(\d+)"', text)
+        samples = re.findall(r'\bSamplesPerPixel="(\d+)"', text) or ["1"]
+        wrong = any(int(told) != shape[axis == "X"] for axis, told in sizes)
+        wrong = wrong or any(int(told) != (*shape, 1)[2] for told in samples)
+        return "the OME-XML description" if wrong else ""
+    return ""
 
 
 def _resolution_of(directories: dict[int, Any]) -> tuple[float, float, str] | None:
