@@ -92,7 +92,7 @@ def train(script):
 
 @pytest.fixture
 def gate_here():
-    """Exported files run in this process, for tests that are not about the gate: 3 s an export."""
+    """Exported files run in this process, for tests that are not about the gate."""
     from tests.fixtures import gates
 
     with gates.in_this_process():
