@@ -21,6 +21,13 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_DECONV_TIMED_RUNS", "1")
 # An assertion that fails there shows what it compared, as one in a test does.
 pytest.register_assert_rewrite("tests.fixtures.commands")
+with contextlib.suppress(ImportError):  # A machine that only restores has none.
+    import hypothesis
+
+    # How fast examples are drawn tells of the machine's load, not of the code.
+    _too_slow = [hypothesis.HealthCheck.too_slow]
+    hypothesis.settings.register_profile("here", deadline=None, suppress_health_check=_too_slow)
+    hypothesis.settings.load_profile("here")
 
 
 def pytest_collection_modifyitems(items):
@@ -89,6 +96,15 @@ def script():
 @pytest.fixture(scope="session")
 def train(script):
     return lambda *arguments: script("train.py", *arguments)
+
+
+@pytest.fixture
+def gate_here():
+    """Exported files run in this process, for tests that are not about the gate."""
+    from tests.fixtures import gates
+
+    with gates.in_this_process():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -161,6 +177,7 @@ def write_stand_ins(folder):
     import keras
 
     import tf_deconv
+    from tests.fixtures import gates
     from tf_deconv.degradations.tasks import TASKS
     from tf_deconv.exporting.config import ExportConfig
     from tf_deconv.inference import run_folder
@@ -180,7 +197,8 @@ def write_stand_ins(folder):
             sizes="32",
             variants="float32",
         )
-        assert not tf_deconv.export(config, report=lambda line: None).failures
+        with gates.in_this_process():
+            assert not tf_deconv.export(config, report=lambda line: None).failures
     return ""
 
 

@@ -248,7 +248,7 @@ def test_a_corrupt_picture_is_skipped_counted_and_named(capsys, tmp_path):
         pytest.param("denoise-grey", ["float16", "dynamic"], marks=pytest.mark.exhaustive),
     ],
 )
-def test_tasks_of_other_shapes_train_and_export(capsys, tmp_path, task, variants):
+def test_tasks_of_other_shapes_train_and_export(capsys, tmp_path, gate_here, task, variants):
     data = write_pictures(tmp_path / "data", count=12, size=(64, 60))
     does(capsys, "train", "--task", task, "--data", data, "--run-dir", tmp_path / "run", *TINY)
     options = ("--out", tmp_path / "out", "--sizes", "28", "--variants", *variants)

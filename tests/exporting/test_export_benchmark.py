@@ -6,6 +6,7 @@ import json
 import pytest
 from PIL import Image
 
+from tests.fixtures import gates
 from tests.fixtures.commands import fails
 from tf_deconv.evaluation.config import BenchmarkConfig
 from tf_deconv.exporting import benchmark
@@ -17,7 +18,8 @@ from tf_deconv.utils.options import UserError
 def measured(run, script, tmp_path_factory):
     folder = tmp_path_factory.mktemp("benchmark")
     options = ("--sizes", 64, "--variants", "float32", "int8", "int8-full")
-    script("export.py", run.folder, "--out", folder, *options)
+    with gates.in_this_process():
+        script("export.py", run.folder, "--out", folder, *options)
     config = BenchmarkConfig(
         export=str(folder / "old-photo-article"), threads="1", out=str(folder / "out")
     )

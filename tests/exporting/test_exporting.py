@@ -208,7 +208,7 @@ def test_serving_configurations_are_text_protocol_buffers_of_this_model(exported
 
 
 @pytest.mark.slow
-def test_sizes_and_variants_are_chosen(run, tmp_path):
+def test_sizes_and_variants_are_chosen(run, tmp_path, gate_here):
     config = ExportConfig(
         model=str(run.folder),
         out=str(tmp_path),
@@ -250,7 +250,7 @@ def test_calibration_pictures_of_a_wrong_scale_are_refused(pictures, expected):
 
 
 @pytest.mark.slow
-def test_a_file_under_its_floor_is_not_published(capsys, run, tmp_path, monkeypatch):
+def test_a_file_under_its_floor_is_not_published(capsys, run, tmp_path, monkeypatch, gate_here):
     monkeypatch.setitem(VARIANTS, "int8", Variant("", 1, 90.0, "static"))
     options = ["--sizes", "64", "--variants", "float32", "int8"]
     code, output, _ = call(capsys, "export", run.folder, "--out", tmp_path, *options)
@@ -330,7 +330,7 @@ def test_publishing_again_adds_a_version_and_replaces_what_is_stale(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_lone_keras_file_is_exported_without_its_run(run, tmp_path):
+def test_a_lone_keras_file_is_exported_without_its_run(run, tmp_path, gate_here):
     lone = tmp_path / "travelled.keras"
     lone.write_bytes((run.folder / "model.keras").read_bytes())
     lines = []
@@ -342,7 +342,7 @@ def test_a_lone_keras_file_is_exported_without_its_run(run, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_plain_keras_model_of_another_program_is_exported(tmp_path):
+def test_a_plain_keras_model_of_another_program_is_exported(tmp_path, gate_here):
     import keras
 
     keras.utils.set_random_seed(0)

@@ -31,7 +31,7 @@ def watch(monkeypatch, module, name, key):
     return counts
 
 
-def test_each_file_is_unpacked_packed_and_compared_once(run, tmp_path, monkeypatch):
+def test_each_file_is_unpacked_packed_and_compared_once(run, tmp_path, gate_here, monkeypatch):
     def digest(data):
         return hashlib.sha256(data).hexdigest()
 

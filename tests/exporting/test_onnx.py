@@ -18,7 +18,7 @@ def test_packages_that_are_missing_are_told_before_any_work(monkeypatch):
 
 
 @pytest.mark.clients
-def test_an_onnx_file_of_any_size_is_checked_and_published(run, tmp_path):
+def test_an_onnx_file_of_any_size_is_checked_and_published(run, tmp_path, gate_here):
     # The gate's odd sizes found 37 rows padded to 36: the converter rounds -37 % 4 towards zero.
     if not importlib.util.find_spec("tf2onnx"):
         needed = os.environ.get("TF_DECONV_REQUIRE_CLIENTS") == "1"

@@ -129,6 +129,8 @@ def test_networks_are_converted_so(model, divisor, scale, operators, rng):
 
 @pytest.mark.parametrize("scale", [1, 4])
 def test_int8_of_a_network_with_sums_keeps_its_pictures_in_float(scale, rng):
+    # Without a seed it failed now and then, by what tests had drawn before it.
+    keras.utils.set_random_seed(1)
     model = build_unet(filters=(16, 32, 48), blocks=(1, 1, 1), scale=scale)
     model.set_weights([w + 0.02 * rng.normal(size=w.shape) for w in model.get_weights()])
     image = rng.random((1, 32, 32, 3), np.float32)

@@ -27,7 +27,7 @@ def test_a_shipped_model_is_built_again(tmp_path, name, rng):
     np.testing.assert_allclose(model(image, training=False), expected, atol=1e-5)
 
 
-def test_an_export_is_exported_again_with_other_sizes(capsys, tmp_path, exported):
+def test_an_export_is_exported_again_with_other_sizes(capsys, tmp_path, exported, gate_here):
     options = ("--out", tmp_path, "--sizes", 44, "--variants", "float32", "--name", "again")
     out = does(capsys, "export", exported.folder, *options)
     assert "published" in out

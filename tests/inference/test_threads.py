@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.fixtures import tiny_generators
+from tests.fixtures import gates, tiny_generators
 from tests.fixtures.tflite_files import converted
 from tf_deconv.exporting.config import ExportConfig
 from tf_deconv.exporting.pipeline import export
@@ -127,7 +127,8 @@ def generators(tmp_path_factory):
     config = ExportConfig(
         model=str(out / "model.keras"), out=str(out), name="flow", variants="float32"
     )
-    assert not export(config, report=lambda line: None).failures
+    with gates.in_this_process():
+        assert not export(config, report=lambda line: None).failures
     (out / "model.keras").rename(out / "flow" / "flow.keras")
     return out / "flow"
 

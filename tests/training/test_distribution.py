@@ -200,7 +200,7 @@ def test_two_devices_of_a_machine_train_what_one_trains(alone, train_mirrored, o
 @pytest.mark.parametrize(
     "options",
     [
-        ("--network", "vae", "--filters", "8,8"),
+        pytest.param(("--network", "vae", "--filters", "8,8"), marks=pytest.mark.exhaustive),
         (
             *("--network", "flow", "--filters", "8,8,8"),
             *("--ema", "0.9", "--precision", "mixed_bfloat16"),

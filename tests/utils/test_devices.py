@@ -202,7 +202,9 @@ print(json.dumps(seen))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("xla", "told"), [("auto", "on"), ("off", "off")])
+@pytest.mark.parametrize(
+    ("xla", "told"), [("auto", "on"), pytest.param("off", "off", marks=pytest.mark.exhaustive)]
+)
 def test_the_path_of_a_gpu_trains_on_a_logical_device(run_python, tmp_path, xla, told):
     seen = json.loads(run_python(ON_A_STAND_IN, tmp_path / "run", xla).splitlines()[-1])
     assert seen["place"] == "/GPU:0"
