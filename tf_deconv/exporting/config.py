@@ -55,6 +55,11 @@ class ExportConfig:
         "also write an ONNX file of any size, and with --sizes one of each; needs pip install"
         " 'tf-deconv[onnx]'",
     )
+    coreml: bool = option(
+        False,
+        "also write Core ML files of any size, or of --sizes; needs pip install"
+        " 'tf-deconv[coreml]'",
+    )
     max_pixels: int = option(
         2**24, "largest picture that serve_bytes decodes, in pixels", minimum=1, maximum=2**30
     )
@@ -67,7 +72,7 @@ class VerifyConfig:
     model: str | None = option(
         None,
         "folder of an export, name of a shipped model, or one file of either: a SavedModel folder,"
-        " .tflite, .onnx, or what another program made of it (.param of pnnx, .mnn)",
+        " .tflite, .onnx, .mlpackage, or what another program made of it (.param of pnnx, .mnn)",
         type=str,
     )
     runtime: str | None = option(
