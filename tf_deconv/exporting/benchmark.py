@@ -41,6 +41,7 @@ RUNTIMES = {
     ".tflite": ("litert", "litert-compiled", "openvino"),
     ".onnx": ("onnxruntime", "openvino"),
     "": ("tensorflow", "openvino"),
+    ".mlpackage": (),  # Core ML's own times need one of Apple's machines.
 }
 # Held-out photographs that every file is run on.
 PICTURES = 4
@@ -93,7 +94,7 @@ def benchmark(config: BenchmarkConfig, report: Callable[[str], None] = print) ->
     manifest = _read_manifest(folder)
     for entry in manifest["files"]:  # Before any of them is opened.
         path = folder / entry["file"]
-        if path.suffix != ".onnx":
+        if path.suffix not in (".onnx", ".mlpackage"):
             locate(path, config.trust).check_contents()
     degraded, clean = _pictures(manifest)
     size = max((tuple(size) for size in manifest["tflite_sizes"]), key=math.prod)

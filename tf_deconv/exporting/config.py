@@ -80,6 +80,11 @@ class ExportConfig:
         f" packages of: {how_to_install('onnx')}",
         group=FILES,
     )
+    coreml: bool = option(
+        False,
+        "also write Core ML files of any size, or of --sizes; needs pip install"
+        " 'tf-deconv[coreml]'",
+    )
     max_pixels: int = option(
         2**24,
         "largest picture that serve_bytes decodes, in pixels",
@@ -97,7 +102,7 @@ class VerifyConfig:
     model: str | None = option(
         None,
         "folder of an export, name of a shipped model, or one file of either: a SavedModel folder,"
-        " .tflite, .onnx, or what another program made of it (.param of pnnx, .mnn)",
+        " .tflite, .onnx, .mlpackage, or what another program made of it (.param of pnnx, .mnn)",
         type=str,
         metavar="MODEL",
     )

@@ -68,6 +68,7 @@ class GeneratorExporter(Exporter):
     @staticmethod
     def check_options(config: ExportConfig) -> None:
         given = {"sizes": config.sizes, "qat": config.qat, "onnx": config.onnx}
+        given["coreml"] = config.coreml
         refused = [f"{name}={value!r}" for name, value in given.items() if value]
         full = [name for name in (config.variants or "").split() if VARIANTS[name].int8_pictures]
         refused += [f"variants={name!r}" for name in full]

@@ -65,7 +65,7 @@ def make_manifest(
         "began_with": description.get("began_with"),
         "data_sha256": description.get("data_sha256"),
         "versions": description.get("versions"),
-        "license": LICENSE.format(weights=license or UNDECIDED),
+        "license": license_text(license),
         "graph_tensors": graph_tensors,
         **({} if golden is None else {"golden": {"sha256": golden}}),
         "files": [_entry(report, digests) for report, digests in reports],
@@ -95,6 +95,11 @@ def _entry(report: Report, digests: dict[str, str]) -> dict[str, Any]:
         **({} if report.input is None else {"input": report.input}),
         **({} if report.least_runtime is None else {"least_runtime": report.least_runtime}),
     }
+
+
+def license_text(weights: str | None) -> str:
+    """Returns the licence of weights and software, the first as it was given or not."""
+    return LICENSE.format(weights=weights or UNDECIDED)
 
 
 def _golden(report: Report) -> dict[str, Any]:

@@ -19,11 +19,13 @@ from tf_deconv.utils import staging as staging_files
 from tf_deconv.utils.options import UserError
 
 TFLITE_FOLDER, ONNX_FOLDER, SERVING_FOLDER = "tflite", "onnx", "serving"
+COREML_FOLDER = "coreml"
 # What they hold of an export.
 FILE_FOLDERS = {
     TFLITE_FOLDER: (".tflite",),
     ONNX_FOLDER: (".onnx",),
     SERVING_FOLDER: (".config",),
+    COREML_FOLDER: (".mlpackage",),
     golden.FOLDER: (".npy", ".png", ".md"),
 }
 MANIFEST_FILE, CARD_FILE, PREVIEW_FILE = "manifest.json", "README.md", "preview.jpg"

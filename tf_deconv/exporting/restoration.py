@@ -13,10 +13,11 @@ from tf_deconv.data import patches as patch_data
 from tf_deconv.data import sources
 from tf_deconv.data.config import BUNDLED
 from tf_deconv.degradations.tasks import TASKS, find_task
-from tf_deconv.exporting import golden, onnx_file, publish
+from tf_deconv.exporting import coreml_file, golden, onnx_file, publish
 from tf_deconv.exporting import model_card as manifests
 from tf_deconv.exporting.config import ExportConfig
 from tf_deconv.exporting.exporter import Exporter, Requests
+from tf_deconv.exporting.manifest import license_text
 from tf_deconv.exporting.parity import gate
 from tf_deconv.exporting.parity.gate import Reference, Report
 from tf_deconv.exporting.saved_model import restorer as saved_restorer
@@ -62,6 +63,8 @@ class RestorerExporter(Exporter):
     def check_options(config: ExportConfig) -> None:
         if config.onnx:
             onnx_file.check_packages()
+        if config.coreml:
+            coreml_file.check_packages()
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -117,8 +120,30 @@ class RestorerExporter(Exporter):
         return gate.check_tflite(path, unpacked, variant, self.reference, file)
 
     def write_others(self, staging: pathlib.Path, name: str) -> list[Report]:
-        if not self.config.onnx:
-            return []
+        reports = self._write_onnx(staging, name) if self.config.onnx else []
+        return reports + (self._write_coreml(staging, name) if self.config.coreml else [])
+
+    def _write_coreml(self, staging: pathlib.Path, name: str) -> list[Report]:
+        self.report("writing and checking Core ML")
+        reference, reports = self.reference, []
+        folder = staging / publish.COREML_FOLDER
+        folder.mkdir()
+        facts = {"name": name, "task": self.description.get("task"), **self.contract()}
+        facts["license"] = license_text(self.config.license)
+        sizes = reference.sizes if self.config.sizes else ()
+        for precision in coreml_file.PRECISIONS:
+            path = folder / f"{name}-{precision}.mlpackage"
+            coreml_file.write_coreml(
+                self.model, path, precision, divisor=reference.divisor, sizes=sizes, facts=facts
+            )
+            file, floor_db = (
+                f"{publish.COREML_FOLDER}/{path.name}",
+                coreml_file.FLOORS_DB[precision],
+            )
+            reports.append(gate.check_coreml(path, reference, file, floor_db, sizes))
+        return reports
+
+    def _write_onnx(self, staging: pathlib.Path, name: str) -> list[Report]:
         self.report("writing and checking ONNX")
         reference, folder = self.reference, staging / publish.ONNX_FOLDER
         folder.mkdir()

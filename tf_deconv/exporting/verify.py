@@ -191,8 +191,9 @@ def _find(config: VerifyConfig) -> tuple[_Export, list[pathlib.Path] | None]:
     """Returns the export, and the file that was named; None where all of them are meant."""
     asked = config.model
     path = pathlib.Path(asked)
-    if path.is_file() or (path / "saved_model.pb").is_file():
-        beside = path.parent if path.is_dir() else path.parent.parent
+    if path.is_file() or (path / "saved_model.pb").is_file() or _is_package(path):
+        is_version = path.is_dir() and not _is_package(path)
+        beside = path.parent if is_version else path.parent.parent
         if config.of is not None:
             export = _read_export(config.of, config.trust)
         elif (beside.resolve() / shipped.MANIFEST_FILE).is_file():
@@ -206,6 +207,10 @@ def _find(config: VerifyConfig) -> tuple[_Export, list[pathlib.Path] | None]:
     if config.of is not None:
         raise UserError(f"of={config.of!r} with the whole of {asked!r}: leave it out")
     return _read_export(asked, config.trust), None
+
+
+def _is_package(path: pathlib.Path) -> bool:
+    return path.is_dir() and path.suffix.lower() == ".mlpackage"
 
 
 def _read_export(asked: Any, trust: bool) -> _Export:
@@ -269,15 +274,19 @@ _KINDS = {
     ".onnx": "an .onnx file",
     ".param": "a .param file",
     ".mnn": "an .mnn file",
+    ".mlpackage": "a Core ML file",
 }
 
 
 def _suffix(path: pathlib.Path) -> str:
-    return "" if path.is_dir() else path.suffix.lower()
+    suffix = path.suffix.lower()
+    return "" if path.is_dir() and suffix != ".mlpackage" else suffix
 
 
 def _remedy(takes: tuple[str, ...], export: _Export) -> str:
     name = export.manifest.get("name")
+    if ".mlpackage" in takes:
+        return f"; make one: tf-deconv export {export.folder} --coreml --out exports"
     if ".onnx" in takes:
         return f"; make one: tf-deconv export {export.folder} --onnx --sizes 64 --out exports"
     if ".param" in takes:

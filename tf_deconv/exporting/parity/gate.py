@@ -245,6 +245,44 @@ def check_onnx(
     return _compare(path, cases, reference, report)
 
 
+def check_coreml(
+    path: pathlib.Path,
+    reference: Reference,
+    file: str,
+    floor_db: float,
+    sizes: tuple[tuple[int, int], ...],
+) -> Report:
+    """Checks a Core ML file: its program, computed here, against Keras.
+
+    Args:
+      path: The `.mlpackage`.
+      reference: What it is compared with.
+      file: Its name in the export.
+      floor_db: The least PSNR.
+      sizes: The only (height, width) that it takes; none for any.
+    """
+    report = dataclasses.replace(examine_saved_model(path, file), floor_db=floor_db)
+    channels, made = reference.model.input_shape[-1], reference.model.output_shape[-1]
+    shape = [1, channels, *sizes[0]] if len(sizes) == 1 else [1, channels, None, None]
+    is_image = channels in (1, 3) and made in (1, 3)
+    report.input = {"layout": "image" if is_image else "NCHW", "shape": shape}
+    known = next(iter(reference.golden.items()))
+    cases = {f"serving_default|{_GOLDEN}": known[1]} if not sizes or known[0] in sizes else {}
+    for size in sizes or reference.sizes[-1:]:
+        name = "{}x{}".format(*size)
+        cases |= {f"serving_default|{name}-{i}": c for i, c in enumerate(reference.cases(size))}
+    results = run_for(report, path, cases)
+    report.latency_ms = {}  # Of a stand-in.
+    pairs = []
+    for key, case in cases.items() if results else ():
+        expected = reference.restore(case)
+        pairs.append((key, results[key], np.clip(expected, 0, 1) if is_image else expected))
+    measure(report, pairs)
+    if pairs and len(pairs) == len(cases) and pairs[0][0].endswith(_GOLDEN):
+        report.golden_db = metrics.psnr_db(*pairs[0][1:])
+    return report
+
+
 # What computes shapes, or lays a picture out anew: some runtimes lack them.
 _COMPUTED = {"Gather", "Range", "Reshape", "Shape", "Squeeze", "Transpose", "Unsqueeze"}
 

@@ -35,7 +35,8 @@ def signature_for(file: str, size: tuple[int, int], shape: Sequence[int | None] 
     """
     if file.endswith(".tflite"):
         return f"restore_{size[0]}x{size[1]}"
-    return runner.ANY_SIZE if shape and None in shape else "serving_default"
+    is_any = file.endswith(".onnx") and shape and None in shape
+    return runner.ANY_SIZE if is_any else "serving_default"
 
 
 def not_installed(runtime: str) -> str:

@@ -385,6 +385,21 @@ class Tvm(FixedOnnx):
         return (result if hasattr(result, "numpy") else result[0]).numpy()
 
 
+class CoreMlProgram(FixedOnnx):
+    """A Core ML file's program, computed by `mil`: Core ML itself needs one of Apple's machines."""
+
+    takes, module, package = (".mlpackage",), "coremltools", "coremltools"
+
+    def __init__(self, path, threads):
+        import mil  # Beside this file.
+
+        self.program = mil.Program(path)
+
+    def restore(self, image):
+        scale = np.float32(255 if self.program.is_image else 1)
+        return self.program(image * scale) / scale
+
+
 class TensorFlow:
     """The SavedModel in TensorFlow."""
 
@@ -427,9 +442,11 @@ RUNTIMES = {
     "mnn": Mnn,
     "ncnn": Ncnn,
     "tvm": Tvm,
+    "coreml-program": CoreMlProgram,
     "tensorflow": TensorFlow,
 }
 DEFAULTS = {".tflite": "litert", ".onnx": "onnxruntime", ".param": "ncnn", ".mnn": "mnn"}
+DEFAULTS[".mlpackage"] = "coreml-program"
 
 
 def _latencies_ms(call):
