@@ -1,7 +1,7 @@
 """The photographs that come with the package: `--data bundled`.
 
-`photographs/photographs.csv` lists them, with their licences, and says which are held out: of what
-these show no other one shows anything. benchmarks/bundled_photographs.py makes them.
+`photographs/photographs.csv` lists them, with their licences, and says which are held out; these
+were chosen so that no other one shows the same. benchmarks/bundled_photographs.py makes them.
 """
 
 from __future__ import annotations
