@@ -194,31 +194,55 @@ def test_java_with_opencv(given, repository, tmp_path):
     )
 
 
-def test_go_with_openvino(given, repository, openvino, tmp_path):
+@pytest.fixture(scope="module")
+def go_program(repository, openvino, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("go")
     source = repository / "examples" / "openvino" / "restore.go"
     build(
-        *("go", "build", "-o", tmp_path / "restore", source),
+        *("go", "build", "-o", folder / "restore", source),
         CGO_CFLAGS=openvino.include,
         CGO_LDFLAGS=f"{openvino.library} {openvino.rpath}",
-        GOFLAGS="-mod=mod",
-        GOCACHE=tmp_path / "cache",
+        GOCACHE=folder / "cache",
     )
-    assert_works(
-        given,
-        lambda *paths: run(tmp_path / "restore", *paths),
-        *("restore", "openvino-go", given.saved_model),
-    )
+    return lambda *paths: run(folder / "restore", *paths)
 
 
-def test_rust_with_openvino(given, repository, openvino, tmp_path):
+@pytest.fixture(scope="module")
+def rust_program(repository, openvino, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rust")
     source = repository / "examples" / "openvino" / "restore.rs"
     link = (f"link-arg={openvino.library}", "-C", f"link-arg={openvino.rpath}")
-    build("rustc", "-D", "warnings", source, "-o", tmp_path / "restore", "-C", *link)
-    assert_works(
-        given,
-        lambda *paths: run(tmp_path / "restore", *paths),
-        *("restore", "openvino-rust", given.saved_model, "ppm"),
-    )
+    build("rustc", "-D", "warnings", source, "-o", folder / "restore", "-C", *link)
+    return lambda *paths: run(folder / "restore", *paths)
+
+
+def test_go_with_openvino(given, go_program):
+    assert_works(given, go_program, "restore", "openvino-go", given.saved_model)
+
+
+def test_rust_with_openvino(given, rust_program):
+    assert_works(given, rust_program, "restore", "openvino-rust", given.saved_model, "ppm")
+
+
+@pytest.mark.parametrize("name", ["denoise-grey", "super-resolve-x4"])
+def test_go_and_rust_take_grey_pictures_and_enlarge(name, go_program, rust_program, tmp_path):
+    import tensorflow as tf
+
+    saved_model = shipped.find(name) / "1"
+    channels = 1 if name == "denoise-grey" else 3
+    picture = np.random.default_rng(1).integers(0, 256, (37, 53, channels), np.uint8)
+    restore = tf.saved_model.load(str(saved_model)).signatures["serving_default"]
+    image = tf.constant(picture[np.newaxis] / np.float32(255))
+    restored = restore(image=image)["restored"].numpy()[0]
+    expected = np.rint(255 * np.clip(restored, 0, 1)).astype(int)
+    for program, kind in ((go_program, "png"), (rust_program, "pgm" if channels == 1 else "ppm")):
+        given, target = tmp_path / f"given.{kind}", tmp_path / f"restored.{kind}"
+        Image.fromarray(picture.squeeze()).save(given)
+        done = program(saved_model, given, target)
+        assert done.returncode == 0, done.stderr
+        errors = np.abs(read(target) - expected)
+        assert errors.max() <= 1
+        assert np.count_nonzero(errors) <= 10
 
 
 def test_node_with_onnxruntime(given, repository, tmp_path):
@@ -334,7 +358,8 @@ def test_aarch64_gives_the_picture_of_keras(variant, arm64):
 
 @pytest.fixture(scope="module")
 def arm64(tmp_path_factory):
-    need("qemu-aarch64-static")
+    for program in ("qemu-aarch64-static", "apt-get"):
+        need(program)
     folder = tmp_path_factory.mktemp("aarch64") / "arm64"
     aarch64.fetch(folder)
     return folder
