@@ -300,9 +300,13 @@ def _summary(facts: GeneratorSpec) -> str:
 
 
 def _fetch(folder: pathlib.Path) -> pathlib.Path:
-    command = ["npm", "install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund"]
+    # On Windows it is npm.cmd, which is found by its whole name alone.
+    npm = shutil.which("npm") or "npm"
+    command = [npm, "install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund"]
     command += ["--prefix", str(folder), f"@litertjs/core@{LIBRARY_VERSION}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     if done.returncode:
         raise UserError(
             f"web: npm could not fetch @litertjs/core {LIBRARY_VERSION}: {_cause(done.stderr)};"
