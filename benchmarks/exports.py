@@ -25,7 +25,7 @@ import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 NAME, SIDE_PX = "old-photo-article", 256
-RUNNER = ROOT / "tf_deconv" / "exporting" / "runner.py"
+RUNNER = ROOT / "tf_deconv" / "exporting" / "parity" / "runner.py"
 WARM_UPS, MAX_RUNS, MAX_SECONDS = 3, 40, 3.0
 
 

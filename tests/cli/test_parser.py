@@ -24,6 +24,7 @@ COMMANDS = {
     "edit": (generation_config.EditConfig, ["model", "picture"]),
     "evaluate": (evaluation_config.EvaluateConfig, ["model"]),
     "benchmark": (evaluation_config.BenchmarkConfig, []),
+    "verify": (exporting_config.VerifyConfig, ["model"]),
     "shard": (data_config.ShardConfig, ["data"]),
 }
 SWITCHES = [

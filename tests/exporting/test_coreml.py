@@ -106,9 +106,14 @@ def test_an_export_has_core_ml_files_that_are_verified(capsys, run, tmp_path):
     assert output.count(": right, ") == 2
 
 
-def test_what_is_missing_is_told_before_anything_is_loaded(capsys, monkeypatch, run, tmp_path):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    code, _, error = call(capsys, "export", run.folder, "--coreml", "--out", tmp_path / "x")
+def test_what_is_missing_is_told_before_anything_is_loaded(
+    capsys, monkeypatch, untrained, tmp_path
+):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "coremltools" else find(name)
+    )
+    code, _, error = call(capsys, "export", untrained, "--coreml", "--out", tmp_path / "x")
     assert code == 2
     assert "coreml=True: coremltools not installed" in error
     assert not (tmp_path / "x").exists()

@@ -22,7 +22,8 @@ from tf_deconv.utils.options import UserError
 
 def test_the_export_is_complete(exported):
     names = {path.name for path in exported.folder.iterdir()}
-    assert names == {"1", "tflite", "serving", "manifest.json", "README.md", "preview.jpg"}
+    others = {"golden", "manifest.json", "README.md", "preview.jpg"}
+    assert names == {"1", "tflite", "serving", *others}
     files = {path.name for path in (exported.folder / "tflite").iterdir()}
     assert files == {f"old-photo-article-{variant}.tflite" for variant in VARIANTS}
     assert [path.name for path in exported.folder.parent.iterdir()] == ["old-photo-article"]

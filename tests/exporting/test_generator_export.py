@@ -13,6 +13,7 @@ from tensorflow.core.framework import tensor_pb2
 
 import tf_deconv
 from tests.fixtures import gates
+from tests.fixtures.commands import does
 from tests.fixtures.tflite_files import with_metadata
 from tf_deconv.evaluation import inspect
 from tf_deconv.evaluation.config import BenchmarkConfig
@@ -206,6 +207,13 @@ def test_the_manifest_tells_how_to_make_pictures(exported):
     assert any("samples differ" in line for line in exported.lines)
     assert exported.lines[-1].startswith("next: tf-deconv sample ")
     assert {path.name for path in (exported.folder / "serving").iterdir()} == {"models.config"}
+
+
+def test_a_known_input_lies_beside_the_files_and_verifies_them(capsys, exported):
+    file = next((exported.folder / "tflite").glob("*-float32.tflite"))
+    assert "right, " in does(capsys, "verify", file)
+    result = next((exported.folder / "golden").glob("output-*.npy"))
+    assert "right, every bit" in does(capsys, "verify", exported.folder, "--output", result)
 
 
 def test_files_that_travel_alone_still_open(exported, tmp_path):

@@ -190,6 +190,7 @@ def test_an_export_holds_what_keras_makes_of_the_picture(exported):
 # --- The command.
 
 
+@pytest.mark.slow
 def test_every_file_of_an_export_is_verified(capsys, exported):
     code, output, _ = call(capsys, "verify", exported.folder, "--json")
     rows = json.loads(output)["rows"]
@@ -199,6 +200,7 @@ def test_every_file_of_an_export_is_verified(capsys, exported):
     assert {tuple(row["size"]) for row in rows} == {(28, 28)}
 
 
+@pytest.mark.slow
 def test_a_file_alone_or_elsewhere_is_verified(capsys, exported, tmp_path):
     path = exported.tflite("float32")
     code, output, _ = call(capsys, "verify", path, "--size", 256, "--runtime", "litert-compiled")
@@ -240,6 +242,7 @@ def test_what_a_client_made_is_judged(capsys, exported, tmp_path):
     assert "256x256: right, " in output
 
 
+@pytest.mark.slow
 def test_the_known_picture_of_any_size_is_written(capsys, exported, tmp_path):
     code, _, _ = call(
         capsys, "verify", exported.tflite("float32"), "--size", 256, "--golden", tmp_path / "g"
