@@ -12,6 +12,7 @@ import pathlib
 import time
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 import ablation_networks
 import dead_leaves
@@ -114,10 +115,8 @@ def train_run(run: Run, changes: dict[str, Any], options: argparse.Namespace) ->
         if not (folder / run_folder.METRICS_FILE).exists():
             goes_on = (folder / run_folder.CONFIG_FILE).exists()
             # The trainer asks for what it trains for; all else is as in `train.py`.
-            trainer.make_objective = functools.partial(
-                OnePatchSet, recipe, teacher, runs / "leaves"
-            )
-            with _counting(folder):
+            objective = functools.partial(OnePatchSet, recipe, teacher, runs / "leaves")
+            with mock.patch.object(trainer, "make_objective", objective), _counting(folder):
                 trainer.train(
                     dataclasses.replace(config, resume=goes_on),
                     lambda text: print(f"{run.row}, seed {run.seed}: {text}", flush=True),

@@ -130,7 +130,7 @@ def test_a_strength_is_the_formula(tmp_path):
     "command",
     [
         ("train", "--epochs", 1),
-        ("export",),
+        ("export", "photo", "--out", "x"),
         ("sample", "model.keras"),
         ("evaluate", "photo", "--data", "."),
         ("shard", "."),

@@ -234,4 +234,4 @@ def test_levels_are_recorded_and_shown(tmp_path, capsys):
     assert "note: uint16 values: 50 to 2000 are taken as 0 to 1, as recorded" in out
     for wrong in ("4-1", "dark"):
         line = fails(capsys, *command, "--range", wrong)
-        assert f"range={wrong!r}: expected" in line
+        assert f"--range {wrong}: expected" in line

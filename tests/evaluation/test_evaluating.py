@@ -68,7 +68,7 @@ def test_the_bundled_photographs_are_only_for_models_trained_on_the_others():
     assert data == "bundled"
     assert "the shipped models were trained on larger copies" in notes[0]
     for known in (folder, {}, {"training": None}):
-        with pytest.raises(UserError, match="data=None: expected --data"):
+        with pytest.raises(UserError, match="data=None: expected a folder"):
             evaluate._choose_data(EvaluateConfig(), known)
     data, notes = evaluate._choose_data(EvaluateConfig(data="my/photos"), folder)
     assert data == "my/photos"

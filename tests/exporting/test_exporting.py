@@ -36,7 +36,7 @@ def test_the_manifest_describes_and_checksums_every_file(exported):
     assert manifest["tflite_sizes"] == [[28, 28], [256, 256]]
     assert manifest["training"]["task"] == "old-photo"
     assert len(manifest["data_sha256"]) == 64
-    checked = {}
+    checked = dict(manifest["golden"]["sha256"])
     for entry in manifest["files"]:
         checked |= entry["sha256"]
         assert entry["parity"]["exact"] or entry["parity"]["psnr_db"] >= entry["parity"]["floor_db"]

@@ -13,7 +13,7 @@ from tf_deconv.utils.options import UserError
 
 def test_packages_that_are_missing_are_told_before_any_work(monkeypatch):
     monkeypatch.setattr(onnx_file, "_is_there", lambda name: name == "onnx")
-    with pytest.raises(UserError, match=r"onnxruntime, tf2onnx not installed.*tf-deconv\[onnx\]"):
+    with pytest.raises(UserError, match="onnxruntime, tf2onnx not installed: pip install 'tf2onnx"):
         onnx_file.check_packages()
 
 

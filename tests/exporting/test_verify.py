@@ -263,7 +263,7 @@ def test_mistakes_are_one_line(capsys, monkeypatch, exported, tmp_path):
         (("verify", tmp_path), "is not an export: expected the folder of an export"),
         (("verify", "fotos"), "'fotos' does not exist (did you mean 'photo'?)"),
         (("verify", file, "--runtime", "litter"), "did you mean 'litert'?"),
-        (("verify", file, "--runtime", "openvino", "--size", "32"), "size='32x32':"),
+        (("verify", file, "--runtime", "openvino", "--size", "32"), "--size 32x32:"),
         (("verify", file, "--size", "28,256"), "expected one size"),
         (("verify", folder, "--runtime", "tract"), "takes an .onnx file: "),
         (("verify", folder, "--runtime", "ncnn"), "takes a .param file: "),

@@ -82,7 +82,7 @@ def test_everything_in_a_folder_is_a_picture_or_named_or_counted(tmp_path):
     assert names == ["b.png", "broken.tif", "sub/deep/c.dat"]
     reasons = dict(line.split(": ", 1) for line in found.unread)
     assert sorted(reasons) == ["clip.mp4", "link.png", "old.cr2", "paper.pdf", "pipe.png"]
-    assert reasons["clip.mp4"].startswith("is a film, which is not read: cut it into pictures")
+    assert reasons["clip.mp4"].startswith("is a film, which is not read: films are not restored")
     assert reasons["paper.pdf"].startswith("is a PDF document, which is not read: take its")
     assert reasons["link.png"] == "is a link that leads nowhere"
     assert reasons["pipe.png"] == "is a named pipe: expected a picture file"
@@ -136,7 +136,7 @@ def test_a_folder_without_pictures_says_what_it_holds(tmp_path):
 def test_a_format_without_its_library_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr(formats.importlib.util, "find_spec", lambda name: None)
     heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99)
-    with pytest.raises(ValueError, match=r"is HEIC, which needs .*: pip install '.\[formats\]'"):
+    with pytest.raises(ValueError, match=r"is HEIC, which needs .*: pip install 'pillow-heif"):
         reading.read_header(heic)
 
 

@@ -94,7 +94,7 @@ def test_existing_pictures_are_left_out_when_asked(capsys, tmp_path, untrained, 
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "glass.png").write_bytes(b"mine")
     out = does(capsys, "restore", untrained, sharded, "--out", tmp_path / "out", "--skip-existing")
-    assert "1 pictures are there already" in out
+    assert "1 picture is there already" in out
     assert tree(tmp_path / "out") == {**local, "glass.png": b"mine"}
 
 

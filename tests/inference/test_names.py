@@ -76,7 +76,7 @@ def test_a_second_models_results_do_not_replace_the_firsts(capsys, here, picture
     assert "the picture is there already, 'restored/a.png': choose another --out, or add" in line
     assert (here / "restored" / "a.png").read_bytes() == first
     out = does(capsys, "restore", "denoise-grey", "a.png", "--skip-existing")
-    assert "1 pictures are there already and were skipped" in out
+    assert "1 picture is there already and was skipped" in out
     assert (here / "restored" / "a.png").read_bytes() == first
     does(capsys, "restore", "denoise-grey", "a.png", "--overwrite")
     assert (here / "restored" / "a.png").read_bytes() != first

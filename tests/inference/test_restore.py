@@ -199,7 +199,7 @@ def test_existing_pictures_are_skipped_when_asked(capsys, tmp_path, run):
     (tmp_path / "out" / "a.png").write_bytes(b"mine")
     arguments = (run.folder, tmp_path / "in", "--out", tmp_path / "out")
     out = does(capsys, "restore", *arguments, "--skip-existing")
-    assert "1 pictures are there already" in out
+    assert "1 picture is there already" in out
     assert (tmp_path / "out" / "a.png").read_bytes() == b"mine"
     assert tree(tmp_path / "out") == ["a.png", "b.png"]
     out = does(capsys, "restore", *arguments, "--skip-existing")

@@ -56,7 +56,10 @@ def test_only_what_guesses_colours_from_grey_is_compared_in_luminance_first():
         ({"task": "paired"}, "task 'paired' with data='bundled' and targets=None: expected two"),
         ({"task": "paired", "data": "in"}, "targets=None: expected two folders"),
         ({"targets": "out"}, "targets='out' with task 'old-photo', which makes its inputs"),
-        ({"self_supervised": True}, "self_supervised with task 'old-photo': expected one of denoi"),
+        (
+            {"self_supervised": True},
+            "self_supervised=True with task 'old-photo': expected",
+        ),
         (
             {"self_supervised": True, "task": "denoise", "degrade": "noise:5"},
             "degrade='noise:5' with self_supervised",

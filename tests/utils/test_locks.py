@@ -79,13 +79,13 @@ def test_a_second_training_in_a_run_folder_is_refused(begin, tmp_path, resume):
         message = r"run folder '.*run' is in use by process \d+ on .*: wait until it has ended, or"
         with pytest.raises(UserError, match=message):
             begin(begin_another, run_dir=str(folder), resume=resume)
-        (folder / "config.json").write_text(json.dumps({}))  # The run has begun.
+        (folder / "config.json").write_text(json.dumps({"epochs": 10}))  # The run has begun.
         with pytest.raises(UserError, match=message):
             begin(begin_another, run_dir=str(folder), resume=resume)
 
     (tmp_path / "run").mkdir()
     if resume:
-        (tmp_path / "run" / "config.json").write_text(json.dumps({}))
+        (tmp_path / "run" / "config.json").write_text(json.dumps({"epochs": 10}))
     begin(begin_another, run_dir=str(tmp_path / "run"), resume=resume)
     assert tried
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.json"]

@@ -82,8 +82,9 @@ class ExportConfig:
     )
     coreml: bool = option(
         False,
-        "also write Core ML files of any size, or of --sizes; needs pip install"
-        " 'tf-deconv[coreml]'",
+        "also write Core ML files of any size, or of --sizes; needs the packages of:"
+        f" {how_to_install('coreml')}",
+        group=FILES,
     )
     max_pixels: int = option(
         2**24,

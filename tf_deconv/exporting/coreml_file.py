@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from tf_deconv.exporting.tflite.convert import with_constants
 from tf_deconv.utils import files
+from tf_deconv.utils.extras import how_to_install
 from tf_deconv.utils.options import UserError
 
 # Number formats that are written. Apple's Neural Engine computes in float16 alone.
@@ -30,10 +31,7 @@ def check_packages() -> None:
       UserError: if coremltools is missing.
     """
     if importlib.util.find_spec("coremltools") is None:
-        raise UserError(
-            "coreml=True: coremltools not installed; expected what `pip install"
-            " 'tf-deconv[coreml]'` brings"
-        )
+        raise UserError(f"coreml=True: coremltools not installed: {how_to_install('coreml')}")
 
 
 def write_coreml(

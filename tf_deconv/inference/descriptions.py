@@ -96,7 +96,7 @@ def _check_fields(
             received = repr(value)
             received = f"{received[:60]}..." if len(received) > 60 else received
             raise UserError(
-                f"{where} tells {within}{name}={received}: expected {expected}; it is damaged or"
+                f"{where} tells {within}{name} as {received}: expected {expected}; it is damaged or"
                 " was edited, take it from where it came or make it again"
             )
 

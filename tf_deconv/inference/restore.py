@@ -76,8 +76,8 @@ def restore(
     left = set(waiting)
     skipped = tuple(job.target for job in jobs if job not in left)
     if skipped:
-        word = "picture is" if len(skipped) == 1 else "pictures are"
-        were = "would be skipped" if config.dry_run else "were skipped"
+        word, were = ("picture is", "was") if len(skipped) == 1 else ("pictures are", "were")
+        were = "would be skipped" if config.dry_run else f"{were} skipped"
         report(f"{len(skipped)} {word} there already and {were}")
     if not waiting:
         _report_unread(plan, report)

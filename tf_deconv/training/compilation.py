@@ -89,7 +89,7 @@ def compile_model(
     # An average that goes back further than a tenth of the training holds weights of its beginning.
     ema = min(config.ema, max(0.0, 1.0 - 1.0 / (EMA_SHARE * steps)))
     options = dict(
-        global_clipnorm=config.clip_norm or None, use_ema=ema > 0, ema_momentum=ema or 0.99
+        global_clipnorm=config.clip_norm or None, use_ema=config.ema > 0, ema_momentum=ema
     )
     model.compile(
         optimizer=OPTIMIZERS[config.optimizer](_schedule(config, steps), **options),

@@ -11,6 +11,7 @@ TENSORFLOW = ("tensorflow>=2.20,<2.22", "keras>=3.12,<3.16")
 EXTRAS = {
     "beam": ("apache-beam>=2.72,<3",),
     "completion": ("shtab>=1.13",),
+    "coreml": ("coremltools>=9,<10",),
     "formats": ("pillow-heif>=0.18", "pillow-jxl-plugin>=1.3"),
     "gpu": ("tensorflow[and-cuda]>=2.20,<2.22",),
     "onnx": ("tf2onnx>=1.17", "onnx>=1.17", "onnxruntime>=1.20"),

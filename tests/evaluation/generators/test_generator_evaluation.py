@@ -124,9 +124,9 @@ def test_without_labels_there_is_a_note_and_no_distance(capsys, tmp_path, models
 
 def test_pictures_to_compare_with_have_to_be_there_and_to_fit(capsys, tmp_path, models):
     flow = models["flow"]
-    assert "data=None" in refuses(capsys, "evaluate", flow)
+    assert "no --data: expected" in refuses(capsys, "evaluate", flow)
     np.save(tmp_path / "test.npy", pictures(9, 0)[0])
-    assert "expected --training" in refuses(
+    assert "expected the pictures that the generator was trained on" in refuses(
         capsys, "evaluate", flow, "--data", tmp_path / "test.npy"
     )
     other = tmp_path / "large.npy"
