@@ -31,7 +31,6 @@ from tf_deconv.generation.config import EditConfig, SampleConfig
 from tf_deconv.inference import shipped
 from tf_deconv.inference.config import RestoreConfig, check_restore_config
 from tf_deconv.inference.located import locate
-from tf_deconv.inference.run_folder import find_model
 from tf_deconv.training.config import TrainConfig, check_train_config
 from tf_deconv.utils.files import special
 from tf_deconv.utils.options import UserError, naming, nearest, validate
@@ -115,12 +114,12 @@ def export(
     more = _listed(also)
     checked = check_export_config(_make(ExportConfig, config, options, "model"))
     checked = _without_pipes(checked, more)
+    from tf_deconv.exporting import target
     from tf_deconv.exporting.web import ready
 
     if ready.is_asked(checked, more):
         return ready.write_page(checked, more, report)
-    if checked.model is None:
-        find_model(None)  # That there is no run is said before TensorFlow starts.
+    target.check(checked)  # Before TensorFlow starts; and that there is no run.
     import_tensorflow()
     from tf_deconv.exporting import pipeline
 

@@ -75,3 +75,24 @@ def run(content, batch):
     from ai_edge_litert.interpreter import Interpreter
 
     return Interpreter(model_content=content).get_signature_runner()(image=batch)["restored"]
+
+
+def test_a_layer_without_effect_leaves_an_int8_file_that_runs(calibration):
+    # All that such a layer gave was 0, and so was its step: XNNPACK refused the file.
+    model = picked(size="tiny")
+    convolutions = [each for each in model.layers if isinstance(each, keras.layers.Conv2D)]
+    inner = next(each for each in convolutions if each.activation is keras.activations.relu)
+    for layer, sign in ((convolutions[0], 1), (inner, -1)):
+        layer.set_weights([sign * np.abs(weight) for weight in layer.get_weights()])
+    content = convert(model, calibration, "int8-full")["int8-full"]
+    levels = (np.rint(calibration[:1] * 255) - 128).astype(np.int8)
+    assert run(content, levels).dtype == np.int8
+
+
+def test_ranges_are_no_narrower_than_a_share_of_the_widest():
+    given = {"widest": (-2.0, 2.0), "none": (0.0, 0.0), "both": (-1e-3, 3e-3), "low": (-1e-9, 0.0)}
+    widened = quantize.widened(given)
+    assert widened["widest"] == (-2.0, 2.0)
+    assert widened["none"] == pytest.approx((0, 0.02))
+    assert widened["both"] == pytest.approx((-0.005, 0.015))
+    assert widened["low"] == pytest.approx((-0.02, 0))

@@ -1,13 +1,17 @@
 """Exported models, shipped ones above all, exported again from the weights of their SavedModel."""
 
 import json
+import os
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
 
 from tests.fixtures.commands import does, refuses
-from tf_deconv.exporting import rebuilt
+from tf_deconv import api
+from tf_deconv.exporting import rebuilt, target
+from tf_deconv.exporting.config import ExportConfig
 from tf_deconv.inference import run_folder, shipped
 from tf_deconv.inference.artifacts import open_artifact
 
@@ -62,3 +66,48 @@ def test_what_cannot_be_built_again_is_said(capsys, tmp_path, exported, changes,
     (folder / "manifest.json").write_text(json.dumps(manifest | changes))
     assert expected in refuses(capsys, "export", folder, "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A checkout, but not that of the package that runs; without TensorFlow."""
+    (tmp_path / "tf_deconv" / "inference").mkdir(parents=True)
+    (tmp_path / "tf_deconv" / "inference" / "shipped.py").touch()
+    (tmp_path / "saved_models" / "photo").mkdir(parents=True)
+    (tmp_path / "saved_models" / "photo" / "preview.jpg").touch()
+    monkeypatch.setattr(api, "import_tensorflow", lambda: pytest.fail("TensorFlow is loaded"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["photo"],
+        ["photo", "--out", "tf_deconv/../saved_models"],
+        [str(shipped.find("photo"))],
+        [str(shipped.find("deblock")), "--name", "photo"],
+        ["KERAS", "--name", "photo"],
+        ["photo.keras"],
+        ["RUN/photo"],
+    ],
+)
+def test_a_shipped_model_is_not_replaced(capsys, checkout, untrained, words):
+    # An export of "photo" put a version beside that of the checkout and took its files away.
+    with zipfile.ZipFile(checkout / "photo.keras", "w"):
+        """Plain Keras's: nothing tells a name but the file's."""
+    (checkout / "RUN" / "photo").mkdir(parents=True)
+    shutil.copy(checkout / "photo.keras", checkout / "RUN" / "photo" / "model.keras")
+    words = [str(untrained) if word == "KERAS" else word for word in words]
+    message = refuses(capsys, "export", *words)
+    assert "is the shipped model 'photo', which an export would replace" in message
+    assert "--out FOLDER" in message
+    assert os.listdir(checkout / "saved_models" / "photo") == ["preview.jpg"]
+
+
+def test_a_run_that_is_given_its_name_renews_a_shipped_model(checkout, untrained):
+    (checkout / "run").mkdir()
+    shutil.copy(untrained, checkout / "run" / "model.keras")
+    target.check(ExportConfig(model="run", name="photo"))
+    target.check(ExportConfig(model="run"))
+    target.check(ExportConfig(model="photo", out="exports"))

@@ -13,6 +13,7 @@ from PIL import Image
 
 from tf_deconv.exporting import golden, publish, rebuilt
 from tf_deconv.exporting import manifest as manifests
+from tf_deconv.exporting import target as where
 from tf_deconv.exporting.config import ExportConfig
 from tf_deconv.exporting.exporter import Exporter
 from tf_deconv.exporting.generation import GeneratorExporter
@@ -44,7 +45,7 @@ def export(config: ExportConfig, report: Callable[[str], None] = print) -> Expor
     """
     if config.name is not None:
         publish.check_name(config.name)
-    if rebuilt.is_exported(config.model):
+    if where.is_exported(config.model):
         return _export_again(config, report)
     path = run_folder.find_model(config.model)
     description = run_folder.read_description(path)
@@ -56,7 +57,7 @@ def export(config: ExportConfig, report: Callable[[str], None] = print) -> Expor
         library = build.find_library(config.web_library)
     choose_device("cpu", "float32")
     exporter = kind(path, description, config, report)
-    name = publish.check_name(config.name or _default_name(path, description))
+    name = publish.check_name(config.name or where.default_name(path, description))
     report(f"model: {path}, {exporter.model.count_params():,} parameters")
     out = files.make_folder(pathlib.Path(config.out))
     target = out / name
@@ -93,7 +94,7 @@ def export(config: ExportConfig, report: Callable[[str], None] = print) -> Expor
 def _export_again(config: ExportConfig, report: Callable[[str], None]) -> ExportResult:
     """Exports a shipped model, or an export, from the weights that its SavedModel holds."""
     model, out = config.model, pathlib.Path(config.out)
-    name = config.name or rebuilt.name_of(model)
+    name = config.name or where.exported_name(model)
     with rebuilt.as_keras_file(model, out, config.name) as path:
         license = config.license or rebuilt.license_of(model)
         again = dataclasses.replace(config, model=str(path), name=name, license=license)
@@ -198,9 +199,3 @@ def _write_page(
     out = pathlib.Path(config.web)
     build.write_web([build.PageModel(target / entry["file"], manifest)], out, library)
     report(f"web page: python -m http.server --directory {config.web}")
-
-
-def _default_name(path: pathlib.Path, description: dict[str, Any]) -> str:
-    if description.get("task") and description.get("network"):
-        return f"{description['task']}-{description['network']}"
-    return path.stem if path.name != run_folder.MODEL_FILE else path.parent.name

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from tf_deconv.degradations.tasks import TASKS
-from tf_deconv.inference import artifacts, run_folder, shipped
+from tf_deconv.inference import artifacts, run_folder
 from tf_deconv.inference.located import LocatedModel, locate
 from tf_deconv.training import compilation
 from tf_deconv.training.config import TrainConfig
@@ -31,15 +31,6 @@ _TOLERANCE = 1e-4
 # A size that every divisor divides.
 _PROBE_PX = 128
 _LICENSE = re.compile(r"of the weights: (.*); of the software: ")
-
-
-def is_exported(model: str | os.PathLike[str] | None) -> bool:
-    """Returns whether a model is a shipped one's name, or the folder of an export."""
-    if model is None:
-        return False
-    if shipped.is_name(model):
-        return True
-    return (pathlib.Path(model) / shipped.MANIFEST_FILE).is_file()
 
 
 @contextlib.contextmanager
@@ -85,12 +76,6 @@ def license_of(model: str | os.PathLike[str]) -> str | None:
     """Returns the licence of an exported model's weights, where its manifest tells one."""
     told = _LICENSE.match(str(locate(model).known.get("license")))
     return told[1] if told else None
-
-
-def name_of(model: str | os.PathLike[str]) -> str:
-    """Returns what an exported model is called."""
-    located = locate(model)
-    return str(located.known.get("name") or located.root.name)
 
 
 def _description(known: dict[str, Any]) -> dict[str, Any]:

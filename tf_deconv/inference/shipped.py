@@ -125,6 +125,17 @@ def available() -> dict[str, pathlib.Path]:
     return found
 
 
+def is_shipped_folder(folder: str | os.PathLike[str]) -> bool:
+    """Returns whether a folder is there and is a shipped model, of whatever checkout it lies in."""
+    path = pathlib.Path(os.path.realpath(folder))
+    if path.name.lower() not in MODELS or not path.is_dir():
+        return False
+    # The package that runs may be an installed one, and the folder that of a checkout.
+    own = path.parent.parent / "tf_deconv" / "inference" / pathlib.Path(__file__).name
+    is_checkout = path.parent.name == "saved_models" and own.is_file()
+    return is_checkout or any(path.parent == pathlib.Path(os.path.realpath(p)) for p in places())
+
+
 def lines(found: Mapping[str, pathlib.Path]) -> list[str]:
     """Returns what people read of the shipped models; `found` is what `available` returned."""
     width, told = max(map(len, MODELS)), []

@@ -30,6 +30,11 @@ PICTURE_SHARE = 0.05
 PICTURE_LAYER = "_picture"
 # What is looked at of each tensor of each calibration picture.
 VALUES_PER_CASE = 4096
+# The least range of a result, as a share of the widest. A layer that training left without effect
+# gives nothing but 0, and a step of nothing: XNNPACK refuses to convolve where the product of the
+# steps that go in is 256 of those that come out, and to add where one is less than 1/1024 or as
+# much as 256 of what comes out.
+LEAST_RANGE_SHARE = 1 / 200
 
 
 def calibrate(
@@ -40,7 +45,8 @@ def calibrate(
     It is the one, between the whole range and a third of it, whose 256 steps are nearest to the
     values on average: a few large ones are cut off where that makes the steps of all others finer.
     A picture that goes in has [0, 1] whatever the cases hold, so its int8 are the 256 levels of a
-    picture file less 128; what comes out has at least this range.
+    picture file less 128; what comes out has at least this range. No other range is narrower than
+    `LEAST_RANGE_SHARE` of the widest.
 
     Args:
       file: A float32 file, as it was read or packed.
@@ -65,7 +71,7 @@ def calibrate(
                     if tensor["dtype"] is np.float32 and tensor["name"] not in skipped:
                         held = interpreter.get_tensor(tensor["index"], number)
                         values.setdefault(tensor["name"], []).append(thinned(held))
-    ranges = {name: best_range(np.concatenate(held)) for name, held in values.items()}
+    ranges = widened({name: best_range(np.concatenate(held)) for name, held in values.items()})
     inputs, outputs = flatbuffer.picture_tensors(file)
     ranges |= dict.fromkeys(inputs, (0.0, 1.0))
     for name in outputs:
@@ -98,6 +104,23 @@ def best_range(values: np.ndarray) -> tuple[float, float]:
 
     share = min(np.linspace(1.0, 1 / 3, 21), key=error)
     return low * share, high * share
+
+
+def widened(ranges: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+    """Widens ranges (low <= 0, high >= 0) that are narrower than `LEAST_RANGE_SHARE` allows.
+
+    A range that begins or ends at 0 still does; one that holds 0 alone then ends above it.
+    """
+    least = LEAST_RANGE_SHARE * max(high - low for low, high in ranges.values())
+
+    def widen(low: float, high: float) -> tuple[float, float]:
+        width = high - low
+        if width >= least:
+            return low, high
+        share = high / width if width else 1.0
+        return (share - 1) * least, share * least
+
+    return {name: widen(*each) for name, each in ranges.items()}
 
 
 def quantize(

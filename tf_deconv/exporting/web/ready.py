@@ -14,6 +14,7 @@ from typing import Any
 
 from tf_deconv.exporting.config import ExportConfig
 from tf_deconv.exporting.result import ExportResult
+from tf_deconv.exporting.target import is_exported
 from tf_deconv.exporting.web import build
 from tf_deconv.exporting.web.build import PageModel
 from tf_deconv.exporting.web.words import SHIPPED
@@ -56,17 +57,11 @@ def is_asked(config: ExportConfig, also: Sequence[str]) -> bool:
             f"{options} with several models: a page of several takes their files as they are;"
             " export each by itself first, and name the folders here"
         )
-    return several or (not changed and _is_exported(config.model))
+    return several or (not changed and is_exported(config.model))
 
 
 def _means_all(model: str | None) -> bool:
     return model == ALL and not os.path.lexists(ALL)
-
-
-def _is_exported(model: str | None) -> bool:
-    if model is None:
-        return False
-    return shipped.is_name(model) or (pathlib.Path(model) / shipped.MANIFEST_FILE).is_file()
 
 
 def write_page(
@@ -102,7 +97,7 @@ def write_page(
 
 def _find(model: str) -> PageModel:
     """Finds the file of an exported model that a page runs, whole and unchanged."""
-    if not _is_exported(model):
+    if not is_exported(model):
         raise UserError(
             f"{model!r} is not exported: expected the name of a shipped model or the folder of an"
             " export; export it by itself first"
