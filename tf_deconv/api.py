@@ -360,7 +360,8 @@ def load(
         only by what changes a pixel by half a level.
     Returns:
       The model. Called with an image, (H, W, C) of any size, uint8, uint16 or float in [0, 1], it
-      returns (H * scale, W * scale, channels_out) of the same type. Several threads may call it.
+      returns (H * scale, W * scale, channels_out) of the same type: a colour model gives 3 channels
+      of 1, and of 4 it leaves out the transparency. Several threads may call it.
     Raises:
       UserError: if there is no such model, one of its files is missing or is not the one that was
         exported, an option is out of range, the engine is not installed or cannot run the model,
