@@ -32,7 +32,7 @@ from tf_deconv.inference import shipped
 from tf_deconv.inference.config import RestoreConfig, check_restore_config
 from tf_deconv.inference.located import locate
 from tf_deconv.inference.run_folder import find_model
-from tf_deconv.training.config import TrainConfig, check_train_config
+from tf_deconv.training.config import TrainConfig, check_train_config, take_from_init
 from tf_deconv.utils.files import special
 from tf_deconv.utils.options import UserError, naming, nearest, validate
 from tf_deconv.utils.quiet import import_tensorflow
@@ -81,7 +81,8 @@ def train(
       ...
     tf_deconv.utils.options.UserError: epochs=0: expected at least 1
     """
-    checked = _without_pipes(check_train_config(_make(TrainConfig, config, options)))
+    given = take_from_init(_make(TrainConfig, config, options))
+    checked = _without_pipes(check_train_config(given))
     import_tensorflow()
     from tf_deconv.training import trainer
 
