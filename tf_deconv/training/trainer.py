@@ -373,7 +373,7 @@ class Trainer:
         source = self.objective.source
         return [
             *self.objective.notes,
-            f"data: {self.config.data}, {len(source.training)} pictures to train on,"
+            f"data: {self.config.data}, {_pictures(len(source.training))} to train on,"
             f" {len(source.validation)} held out",
             *(f"note: {note}" for note in source.notes),
         ]
@@ -391,7 +391,8 @@ class Trainer:
             *self.objective.score_lines(result),
         ]
         if skipped:
-            lines.append(f"{len(skipped)} pictures were skipped:")
+            were = "was" if len(skipped) == 1 else "were"
+            lines.append(f"{_pictures(len(skipped))} {were} skipped:")
             lines += [f"  {line}" for line in skipped]
         return [
             *lines,
@@ -404,6 +405,10 @@ class Trainer:
     def _say(self, lines) -> None:
         for line in lines:
             self.report(line)
+
+
+def _pictures(count: int) -> str:
+    return f"{count} picture" if count == 1 else f"{count} pictures"
 
 
 def make_objective(config: TrainConfig, device: Device) -> Objective:
