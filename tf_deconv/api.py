@@ -31,7 +31,7 @@ from tf_deconv.generation.config import EditConfig, SampleConfig
 from tf_deconv.inference import shipped
 from tf_deconv.inference.config import RestoreConfig, check_restore_config
 from tf_deconv.inference.located import locate
-from tf_deconv.training.config import TrainConfig, check_train_config
+from tf_deconv.training.config import TrainConfig, check_train_config, take_from_init
 from tf_deconv.utils.files import special
 from tf_deconv.utils.options import UserError, naming, nearest, validate
 from tf_deconv.utils.quiet import import_tensorflow
@@ -80,7 +80,8 @@ def train(
       ...
     tf_deconv.utils.options.UserError: epochs=0: expected at least 1
     """
-    checked = _without_pipes(check_train_config(_make(TrainConfig, config, options)))
+    given = take_from_init(_make(TrainConfig, config, options))
+    checked = _without_pipes(check_train_config(given))
     import_tensorflow()
     from tf_deconv.training import trainer
 
@@ -359,7 +360,8 @@ def load(
         only by what changes a pixel by half a level.
     Returns:
       The model. Called with an image, (H, W, C) of any size, uint8, uint16 or float in [0, 1], it
-      returns (H * scale, W * scale, channels_out) of the same type. Several threads may call it.
+      returns (H * scale, W * scale, channels_out) of the same type: a colour model gives 3 channels
+      of 1, and of 4 it leaves out the transparency. Several threads may call it.
     Raises:
       UserError: if there is no such model, one of its files is missing or is not the one that was
         exported, an option is out of range, the engine is not installed or cannot run the model,

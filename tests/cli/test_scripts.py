@@ -235,7 +235,7 @@ def test_a_corrupt_picture_is_skipped_counted_and_named(capsys, tmp_path):
     options = ("--data", data, "--run-dir", tmp_path / "run", "--task", "denoise", *TINY)
     code, output, _ = call(capsys, "train", *options)
     assert code == 1  # Trained, but something was left out.
-    assert "1 pictures were skipped:\n  broken.jpg: is damaged" in output
+    assert "1 picture was skipped:\n  broken.jpg: is damaged" in output
     assert "better:" not in output  # What is said there is of the first run alone.
 
 

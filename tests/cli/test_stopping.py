@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import pathlib
 import resource
 import signal
 import subprocess
@@ -13,10 +14,12 @@ import pytest
 
 from tests.fixtures.commands import call, fails
 from tests.fixtures.picture_folders import write_noise
+from tf_deconv import api
 from tf_deconv.cli import main
 from tf_deconv.exporting.parity import gate, runner
 from tf_deconv.training import checkpoints
 from tf_deconv.utils import files, locks
+from tf_deconv.utils.interrupted import Interrupted
 from tf_deconv.utils.options import UserError
 
 TERMINATED = 128 + signal.SIGTERM
@@ -251,3 +254,18 @@ def test_a_new_run_clears_runs_in_which_nothing_but_a_lock_was_left(tmp_path):
         os.utime(tmp_path / "alive" / ".lock", (0, 0))
         with checkpoints.claiming(tmp_path / "new", new=True):
             assert sorted(os.listdir(tmp_path)) == ["alive", "mine", "new", "young"]
+
+
+def test_a_training_that_was_stopped_tells_the_whole_command_to_go_on(capsys, monkeypatch):
+    def stop(config, report):
+        stopped = Interrupted(signal.SIGINT)
+        stopped.run_dir = pathlib.Path("runs", "of mine")
+        raise stopped
+
+    monkeypatch.setattr(api, "train", stop)
+    monkeypatch.setattr(sys, "argv", ["tf-deconv"])
+    assert main.main(["train"]) == 130
+    assert capsys.readouterr().out.splitlines() == [
+        "stopped: the best model so far is in runs/of mine",
+        "to go on: tf-deconv train --resume --run-dir 'runs/of mine'",
+    ]

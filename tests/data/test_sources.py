@@ -146,6 +146,23 @@ def test_two_pictures_are_shared_out_with_a_note(tmp_path, fraction):
     assert ("training" if fraction > 0.5 else "validation") in note
 
 
+@pytest.mark.parametrize(("share", "expected"), [(0.01, 1), (0.1, 1), (0.3, 2), (0.9, 5)])
+def test_few_pictures_that_chance_held_out_are_not_nearly_all_held_out(share, expected):
+    # One was moved, so of six pictures one was trained on and five were held out.
+    named = [(f"{index}.png", picture) for index, picture in enumerate(make_pictures(6))]
+
+    def split(pictures):
+        return sources._split("folder", PictureStore.of(pictures), lambda *_: True, share)
+
+    training, validation, (note,) = split(named)
+    assert (len(training), len(validation)) == (6 - expected, expected)
+    more = f" and {5 - expected} more were" if expected < 5 else " was"
+    assert (
+        note == f"few pictures: {training.names[0]}{more} put on the training side, which was empty"
+    )
+    assert set(split(named[::-1])[1].names) == set(validation.names)
+
+
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_one_picture_is_not_enough_however_often_it_is_copied(tmp_path, count):
     write(tmp_path, np.repeat(make_pictures(1), count, axis=0))

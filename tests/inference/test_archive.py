@@ -76,7 +76,17 @@ def test_a_list_keeps_the_tree_below_its_folder(capsys, tmp_path, untrained, arc
     code, out, _ = call(capsys, "restore", *arguments)
     assert code == 1
     assert list(tree(tmp_path / "out")) == ["c.png", "deep/er/b.bmp", "small/picture-000.png"]
-    assert "gone.png: No such file or directory" in out.splitlines()[-1]
+    assert out.splitlines()[-1].endswith(
+        "list.txt, line 5: 'gone.png' does not exist (a .txt is read as a list of paths)"
+    )
+
+
+def test_a_text_that_is_no_list_is_told_what_it_was_taken_for(capsys, here):
+    # It named a path that nobody had typed: .../hello: FAILED, No such file or directory.
+    (here / "note.txt").write_text("hello\nthere\n")
+    message = refuses(capsys, "restore", "denoise-color", "note.txt")
+    assert "note.txt, line 1: 'hello' does not exist (a .txt is read as a list of paths)" in message
+    assert "(and 1 more)" in message
 
 
 @pytest.mark.parametrize("content", ["", "\n \n", "a\0b"])

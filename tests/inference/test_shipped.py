@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import os
 import pathlib
+import re
 import runpy
 import shutil
 import subprocess
@@ -327,3 +328,13 @@ def test_the_wheel_holds_the_shipped_models_alone(repository, stand_ins, tmp_pat
     )
     found = pathlib.Path(done.stdout.strip())
     assert found == tmp_path / "site" / "tf_deconv" / "shipped_models" / "denoise-color"
+
+
+def test_an_export_of_the_name_is_pointed_at(here, stand_ins):
+    # After an export, `restore denoise-unet` was told to take denoise-grey.
+    (here / "saved_models").mkdir()
+    (here / "saved_models" / "denoise-unet").symlink_to(stand_ins / "denoise-color")
+    path = os.path.join("saved_models", "denoise-unet")
+    with pytest.raises(UserError, match=re.escape(f"does not exist (did you mean {path!r}?)")):
+        shipped.find("denoise-unet")
+    assert tf_deconv.load(path)

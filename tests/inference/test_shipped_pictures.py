@@ -1,5 +1,7 @@
 """What a shipped model makes of a picture: from `restore`, of any channels, and from Python."""
 
+import pathlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -111,14 +113,27 @@ def test_load_takes_a_path_and_options(here, stand_ins):
     assert np.abs(mean - whole).max() > 0
 
 
+def with_value(value, dtype=np.float32):
+    image = np.full((4, 5, 3), 0.5, dtype)
+    image[1, 2, 0] = value
+    return image
+
+
 @pytest.mark.parametrize(
     ("image", "expected"),
     [
         (np.zeros((4, 5)), r"is \(4, 5\) of float64: .*image\[..., np.newaxis\]"),
         (np.zeros((4, 5, 2), np.uint8), "C 1, 3 or 4"),
         (np.zeros((0, 5, 3), np.uint8), "H and W of at least 1"),
-        (np.zeros((1, 4, 5, 3), np.uint8), r"expected \(H, W, C\)"),
-        (np.zeros((4, 5, 3), np.int64), "expected uint8, uint16 or float"),
+        (np.zeros((1, 4, 5, 3), np.uint8), r"expected one picture at a time, \(H, W, C\)"),
+        (np.zeros((3, 4, 5), np.uint8), r"channels last: np.moveaxis\(image, 0, -1\)"),
+        (np.zeros((4, 5, 3), np.int64), "expected uint8, uint16 or float .*; convert it"),
+        (np.zeros((4, 5, 3), bool), "expected uint8, uint16 or float .*; convert it"),
+        ("photo.jpg", r"open it first: np.asarray\(Image.open\(path\)\)"),
+        (pathlib.Path("photo.jpg"), r"open it first: np.asarray\(Image.open\(path\)\)"),
+        (with_value(np.nan, np.float16), "with 1 value that is NaN or infinite"),
+        (with_value(-np.inf), "with 1 value that is NaN or infinite"),
+        (with_value(np.inf), "with 1 value that is NaN or infinite"),
         (np.full((4, 5, 3), 255.0), r"values up to 255: expected \[0, 1\]; divide by 255"),
     ],
 )

@@ -1,10 +1,16 @@
 """Weights from one network into another: --init."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from tf_deconv.inference import run_folder
+from tf_deconv.networks.article import build_article
 from tf_deconv.networks.unet import build_unet
-from tf_deconv.training.pretrained import copy_weights
+from tf_deconv.training.config import TrainConfig, check_train_config, take_from_init
+from tf_deconv.training.pretrained import Start, begin_with, copy_weights
+from tf_deconv.utils.options import UserError
 
 
 def filled(seed=0, **options):
@@ -56,7 +62,43 @@ def test_what_has_no_counterpart_is_named_and_keeps_its_value():
 
 
 def test_another_kind_of_network_shares_nothing():
-    from tf_deconv.networks.article import build_article
-
     target = filled(size="tiny")
     assert len(copy_weights(build_article(), target)) == len(target.weights)
+
+
+PHOTO = {"network": "unet", "size": "tiny", "filters": None, "blocks": None}
+
+
+def test_a_network_that_fits_is_told_and_one_that_does_not_is_named():
+    start = Start("photo", filled(size="tiny"), {"training": PHOTO})
+    assert begin_with(filled(1, size="tiny"), start, TrainConfig(**PHOTO)) == [
+        "network: unet tiny, as photo",
+        f"init: {len(start.model.weights)} of {len(start.model.weights)} weights copied",
+    ]
+    with pytest.raises(UserError, match="expected network='unet' and size='tiny', as it has"):
+        begin_with(build_article(), start, TrainConfig(network="article"))
+    other = TrainConfig(**{**PHOTO, "size": "small"})
+    note, _ = begin_with(filled(1, size="small"), start, other)
+    assert note == "note: photo is --network unet --size tiny, which this training is not"
+
+
+def test_the_network_is_that_of_the_model_where_none_is_named(untrained, tmp_path):
+    # --init photo alone began to train the article's network, which shares no layer with it.
+    path = tmp_path / "model.keras"
+    model = filled(size="tiny")
+    run_folder.save_model(model, path, dict(task="denoise", network="unet", training=PHOTO))
+    given = TrainConfig(task="denoise", init=str(path))
+    taken = check_train_config(take_from_init(given))
+    assert (taken.network, taken.size, taken.patch_size) == ("unet", "tiny", 64)
+    assert take_from_init(taken) == taken
+    for left_alone in (
+        dataclasses.replace(given, size="base"),
+        dataclasses.replace(given, network="article"),
+        dataclasses.replace(given, init=str(untrained)),  # It tells nothing of its training.
+        dataclasses.replace(given, resume=True),
+        dataclasses.replace(given, init=None),
+        TrainConfig(task="generate", init=str(path)),
+    ):
+        assert take_from_init(left_alone) == left_alone
+    with pytest.raises(UserError, match="does not exist"):
+        take_from_init(dataclasses.replace(given, init="./nowhere"))

@@ -95,7 +95,7 @@ def test_ctrl_c_stops_between_two_steps_and_training_can_go_on(
     config = TrainConfig(data=str(pictures), run_dir=str(folder), **SIZES)
     with pytest.raises(callbacks.Interrupted) as stopped:
         trainer.train(config, report=stop_in_epoch_3)
-    assert stopped.value.signum == signal.SIGINT
+    assert (stopped.value.signum, stopped.value.run_dir) == (signal.SIGINT, folder)
     assert signal.getsignal(signal.SIGINT) == before
     assert run_folder.load_model(folder).get_weights()
     assert "resuming after epoch 2" in train("--resume", "--run-dir", folder)

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import errno
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -154,7 +155,10 @@ def _train(options: dict[str, Any]) -> int:
     try:
         result = api.train(TrainConfig(**values), report=report)
     except Interrupted as stop:
-        report("stopped: the best model so far is in the run folder; go on with --resume --run-dir")
+        folder = str(stop.run_dir)
+        report(f"stopped: the best model so far is in {folder}")
+        typed = "python train.py" if sys.argv[0].endswith("train.py") else "tf-deconv train"
+        report(f"to go on: {typed} --resume --run-dir {shlex.quote(folder)}")
         return 128 + stop.signum
     return _code_of(result.failures, report)
 

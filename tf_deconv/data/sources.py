@@ -489,15 +489,17 @@ def _split(
         held = [hold_out(name, digest) for name, digest in zip(store.names, digests)]
         notes = []
     if not any(held) or all(held):
-        # Too few for chance. The lowest (or highest) hash goes to the empty side: of all rules
-        # that never leave a side empty, this one moves the fewest pictures when some are added.
-        chosen = min(digests) if not any(held) else max(digests)
-        held = [flag ^ (digest == chosen) for flag, digest in zip(held, digests)]
-        index = digests.index(chosen)
-        side = "validation" if held[index] else "training"
-        notes.append(
-            f"few pictures: {store.names[index]} was put on the {side} side, which was empty"
-        )
+        # Too few for chance. The lowest hashes are held out, as `_hash_below` holds them out: of
+        # all rules for so few, this one moves the fewest pictures when some are added.
+        order = sorted(set(digests))
+        count = _count_held(len(order), share) if all(held) else 1
+        last = order[count - 1]
+        moved = [flag ^ (digest <= last) for flag, digest in zip(held, digests)]
+        side = "training" if all(held) else "validation"
+        first = store.names[moved.index(True)]
+        more = f" and {sum(moved) - 1} more were" if sum(moved) > 1 else " was"
+        notes.append(f"few pictures: {first}{more} put on the {side} side, which was empty")
+        held = [digest <= last for digest in digests]
     sides = ([], [])
     for index, flag in enumerate(held):
         sides[flag].append(index)
@@ -539,13 +541,17 @@ def _hold_out_last(
 ) -> tuple[list[bool], list[str]]:
     """Holds out the last pages of the only file that there is: better than none, and said."""
     order = list(dict.fromkeys(digests))
-    count = min(max(1, round(share * len(order))), len(order) - 1)
-    last = set(order[-count:])
+    last = set(order[-_count_held(len(order), share) :])
     held = [digest in last for digest in digests]
     return held, [
         f"all pictures are pages of one file: its last {sum(held)} are held out, and may look like"
         " the ones before them, so the scores flatter"
     ]
+
+
+def _count_held(count: int, share: float) -> int:
+    """Returns how many of some pictures are held out where chance does not decide: 1 or more."""
+    return min(max(1, round(share * count)), count - 1)
 
 
 def _hash_below(fraction: float) -> Callable[[str, bytes], bool]:

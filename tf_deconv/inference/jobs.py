@@ -117,7 +117,9 @@ def plan_jobs(pictures: Sequence[str], out: pathlib.Path, file_format: str | Non
         elif what := files.special(path):
             raise UserError(f"{text!r} is {what}: {EXPECTED}")
         elif path.suffix.lower() == LIST_SUFFIX:
-            sources += _read_list(path, wished_format)
+            listed_sources, missing = _read_list(path, wished_format)
+            sources += listed_sources
+            unread += missing
         elif path.suffix.lower() == reader.SUFFIX:
             raise UserError(
                 f"{text!r} is one shard: expected its folder, with the index {reader.INDEX_FILE}"
@@ -267,12 +269,11 @@ def _source_in_shard(place: Place, unique: bool) -> _Source:
     return _Source(place, nowhere, nowhere)
 
 
-def _read_list(path: pathlib.Path, kind: str | None) -> list[_Source]:
-    """Reads a list: each picture, and its name below --out.
+def _read_list(path: pathlib.Path, kind: str | None) -> tuple[list[_Source], list[str]]:
+    """Reads a list: each picture, and its name below --out; and a line for each that is missing.
 
     A picture below the list's folder keeps its place there, so that a line more or less moves no
-    other picture; one from elsewhere keeps its name alone. That a picture is missing is found out
-    when its turn comes: it fails, and the others do not.
+    other picture; one from elsewhere keeps its name alone.
     """
     try:
         # As the system decodes names of files, which need not be UTF-8.
@@ -283,13 +284,21 @@ def _read_list(path: pathlib.Path, kind: str | None) -> list[_Source]:
     if any("\0" in line for line in lines) or not any(line.strip() for line in lines):
         raise UserError(f"list {str(path)!r} names no picture: expected a path on each line")
     folder = pathlib.Path(os.path.abspath(path.parent))
-    found = []
-    for line in filter(str.strip, lines):
+    found, missing = [], []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
         picture = pathlib.Path(os.path.normpath(folder / line))
         inside = picture.is_relative_to(folder)
         relative = picture.relative_to(folder) if inside else pathlib.Path(picture.name)
-        found.append(_source_of(picture, relative, kind))
-    return found
+        if os.path.lexists(picture):  # A link to nothing fails when its turn comes.
+            found.append(_source_of(picture, relative, kind))
+        else:
+            missing.append(
+                f"{printable(str(path))}, line {number}: '{printable(line.strip())}' does not exist"
+                f" (a {LIST_SUFFIX} is read as a list of paths)"
+            )
+    return found, missing
 
 
 def _output_name(source: _Source, claims: collections.Counter[pathlib.Path]) -> pathlib.Path:

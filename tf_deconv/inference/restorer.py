@@ -232,12 +232,14 @@ class Restorer:
             twice. It is where it fits there, and the picture is returned.
         Returns:
           (H * scale, W * scale, channels_out), or 1 channel, of the picture's type; float is not
-          clipped. Where the artifact `keeps_grey`, a picture of one channel or of three equal ones
-          gives equal channels: the luminance of what the network makes of it. With a strength,
+          clipped. A colour model gives 3 channels of a grey picture too; transparency is left out.
+          Where the artifact `keeps_grey`, a picture of one channel or of three equal ones gives
+          equal channels: the luminance of what the network makes of it. With a strength,
           picture + strength * (restored - picture), rounded last.
         Raises:
           MemoryError: if even small tiles do not fit.
-          UserError: if it is no such picture, or a model of fixed sizes cannot tile its size.
+          UserError: if it is no such picture, has values that are NaN or infinite, or a model of
+            fixed sizes cannot tile its size.
         """
         image = _check_picture(np.asarray(image))
         if image.dtype != np.uint8 and self._open_deeper is not None:
@@ -580,15 +582,39 @@ def _in_channels(image: np.ndarray, channels: int) -> np.ndarray:
 def _check_picture(image: np.ndarray) -> np.ndarray:
     """Refuses what is not a picture, before a runtime says so in its own words."""
     received = f"image is {image.shape} of {image.dtype}"
+    if image.dtype.kind in "USO":
+        raise UserError(
+            f"{received}: expected the pixels; of a file, open it first:"
+            " np.asarray(Image.open(path))"
+        )
     if image.ndim == 2:
         raise UserError(f"{received}: expected (H, W, C); of a grey one, image[..., np.newaxis]")
+    if image.ndim == 4:
+        raise UserError(f"{received}: expected one picture at a time, (H, W, C), such as image[0]")
     if image.ndim != 3 or image.shape[-1] not in (1, 3, 4) or 0 in image.shape:
-        raise UserError(f"{received}: expected (H, W, C) with H and W of at least 1, C 1, 3 or 4")
-    if image.dtype not in (np.uint8, np.uint16) and image.dtype.kind != "f":
-        raise UserError(f"{received}: expected uint8, uint16 or float in [0, 1]")
-    if image.dtype.kind == "f" and image.max() > _BRIGHTEST:
+        first = image.ndim == 3 and image.shape[0] in (1, 3, 4) and 0 not in image.shape
+        last = ", channels last: np.moveaxis(image, 0, -1)" if first else ""
         raise UserError(
-            f"{received} with values up to {image.max():g}: expected [0, 1]; divide by 255, or pass"
+            f"{received}: expected (H, W, C) with H and W of at least 1, C 1, 3 or 4{last}"
+        )
+    if image.dtype not in (np.uint8, np.uint16) and image.dtype.kind != "f":
+        raise UserError(
+            f"{received}: expected uint8, uint16 or float in [0, 1]; convert it to one of them"
+        )
+    if image.dtype.kind != "f":
+        return image
+    lowest, highest = image.min(), image.max()
+    # Both are NaN if any value is; no array as large as the picture is needed.
+    if not (np.isfinite(lowest) and np.isfinite(highest)):
+        count = image.size - np.count_nonzero(np.isfinite(image))
+        values = "1 value that is" if count == 1 else f"{count} values that are"
+        raise UserError(
+            f"{received} with {values} NaN or infinite, which would spread: expected numbers;"
+            " replace them first, as np.nan_to_num(image) does"
+        )
+    if highest > _BRIGHTEST:
+        raise UserError(
+            f"{received} with values up to {highest:g}: expected [0, 1]; divide by 255, or pass"
             " uint8"
         )
     return image

@@ -21,6 +21,9 @@ MANIFEST_FILE = "manifest.json"
 EXPECTED = "expected a run folder, a .keras file, a SavedModel folder or a .tflite file"
 REMEDY = "install tf-deconv again or take the folder whole from where it came; or export again"
 
+# Where `export` and `train` leave models unless they are told otherwise.
+_MADE_HERE = ("saved_models", "runs")
+
 _PACKAGE = pathlib.Path(__file__).parents[1]
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
@@ -76,11 +79,28 @@ def canonical(name: str) -> str:
     plain = name.lower().replace("_", "-")
     plain = ALIASES.get(plain, plain)
     if plain not in MODELS:
+        hint = _exported_here(name) or nearest(plain, [*MODELS, *ALIASES])
         raise UserError(
-            f"{name!r} does not exist{nearest(plain, [*MODELS, *ALIASES])}: {EXPECTED}; or the name"
+            f"{name!r} does not exist{hint}: {EXPECTED}; or the name"
             f" of a shipped model: {', '.join(MODELS)}"
         )
     return plain
+
+
+def _exported_here(name: str) -> str:
+    """Returns " (did you mean 'x'?)" for a model where `export` or `train` leaves it, or "".
+
+    It is not taken: a name means a shipped model or what lies here
+    (docs/decisions/0021-names-and-results.md).
+    """
+    # Not above: the build of a wheel imports this module, without NumPy.
+    from tf_deconv.inference.located import holds_model
+
+    for folder in _MADE_HERE:
+        path = os.path.join(folder, name)
+        if holds_model(path):
+            return f" (did you mean {path!r}?)"
+    return ""
 
 
 def places() -> list[pathlib.Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 from tf_deconv.data.config import BUNDLED, check_range, range_option
 from tf_deconv.data.downscaling import parse_shrink
@@ -108,8 +109,9 @@ class TrainConfig:
     )
     init: str | None = option(
         None,
-        "run, .keras file, export or shipped model whose weights training begins with; layers that"
-        " it has not, or of another shape, begin anew",
+        "run, .keras file, export or shipped model whose weights training begins with, and whose"
+        " network is taken where none is named; layers that it has not, or of another shape, begin"
+        " anew",
         type=str,
         group=NETWORK,
         metavar="MODEL",
@@ -387,6 +389,43 @@ def check_train_config(config: TrainConfig) -> TrainConfig:
         ema=network.ema if config.ema is None else config.ema,
         likelihood=config.likelihood or ("bernoulli" if config.network == "vae" else None),
     )
+
+
+# What shapes a network; `take_from_init` fills them in together.
+SHAPES = ("network", "size", "filters", "blocks")
+
+
+def shape_of(training: Any) -> dict[str, str]:
+    """Returns the shape among recorded options of a training that restores; {} where none is."""
+    if not isinstance(training, dict) or training.get("network") not in NETWORKS:
+        return {}
+    if NETWORKS[training["network"]].generates:
+        return {}
+    return {name: value for name in SHAPES if isinstance(value := training.get(name), str)}
+
+
+def take_from_init(config: TrainConfig) -> TrainConfig:
+    """Gives a training the network of the model that it begins with, where none was asked for.
+
+    Args:
+      config: The options, not checked yet.
+    Returns:
+      The config; as it was without init, with resume, and where its shape is given or that of the
+      model is not recorded.
+    Raises:
+      UserError: if there is no such model.
+    """
+    task = TASKS.get(config.task) if isinstance(config.task, str) else None
+    if not isinstance(config.init, str) or not config.init or "\0" in config.init:
+        return config
+    if config.resume or task is None or task.generates:
+        return config
+    if any(getattr(config, name) is not None for name in SHAPES):
+        return config
+    # Not above: this module is imported to print the help.
+    from tf_deconv.inference.located import locate
+
+    return dataclasses.replace(config, **shape_of(locate(config.init).known.get("training")))
 
 
 def _default_loss(task: Task, network: Network) -> str:

@@ -13,7 +13,8 @@ from tf_deconv.degradations.tasks import find_task
 from tf_deconv.inference import run_folder
 from tf_deconv.inference.located import locate
 from tf_deconv.training.compilation import build_in
-from tf_deconv.training.config import TrainConfig
+from tf_deconv.training.config import SHAPES, TrainConfig, shape_of
+from tf_deconv.utils.mentions import flag_of
 from tf_deconv.utils.options import UserError, reason
 
 COLOURS = 3
@@ -129,14 +130,30 @@ def _rebuild(folder: pathlib.Path, manifest: dict[str, Any]) -> keras.Model:
     return model
 
 
-def begin_with(model: keras.Model, start: Start) -> list[str]:
-    """Copies what fits of a trained network; returns lines for the user."""
+def begin_with(model: keras.Model, start: Start, config: TrainConfig) -> list[str]:
+    """Copies what fits of a trained network; returns lines for the user.
+
+    Args:
+      model: The network that is to be trained.
+      start: The trained one.
+      config: Options of the training.
+    Raises:
+      UserError: if nothing fits.
+    """
     left = copy_weights(start.model, model)
+    shape = shape_of(start.facts.get("training"))
+    other = bool(shape) and any(getattr(config, name) != shape.get(name) for name in SHAPES)
     if len(left) == len(model.weights):
+        options = " and ".join(f"{name}={value!r}" for name, value in shape.items())
         raise UserError(
-            "the model given as init shares no layer with this network: expected one of the same"
-            " network and size"
+            f"init={start.name!r} shares no layer with network={config.network!r}: expected"
+            + (f" {options}, as it has" if other else " one of the same network and size")
         )
-    count = len(model.weights)
+    count, lines = len(model.weights), []
+    if other:
+        flags = " ".join(f"{flag_of(name)} {value}" for name, value in shape.items())
+        lines.append(f"note: {start.name} is {flags}, which this training is not")
+    elif shape:
+        lines.append(f"network: {' '.join(shape.values())}, as {start.name}")
     line = f"init: {count - len(left)} of {count} weights copied"
-    return [f"{line}; these begin anew: {', '.join(left)}" if left else line]
+    return [*lines, f"{line}; these begin anew: {', '.join(left)}" if left else line]

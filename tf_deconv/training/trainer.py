@@ -27,7 +27,7 @@ from tf_deconv.images import arrays
 from tf_deconv.inference import descriptions, run_folder
 from tf_deconv.training import callbacks, checkpoints, compilation, distribution, pretrained
 from tf_deconv.training.cluster import Cluster, read_cluster
-from tf_deconv.training.config import RENEWABLE, TrainConfig, check_train_config
+from tf_deconv.training.config import RENEWABLE, TrainConfig, check_train_config, take_from_init
 from tf_deconv.training.monitor import monitor_of
 from tf_deconv.training.objective import Objective
 from tf_deconv.utils import files
@@ -69,7 +69,7 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
       UserError: for anything that the user can mend; no run folder is left unless training began.
       Interrupted: after Ctrl-C or SIGTERM, with the best model so far in the run folder.
     """
-    config = check_train_config(config)
+    config = check_train_config(take_from_init(config))
     cluster = read_cluster() if config.strategy in ("auto", "multiworker") else None
     is_chief = cluster is None or cluster.is_chief
     with (
@@ -79,6 +79,8 @@ def train(config: TrainConfig, report: Callable[[str], None] = print) -> TrainRe
         metrics = _finished(folder, config, report) if config.resume else None
         if metrics is not None:
             return TrainResult(folder, metrics)
+        if is_chief:
+            report(f"run: {folder}")
         trainer = Trainer(config, cluster, folder, out, report)
         metrics = trainer.run()
     failures = trainer.objective.source.failures
@@ -141,7 +143,7 @@ class Trainer:
         with self.placement.scope():
             self.model = self.objective.build()
             if start is not None and not goes_on:
-                self._say(pretrained.begin_with(self.model, start))
+                self._say(pretrained.begin_with(self.model, start, self.config))
             self.objective.compile(self.model)
         self.placement.prepare(self.model)
         self.saved = self.objective.build_saved()
@@ -234,7 +236,8 @@ class Trainer:
                     if not patience.is_over():  # It was stopped before it was scored.
                         self._call_fit(validation, run_callbacks)
                 stop_signals.check()  # One that came after the last step was done.
-            except Interrupted:
+            except Interrupted as stopped:
+                stopped.run_dir = self.folder
                 if not model_file.exists():
                     # Stopped within the first epoch: what there is beats nothing.
                     self.save_model()
@@ -370,7 +373,7 @@ class Trainer:
         source = self.objective.source
         return [
             *self.objective.notes,
-            f"data: {self.config.data}, {len(source.training)} pictures to train on,"
+            f"data: {self.config.data}, {_pictures(len(source.training))} to train on,"
             f" {len(source.validation)} held out",
             *(f"note: {note}" for note in source.notes),
         ]
@@ -388,7 +391,8 @@ class Trainer:
             *self.objective.score_lines(result),
         ]
         if skipped:
-            lines.append(f"{len(skipped)} pictures were skipped:")
+            were = "was" if len(skipped) == 1 else "were"
+            lines.append(f"{_pictures(len(skipped))} {were} skipped:")
             lines += [f"  {line}" for line in skipped]
         return [
             *lines,
@@ -401,6 +405,10 @@ class Trainer:
     def _say(self, lines) -> None:
         for line in lines:
             self.report(line)
+
+
+def _pictures(count: int) -> str:
+    return f"{count} picture" if count == 1 else f"{count} pictures"
 
 
 def make_objective(config: TrainConfig, device: Device) -> Objective:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import signal
 import sys
 import threading
@@ -15,11 +16,13 @@ class Interrupted(Exception):
 
     Attributes:
       signum: The signal's number.
+      run_dir: The run folder, in which the best model so far lies; None before there is one.
     """
 
     def __init__(self, signum: int):
         super().__init__(f"signal {signum}")
         self.signum = signum
+        self.run_dir: pathlib.Path | None = None
 
 
 class Termination:
