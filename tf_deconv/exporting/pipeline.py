@@ -148,6 +148,9 @@ def _complete(
             shutil.rmtree(staging / item.file)
         elif item.faults:
             (staging / item.file).unlink()
+    tflite = staging / publish.TFLITE_FOLDER
+    if not any(tflite.iterdir()):
+        tflite.rmdir()
     good = [item for item in reports if not item.faults]
     preview = exporter.path.with_name("preview.png")
     has_picture = _write_preview(preview, staging / publish.PREVIEW_FILE)
