@@ -264,6 +264,18 @@ def test_a_file_under_its_floor_is_not_published(capsys, run, tmp_path, monkeypa
     assert not any("int8" in entry["file"] for entry in manifest["files"])
 
 
+def test_of_no_good_file_no_empty_folder_is_published(
+    capsys, untrained, tmp_path, monkeypatch, gate_here
+):
+    monkeypatch.setitem(VARIANTS, "int8", Variant("", 1, 90.0, "static"))
+    options = ["--sizes", "32", "--variants", "int8", "--name", "model"]
+    code, output, _ = call(capsys, "export", untrained, "--out", tmp_path, *options)
+    assert code == 1
+    assert output.count("NOT PUBLISHED tflite/model-int8.tflite:") == 1
+    assert (tmp_path / "model" / "1").is_dir()
+    assert not (tmp_path / "model" / "tflite").exists()
+
+
 def test_a_process_that_crashes_is_a_fault_and_not_our_end(tmp_path):
     path = tmp_path / "broken.tflite"
     path.write_bytes(b"no flatbuffer")

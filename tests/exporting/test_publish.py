@@ -160,3 +160,20 @@ def test_without_an_exchange_the_next_export_brings_back_what_was_moved_aside(
         swap.put(tmp_path / "missing", tmp_path / "m")
     assert (tmp_path / "m" / "manifest.json").read_text() == "1"
     assert os.listdir(tmp_path) == ["m"]
+
+
+@pytest.mark.parametrize(("seed", "which"), [(0, "this"), (1, "ANOTHER")])
+def test_what_an_export_replaces_is_told(tmp_path, seed, which):
+    # Two runs of one task and network replaced each other's files without a word.
+    target, new = tmp_path / "m", tmp_path / "new"
+    new.mkdir()
+    (new / "manifest.json").write_text(json.dumps({"version": 2, "training": {"seed": 0}}))
+    assert publish.told_of_the_earlier(target, new) is None
+    (target / "1").mkdir(parents=True)
+    assert publish.told_of_the_earlier(target, new) is None
+    (target / "manifest.json").write_text(json.dumps({"version": 1, "training": {"seed": seed}}))
+    line = f"replaced: the earlier export, of {which} network"
+    told = publish.told_of_the_earlier(target, new)
+    assert told == f"{line}; of it {target / '1'} stays; --name keeps both"
+    (target / "1").rmdir()
+    assert publish.told_of_the_earlier(target, new) == f"{line}; --name keeps both"

@@ -76,8 +76,10 @@ def export(config: ExportConfig, report: Callable[[str], None] = print) -> Expor
         bad = [item for item in reports if item.faults]
         failures = tuple(f"{item.file}: {'; '.join(item.faults)}" for item in bad)
         timed = {item.file: exporter.timed_signature(item.file) for item in reports}
+        replaced = None
         if good:
             _complete(exporter, contract, staging, reports, timed, name, version)
+            replaced = publish.told_of_the_earlier(target, staging)
             publish.publish(staging, target)
         lines = manifests.table(reports, timed)
     for line in lines:
@@ -86,6 +88,8 @@ def export(config: ExportConfig, report: Callable[[str], None] = print) -> Expor
         report(f"NOT PUBLISHED {failure}")
     if good:
         report(f"published: {target}")
+        if replaced is not None:
+            report(replaced)
         _write_page(config, target, name, library, report)
         report(f"next: {exporter.next_command(target, good[0].file)}")
     return ExportResult(target if good else None, tuple(reports), failures)
@@ -144,6 +148,9 @@ def _complete(
             shutil.rmtree(staging / item.file)
         elif item.faults:
             (staging / item.file).unlink()
+    tflite = staging / publish.TFLITE_FOLDER
+    if not any(tflite.iterdir()):
+        tflite.rmdir()
     good = [item for item in reports if not item.faults]
     preview = exporter.path.with_name("preview.png")
     has_picture = _write_preview(preview, staging / publish.PREVIEW_FILE)

@@ -12,8 +12,10 @@ import os
 import pathlib
 import re
 import shutil
+from typing import Any
 
 from tf_deconv.exporting import golden
+from tf_deconv.inference.descriptions import LARGEST_JSON_BYTES, parse_json
 from tf_deconv.utils import files, swap
 from tf_deconv.utils import staging as staging_files
 from tf_deconv.utils.options import UserError
@@ -29,6 +31,8 @@ FILE_FOLDERS = {
     golden.FOLDER: (".npy", ".png", ".md"),
 }
 MANIFEST_FILE, CARD_FILE, PREVIEW_FILE = "manifest.json", "README.md", "preview.jpg"
+# Fields of the manifest by which networks are told apart. No two trainings take the same time.
+_OF_TRAINING = ("task", "network", "parameters", "training", "training_s", "data_sha256")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -51,6 +55,33 @@ def next_version(folder: pathlib.Path) -> int:
         return 1
     versions = [int(path.name) for path in folder.iterdir() if re.fullmatch(r"[0-9]+", path.name)]
     return max(versions, default=0) + 1
+
+
+def told_of_the_earlier(target: pathlib.Path, staging: pathlib.Path) -> str | None:
+    """Returns what the user is told of the export that a staged one replaces; None without one.
+
+    Args:
+      target: The model's folder, before it is published.
+      staging: The new export, with its manifest.
+    """
+    old, new = (_read_manifest(folder) for folder in (target, staging))
+    if old is None or new is None:
+        return None
+    version = old.get("version")
+    stays = isinstance(version, int) and (target / str(version)).is_dir()
+    same = all(old.get(key) == new.get(key) for key in _OF_TRAINING)
+    line = f"replaced: the earlier export, of {'this' if same else 'ANOTHER'} network"
+    line += f"; of it {target / str(version)} stays" if stays else ""
+    return f"{line}; --name keeps both"
+
+
+def _read_manifest(folder: pathlib.Path) -> dict[str, Any] | None:
+    try:
+        text = files.read_bounded(folder / MANIFEST_FILE, LARGEST_JSON_BYTES)
+        known = parse_json(text)
+    except (OSError, ValueError):  # There is none, or it is no export's.
+        return None
+    return known if isinstance(known, dict) else None
 
 
 def publish(staging: pathlib.Path, target: pathlib.Path) -> None:
