@@ -78,7 +78,9 @@ class Parser(argparse.ArgumentParser):
         names = found[1].split(", ")
         words = [action for action in self._actions if not action.option_strings]
         shown = " ".join(str(action.metavar) for action in words)
-        what = next((f"; {each.metavar}: {each.help}" for each in words if each.metavar == names[0]), "")
+        what = next(
+            (f"; {each.metavar}: {each.help}" for each in words if each.metavar == names[0]), ""
+        )
         return f"no {' and no '.join(names)}: type `{self.prog} {shown}`{what}"
 
     def _missing_value(self, message: str) -> str | None:
