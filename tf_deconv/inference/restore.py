@@ -110,7 +110,10 @@ def restore(
     _report_unread(plan, report)
     if sheet is not None and not config.dry_run:
         restored = [job for job in jobs if job.target not in reasons]
-        write_sheet(sheet, restored, model.options, report)
+        name = pathlib.PurePath(located.asked).name
+        # What was there already may be another model's.
+        made_by = "" if skipped else f"{name}, strength {config.strength:g}"
+        write_sheet(sheet, restored, model.options, report, made_by)
     return RestoreResult(
         () if config.dry_run else tuple(j.target for j in waiting if j.target not in reasons),
         skipped,
