@@ -78,7 +78,7 @@ def train(
     >>> tf_deconv.train(epochs=0)
     Traceback (most recent call last):
       ...
-    tf_deconv.utils.options.UserError: epochs=0: expected at least 1
+    tf_deconv.utils.options.UserError: epochs=0: expected a number from 1 to 1000000
     """
     given = take_from_init(_make(TrainConfig, config, options))
     checked = _without_pipes(check_train_config(given))

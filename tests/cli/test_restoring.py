@@ -31,15 +31,15 @@ def test_a_dry_run_tells_all_and_writes_nothing(capsys, here):
     (here / "in" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     before = everything_in(here)
     options = ("restore", "photo-small", "in", "--dry-run")
-    code, out, err = call(capsys, *options, "--overwrite", "--sheet", "s.png")
+    code, out, err = call(capsys, *options, "--overwrite", "--sheet", "s.png", "--strength", "0.7")
     assert (code, err) == (1, "")  # As it will be.
     lines = out.splitlines()
     assert lines[0].startswith("engine: LiteRT, int8 for 8 bits and float32 for more")
-    assert lines[1] == "model: photo-small"
+    assert lines[1:3] == ["model: photo-small", "strength: 0.7"]
     assert "in/a.png (PNG, 40x36) -> restored/a.png, which is replaced" in lines
     assert "in/b.png (PNG, 40x36) -> restored/b.png" in lines
     assert any(line.startswith("in/broken.png: FAILED: ") for line in lines)
-    assert lines[-1] == "dry run: 2 of 3 pictures and the sheet would be written; nothing was"
+    assert lines[-1] == "dry run: 2 of 3 pictures and the sheet s.png would be written; nothing was"
     out = call(capsys, *options, "--skip-existing")[1]
     assert out.startswith("1 picture is there already and would be skipped\n")
     assert "a.png" not in out

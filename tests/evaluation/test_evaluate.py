@@ -146,7 +146,7 @@ def test_one_task_asks_for_another_chain_than_the_model_was_trained_on(
         (("--data", "bad"), "none of the 1 pictures in 'bad' can be read: x.png"),
         (("--data", "notes.txt"), "is a file: expected a folder of pictures"),
         (("--data", "in", "--max-pixels", "10"), "is more than --max-pixels 10"),
-        (("--seed", "-1"), "--seed -1: expected at least 0"),
+        (("--seed", "-1"), "--seed -1: expected a number from 0 to 2147483647"),
         (("--tile-size", "5"), "--tile-size 5: expected at least 14"),
         (("--out", "notes.txt/deep"), "cannot be written"),
         (("--baseline",), "there is no option --baseline"),

@@ -280,7 +280,7 @@ def test_fitting_cuts_the_middle_and_averages(rng):
         ("flow", ("--action", "paint"), "--action paint (did you mean 'inpaint'?)"),
         ("flow", ("--mask", "left"), "--mask left with action 'reconstruct': leave it out"),
         ("flow", ("--frames", 3), "--frames 3 with action 'reconstruct': leave it out"),
-        ("flow", ("--variants", 0), "--variants 0: expected at least 1"),
+        ("flow", ("--variants", 0), "--variants 0: expected a number from 1 to 64"),
         ("flow", ("--label", 3), "--label 3: expected 0 to 2"),
         ("flow", ("--guidance", 2), "no --label with --guidance 2.0: expected 0 to 2"),
         ("vae", ("--steps", 3), "--steps 3 with a VAE"),

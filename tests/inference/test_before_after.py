@@ -1,4 +1,4 @@
-"""`restore --sheet`: pictures before and after, and where they changed most."""
+"""`restore --sheet`: pictures before and after, and where there is most to see."""
 
 import pathlib
 
@@ -21,24 +21,37 @@ def picture(height, width, value=100):
 
 
 @pytest.mark.parametrize(
-    ("size", "changed"), [((600, 800), (290, 500)), ((600, 800), (0, 0)), ((600, 801), (599, 800))]
+    ("size", "edge"), [((600, 800), (290, 500)), ((600, 800), (0, 0)), ((600, 801), (599, 800))]
 )
-def test_the_part_that_changed_most_is_shown(size, changed):
-    before, after = picture(*size), picture(*size)
-    after[changed] = 200
-    after[300, 20] = 120  # Less.
-    top, left = before_after._most_changed(before, after)
-    assert top <= changed[0] < top + SIDE
-    assert left <= changed[1] < left + SIDE
+def test_the_part_with_most_to_see_is_shown(size, edge):
+    before = picture(*size)
+    before[edge] = 200
+    before[300, 20] = 120  # Less.
+    top, left = before_after._most_textured(before)
+    assert top <= edge[0] < top + SIDE
+    assert left <= edge[1] < left + SIDE
     assert 0 <= top <= size[0] - SIDE
     assert 0 <= left <= size[1] - SIDE
+
+
+def test_sheets_of_two_strengths_show_the_same_place_and_short_names():
+    before = np.random.default_rng(0).integers(0, 256, (600, 800, 3), np.uint8)
+    after = [before.copy(), before.copy()]
+    after[0][:300], after[1][300:] = 0, 0
+    job = Job(pathlib.Path("in", "a" * 60 + ".png"), pathlib.Path("y"))
+    one, other = (before_after._row(before, each, job)[1] for each in after)
+    assert one == other
+    assert one[0].startswith("aaa")
+    assert one[0].endswith("a.png")
+    assert "..." in one[0]
+    assert len(one[0]) <= before_after._LONGEST_NAME
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 300), (300, 5), (SIDE, SIDE), (SIDE + 1, SIDE + 9)])
 def test_small_pictures_are_shown_whole_and_equal_ones_in_their_middle(size):
     before, after = picture(*size), picture(*size)
     expected = tuple(max(0, side - SIDE) // 2 for side in size)
-    assert before_after._most_changed(before, after) == expected
+    assert before_after._most_textured(before) == expected
     pictures, captions = before_after._row(before, after, Job(pathlib.Path("x"), pathlib.Path("y")))
     assert [shown.shape[1] for shown in pictures] == [SIDE] * 4
     assert len(captions) == 4

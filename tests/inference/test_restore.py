@@ -339,7 +339,7 @@ def test_what_is_no_model_is_refused_in_one_line(capsys, tmp_path, make, expecte
     [
         (("nowhere.png",), "does not exist: expected pictures"),
         (("empty",), "holds no picture"),
-        (("a.png", "--tile-size", "-1"), "--tile-size -1: expected at least 0"),
+        (("a.png", "--tile-size", "-1"), "--tile-size -1: expected a number from 0 to 65536"),
         (("a.png", "--tile-size", "5"), "--tile-size 5: expected at least 14"),
         (("a.png", "--max-pixels", "x"), "--max-pixels x: expected a whole number"),
         (("a.png", "--out", "a.png/deep"), "cannot be written"),

@@ -404,10 +404,10 @@ def test_arrays_that_claim_more_than_they_hold_are_told(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--patch-size", "100000"], "--patch-size 100000: expected at most 4096"),
-        (["--batch-size", "10000000"], "--batch-size 10000000: expected at most 65536"),
+        (["--patch-size", "100000"], "--patch-size 100000: expected a number from 1 to 4096"),
+        (["--batch-size", "10000000"], "--batch-size 10000000: expected a number from 1 to 65536"),
         (["--patch-size", "4096", "--batch-size", "4096"], "pixels in a batch"),
-        (["--steps-per-epoch", "10000000000"], "expected at most 1000000"),
+        (["--steps-per-epoch", "10000000000"], "expected a number from 1 to 1000000"),
         (
             ["--network", "unet", "--size", "base", "--filters=1024,1024", "--blocks=900,900"],
             "million weights, expected at most",

@@ -116,8 +116,8 @@ def test_load_refuses_a_strength_out_of_range(here, strength):
 @pytest.mark.parametrize(
     ("strength", "expected"),
     [
-        ("-0.1", "--strength -0.1: expected at least 0"),
-        ("2.5", "--strength 2.5: expected at most 2"),
+        ("-0.1", "--strength -0.1: expected a number from 0 to 2"),
+        ("2.5", "--strength 2.5: expected a number from 0 to 2"),
         ("nan", "--strength nan: expected a finite number"),
         ("much", "--strength much: expected a number"),
     ],

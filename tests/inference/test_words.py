@@ -1,6 +1,7 @@
 """`tf-deconv restore` without a model: which word is the model, and what is taken where none is."""
 
 import os
+import re
 import shutil
 
 import numpy as np
@@ -14,7 +15,7 @@ from tf_deconv import RestoreConfig, UserError
 from tf_deconv.inference import shipped
 from tf_deconv.inference.words import holds_model, split_words
 
-SAID = "model: photo (name another one first to choose)"
+SAID = "model: photo (another one: tf-deconv restore MODEL PICTURE)"
 
 
 @pytest.fixture
@@ -140,7 +141,8 @@ def test_a_damaged_picture_alone_is_a_picture(capsys, here, photo):
     (here / "a.jpg").write_bytes(b"no picture")
     code, out, _ = call(capsys, "restore", "a.jpg")
     assert code == 1
-    assert "1 of 1 pictures could not be restored" in out
+    assert re.search(r"^\[1/1\] \S+: FAILED: \S", out, re.M)
+    assert "could not be restored" not in out  # The reason is said once.
 
 
 def test_what_holds_a_model(here, run, exported, untrained):

@@ -41,7 +41,7 @@ def test_all_bad_fields_are_reported_at_once():
     assert message.split("; ") == [
         f"task='denoize' (did you mean 'denoise'?): expected one of {TASK_NAMES}",
         "data='': expected a name or path that is not empty",
-        "epochs=0: expected at least 1",
+        "epochs=0: expected a number from 1 to 1000000",
         "batch_size='64': expected a whole number",
         "device='tpu' (did you mean 'gpu'?): expected one of auto, cpu, gpu",
     ]
@@ -50,20 +50,23 @@ def test_all_bad_fields_are_reported_at_once():
 @pytest.mark.parametrize(
     ("options", "fault"),
     [
-        ({"epochs": 0}, "epochs=0: expected at least 1"),
-        ({"epochs": -3}, "epochs=-3: expected at least 1"),
+        ({"epochs": 0}, "epochs=0: expected a number from 1 to 1000000"),
+        ({"epochs": -3}, "epochs=-3: expected a number from 1 to 1000000"),
         ({"epochs": True}, "epochs=True: expected a whole number"),
         ({"epochs": 1.0}, "epochs=1.0: expected a whole number"),
         ({"epochs": "1"}, "epochs='1': expected a whole number"),
         ({"candidates": None}, "candidates=None: expected a whole number"),
-        ({"learning_rate": 0}, "learning_rate=0: expected more than 0"),
-        ({"learning_rate": 1.5}, "learning_rate=1.5: expected at most 1.0"),
+        ({"learning_rate": 0}, "learning_rate=0: expected more than 0 and at most 1"),
+        ({"learning_rate": 1.5}, "learning_rate=1.5: expected more than 0 and at most 1"),
         ({"learning_rate": True}, "learning_rate=True: expected a number"),
         ({"learning_rate": float("nan")}, "learning_rate=nan: expected a finite number"),
         ({"learning_rate": float("inf")}, "learning_rate=inf: expected a finite number"),
         ({"learning_rate": float("-inf")}, "learning_rate=-inf: expected a finite number"),
-        ({"validation_fraction": 1.0}, "validation_fraction=1.0: expected at most 0.9"),
-        ({"seed": -1}, "seed=-1: expected at least 0"),
+        (
+            {"validation_fraction": 1.0},
+            "validation_fraction=1.0: expected more than 0 and at most 0.9",
+        ),
+        ({"seed": -1}, "seed=-1: expected a number from 0 to 2147483647"),
         ({"resume": 1}, "resume=1: expected true or false"),
         ({"resume": "yes"}, "resume='yes': expected true or false"),
         ({"resume": None}, "resume=None: expected true or false"),

@@ -67,7 +67,30 @@ class Parser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
+        message = self._missing_words(message) or self._missing_value(message) or message
         self.exit(EXIT_USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+    def _missing_words(self, message: str) -> str | None:
+        """Says what to type where argparse says which arguments are required."""
+        found = re.fullmatch(r"the following arguments are required: (.+)", message)
+        if found is None:
+            return None
+        names = found[1].split(", ")
+        words = [action for action in self._actions if not action.option_strings]
+        shown = " ".join(str(action.metavar) for action in words)
+        what = next(
+            (f"; {each.metavar}: {each.help}" for each in words if each.metavar == names[0]), ""
+        )
+        return f"no {' and no '.join(names)}: type `{self.prog} {shown}`{what}"
+
+    def _missing_value(self, message: str) -> str | None:
+        """Says what is expected after an option that has nothing after it."""
+        found = re.fullmatch(r"argument (\S+): expected (one|at least one) argument", message)
+        if found is None:
+            return None
+        flag = found[1].split("/")[-1]
+        action = self._option_string_actions.get(flag)
+        return f"{flag}: expected {action.metavar} after it" if action else None
 
     def _refuse_unknown_options(self, words: Sequence[str]) -> None:
         """Names the nearest option of one that there is not; argparse would only list it."""

@@ -1,4 +1,4 @@
-"""A sheet of restored pictures: each before and after, whole and, where it changed most, 1:1.
+"""A sheet of restored pictures: each before and after, whole and, where there is most to see, 1:1.
 
 It is made of the files, so it shows what was read and what was written, by whatever engine; of many
 pictures it shows some, from the first to the last.
@@ -24,8 +24,8 @@ from tf_deconv.utils.options import UserError, reason
 MOST_ROWS = 12
 # Side of a whole picture, and of what is shown 1:1.
 _SIDE_PX = 224
-# The place that changed most is found to this many pixels.
-_BLOCK_PX = 16
+# The place to show is found to this many pixels; noise of single pixels is averaged over them.
+_CELL_PX = 4
 _LONGEST_NAME = 34
 _JPEG_QUALITY = 92
 
@@ -54,7 +54,11 @@ def check_sheet(sheet: str, jobs: Sequence[Job], replaces: bool) -> pathlib.Path
 
 
 def write_sheet(
-    path: pathlib.Path, jobs: Sequence[Job], options: FileOptions, report: Callable[[str], None]
+    path: pathlib.Path,
+    jobs: Sequence[Job],
+    options: FileOptions,
+    report: Callable[[str], None],
+    made_by: str = "",
 ) -> None:
     """Writes the sheet.
 
@@ -63,6 +67,7 @@ def write_sheet(
       jobs: Pictures that are restored.
       options: How their files were read.
       report: Receives what became of it, and what cannot be shown.
+      made_by: Model and strength, for the title; "" where that is not known of all pictures.
     """
     rows, captions = [], []
     chosen = _some(jobs, MOST_ROWS)
@@ -81,7 +86,10 @@ def write_sheet(
         return
     count = f"{len(rows)} of {len(jobs)} pictures" if len(rows) < len(jobs) else "all pictures"
     title = np.ones((1, 4 * _SIDE_PX, 3), np.float32)
-    sheet = sheets.contact_sheet([[title], *rows], [[f"{count}: before and after"], *captions])
+    head = f"{made_by or count}: before and after"
+    if made_by and len(rows) < len(jobs):
+        head += f", {count}"
+    sheet = sheets.contact_sheet([[title], *rows], [[_in_latin(head)], *captions])
     files.write_bytes(path, _encoded(sheet, path.suffix.lower()))
     report(f"sheet: {path} ({count})" if len(jobs) > 1 else f"sheet: {path}")
 
@@ -126,12 +134,13 @@ def _row(before: np.ndarray, after: np.ndarray, job: Job) -> tuple[list[np.ndarr
     enlarged = before.shape[:2] != (height, width)
     # An enlarged picture beside the one before at its own size would show two places.
     same = _resized(before, (width, height)) if enlarged else before
-    top, left = _most_changed(same, after)
+    # Of the picture before alone: sheets of two models or strengths show the same place.
+    top, left = _most_textured(same)
     place = slice(top, top + _SIDE_PX), slice(left, left + _SIDE_PX)
-    name = arrays.printable(str(job.source))
-    short = name if len(name) <= _LONGEST_NAME else f"...{name[3 - _LONGEST_NAME :]}"
-    # The font of the captions has no others.
-    short = short.encode("latin-1", "replace").decode("latin-1")
+    short = _in_latin(arrays.printable(pathlib.PurePath(job.source.name).name))
+    if len(short) > _LONGEST_NAME:
+        half = (_LONGEST_NAME - 3) // 2
+        short = f"{short[:half]}...{short[-half:]}"
     captions = [short, "after", "before, 1:1", f"after, 1:1 at {left}, {top}"]
     if enlarged:
         captions[2] = f"before, {width / before.shape[1]:g} times as large"
@@ -139,27 +148,32 @@ def _row(before: np.ndarray, after: np.ndarray, job: Job) -> tuple[list[np.ndarr
     return [_on_paper(arrays.to_float(picture)) for picture in pictures], captions
 
 
-def _most_changed(before: np.ndarray, after: np.ndarray) -> tuple[int, int]:
-    """Returns top and left of the part of `_SIDE_PX` that changed most; the middle if none did."""
-    height, width = after.shape[:2]
-    rows, columns = -(-height // _BLOCK_PX), -(-width // _BLOCK_PX)
-    changes = np.zeros((rows, columns))
-    starts = np.arange(0, width, _BLOCK_PX)
-    for row in range(rows):  # A picture may be large, and its difference needs more memory.
-        band = slice(row * _BLOCK_PX, (row + 1) * _BLOCK_PX)
-        difference = np.abs(before[band].astype(np.int16) - after[band]).sum((0, 2))
-        changes[row] = np.add.reduceat(difference, starts)
-    side = _SIDE_PX // _BLOCK_PX
-    high, wide = min(side, rows), min(side, columns)
-    sums = np.zeros((rows + 1, columns + 1))
-    sums[1:, 1:] = changes.cumsum(0).cumsum(1)
+def _in_latin(text: str) -> str:
+    """Replaces what the font of the captions has not."""
+    return text.encode("latin-1", "replace").decode("latin-1")
+
+
+def _most_textured(picture: np.ndarray) -> tuple[int, int]:
+    """Returns top and left of the part of `_SIDE_PX` with the most edges; the middle of none."""
+    height, width = picture.shape[:2]
+    cells = np.asarray(Image.fromarray(picture).convert("L").reduce(_CELL_PX), np.float32)
+    edges = np.zeros_like(cells)
+    down, across = np.abs(np.diff(cells, axis=0)), np.abs(np.diff(cells, axis=1))
+    # On either side of each, so that a part that has the edge has both.
+    edges[1:] += down
+    edges[:-1] += down
+    edges[:, 1:] += across
+    edges[:, :-1] += across
+    high, wide = (min(_SIDE_PX // _CELL_PX, count) for count in cells.shape)
+    sums = np.zeros((cells.shape[0] + 1, cells.shape[1] + 1))
+    sums[1:, 1:] = edges.cumsum(0, np.float64).cumsum(1)
     parts = sums[high:, wide:] - sums[:-high, wide:] - sums[high:, :-wide] + sums[:-high, :-wide]
-    if not parts.any():
+    if not edges.any():
         return max(0, height - _SIDE_PX) // 2, max(0, width - _SIDE_PX) // 2
     top, left = np.unravel_index(np.argmax(parts), parts.shape)
     return (
-        min(int(top) * _BLOCK_PX, max(0, height - _SIDE_PX)),
-        min(int(left) * _BLOCK_PX, max(0, width - _SIDE_PX)),
+        min(int(top) * _CELL_PX, max(0, height - _SIDE_PX)),
+        min(int(left) * _CELL_PX, max(0, width - _SIDE_PX)),
     )
 
 

@@ -273,7 +273,7 @@ class Shown:
         self._reasons[job.target] = reason(error)
         self._bar.clear()
         if len(self._jobs) == 1:
-            self._report(f"{_head(job)}: FAILED")
+            self._report(f"{_head(job)}: FAILED: {self._reasons[job.target]}")
         else:
             self._report(f"{printable(str(job.source))}: FAILED")
 
@@ -296,7 +296,7 @@ class Shown:
                 self._report(f"note: {printable(str(self._first[note].source))}: {note}")
             else:
                 self._report(f"note: {count} pictures: {note}")
-        if self._reasons:
+        if self._reasons and total > 1:  # Of one it is said already.
             self._report(f"{len(self._reasons)} of {total} pictures could not be restored:")
             for job in self._jobs:
                 if job.target in self._reasons:

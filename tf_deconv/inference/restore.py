@@ -93,10 +93,12 @@ def restore(
     notes = located.notes
     report(f"engine: {model.engine}")
     if config.model is None:
-        report(f"model: {shipped.DEFAULT} (name another one first to choose)")
+        report(f"model: {shipped.DEFAULT} (another one: tf-deconv restore MODEL PICTURE)")
         notes = shipped.shadowed([str(picture) for picture in pictures])
     elif config.dry_run:
         report(f"model: {located.asked}")
+    if config.dry_run and config.strength != 1:
+        report(f"strength: {config.strength:g}")
     for note in (*notes, *plan.notes):
         report(f"note: {note}")
     if config.dry_run:
@@ -108,7 +110,10 @@ def restore(
     _report_unread(plan, report)
     if sheet is not None and not config.dry_run:
         restored = [job for job in jobs if job.target not in reasons]
-        write_sheet(sheet, restored, model.options, report)
+        name = pathlib.PurePath(located.asked).name
+        # What was there already may be another model's.
+        made_by = "" if skipped else f"{name}, strength {config.strength:g}"
+        write_sheet(sheet, restored, model.options, report, made_by)
     return RestoreResult(
         () if config.dry_run else tuple(j.target for j in waiting if j.target not in reasons),
         skipped,
@@ -140,7 +145,9 @@ def _tell_plan(
         replaced = ", which is replaced" if os.path.lexists(job.target) else ""
         report(f"{name}{found} -> {printable(str(job.target))}{replaced}")
     count = f"{len(jobs) - len(reasons)} of {len(jobs)} pictures"
-    there = " and the sheet" if config.sheet else ""
+    if len(jobs) == 1:
+        count = "no picture" if reasons else "1 picture"
+    there = f" and the sheet {config.sheet}" if config.sheet else ""
     report(f"dry run: {count}{there} would be written; nothing was")
     return reasons
 

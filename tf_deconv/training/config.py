@@ -395,7 +395,7 @@ def check_train_config(config: TrainConfig) -> TrainConfig:
 SHAPES = ("network", "size", "filters", "blocks")
 
 
-def shape_of(training: Any) -> dict[str, str]:
+def shape_of(training: Any) -> dict[str, Any]:
     """Returns the shape among recorded options of a training that restores; {} where none is."""
     if not isinstance(training, dict) or training.get("network") not in NETWORKS:
         return {}

@@ -158,13 +158,35 @@ def _check(
     if kind in (int, float):
         if kind is float and not math.isfinite(value):
             raise ValueError(f"{received}: expected a finite number")
-        if meta["minimum"] is not None and value < meta["minimum"]:
-            raise ValueError(f"{received}: expected at least {meta['minimum']}")
-        if meta["above"] is not None and value <= meta["above"]:
-            raise ValueError(f"{received}: expected more than {meta['above']:g}")
-        if meta["maximum"] is not None and value > meta["maximum"]:
-            raise ValueError(f"{received}: expected at most {meta['maximum']}")
+        if not _within(meta, value):
+            raise ValueError(f"{received}: expected {_range_of(meta)}")
     return value
+
+
+def _within(meta: Mapping[str, Any], value: float) -> bool:
+    """Returns whether a number is within the bounds of its option."""
+    minimum, above, maximum = meta["minimum"], meta["above"], meta["maximum"]
+    return (
+        (minimum is None or value >= minimum)
+        and (above is None or value > above)
+        and (maximum is None or value <= maximum)
+    )
+
+
+def _range_of(meta: Mapping[str, Any]) -> str:
+    """Says what an option's bounds are, all of them at once."""
+    minimum, above, maximum = (_plain(meta[name]) for name in ("minimum", "above", "maximum"))
+    if minimum and maximum:
+        return f"a number from {minimum} to {maximum}"
+    words = {"at least": minimum, "more than": above, "at most": maximum}
+    return " and ".join(f"{word} {bound}" for word, bound in words.items() if bound)
+
+
+def _plain(bound: float | None) -> str:
+    """Returns a bound as people write it: 1, not 1.0; "" for none."""
+    if bound is None:
+        return ""
+    return f"{bound:g}" if isinstance(bound, float) else str(bound)
 
 
 _WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}

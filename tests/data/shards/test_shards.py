@@ -259,7 +259,7 @@ def test_a_folder_that_holds_something_is_refused(capsys, folder, sharded):
     [
         (["--shards", 3, "--shard-mb", 2], "--shards 3 with --shard-mb 2: expected one of them"),
         (["--shards", 21], "--shards 21: expected at most 20, the number of pictures"),
-        (["--shards", 0], "--shards 0: expected at least 1"),
+        (["--shards", 0], "--shards 0: expected a number from 1 to 99999"),
     ],
 )
 def test_bad_options_are_refused(capsys, folder, tmp_path, options, fault):

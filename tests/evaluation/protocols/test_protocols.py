@@ -338,7 +338,7 @@ MISTAKES = [
     (("--export", "x", "--data", "y"), "--data y with --export: leave it out"),
     (("--export", "x", "--self-ensemble"), "--self-ensemble with --export: leave it out"),
     (("1", "--export", "x"), "MODEL '.*1.keras' with --export"),
-    (("1", *WITH, "--tile-size", "-1"), "--tile-size -1: expected at least 0"),
+    (("1", *WITH, "--tile-size", "-1"), "--tile-size -1: expected a number from 0 to 65536"),
     (("1", "--protocol", "awgn-grey", "--data", "nowhere"), "'nowhere' .*does not exist"),
     (("1", "--protocol", "awgn-grey", "--data", "EMPTY"), "holds no picture"),
     (("no/model", *WITH), "'no/model' does not exist: expected a run folder"),
