@@ -34,5 +34,5 @@ def test_levels_are_in_manifest_metadata_and_card(levels):
     "levels", [[0, 1], {"uint16": 7}, {"uint16": [1, 0]}, {"uint16": [0, "a"]}, {"f": [0, 1e999]}]
 )
 def test_levels_that_are_none_are_refused_in_one_line(levels):
-    with pytest.raises(UserError, match=r"tells levels=.*: expected an object of two numbers"):
+    with pytest.raises(UserError, match=r"tells levels as .*: expected an object of two numbers"):
         descriptions.check({"levels": levels}, "'m.keras'")

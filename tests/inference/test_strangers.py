@@ -299,13 +299,13 @@ def test_numbers_of_a_description_have_upper_bounds(
     known = {"divisor": 2, "scale": 1} | {field: LARGE[field]}
     path = describing(untrained, tmp_path / "m.keras", **known)
     line = refuses(capsys, "restore", path, "a.png")
-    assert f"tells {field}={LARGE[field]!r}"[:30] in line
+    assert f"tells {field} as {LARGE[field]!r}"[:30] in line
     assert "expected" in line
     folder = shutil.copytree(exported.folder, tmp_path / "model")
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps(manifest | {field: LARGE[field]}))
     for command in (("restore", folder, "a.png"), ("benchmark", "--export", folder)):
-        assert f"tells {field}=" in refuses(capsys, *command)
+        assert f"tells {field} as " in refuses(capsys, *command)
 
 
 @pytest.mark.parametrize("field", ["height", "width", "classes", "latent", "channels"])
