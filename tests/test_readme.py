@@ -65,6 +65,15 @@ def test_the_picture_is_as_good_as_it_says():
         assert np.abs(np.float32(side) - picture).mean() < 2
 
 
+def test_the_first_run_gains_what_was_measured():
+    decision = (ROOT / "docs" / "decisions" / "0026-first-run.md").read_text(encoding="utf-8")
+    before, after = re.search(r"luminance from (\d+\.\d) to (\d+\.\d) dB", README).groups()
+    rows = re.findall(r"^\| \d+ \| (\d+\.\d+) \((\d+\.\d+)\)", decision, re.MULTILINE)
+    assert rows  # As `benchmarks/first_run.py` prints them: a seed, after and before.
+    assert np.mean([float(row[0]) for row in rows]) == pytest.approx(float(after), abs=0.06)
+    assert np.mean([float(row[1]) for row in rows]) == pytest.approx(float(before), abs=0.06)
+
+
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda text: text.split("\n")[0])
 def test_snippets_are_complete(snippet, checkout):
     if "import tensorflow" in snippet:
