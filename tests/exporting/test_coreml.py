@@ -115,5 +115,5 @@ def test_what_is_missing_is_told_before_anything_is_loaded(
     )
     code, _, error = call(capsys, "export", untrained, "--coreml", "--out", tmp_path / "x")
     assert code == 2
-    assert "coreml=True: coremltools not installed" in error
+    assert "--coreml: coremltools not installed" in error
     assert not (tmp_path / "x").exists()

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -245,7 +246,16 @@ def test_a_pipeline_that_stops_says_why_in_one_line(tmp_path, archive, options, 
     assert not list((tmp_path / "out").iterdir())
 
 
+@pytest.fixture
+def interruptible():
+    """Lets Ctrl-C interrupt also where a shell began the tests in the background, deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @run_by_beam
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_the_run_after_the_picture_in_hand(tmp_path, archive):
     lines, done = [], []
 
