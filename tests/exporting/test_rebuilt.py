@@ -34,6 +34,7 @@ def test_a_shipped_model_is_built_again(tmp_path, name, rng):
 def test_an_export_is_exported_again_with_other_sizes(capsys, tmp_path, exported, gate_here):
     options = ("--out", tmp_path, "--sizes", 44, "--variants", "float32", "--name", "again")
     out = does(capsys, "export", exported.folder, *options)
+    assert f"model: {exported.folder}, " in out  # And not a file that is gone.
     assert "published" in out
     first, again = (
         json.loads((folder / "manifest.json").read_text())

@@ -102,7 +102,8 @@ def _export_again(config: ExportConfig, report: Callable[[str], None]) -> Export
     with rebuilt.as_keras_file(model, out, config.name) as path:
         license = config.license or rebuilt.license_of(model)
         again = dataclasses.replace(config, model=str(path), name=name, license=license)
-        return export(again, report)
+        # The file is gone after that; what was asked for is not.
+        return export(again, lambda line: report(line.replace(str(path), str(model))))
 
 
 def _write_files(
