@@ -54,6 +54,12 @@ def _same(size, kernel, stride):
     return total // 2, total - total // 2
 
 
+def _concat(values, axis, interleave=False):
+    if interleave:
+        raise NotImplementedError("concat that interleaves")
+    return np.concatenate(values, axis)
+
+
 def _conv(x, weight, strides, pad_type, pad, dilations, groups, bias=None):
     import tensorflow as tf
 
@@ -170,7 +176,7 @@ OPERATORS = {
     "minimum": lambda x, y: np.minimum(x, y, dtype=np.float32),
     "identity": lambda x: x,
     "transpose": lambda x, perm: np.transpose(x, perm),
-    "concat": lambda values, axis, interleave=False: np.concatenate(values, axis),
+    "concat": _concat,
     "conv": _conv,
     "conv_transpose": _conv_transpose,
     "max_pool": _max_pool,
