@@ -214,7 +214,15 @@ class _Encoded(Sink):
         end_s = max(film.last_s, companions.last_s - film.origin_s)
         if end_s + _BREAKS_OFF_S < film.duration_s:
             return [f"it breaks off at {float(end_s):.2f} s of {float(film.duration_s):.2f} s"]
+        if film.container.name == "AVI" and _is_cut_off(self._job.source):
+            return [f"it breaks off at {float(end_s):.2f} s"]
         return []
+
+
+def _is_cut_off(path: pathlib.Path) -> bool:
+    """Returns whether an AVI is shorter than its head says: how long it lasts is not recorded."""
+    with open(path, "rb") as stream:
+        return int.from_bytes(stream.read(8)[4:], "little") + 8 > path.stat().st_size
 
 
 class _FilmSink(_Encoded):

@@ -22,7 +22,6 @@ from tf_deconv.utils.options import UserError, reason
 from tf_deconv.utils.progress import Bar
 from tf_deconv.video.containers import CONTAINER_OF, CONTAINERS, container_of
 from tf_deconv.video.containers import SUFFIXES as FILM_SUFFIXES
-from tf_deconv.video.reading import is_film
 
 # What a file of names ends in, one path on a line.
 LIST_SUFFIX = ".txt"
@@ -282,17 +281,16 @@ def _source_of(
     What is read from GIF is written as PNG; a HEIC file named .jpg is written as HEIC, and so
     named. A name that says nothing of its type is kept. A list may name films too.
     """
-    if is_film(path):
+    found = _sniffed(path)
+    if found == "a film" or (animations_are_films and found == "GIF"):
         return _film_source(path, relative)
-    if animations_are_films and _sniffed(path) == "GIF":
-        return _film_source(path, relative)
+    if found is None and relative.suffix.lower() in FILM_SUFFIXES and os.path.isfile(path):
+        return _film_source(path, relative)  # Whoever opens it says what is wrong.
     if kind is not None and relative.suffix.lower() not in formats.SUFFIXES:
         return _Source(path, relative, relative.with_name(relative.name + _suffix_of(kind)))
     if kind is None:
-        try:
-            found = formats.sniff_file(path)
-        except (OSError, ValueError):  # It fails when its turn comes.
-            found = "GIF" if relative.suffix.lower() == ".gif" else None
+        if found is None and relative.suffix.lower() == ".gif":  # It fails when its turn comes.
+            found = "GIF"
         kind = formats.FORMATS[found].writes if found in formats.FORMATS else None
     return _Source(path, relative, _named(relative, kind))
 
