@@ -15,6 +15,7 @@ EXTRAS = {
     "formats": ("pillow-heif>=0.18", "pillow-jxl-plugin>=1.3"),
     "gpu": ("tensorflow[and-cuda]>=2.20,<2.22",),
     "onnx": ("tf2onnx>=1.17", "onnx>=1.17", "onnxruntime>=1.20"),
+    "video": ("av>=18,<19",),
 }
 
 
