@@ -143,6 +143,8 @@ _MAGIC = (
     (b"\x1aE\xdf\xa3", "a film"),
     (b"\0\0\x01\xba", "a film"),
     (b"\0\0\x01\xb3", "a film"),
+    (b"FLV\x01", "a film"),
+    (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "a film"),
     (b"\0\0\x01\0", "an icon"),
 )
 # Brands of ISO base media files: the first one that is known says what a file is.
@@ -159,6 +161,8 @@ _BRANDS = {
     b"mif1": "HEIC",
     b"msf1": "HEIC",
 }
+# Sound alone, such as M4A, in the same kind of file.
+_SOUND = (b"M4A ", b"M4B ")
 
 
 def sniff(head: bytes) -> str | None:
@@ -185,7 +189,11 @@ def sniff(head: bytes) -> str | None:
         still = [kind for kind in known if kind in FORMATS]
         if still and not known[0].startswith("a "):
             return "AVIF" if "AVIF" in still else still[0]
+        if brands[0] in _SOUND:
+            return None
         return known[0] if known else "a film"
+    if is_transport_stream(head) or (head[:4] == b"OggS" and b"theora" in head):
+        return "a film"
     if head[4:8] in (b"moov", b"mdat", b"wide", b"free") and len(head) > 16:
         return "a film"
     if head[128:132] == b"DICM":
@@ -196,6 +204,14 @@ def sniff(head: bytes) -> str | None:
     if start.startswith(b"<svg") or (start.startswith(b"<?xml") and b"<svg" in head):
         return "an SVG drawing"
     return None
+
+
+def is_transport_stream(head: bytes) -> bool:
+    """Returns whether packets of 188 bytes follow one another, or of 192 as cameras write them."""
+    return any(
+        len(head) > 3 * step and all(head[first + n * step] == 0x47 for n in range(4))
+        for first, step in ((0, 188), (4, 192))
+    )
 
 
 def sniff_file(path: str | os.PathLike[str], *, plain: bool = False) -> str | None:

@@ -1,0 +1,442 @@
+"""Films, opened and decoded: what a file says of itself, and its frames with their time stamps.
+
+PyAV (FFmpeg's libraries) is imported when a film comes, not before. A file is opened as the one
+container that its first bytes tell (`containers`) and by the protocol `file` alone: no demuxer that
+follows names within a file (playlists, scripts) is ever asked, and nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import os
+import pathlib
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from tf_deconv.images import arrays
+from tf_deconv.utils.extras import how_to_install
+from tf_deconv.utils.options import UserError, reason
+from tf_deconv.video import colour
+from tf_deconv.video.colour import Colour, Converter
+from tf_deconv.video.containers import Container, container_of
+
+# As of pictures: `reading.MAX_PIXELS` of `images`.
+MAX_PIXELS = 2**28
+# What a codec may pad a frame by while it decodes, with room to spare; the true size is checked.
+_SLACK_PX = 2**21
+# A stream that ends this much before the file says that it does is not whole.
+_SHORT_S = Fraction(1, 2)
+# FFmpeg's decoder of VP8 and VP9 leaves their transparency out.
+_DECODERS_OF_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+_FIELD_ORDERS = {2: "top", 3: "bottom", 4: "top", 5: "bottom"}
+
+
+@functools.cache
+def require_av() -> Any:
+    """Returns the module of PyAV.
+
+    Raises:
+      UserError: if it is not installed.
+    """
+    try:
+        import av
+    except ImportError as error:
+        raise UserError(
+            f"films need PyAV, which is not installed: {how_to_install('video')}"
+        ) from error
+    return av
+
+
+def is_film(path: str | os.PathLike[str]) -> bool:
+    """Returns whether a file is a film by its first bytes; PyAV is not imported.
+
+    GIF and other animations are pictures.
+    """
+    try:
+        found = container_of(path)
+    except OSError:
+        return False
+    return found is not None and found.name != "GIF"
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """One frame of a film, as a screen shows it.
+
+    Attributes:
+      pixels: (H, W, 3), upright; uint8, or uint16 of films of more than 8 bits. Full range: 0 is
+        black and 255, or 65535, white.
+      time_s: When it is shown, from the film's beginning, in seconds.
+      duration_s: How long it is shown, in seconds; 0 where the file does not say.
+      pts: Its time stamp as the file has it, in units of `time_base`.
+      time_base: Seconds for each unit.
+    """
+
+    pixels: np.ndarray
+    time_s: Fraction
+    duration_s: Fraction
+    pts: int
+    time_base: Fraction
+
+
+def frames(
+    path: str | os.PathLike[str],
+    start: float | None = None,
+    duration: float | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> Iterator[Frame]:
+    """Decodes a film, frame by frame; no more than a few frames are held.
+
+    Args:
+      path: The film.
+      start: Where to begin, in seconds from the film's beginning; None: there.
+      duration: How much to decode, in seconds; None: all of it.
+      max_pixels: Larger frames are refused.
+    Yields:
+      The frames in the order in which they are shown, damaged ones too. What cannot be decoded at
+      all is left out; a film that breaks off ends early.
+    Raises:
+      UserError: if it is no film, cannot be decoded, or PyAV is not installed.
+    """
+    with open_film(path, max_pixels) as film:
+        converter = Converter(film.conversion)
+        for decoded in film.decode(start, duration):
+            pixels, _ = converter.to_array(decoded)
+            if pixels.shape[-1] == 1:
+                pixels = np.repeat(pixels, 3, axis=-1)
+            upright = arrays.oriented(pixels[..., :3], film.orientation)
+            yield Frame(
+                np.ascontiguousarray(upright),
+                film.time_of(decoded.pts),
+                decoded.duration * film.time_base,
+                decoded.pts,
+                film.time_base,
+            )
+
+
+@contextlib.contextmanager
+def open_film(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Iterator[Film]:
+    """Opens a film and decodes its first frame, which tells what the file does not.
+
+    Args:
+      path: The film.
+      max_pixels: Larger frames are refused.
+    Raises:
+      UserError: if it is no film, has no moving pictures, cannot be decoded, or is too large; the
+        message does not name the file.
+    """
+    with open_container(path) as (source, container):
+        yield Film(source, container, max_pixels)
+
+
+@contextlib.contextmanager
+def open_container(path: str | os.PathLike[str]) -> Iterator[tuple[Any, Container]]:
+    """Opens a file for reading packets: `av.container.InputContainer`, and what container it is.
+
+    Raises:
+      UserError: if it is no film, or so damaged that it cannot be opened.
+    """
+    av = require_av()
+    container = container_of(path)
+    if container is None:
+        what = "is empty" if pathlib.Path(path).stat().st_size == 0 else "is no film"
+        raise UserError(f"{what}: expected a file that begins as MP4, MOV, MKV, WebM or AVI do")
+    try:
+        source = av.open(
+            # A name such as "concat:a|b" is a file's name, and no protocol.
+            f"file:{os.path.abspath(path)}",
+            format=container.demuxer,
+            container_options={"protocol_whitelist": "file"},
+            metadata_errors="replace",
+        )
+    except (av.FFmpegError, OSError) as error:
+        raise UserError(
+            f"cannot be opened as {container.name}: {_why(error)}; it is cut off or damaged"
+        ) from error
+    with source:
+        yield source, container
+
+
+def _why(error: Exception) -> str:
+    """Returns FFmpeg's words without the file, which is named elsewhere."""
+    return getattr(error, "strerror", None) or reason(error)
+
+
+class Film:
+    """An open film, of which one stream of pictures is decoded.
+
+    Attributes:
+      container: What container it is in.
+      source: `av.container.InputContainer`.
+      stream: The stream of pictures that is decoded, `av.VideoStream`.
+      codec: FFmpeg's name of its codec, such as "h264".
+      height: Of a stored frame, in pixels, before it is turned upright.
+      width: Of a stored frame.
+      pixels: How frames are stored.
+      colour: What the film says of its colours.
+      conversion: How frames become RGB.
+      time_base: Seconds for each unit of a time stamp.
+      rate: Frames in a second, on average; None where that is not known.
+      aspect: Width of a pixel by its height; 1 where nothing else is said.
+      matrix: The display matrix; None: upright.
+      orientation: How it turns pixels upright, as `arrays.oriented` takes it.
+      fields: "top" or "bottom": which field of an interlaced film comes first; None: progressive.
+      mastering: On what screen a film of high dynamic range was made.
+      lost: What of a frame is not carried on, named for a message.
+      origin_s: Time of the first packet of any stream, in seconds: where players begin.
+      duration_s: How long the film lasts, in seconds; None where that is not known.
+      count: Number of frames, as far as the file tells; None where it does not.
+      broken: How many packets could not be decoded so far.
+      damaged: How many frames were decoded with faults so far.
+      first_damage_s: When the first of either would be shown; None: no damage.
+      last_s: When the last decoded frame ends.
+    """
+
+    def __init__(self, source: Any, container: Container, max_pixels: int):
+        """Decodes the first frame; `open_film` tells of the errors."""
+        self.source, self.container = source, container
+        self.stream = _choose_stream(source)
+        self._limit_px = max_pixels
+        self._check_stream()
+        context = self.stream.codec_context
+        self.codec = context.codec.canonical_name
+        self._decoder = self._open_decoder()
+        self.time_base = self.stream.time_base
+        self.broken = self.damaged = 0
+        self.first_damage_s: Fraction | None = None
+        self.last_s = Fraction(0)
+        start = source.start_time
+        self.origin_s = max(Fraction(0), Fraction(start or 0, 10**6))
+        self._next_pts: int | None = None
+        self._at_beginning, self._pending = True, self._decode_all()
+        first = self._first_frame()
+        self._first = first
+        self.height, self.width = first.height, first.width
+        self.pixels = colour.describe_format(first.format.name)
+        self.colour = Colour(
+            first.colorspace, first.color_range, first.color_primaries, first.color_trc
+        )
+        self.conversion = colour.Conversion.of(self.pixels, self.colour, self.height)
+        self.rate = self.stream.average_rate or self.stream.guessed_rate
+        self.aspect = self.stream.sample_aspect_ratio or Fraction(1)
+        side_data = {each.type.name: bytes(each) for each in first.side_data}
+        self.matrix = colour.display_matrix(side_data.get("DISPLAYMATRIX", b""))
+        self.orientation = colour.orientation_of(self.matrix)
+        self.fields = None
+        if first.interlaced_frame:
+            self.fields = _FIELD_ORDERS.get(context.field_order, "top")
+        self.mastering = colour.mastering_of(
+            side_data.get("MASTERING_DISPLAY_METADATA"), side_data.get("CONTENT_LIGHT_LEVEL")
+        )
+        self.lost = tuple(
+            name
+            for kind, name in (
+                ("DOVI_METADATA", "Dolby Vision"),
+                ("DYNAMIC_HDR_PLUS", "HDR10+"),
+                ("DYNAMIC_HDR_VIVID", "HDR Vivid"),
+                ("STEREO3D", "the marks of two views (3D)"),
+                ("SPHERICAL", "the marks of a view all around (360 degrees)"),
+            )
+            if kind in side_data
+        )
+        self.duration_s = None if not source.duration else Fraction(source.duration, 10**6)
+        self.count = self.stream.frames or None
+        if self.count is None and self.duration_s and self.rate:
+            self.count = max(1, round(self.duration_s * self.rate))
+
+    def time_of(self, pts: int) -> Fraction:
+        """Returns when a frame is shown, in seconds from where players begin."""
+        return pts * self.time_base - self.origin_s
+
+    def decode(self, start: float | None = None, duration: float | None = None) -> Iterator[Any]:
+        """Decodes frames.
+
+        Args:
+          start: Where to begin, in seconds from the film's beginning.
+          duration: How much, in seconds.
+        Yields:
+          `av.VideoFrame` in the order in which they are shown, each with a time stamp that is
+          later than the one before.
+        Raises:
+          UserError: if the size of the frames changes; what came before it was yielded.
+        """
+        begin = None if start is None else Fraction(start).limit_denominator(10**6)
+        end = None
+        if duration is not None:
+            end = (begin or 0) + Fraction(duration).limit_denominator(10**6)
+        for frame in self._from(begin):
+            time_s = self.time_of(frame.pts)
+            if begin is not None and time_s < begin - self.time_base / 2:
+                continue
+            if end is not None and time_s >= end - self.time_base / 2:
+                return
+            shape = frame.height, frame.width, frame.format.name
+            if shape != (self.height, self.width, self.pixels.name):
+                raise UserError(
+                    f"its frames change from {self.width}x{self.height} {self.pixels.name} to"
+                    f" {frame.width}x{frame.height} {frame.format.name} at {float(time_s):.2f} s:"
+                    " expected one size; cut it there first"
+                )
+            self.last_s = time_s + frame.duration * self.time_base
+            yield frame
+
+    def damage(self) -> str | None:
+        """Tells what of the film could not be decoded so far; None: nothing is wrong."""
+        parts = []
+        if self.broken:
+            parts.append(f"{self.broken} packet{'s' * (self.broken > 1)} could not be decoded")
+        if self.damaged:
+            parts.append(f"{self.damaged} frame{'s are' if self.damaged > 1 else ' is'} damaged")
+        if not parts:
+            return None
+        return f"{' and '.join(parts)}, the first at {float(self.first_damage_s or 0):.2f} s"
+
+    def describe(self) -> str:
+        """Tells what it is: "MP4, h264, 640x360, 25 frames/s, 4.0 s"."""
+        rate = f", {float(self.rate):.4g} frames/s" if self.rate else ""
+        lasts = f", {float(self.duration_s):.1f} s" if self.duration_s else ""
+        deep = f", {self.pixels.bits} bits" if self.pixels.bits > 8 else ""
+        hdr = f", {self.colour.hdr}" if self.colour.hdr else ""
+        size = f"{self.width}x{self.height}"
+        return f"{self.container.name}, {self.codec}, {size}{deep}{hdr}{rate}{lasts}"
+
+    def _check_stream(self) -> None:
+        stream = self.stream
+        if stream.codec_context is None:
+            raise UserError(
+                "its pictures are in a codec that FFmpeg's libraries do not decode here"
+                f"{_named(stream)}: convert it to H.264 first"
+            )
+        context = stream.codec_context
+        if context.codec_tag in ("encv", "drmi"):
+            raise UserError("is encrypted (DRM): expected a film that plays without a key")
+        self._check_size(context.height, context.width)
+        context.options = {"max_pixels": str(2 * self._limit_px + _SLACK_PX)}
+        context.thread_type = "AUTO"
+
+    def _check_size(self, height: int, width: int) -> None:
+        if height * width > self._limit_px:
+            raise UserError(
+                f"has frames of {width}x{height} pixels: more than --max-pixels {self._limit_px}"
+            )
+
+    def _open_decoder(self) -> Any:
+        """Returns what decodes: the stream's own context, or one that knows transparency."""
+        context = self.stream.codec_context
+        wanted = _DECODERS_OF_ALPHA.get(self.codec)
+        if wanted and self.stream.metadata.get("alpha_mode") == "1":
+            with contextlib.suppress(Exception):  # Not in every build.
+                return require_av().CodecContext.create(wanted, "r")
+        return context
+
+    def _first_frame(self) -> Any:
+        try:
+            first = next(self._pending, None)
+        except UserError:
+            raise
+        if first is None:
+            context = self.stream.codec_context
+            if not (context.width and context.height) and not self.broken:
+                raise UserError("has a stream of pictures without any frame")
+            hint = " (encrypted, or damaged)" if self.broken else ""
+            raise UserError(f"no frame of it can be decoded as {self.codec}{hint}")
+        self._check_size(first.height, first.width)
+        return first
+
+    def _from(self, begin: Fraction | None) -> Iterator[Any]:
+        """Yields the frames from the key frame before a time on; the first one is not done anew."""
+        if not self._at_beginning:
+            self._seek(begin or Fraction(0))
+        elif begin is not None and begin > 1:
+            self._seek(begin)
+        else:
+            yield self._first
+        self._at_beginning = False
+        yield from self._pending
+
+    def _seek(self, begin: Fraction) -> None:
+        target = (begin + self.origin_s) / self.time_base
+        self._pending.close()
+        av = require_av()
+        try:
+            self.source.seek(int(target), stream=self.stream, backward=True)
+        except (av.FFmpegError, OSError):  # It has no index: from the beginning, then.
+            with contextlib.suppress(av.FFmpegError, OSError):
+                self.source.seek(0, stream=self.stream, backward=True, any_frame=True)
+        self._decoder.flush_buffers()
+        self._next_pts = None
+        self.broken = self.damaged = 0
+        self.first_damage_s = None
+        self._pending = self._decode_all()
+
+    def _decode_all(self) -> Iterator[Any]:
+        """Yields all frames from where the file is read, with time stamps that grow."""
+        av = require_av()
+        packets = self.source.demux(self.stream)
+        while True:
+            try:
+                packet = next(packets, None)
+                if packet is None:
+                    return
+                if packet.size and packet.has_sidedata("encryption_info"):
+                    raise UserError("is encrypted (DRM): expected a film that plays without a key")
+                decoded = self._decoder.decode(packet if packet.size else None)
+            except (av.FFmpegError, ValueError) as error:
+                if isinstance(error, UserError):
+                    raise
+                if isinstance(error, av.EOFError):
+                    return
+                self.broken += 1
+                self._note_damage()
+                if self.broken > 10_000 or isinstance(error, MemoryError):
+                    return
+                continue
+            for frame in decoded:
+                frame.time_base = self.time_base
+                self._stamp(frame)
+                if frame.is_corrupt:
+                    self.damaged += 1
+                    self._note_damage()
+                yield frame
+
+    def _stamp(self, frame: Any) -> None:
+        """Gives a frame a time stamp where it has none, or one that is not after the last one's."""
+        if frame.pts is None or (self._next_pts is not None and frame.pts < self._next_pts):
+            frame.pts = self._next_pts or 0
+        if not frame.duration and self.stream.guessed_rate:
+            frame.duration = max(1, round(1 / (self.stream.guessed_rate * self.time_base)))
+        self._next_pts = frame.pts + 1
+
+    def _note_damage(self) -> None:
+        if self.first_damage_s is None and self._next_pts is not None:
+            self.first_damage_s = self.time_of(self._next_pts)
+
+
+def _choose_stream(source: Any) -> Any:
+    """Returns the stream of pictures to decode: the one marked as default, or the first one.
+
+    Raises:
+      UserError: if there is none.
+    """
+    moving = [stream for stream in source.streams.video if not is_cover(stream)]
+    if not moving:
+        what = ", ".join(sorted({stream.type for stream in source.streams})) or "nothing"
+        cover = " (and a still picture, its cover)" if source.streams.video else ""
+        raise UserError(f"has no moving pictures: it holds {what}{cover}")
+    default = [stream for stream in moving if int(stream.disposition) & 1]
+    return (default or moving)[0]
+
+
+def is_cover(stream: Any) -> bool:
+    """Returns whether a stream is a still picture, such as the cover of an album."""
+    return stream.type == "video" and bool(int(stream.disposition) & (1 << 10))
+
+
+def _named(stream: Any) -> str:
+    tag = getattr(stream, "name", None) or getattr(stream, "codec_tag", None)
+    return f" ({tag})" if isinstance(tag, str) and tag.strip("\0") else ""
