@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tf_deconv.data.config import ShardConfig, check_range, check_shard_config
-from tf_deconv.degradations.tasks import RESTORATIONS, parse_chain
+from tf_deconv.degradations.codecs import check_chain
+from tf_deconv.degradations.tasks import RESTORATIONS
 from tf_deconv.evaluation.config import (
     BenchmarkConfig,
     EvaluateConfig,
@@ -243,7 +244,7 @@ def evaluate(
     checked = validate(_make(EvaluateConfig, config, options, "model"), {"task": RESTORATIONS})
     _without_pipes(checked)
     if checked.degrade is not None:
-        parse_chain(checked.degrade)
+        check_chain(checked.degrade)
     check_range(checked.range)
     import_tensorflow()
     located = locate(_given(checked.model), checked.trust)

@@ -79,7 +79,9 @@ def psnr_db(one, other):
 def test_every_operator_is_there():
     import jax_operators
 
-    assert set(jax_operators.FUNCTIONS) == set(OPERATORS)
+    # An encoder of films is no formula.
+    frames = {name for name, each in OPERATORS.items() if not each.whole_clips}
+    assert set(jax_operators.FUNCTIONS) == frames
 
 
 CHAINS = (

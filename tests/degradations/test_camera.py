@@ -8,6 +8,7 @@ import tensorflow as tf
 from PIL import Image
 from scipy.ndimage import convolve, gaussian_filter
 
+from tests.fixtures import chains
 from tf_deconv.degradations import camera, operators, tasks
 from tf_deconv.degradations.tasks import FUNCTIONS, OPERATORS, Task, operator
 from tf_deconv.images import arrays
@@ -382,10 +383,10 @@ def test_a_picture_that_is_not_chosen_does_not_pay():
     assert operations & {"If", "StatelessIf"}
 
 
-@pytest.mark.parametrize("operator", OPERATORS)
+@pytest.mark.parametrize("operator", chains.HERE)
 def test_every_operator_takes_a_share_in_a_graph(operator):
     low, high = OPERATORS[operator].low, OPERATORS[operator].high
-    task = Task("", f"{operator}:{low:g}-{min(high, 20 * max(low, 1)):g}@0.5")
+    task = Task("", chains.word(operator, f"{low:g}-{min(high, 20 * max(low, 1)):g}@0.5"))
     make_pair = tf.function(lambda picture, seed: operators.make_pair(task, picture, seed))
     signature = (tf.TensorSpec((8, 8, 3)), tf.TensorSpec((2,), tf.int32))
     assert make_pair.get_concrete_function(*signature).structured_outputs[0].shape == (8, 8, 3)

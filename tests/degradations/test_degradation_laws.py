@@ -8,6 +8,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.fixtures import chains
 from tf_deconv.degradations import operators
 from tf_deconv.degradations.tasks import FUNCTIONS, OPERATORS, RESTORATIONS, Task
 from tf_deconv.images import arrays
@@ -17,7 +18,7 @@ SEEDS = st.tuples(st.integers(0, 2**31 - 1), st.integers(0, 2**31 - 1))
 FACTORS = st.sampled_from([1, 2, 3, 4])
 DTYPES = st.sampled_from([np.uint8, np.uint16, np.float32])
 every_task = pytest.mark.parametrize("task", RESTORATIONS.values(), ids=RESTORATIONS)
-every_operator = pytest.mark.parametrize("name", OPERATORS)
+every_operator = pytest.mark.parametrize("name", chains.HERE)
 # The level at which an operator leaves the picture as it is; photons, ISO and JPEG have none.
 NEUTRAL = {
     **dict.fromkeys(("noise", "awgn", "clip", "blur", "mosaic", "grain", "sharpen"), 0),
@@ -192,9 +193,9 @@ def test_a_graph_for_all_sizes_equals_eager(task, data):
 
 
 @few(15)
-@given(pictures(channels=(3,)), SEEDS, st.lists(st.sampled_from(list(OPERATORS)), max_size=4))
+@given(pictures(channels=(3,)), SEEDS, st.lists(st.sampled_from(chains.HERE), max_size=4))
 def test_a_chain_of_any_operators_is_a_picture_and_repeats_itself(picture, seed, names):
-    middle = [f"{n}:{OPERATORS[n].low:g}-{min(OPERATORS[n].high, 60):g}" for n in names]
+    middle = [chains.word(n, f"{OPERATORS[n].low:g}-{min(OPERATORS[n].high, 60):g}") for n in names]
     task = Task("", " ".join(middle))
     degraded, clean = pair(task, picture, seed)
     check_picture(degraded, picture.shape, in_range="awgn" not in names)

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from tests.fixtures import chains
 from tf_deconv.degradations import operators
 from tf_deconv.degradations.tasks import (
     OPERATORS,
@@ -21,7 +22,7 @@ from tf_deconv.images import arrays, metrics
 from tf_deconv.utils.options import UserError
 
 every_task = pytest.mark.parametrize("task", RESTORATIONS.values(), ids=RESTORATIONS)
-every_operator = pytest.mark.parametrize("name", OPERATORS)
+every_operator = pytest.mark.parametrize("name", chains.HERE)
 # A level of each operator that shows.
 LEVELS = {
     "noise": 25,
@@ -38,6 +39,11 @@ LEVELS = {
     "motion": 7,
     "jpeg": 20,
     "jpeg444": 20,
+    "codec:h264": 30,
+    "codec:vp9": 40,
+    "codec:mpeg4": 10,
+    "codec:mpeg2": 10,
+    "codec:mjpeg": 10,
 }
 SEED = (1, 2)
 
@@ -130,7 +136,7 @@ def test_static_shapes_stay_static(task):
 
 @every_operator
 def test_every_operator_changes_a_picture_and_keeps_shape_and_range(name, picture):
-    task = Task("", f"{name}:{LEVELS[name]}")
+    task = Task("", chains.word(name, LEVELS[name]))
     degraded, clean = degrade(task, picture)
     assert degraded.shape == picture.shape
     # The one that no file holds.
@@ -139,23 +145,27 @@ def test_every_operator_changes_a_picture_and_keeps_shape_and_range(name, pictur
 
 
 # Of the last one the number says how often, not how much.
-@pytest.mark.parametrize("name", [name for name in OPERATORS if name != "clip"])
+@pytest.mark.parametrize("name", [name for name in chains.HERE if name != "clip"])
 def test_a_higher_level_hurts_more(name, picture):
     low, high = sorted((LEVELS[name], OPERATORS[name].low + LEVELS[name] / 4))
     scores = [
-        metrics.psnr_db(*degrade(Task("", f"{name}:{level}"), picture)) for level in (low, high)
+        metrics.psnr_db(*degrade(Task("", chains.word(name, level)), picture))
+        for level in (low, high)
     ]
     # Of photons and of JPEG quality, more is better.
     assert (scores[0] < scores[1]) == (name in ("poisson", "jpeg", "jpeg444"))
 
 
 # Each seed draws another camera, and they differ by more than the level does.
-@pytest.mark.parametrize("name", [name for name in OPERATORS if name not in ("clip", "camera")])
+@pytest.mark.parametrize("name", [name for name in chains.HERE if name not in ("clip", "camera")])
 def test_a_range_draws_another_level_for_each_seed(name, picture):
     low, high = sorted((LEVELS[name], OPERATORS[name].low + LEVELS[name] / 4))
-    task = Task("", f"{name}:{low:g}-{high:g}")
+    task = Task("", chains.word(name, f"{low:g}-{high:g}"))
     scores = [metrics.psnr_db(*degrade(task, picture, (seed, 0))) for seed in range(12)]
-    ends = [metrics.psnr_db(*degrade(Task("", f"{name}:{end:g}"), picture)) for end in (low, high)]
+    ends = [
+        metrics.psnr_db(*degrade(Task("", chains.word(name, f"{end:g}")), picture))
+        for end in (low, high)
+    ]
     assert min(ends) - 2 < min(scores) < max(scores) < max(ends) + 2
     assert max(scores) - min(scores) > 0.2 * (max(ends) - min(ends))
 

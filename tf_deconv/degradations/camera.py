@@ -13,6 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_deconv.degradations.seeds import of_clip, of_frame
 from tf_deconv.degradations.tasks import operator
 from tf_deconv.images.padding import mirror
 
@@ -89,7 +90,8 @@ def photograph(image: tf.Tensor, iso: Any, seed: tf.Tensor, _: float = 0.0) -> t
       (CBDNet) for the mosaic, demosaicing and tone curves.
     """
     channels = image.shape[-1]
-    chance = tf.random.stateless_uniform((12,), tf.random.experimental.stateless_fold_in(seed, 7))
+    own = tf.random.experimental.stateless_fold_in(of_clip(seed), 7)
+    chance = tf.random.stateless_uniform((12,), own)
     contrast = _between(CONTRASTS, chance[0])
     linear = _to_linear(_s_curve(image, 1.0 / contrast))
     to_raw = _exposure(seed) * (_to_sensor(chance[1:5]) if channels == 3 else tf.eye(1))
@@ -146,7 +148,8 @@ def remosaic(image: tf.Tensor, amount: Any, seed: tf.Tensor, _: float = 0.0) -> 
     if image.shape[-1] != 3:
         return image
     linear = _mirror_both(_to_linear(image), _DEMOSAIC_RADIUS)
-    chance = tf.random.stateless_uniform((), tf.random.experimental.stateless_fold_in(seed, 7))
+    own = tf.random.experimental.stateless_fold_in(of_clip(seed), 7)
+    chance = tf.random.stateless_uniform((), own)
     guessed = _from_linear(_demosaic(_mosaic(linear, seed)[tf.newaxis], chance, seed)[0])
     return tf.ensure_shape(image + amount * (guessed - image), image.shape)
 
@@ -162,12 +165,12 @@ def grain(image: tf.Tensor, stddev: Any, seed: tf.Tensor, _: float = 0.0) -> tf.
     Returns:
       (H, W, C) float32 in [0, 1].
     """
-    own = tf.random.experimental.stateless_fold_in(seed, 7)
+    own = tf.random.experimental.stateless_fold_in(of_clip(seed), 7)
     width = tf.random.stateless_uniform((), own, *GRAIN_STDDEVS_PX)
     rows, columns = tf.shape(image)[0], tf.shape(image)[1]
     margin = 2 * _NOISE_RADIUS
     white = tf.random.stateless_normal(
-        tf.stack([rows + margin, columns + margin, image.shape[-1]]), seed
+        tf.stack([rows + margin, columns + margin, image.shape[-1]]), of_frame(seed)
     )
     kernel = _gaussian(width)
     kernel /= tf.sqrt(tf.reduce_sum(kernel**2))
@@ -203,7 +206,7 @@ def resize(image: tf.Tensor, factor: Any, seed: tf.Tensor, _: float = 0.0) -> tf
     """
     size = tf.shape(image)[:2]
     small = tf.maximum(tf.cast(tf.round(tf.cast(size, tf.float32) / factor), tf.int32), 1)
-    cubic = tf.random.stateless_uniform((2,), seed) < 0.5
+    cubic = tf.random.stateless_uniform((2,), of_clip(seed)) < 0.5
     resized = image
     for is_cubic, target in ((cubic[0], small), (cubic[1], size)):
         resized = tf.cond(
@@ -240,7 +243,7 @@ def _from_linear(light: tf.Tensor) -> tf.Tensor:
 
 
 def _exposure(seed: tf.Tensor) -> tf.Tensor:
-    own = tf.random.experimental.stateless_fold_in(seed, 8)
+    own = tf.random.experimental.stateless_fold_in(of_clip(seed), 8)
     drawn = EXPOSURE_MEAN + EXPOSURE_STDDEV * tf.random.stateless_normal((), own)
     return tf.clip_by_value(drawn, 0.5, 1.0)
 
@@ -258,10 +261,11 @@ def _to_sensor(chance: tf.Tensor) -> tf.Tensor:
 
 def _sensor_noise(light: tf.Tensor, iso: Any, seed: tf.Tensor) -> tf.Tensor:
     """Draws noise of variance shot * light + read, as the sensor of an ISO has it."""
-    spread = tf.random.stateless_normal((), tf.random.experimental.stateless_fold_in(seed, 9))
+    own = tf.random.experimental.stateless_fold_in(of_clip(seed), 9)
+    spread = tf.random.stateless_normal((), own)
     shot = SHOT_VARIANCE_PER_ISO * tf.cast(iso, tf.float32)
     read = tf.exp(READ_OFFSET + READ_SPREAD * spread) * shot**READ_SLOPE
-    own = tf.random.experimental.stateless_fold_in(seed, 10)
+    own = tf.random.experimental.stateless_fold_in(of_frame(seed), 10)
     # Colours that a sensor's own cannot mix are negative there, and no photons are fewer than none.
     return tf.sqrt(shot * tf.maximum(light, 0.0) + read) * tf.random.stateless_normal(
         tf.shape(light), own
@@ -276,7 +280,7 @@ def _through_lens(light: tf.Tensor) -> tf.Tensor:
 
 def _sites(height: tf.Tensor, width: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns (height, 1, 1) and (1, width, 1) bool: rows and columns with red; green has one."""
-    own = tf.random.experimental.stateless_fold_in(seed, 11)
+    own = tf.random.experimental.stateless_fold_in(of_clip(seed), 11)
     phase = tf.random.stateless_uniform((2,), own, 0, 2, tf.int32)
     rows = (tf.range(height) + phase[0]) % 2 == 0
     columns = (tf.range(width) + phase[1]) % 2 == 0

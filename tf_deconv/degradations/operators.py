@@ -13,8 +13,21 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_deconv.degradations import camera  # noqa: F401 - its operators register themselves.
-from tf_deconv.degradations.tasks import FUNCTIONS, OPERATORS, Step, Task, operator, parse_chain
+from tf_deconv.degradations import (
+    camera,  # noqa: F401 - its operators register themselves.
+    codecs,
+)
+from tf_deconv.degradations.seeds import for_frame, of_clip, of_frame
+from tf_deconv.degradations.tasks import (
+    CODECS,
+    FUNCTIONS,
+    OPERATORS,
+    Step,
+    Task,
+    codec_operator,
+    operator,
+    parse_chain,
+)
 from tf_deconv.images.arrays import LUMINANCE_WEIGHTS
 from tf_deconv.images.padding import mirror, mirrored
 
@@ -58,11 +71,59 @@ def make_pair(task: Task, picture: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tenso
     return degraded, clean
 
 
+def make_clip_pair(task: Task, clip: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Degrades a clean clip as a task says.
+
+    What a chain draws by chance (levels, which of its steps happen, the camera, the direction of a
+    blur, missing places) is the same for all frames; noise is new in each.
+
+    Args:
+      task: The task; not paired.
+      clip: (T, H, W, 3) float32 in [0, 1].
+      seed: (2,) int32.
+    Returns:
+      degraded (T, H // scale, W // scale, channels_in) and clean (T, H', W', channels_out),
+      float32, as `make_pair` gives them of a picture.
+    """
+    clip = _cut_to_multiple(clip, task.scale)
+    degraded = luminance(clip) if task.grey_input else clip
+    clean = luminance(clip) if task.grey_output else clip
+    if task.scale > 1:
+        size = [side and side // task.scale for side in degraded.shape[1:3]]
+        signature = tf.TensorSpec((*size, degraded.shape[-1]), tf.float32)
+        degraded = tf.map_fn(
+            functools.partial(downsample, factor=task.scale),
+            degraded,
+            fn_output_signature=signature,
+        )
+    for number, step in enumerate(parse_chain(task.degrade)):
+        own = tf.random.experimental.stateless_fold_in(seed, number) if number else seed
+        degraded = _apply(step, degraded, own)
+    if task.mask:
+        known = inpainting_mask(tf.shape(degraded)[1], tf.shape(degraded)[2], seed)
+        known = tf.broadcast_to(known, tf.concat([tf.shape(degraded)[:3], [1]], axis=0))
+        known = tf.ensure_shape(known, (*degraded.shape[:3], 1))
+        degraded = tf.concat([degraded * known, known], axis=-1)
+    return degraded, clean
+
+
 def _apply(step: Step, image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Applies a step to its share of pictures; the others cost nothing."""
+    """Applies a step to its share of pictures, or of clips; the others cost nothing."""
+    by_frame = image.shape.rank == 4 and not OPERATORS[step.operator].whole_clips
 
     def applied() -> tf.Tensor:
-        return FUNCTIONS[step.operator](image, _draw_level(step, seed), seed, step.high)
+        level = _draw_level(step, seed)
+
+        def of_one(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+            return FUNCTIONS[step.operator](image, level, seed, step.high)
+
+        if not by_frame:
+            return of_one(image, seed)
+        return tf.map_fn(
+            lambda frame: of_one(frame[0], for_frame(seed, frame[1])),
+            (image, tf.range(tf.shape(image)[0])),
+            fn_output_signature=tf.TensorSpec(image.shape[1:], tf.float32),
+        )
 
     if step.share == 1.0:
         return applied()
@@ -83,8 +144,8 @@ def _draw_level(step: Step, seed: tf.Tensor) -> tf.Tensor | float:
 def _cut_to_multiple(image: tf.Tensor, factor: int) -> tf.Tensor:
     if factor == 1:
         return image
-    sizes = [side or tf.shape(image)[axis] for axis, side in enumerate(image.shape[:2])]
-    return image[: sizes[0] // factor * factor, : sizes[1] // factor * factor]
+    sizes = [image.shape[axis] or tf.shape(image)[axis] for axis in (-3, -2)]
+    return image[..., : sizes[0] // factor * factor, : sizes[1] // factor * factor, :]
 
 
 def luminance(image: tf.Tensor) -> tf.Tensor:
@@ -112,7 +173,7 @@ def gaussian_noise(image: tf.Tensor, stddev: Any, seed: tf.Tensor, _: float = 0.
     Returns:
       (H, W, C) float32 in [0, 1].
     """
-    noise = tf.random.stateless_normal(tf.shape(image), seed)
+    noise = tf.random.stateless_normal(tf.shape(image), of_frame(seed))
     return tf.clip_by_value(image + stddev / 255.0 * noise, 0.0, 1.0)
 
 
@@ -130,7 +191,7 @@ def unclipped_gaussian_noise(
       (H, W, C) float32.
     Reference: the protocol of Zhang et al. 2017 (DnCNN), 2018 (FFDNet) and of those after them.
     """
-    return image + stddev / 255.0 * tf.random.stateless_normal(tf.shape(image), seed)
+    return image + stddev / 255.0 * tf.random.stateless_normal(tf.shape(image), of_frame(seed))
 
 
 @operator("clip")
@@ -148,7 +209,7 @@ def store_by_chance(image: tf.Tensor, share: Any, seed: tf.Tensor, _: float = 0.
       (H, W, C) float32.
     """
     stored = tf.round(tf.clip_by_value(image, 0.0, 1.0) * 255.0) / 255.0
-    return tf.where(tf.random.stateless_uniform((), seed) < share, stored, image)
+    return tf.where(tf.random.stateless_uniform((), of_clip(seed)) < share, stored, image)
 
 
 @operator("poisson")
@@ -164,9 +225,9 @@ def low_light_noise(image: tf.Tensor, photons: Any, seed: tf.Tensor, _: float = 
     Reference: Foi et al. 2008, the Poisson-Gaussian model of raw data.
     """
     counted = tf.random.stateless_poisson(
-        tf.shape(image), seed, tf.maximum(image, 0.0) * photons, tf.float32
+        tf.shape(image), of_frame(seed), tf.maximum(image, 0.0) * photons, tf.float32
     )
-    own = tf.random.experimental.stateless_fold_in(seed, 1)
+    own = tf.random.experimental.stateless_fold_in(of_frame(seed), 1)
     read = READ_NOISE_STDDEV * tf.random.stateless_normal(tf.shape(image), own)
     return tf.clip_by_value(tf.ensure_shape(counted, image.shape) / photons + read, 0.0, 1.0)
 
@@ -209,7 +270,7 @@ def motion_blur(image: tf.Tensor, length: Any, seed: tf.Tensor, highest: float) 
     Returns:
       (H, W, C) float32 in [0, 1].
     """
-    angle = tf.random.stateless_uniform((), seed, 0.0, math.pi)
+    angle = tf.random.stateless_uniform((), of_clip(seed), 0.0, math.pi)
     radius = max(1, math.ceil(highest / 2))
     offsets = tf.range(-radius, radius + 1, dtype=tf.float32)
     # Points one pixel apart on the line; the last two count by how much of the length they cover.
@@ -247,6 +308,34 @@ def jpeg(image: tf.Tensor, quality: Any, _: tf.Tensor, __: float = 0.0) -> tf.Te
     encoded = tf.raw_ops.EncodeJpegVariableQuality(images=pixels, quality=level)
     decoded = decode_jpeg(encoded, image.shape[-1])
     return tf.ensure_shape(tf.image.convert_image_dtype(decoded, tf.float32), image.shape)
+
+
+def _through_codec(
+    name: str, image: tf.Tensor, rate: Any, seed: tf.Tensor, _: float = 0.0
+) -> tf.Tensor:
+    """Compresses a clip with a real encoder and decodes it: see `codecs.through_codec`.
+
+    Args:
+      name: A key of `tasks.CODECS`.
+      image: (T, H, W, 1 or 3) float32 in [0, 1]; (H, W, 1 or 3), which is a key frame.
+      rate: As the codec counts it.
+      seed: (2,) int32, or that of a frame.
+    Returns:
+      The same shape, float32 in [0, 1].
+    """
+    pixels = to_uint8(image if image.shape.rank == 4 else image[tf.newaxis])
+    decoded = tf.numpy_function(
+        functools.partial(codecs.through_codec, name),
+        [pixels, tf.cast(rate, tf.float32), of_clip(seed)],
+        tf.uint8,
+        stateful=False,
+    )
+    decoded = tf.reshape(tf.image.convert_image_dtype(decoded, tf.float32), tf.shape(image))
+    return tf.ensure_shape(decoded, image.shape)
+
+
+for _name in CODECS:
+    operator(codec_operator(_name))(functools.partial(_through_codec, _name))
 
 
 @operator("jpeg444")

@@ -25,6 +25,7 @@ class Operator:
       high: Largest number allowed.
       logarithmic: Whether a level from a range is as likely to be doubled as to be halved, not
         uniform; `low` is then more than 0.
+      whole_clips: Whether it takes the frames of a clip together, not one by one.
     """
 
     summary: str
@@ -32,9 +33,28 @@ class Operator:
     low: float
     high: float
     logarithmic: bool = False
+    whole_clips: bool = False
 
 
 _GREY_LEVELS = "standard deviation in grey levels of 255"
+
+_FACTOR, _QUANTISER = "constant rate factor", "quantiser"
+# Encoders of films, by the name of their format: what it is, what their rate counts, its smallest
+# and largest.
+CODECS = {
+    "h264": ("H.264", _FACTOR, 0, 51),
+    "vp9": ("VP9", _FACTOR, 0, 63),
+    "mpeg4": ("MPEG-4 part 2 (DivX, Xvid)", _QUANTISER, 1, 31),
+    "mpeg2": ("MPEG-2 (DVD, digital television)", _QUANTISER, 1, 31),
+    "mjpeg": ("Motion JPEG", _QUANTISER, 1, 31),
+}
+CODEC = "codec"
+
+
+def codec_operator(name: str) -> str:
+    """Returns the key in `OPERATORS` of a codec: of "h264", "codec:h264"."""
+    return f"{CODEC}:{name}"
+
 
 OPERATORS = {
     "noise": Operator("white Gaussian noise", _GREY_LEVELS, 0, 255),
@@ -66,6 +86,16 @@ OPERATORS = {
     "motion": Operator("motion blur in a random direction", "length in pixels", 1, 63),
     "jpeg": Operator("JPEG compression, colour at half size", "quality, 1 to 100", 1, 100),
     "jpeg444": Operator("JPEG compression, colour at full size", "quality, 1 to 100", 1, 100),
+    **{
+        codec_operator(name): Operator(
+            f"a film compressed by {title}; of a picture, one key frame",
+            f"{unit}, {low} to {high}",
+            low,
+            high,
+            whole_clips=True,
+        )
+        for name, (title, unit, low, high) in CODECS.items()
+    },
 }
 
 # What each operator does: (image, level, seed, highest level) to image. Importing
@@ -105,9 +135,9 @@ def parse_chain(text: str) -> tuple[Step, ...]:
     """Reads a chain of operators.
 
     Args:
-      text: Words NAME:LEVEL or NAME:LOW-HIGH, each with @SHARE after it or not, in the order in
-        which they happen; may be empty. SHARE is the probability with which the step happens to a
-        picture.
+      text: Words NAME:LEVEL or NAME:LOW-HIGH, of a codec codec:NAME-RATE or codec:NAME-LOW-HIGH,
+        each with @SHARE after it or not, in the order in which they happen; may be empty. SHARE is
+        the probability with which the step happens to a picture, or to a clip.
     Returns:
       The steps.
     Raises:
@@ -117,15 +147,27 @@ def parse_chain(text: str) -> tuple[Step, ...]:
     for word in text.split():
         what, at, share = word.partition("@")
         name, _, level = what.partition(":")
+        if name == CODEC:
+            codec, _, level = level.partition("-")
+            if codec not in CODECS:
+                faults.append(
+                    f"degrade={word!r}{nearest(codec, CODECS)}: expected {CODEC}:NAME-RATE or"
+                    f" {CODEC}:NAME-LOW-HIGH, NAME one of {', '.join(CODECS)}"
+                )
+                continue
+            name = codec_operator(codec)
         if name not in OPERATORS:
-            known = ", ".join(OPERATORS)
-            faults.append(f"degrade={word!r}{nearest(name, OPERATORS)}: expected one of {known}")
+            known = [*(key for key in OPERATORS if ":" not in key), CODEC]
+            faults.append(
+                f"degrade={word!r}{nearest(name, known)}: expected one of {', '.join(known)}"
+            )
             continue
         operator = OPERATORS[name]
         ends = _numbers(level)
         if not ends or not operator.low <= ends[0] <= ends[-1] <= operator.high:
+            head = name + ("-" if operator.whole_clips else ":")
             faults.append(
-                f"degrade={word!r}: expected {name}:LEVEL or {name}:LOW-HIGH, {operator.unit}, from"
+                f"degrade={word!r}: expected {head}LEVEL or {head}LOW-HIGH, {operator.unit}, from"
                 f" {operator.low:g} to {operator.high:g}"
             )
             continue

@@ -22,6 +22,7 @@ from tf_deconv.data import levels, patches, sources
 from tf_deconv.data.config import BUNDLED
 from tf_deconv.data.store import PictureStore
 from tf_deconv.degradations import baseline, operators
+from tf_deconv.degradations.codecs import check_chain
 from tf_deconv.degradations.tasks import RESTORATIONS, Task, find_task, parse_chain
 from tf_deconv.evaluation import classical
 from tf_deconv.evaluation.config import EvaluateConfig
@@ -148,7 +149,7 @@ def choose_task(config: EvaluateConfig, known: dict[str, Any]) -> tuple[str, Tas
                 f"targets={config.targets!r} with task {config.task!r}, which makes its inputs from"
                 " its targets: expected task 'paired', or no --targets"
             )
-        parse_chain(degrade or "")
+        check_chain(degrade or "")
         return "paired", find_task("paired", degrade)
     if config.task is None and (not isinstance(trained, str) or trained not in RESTORATIONS):
         raise UserError(
@@ -158,7 +159,7 @@ def choose_task(config: EvaluateConfig, known: dict[str, Any]) -> tuple[str, Tas
     if config.task is None and degrade is None:
         degrade = _training(known).get("degrade")
     if degrade is not None:
-        parse_chain(str(degrade))
+        check_chain(str(degrade))
     name = config.task or trained
     if RESTORATIONS[name].paired:
         raise UserError(

@@ -8,7 +8,8 @@ from typing import Any
 
 from tf_deconv.data.config import BUNDLED, check_range, range_option
 from tf_deconv.data.downscaling import parse_shrink
-from tf_deconv.degradations.tasks import TASKS, Task, parse_chain
+from tf_deconv.degradations.codecs import check_chain
+from tf_deconv.degradations.tasks import TASKS, Task
 from tf_deconv.networks.table import LIKELIHOODS, NETWORKS, Network, parse_levels
 from tf_deconv.utils.options import UserError, given_options, nearest, option, validate
 
@@ -472,7 +473,7 @@ def _generation_faults(config: TrainConfig, task: Task, network: Network) -> lis
 def _task_faults(config: TrainConfig, task: Task) -> list[str]:
     faults = []
     try:
-        parse_chain(config.degrade or "")
+        check_chain(config.degrade or "")
     except UserError as error:
         faults.append(str(error))
     if task.paired and (config.targets is None or config.data == BUNDLED):
