@@ -273,7 +273,7 @@ def test_depth_transparency_profile_and_exif_reach_the_output(capsys, tmp_path, 
 def test_transparency_grows_with_the_picture(tmp_path):
     alpha = np.full((4, 5, 1), 65535, np.uint16)
     alpha[:, :2] = 0
-    large = picture_job._enlarge(alpha, 3)
+    large = picture_job.enlarge(alpha, 3)
     assert large.shape == (12, 15, 1)
     assert large.dtype == np.uint16
     assert large[0, 0, 0] == 0

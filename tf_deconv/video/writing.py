@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import heapq
 import itertools
@@ -60,9 +61,9 @@ class _Output:
         if muxer in ("mp4", "mov", "3gp") and encoding.time_base.numerator == 1:
             # Times are kept in the units that the source has.
             options["video_track_timescale"] = str(encoding.time_base.denominator)
-        if shell.companions is not None and shell.companions.has_own_words:
-            if muxer in ("mp4", "mov"):
-                options["movflags"] = options.get("movflags", "") + "+use_metadata_tags"
+        own_words = shell.companions is not None and shell.companions.has_own_words
+        if own_words and muxer in ("mp4", "mov"):
+            options["movflags"] = options.get("movflags", "") + "+use_metadata_tags"
         self.file = require_av().open(
             f"file:{os.path.abspath(shell.path)}", "w", format=muxer, container_options=options
         )
@@ -168,6 +169,11 @@ class FilmWriter:
         if self._last is not None:
             self._mux(self._stream.encode(None))
         self._output.close()
+
+    def abandon(self) -> None:
+        """Lets go of a file that is not to be kept."""
+        with contextlib.suppress(Exception):
+            self._output.file.close()
 
     def _mux(self, packets: Iterable[Any]) -> None:
         for packet in packets:
