@@ -16,7 +16,8 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
-from tf_deconv.data import sources
+from tf_deconv.data import films, sources
+from tf_deconv.data.config import BUNDLED
 from tf_deconv.data.motion import MovingPictures
 from tf_deconv.data.patches import BRIGHTNESS_STREAM, GREY_STREAM, VALIDATION_EPOCH, to_unit
 from tf_deconv.degradations import operators
@@ -102,6 +103,16 @@ def load_clips(
     Raises:
       UserError: if nothing usable is there.
     """
+    if kind == "films" or (kind == "auto" and data != BUNDLED and films.holds_films(data)):
+        found = films.open_films(data, frames, patch_size, max_pixels)
+        training, validation, note = found.split(validation_fraction)
+        return ClipSource(
+            films.FilmStore(training, shrink),
+            films.FilmStore(validation, shrink),
+            tuple(found.skipped),
+            tuple(found.failures),
+            (*found.notes, *note),
+        )
     source = sources.load_source(
         data,
         patch_size,

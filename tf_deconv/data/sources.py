@@ -488,22 +488,48 @@ def _split(
     else:
         held = [hold_out(name, digest) for name, digest in zip(store.names, digests)]
         notes = []
-    if not any(held) or all(held):
-        # Too few for chance. The lowest hashes are held out, as `_hash_below` holds them out: of
-        # all rules for so few, this one moves the fewest pictures when some are added.
-        order = sorted(set(digests))
-        count = _count_held(len(order), share) if all(held) else 1
-        last = order[count - 1]
-        moved = [flag ^ (digest <= last) for flag, digest in zip(held, digests)]
-        side = "training" if all(held) else "validation"
-        first = store.names[moved.index(True)]
-        more = f" and {sum(moved) - 1} more were" if sum(moved) > 1 else " was"
-        notes.append(f"few pictures: {first}{more} put on the {side} side, which was empty")
-        held = [digest <= last for digest in digests]
+    held, moved = _fill_sides(store.names, digests, held, share)
+    notes += moved
     sides = ([], [])
     for index, flag in enumerate(held):
         sides[flag].append(index)
     return store.select(sides[False]), store.select(sides[True]), notes
+
+
+def hold_out(
+    names: Sequence[str], digests: Sequence[bytes], share: float
+) -> tuple[list[bool], list[str]]:
+    """Decides which of some films are held out, as of pictures: by their content alone.
+
+    Args:
+      names: For notes.
+      digests: Of their content; equal ones are on one side. At least two are different.
+      share: Expected share that is held out, in (0, 1).
+    Returns:
+      Whether each is held out, at least one and not all; and notes.
+    """
+    held_out = _hash_below(share)
+    held = [held_out(name, digest) for name, digest in zip(names, digests)]
+    return _fill_sides(names, digests, held, share)
+
+
+def _fill_sides(
+    names: Sequence[str], digests: Sequence[bytes], held: list[bool], share: float
+) -> tuple[list[bool], list[str]]:
+    """Fills a side that chance has left empty; returns who is held out, and notes."""
+    if any(held) and not all(held):
+        return held, []
+    # Too few for chance. The lowest hashes are held out, as `_hash_below` holds them out: of all
+    # rules for so few, this one moves the fewest pictures when some are added.
+    order = sorted(set(digests))
+    count = _count_held(len(order), share) if all(held) else 1
+    last = order[count - 1]
+    moved = [flag ^ (digest <= last) for flag, digest in zip(held, digests)]
+    side = "training" if all(held) else "validation"
+    first = names[moved.index(True)]
+    more = f" and {sum(moved) - 1} more were" if sum(moved) > 1 else " was"
+    note = f"few pictures: {first}{more} put on the {side} side, which was empty"
+    return [digest <= last for digest in digests], [note]
 
 
 def _with_their_files(digests: list[bytes], groups: Sequence[str | None]) -> list[bytes]:
