@@ -129,6 +129,21 @@ def write_named(
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 
+def write_clip(folder: pathlib.Path, clip: np.ndarray, restored: np.ndarray) -> None:
+    """Writes a known clip and what comes of it, and how to compare them.
+
+    Args:
+      folder: Is made.
+      clip: (T, H, W, C) in [0, 1].
+      restored: What Keras makes of it, from a state of zeros on.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, frames in (("input", clip), ("output", restored)):
+        np.save(folder / f"{name}-film.npy", np.asarray(frames, np.float32))
+        write_png(folder / f"{name}-last.png", frames[-1])
+    (folder / "README.md").write_text(_README_OF_A_FILM, encoding="utf-8")
+
+
 def read_named(folder: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Reads what `write_named` wrote: inputs and outputs; {} twice where there are none."""
     inputs, outputs = (
@@ -201,6 +216,17 @@ onnxruntime gave, `golden.psnr_db` (null and `exact`: every bit). A picture of 8
     tf-deconv verify .. --output YOURS.npy
 
 tells what is wrong: channels swapped, a picture turned, 0 to 255 for 0 to 1, and so on.
+"""
+_README_OF_A_FILM = """# A known clip, and what Keras makes of it
+
+Stream the frames of `input-film.npy` through your client, the first with a state of zeros, each
+further one with the state that the one before returned, and compare what comes back with
+`output-film.npy`. Both are float32 (T, H, W, C) in [0, 1], rows from the top, R, G, B last; the output
+is not clipped. `input-last.png` and `output-last.png` are the last frame, for the eye.
+
+PSNR = 10 log10(1 / mean((yours - output)^2)), over all frames. Right is what reaches
+`golden.floor_db` of the file in `../manifest.json`. If the first frame is right and the others are
+not, the state was not handed on.
 """
 _README_OF_A_GENERATOR = """# A known input, and what Keras makes of it
 

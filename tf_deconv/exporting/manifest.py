@@ -137,6 +137,7 @@ _IN_EVERY_FILE = (
     "channels_out",
     "divisor",
     "scale",
+    "state",
     "receptive_field",
     "tile_overlap",
     "tflite_sizes",

@@ -16,8 +16,10 @@ import keras
 import tensorflow as tf
 
 from tf_deconv.exporting.saved_model.restorer import restore_tensor
+from tf_deconv.exporting.saved_model.video import restore_tensors
 from tf_deconv.exporting.tflite import polyphase
 from tf_deconv.exporting.tflite.convert import with_constants
+from tf_deconv.networks.table import STATE_STRIDE
 from tf_deconv.utils import files
 from tf_deconv.utils.extras import how_to_install
 from tf_deconv.utils.options import UserError
@@ -70,6 +72,47 @@ def write_onnx(model: keras.Model, path: pathlib.Path, *, divisor: int, scale: i
             verbose=False,
             input_signature=[keras.InputSpec(shape=shape, dtype="float32", name="image")],
         )
+
+
+class _AnyFrame(keras.Model):
+    """A network of a frame and a state as a model of frames of any size."""
+
+    def __init__(self, model: keras.Model, divisor: int):
+        super().__init__(name="any_frame")
+        self.network, self.divisor = model, divisor
+
+    def call(self, frame: tf.Tensor, state: tf.Tensor) -> dict[str, tf.Tensor]:
+        restored, following = restore_tensors(self.network, frame, state, self.divisor)
+        return {"restored": restored, "next_state": following}
+
+
+def write_stream_onnx(model: keras.Model, path: pathlib.Path, *, divisor: int) -> None:
+    """Writes an ONNX file of `frame` (N, H, W, C) and `state` to `restored` and `next_state`.
+
+    Any N, H and W; the file tells divisor and state's stride in its metadata, for the shape of the
+    first state, which is zeros.
+
+    Args:
+      model: A float32 functional model of [frame, state], of any height and width.
+      path: The file to write.
+      divisor: Sizes are mirrored up to a multiple of this, and cropped again.
+    """
+    import onnx
+    import tf2onnx
+
+    channels, state_channels = (each.shape[-1] for each in model.inputs)
+    wrapped = _AnyFrame(model, divisor)
+    specs = [
+        tf.TensorSpec((None, None, None, count), tf.float32, name=name)
+        for name, count in (("frame", channels), ("state", state_channels))
+    ]
+    function = tf.function(wrapped.call, input_signature=specs, autograph=False)
+    with files.silent_stderr(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # As above.
+        proto, _ = tf2onnx.convert.from_function(function, input_signature=specs, opset=OPSET)
+    facts = {"divisor": str(divisor), "state_stride": str(STATE_STRIDE)}
+    onnx.helper.set_model_props(proto, facts)
+    path.write_bytes(proto.SerializeToString())
 
 
 # The oldest that holds all that is needed, and that OpenCV, tract, TVM and ncnn were tried with.

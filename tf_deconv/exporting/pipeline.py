@@ -22,6 +22,7 @@ from tf_deconv.exporting.restoration import RestorerExporter
 from tf_deconv.exporting.result import ExportResult
 from tf_deconv.exporting.saved_model import restorer, serving
 from tf_deconv.exporting.tflite import flatbuffer
+from tf_deconv.exporting.video import VideoExporter
 from tf_deconv.exporting.web import build, ready
 from tf_deconv.inference import run_folder
 from tf_deconv.utils import files, locks, swap
@@ -49,7 +50,7 @@ def export(config: ExportConfig, report: Callable[[str], None] = print) -> Expor
         return _export_again(config, report)
     path = run_folder.find_model(config.model)
     description = run_folder.read_description(path)
-    kind = GeneratorExporter if "generator" in description else RestorerExporter
+    kind = _kind_of(description)
     kind.check_options(config)
     library = None
     if config.web is not None:
@@ -93,6 +94,12 @@ def export(config: ExportConfig, report: Callable[[str], None] = print) -> Expor
         _write_page(config, target, name, library, report)
         report(f"next: {exporter.next_command(target, good[0].file)}")
     return ExportResult(target if good else None, tuple(reports), failures)
+
+
+def _kind_of(description: dict[str, Any]) -> type[Exporter]:
+    if "generator" in description:
+        return GeneratorExporter
+    return VideoExporter if "state" in description else RestorerExporter
 
 
 def _export_again(config: ExportConfig, report: Callable[[str], None]) -> ExportResult:

@@ -21,6 +21,7 @@ import numpy as np
 from tf_deconv.degradations.tasks import TASKS
 from tf_deconv.inference import artifacts, run_folder
 from tf_deconv.inference.located import LocatedModel, locate
+from tf_deconv.networks.table import STATE_STRIDE
 from tf_deconv.training import compilation
 from tf_deconv.training.config import TrainConfig
 from tf_deconv.utils import files
@@ -85,6 +86,7 @@ def _description(known: dict[str, Any]) -> dict[str, Any]:
         "divisor",
         "scale",
         "levels",
+        "state",
         "training",
         "began_with",
         "data_sha256",
@@ -116,10 +118,17 @@ def _build(located: LocatedModel) -> Any:
             f"model {located.asked!r} cannot be built again from what its manifest records:"
             f" {reason(error)}; expected a run or a .keras file"
         ) from error
-    artifact = artifacts.open_artifact(located)
-    probe = np.random.default_rng(0).random((1, _PROBE_PX, _PROBE_PX, artifact.channels_in))
-    probe = probe.astype(np.float32)
-    expected, received = artifact.run(probe), np.asarray(model(probe, training=False))
+    random = np.random.default_rng(0)
+    probes = [
+        random.random((1, _PROBE_PX // stride, _PROBE_PX // stride, given.shape[-1]), np.float32)
+        for given, stride in zip(model.inputs, (1, STATE_STRIDE))
+    ]
+    if located.moves:
+        expected = artifacts.open_cell(located).step(*probes)[0]
+        received = np.asarray(model(probes, training=False)[0])
+    else:
+        expected = artifacts.open_artifact(located).run(*probes)
+        received = np.asarray(model(*probes, training=False))
     if expected.shape != received.shape or np.abs(expected - received).max() > _TOLERANCE:
         raise UserError(
             f"model {located.asked!r} cannot be built again: the network of that name gives other"

@@ -57,7 +57,7 @@ class RestorerExporter(Exporter):
         scale = description.get("scale") or restorer.infer_scale(model)
         divisor = description.get("divisor") or _infer_divisor(model, path, scale)
         samples = _find_samples(path, description, model)
-        sizes = _signature_sizes(config, description, divisor)
+        sizes = signature_sizes(config, description, divisor)
         self.reference = Reference(model, divisor, scale, samples, sizes)
 
     @staticmethod
@@ -206,9 +206,14 @@ class RestorerExporter(Exporter):
             return qat.data_of_patches(self.model, calibration, self.reference.divisor)
 
 
-def _signature_sizes(
+def signature_sizes(
     config: ExportConfig, description: dict[str, Any], divisor: int
 ) -> tuple[tuple[int, int], ...]:
+    """Returns the (height, width) of the TFLite signatures.
+
+    Raises:
+      UserError: if a size that was asked for is no multiple of the divisor.
+    """
     if config.sizes is None:
         patch = (description.get("training") or {}).get("patch_size", DEFAULT_PATCH_SIZE)
         return tuple(dict.fromkeys([(patch, patch), DEFAULT_LARGER_SIZE]))

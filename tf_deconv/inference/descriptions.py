@@ -105,6 +105,7 @@ def _check_fields(
 # the picture's sides: each decides how much memory is taken. Networks have far less.
 LARGEST_DIVISOR, LARGEST_SCALE, LARGEST_FIELD_PX, LARGEST_SIDE_PX = 1024, 64, 1025, 8192
 _LARGEST_COUNT = 64
+_LARGEST_STATE_CHANNELS = 4096
 
 
 def _counts(most: int) -> tuple[Callable, str]:
@@ -135,6 +136,20 @@ def _is_levels(value: Any) -> bool:
     return True
 
 
+def _is_state(value: Any) -> bool:
+    """Whether it is what a model tells of its state; `channels` only exports do."""
+    if not isinstance(value, dict):
+        return False
+    return all(
+        type(count) is int and least <= count <= most
+        for count, least, most in (
+            (value.get("stride"), 1, LARGEST_DIVISOR),
+            (value.get("channels", 1), 1, _LARGEST_STATE_CHANNELS),
+            (value.get("latency_frames", 0), 0, 0),
+        )
+    )
+
+
 _TEXT = (lambda value: isinstance(value, str), "a text")
 _OBJECT = (lambda value: isinstance(value, dict), "an object")
 _NUMBER = (lambda value: type(value) in (int, float), "a number")
@@ -159,6 +174,10 @@ _FIELDS = {
     "tile_overlap": (
         lambda value: type(value) is int and 0 <= value <= LARGEST_FIELD_PX + LARGEST_DIVISOR,
         f"a whole number from 0 to {LARGEST_FIELD_PX + LARGEST_DIVISOR}",
+    ),
+    "state": (
+        _is_state,
+        "an object with stride, a whole number from 1, and of exports channels; no latency is known",
     ),
     "training_s": _NUMBER,
     "levels": (_is_levels, "an object of two numbers each, the lower one first"),

@@ -88,6 +88,11 @@ class LocatedModel:
         return "generator" in self.known
 
     @property
+    def moves(self) -> bool:
+        """Whether the model restores films, frame after frame with a state between them."""
+        return not self.generates and "state" in self.known
+
+    @property
     def task(self) -> str | None:
         """What the model was trained for; None where that is not recorded."""
         task = self.known.get("task")

@@ -241,7 +241,7 @@ class Restorer:
           UserError: if it is no such picture, has values that are NaN or infinite, or a model of
             fixed sizes cannot tile its size.
         """
-        image = _check_picture(np.asarray(image))
+        image = check_picture(np.asarray(image))
         if image.dtype != np.uint8 and self._open_deeper is not None:
             return self._in_more_depth().restore(image, progress, as_grey, in_place)
         height, width = image.shape[:2]
@@ -252,7 +252,7 @@ class Restorer:
                 progress(1.0)
             return _in_channels(image, channels)
         # The whole picture decides: a tile of a colour picture may be grey.
-        grey = as_grey or (self.artifact.keeps_grey and _is_grey(image))
+        grey = as_grey or (self.artifact.keeps_grey and is_grey(image))
         shape = (height * scale, width * scale, channels)
         reach = self._reach_for(dtype)
         rows, planned = self._plan(height, width, reach)
@@ -562,7 +562,7 @@ def _check_strength(strength: float, artifact: Artifact) -> float:
     )
 
 
-def _is_grey(image: np.ndarray) -> bool:
+def is_grey(image: np.ndarray) -> bool:
     """Returns whether a picture has one channel, or three equal ones beside its transparency."""
     return image.shape[-1] == 1 or arrays.is_grey(image[..., :3])
 
@@ -574,12 +574,12 @@ def _in_channels(image: np.ndarray, channels: int) -> np.ndarray:
         return colours.copy()
     if channels == 3:
         return np.repeat(colours, 3, axis=-1)
-    if _is_grey(colours):
+    if is_grey(colours):
         return colours[..., :1].copy()
     return arrays.as_pixels(arrays.luminance(arrays.as_unit(colours)), image.dtype)
 
 
-def _check_picture(image: np.ndarray) -> np.ndarray:
+def check_picture(image: np.ndarray) -> np.ndarray:
     """Refuses what is not a picture, before a runtime says so in its own words."""
     received = f"image is {image.shape} of {image.dtype}"
     if image.dtype.kind in "USO":

@@ -31,6 +31,11 @@ SAMPLES_FILE = "samples.npz"
 
 _CHECKPOINTS = "epoch-*.npz"
 _DESCRIPTION_MEMBER = "tf_deconv.json"
+# What is said where a model of single pictures was expected.
+MOVES = (
+    "{!r} restores films, a frame with what it remembers of those before: expected a model of"
+    " pictures here, such as photo; of films, use `tf-deconv restore MODEL FILM`"
+)
 # What is said where a model that restores was expected.
 GENERATES = (
     "{!r} generates pictures from noise: expected a model that restores; use `tf-deconv sample` or"
@@ -95,8 +100,11 @@ def load_model(path: str | pathlib.Path | None = None) -> Any:
       UserError: if there is no model or the file is none.
     """
     path = find_model(path)
-    if "generator" in read_description(path):
+    known = read_description(path)
+    if "generator" in known:
         raise UserError(GENERATES.format(str(path)))
+    if "state" in known:
+        raise UserError(MOVES.format(str(path)))
     return load_restorer(path)
 
 
@@ -112,6 +120,24 @@ def load_restorer(path: pathlib.Path) -> Any:
         raise UserError(
             f"{str(path)!r} maps {shapes[0]} to {shapes[1]}: expected one picture (N, H, W, C) in"
             " and one out"
+        )
+    return model
+
+
+def load_cell(path: pathlib.Path) -> Any:
+    """Loads a `.keras` file of [frame, state] to [restored frame, next state].
+
+    Raises:
+      UserError: if the file is not a Keras model, or takes or gives something else.
+    """
+    model = load_any_model(path)
+    ends = [[getattr(t, "shape", ()) for t in getattr(model, side, ())] for side in ("inputs", "outputs")]
+    if [len(each) for each in ends] != [2, 2] or any(
+        len(given) != 4 or not given[3] or given[3] != made[3] for given, made in zip(*ends)
+    ):
+        raise UserError(
+            f"{str(path)!r} maps {ends[0]} to {ends[1]}: expected a frame and a state (N, H, W, C)"
+            " in, and the same out"
         )
     return model
 

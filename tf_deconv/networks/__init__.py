@@ -12,6 +12,7 @@ _BUILDERS = {
     "build_flow": "tf_deconv.networks.flow",
     "build_unet": "tf_deconv.networks.unet",
     "build_vae": "tf_deconv.networks.vae",
+    "build_video": "tf_deconv.networks.video",
 }
 
 __all__ = [*_BUILDERS]

@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from tf_deconv.networks.table import STATE_STRIDE
+
 # Divisible by what networks divide by (up to 64, and 3), and large beside the borders.
 _SIDE_PX = 576
 # Layers whose weights are not multiplied with windows; they are not counted.
@@ -29,7 +31,7 @@ def multiply_adds_of_layers(model: Any) -> dict[str, float] | None:
     enlarged, pixels of the output are those of the input.
 
     Args:
-      model: A functional or sequential model of images (N, H, W, C).
+      model: A functional or sequential model of images (N, H, W, C), or of a frame and a state.
     Returns:
       Layer to multiply-adds for each pixel of the output, over all its channels; None where a layer
       with weights is not a convolution (depthwise, separable and transposed ones included), a dense
@@ -49,14 +51,15 @@ def multiply_adds_of_layers(model: Any) -> dict[str, float] | None:
         probe = keras.Model(model.inputs, [*tensors, *model.outputs])
     except ValueError:  # That first call belongs to another model.
         return None
-    _, height, width, channels = model.input_shape
-    shapes = [
-        tensor.shape[1:]
-        for tensor in probe.compute_output_spec(
-            keras.KerasTensor((1, height or _SIDE_PX, width or _SIDE_PX, channels))
-        )
-    ]
-    pixels = math.prod(shapes[-1][:2])
+    _, height, width, channels = model.inputs[0].shape
+    sides = height or _SIDE_PX, width or _SIDE_PX
+    given = [keras.KerasTensor((1, *sides, channels))]
+    for state in model.inputs[1:]:
+        sides = (side // STATE_STRIDE for side in sides)
+        given.append(keras.KerasTensor((1, *sides, state.shape[-1])))
+    made = probe.compute_output_spec(given if len(given) > 1 else given[0])
+    shapes = [tensor.shape[1:] for tensor in made]
+    pixels = math.prod(shapes[2 * len(counted)][:2])
     return {
         layer.name: _COUNTS[kinds[layer.name]](layer, *shapes[2 * number : 2 * number + 2]) / pixels
         for number, layer in enumerate(counted)

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from tf_deconv.networks.table import STATE_STRIDE
+
 # A network that sees further than this is taken for one that sees the whole picture.
 MAX_REACH = 512
 # Layers that a pixel goes through alone and that bend or drop its value.
@@ -38,7 +40,8 @@ def compute_reach(model: Any, divisor: int, scale: int) -> int | None:
     left out, maxima are means, and one filter stands for many.
 
     Args:
-      model: Made of convolutions, transposed convolutions, poolings and pointwise layers.
+      model: Made of convolutions, transposed convolutions, poolings and pointwise layers; or one of a
+        frame and a state, of which the reach within the frame is computed.
       divisor: A move of the input by this many pixels moves the output alike.
       scale: Output pixels per input pixel along each axis.
     Returns:
@@ -49,8 +52,12 @@ def compute_reach(model: Any, divisor: int, scale: int) -> int | None:
 
     try:
         # float64 from the input on: deep networks have more paths than float32 can count.
-        image = keras.Input((None, None, model.input_shape[-1]), dtype="float64")
-        copy = keras.models.clone_model(model, image, _without_losses)
+        inputs = [keras.Input((None, None, each.shape[-1]), dtype="float64") for each in model.inputs]
+        if len(inputs) > 1:  # A frame and a state; what the next state sees is no pixel's business.
+            model = keras.Model(model.inputs, model.outputs[0])
+        copy = keras.models.clone_model(
+            model, inputs if len(inputs) > 1 else inputs[0], _without_losses
+        )
         random = np.random.default_rng(0)
         copy.set_weights([random.uniform(0.5, 1.5, weight.shape) for weight in copy.get_weights()])
         side = 64 + -64 % divisor
@@ -96,7 +103,8 @@ def _support(model: Any, divisor: int, scale: int, side: int, axis: int) -> int:
     import tensorflow as tf
 
     width = -(-8 // divisor) * divisor  # A few pixels, so that they can be mirrored at the border.
-    shape = [1, side if axis == 1 else width, side if axis == 2 else width, model.input_shape[-1]]
+    channels, *of_states = (each.shape[-1] for each in model.inputs)
+    shape = [1, side if axis == 1 else width, side if axis == 2 else width, channels]
     strip = np.random.default_rng(0).uniform(0.5, 1.5, shape)
     middle = side // 2 // divisor * divisor
     outputs = middle * scale + np.arange(divisor * scale)  # All that may see differently far.
@@ -105,7 +113,10 @@ def _support(model: Any, divisor: int, scale: int, side: int, axis: int) -> int:
         batch = tf.constant(strip.repeat(len(some), axis=0))
         with tf.GradientTape() as tape:
             tape.watch(batch)
-            lines = tf.reduce_sum(model(batch, training=False), axis=[3 - axis, 3])
+            sides = [batch.shape[0], *(side // STATE_STRIDE for side in batch.shape[1:3])]
+            states = [tf.zeros((*sides, count), batch.dtype) for count in of_states]
+            made = model([batch, *states] if states else batch, training=False)
+            lines = tf.reduce_sum(made, axis=[3 - axis, 3])
             if lines.shape[1] != side * scale:
                 raise ValueError(f"{lines.shape[1]} pixels: expected {side * scale}")
             total = tf.linalg.trace(tf.gather(lines, some, axis=1))  # One of each picture.

@@ -11,6 +11,10 @@ from typing import Any
 
 from tf_deconv.utils.options import UserError
 
+# Pixels of a frame, along an axis, for each of the state that the network `video` keeps.
+STATE_STRIDE = 2
+# What files of such a network tell of their state, besides its channels.
+STATE = {"stride": STATE_STRIDE, "start": 0.0, "latency_frames": 0}
 LIKELIHOODS = ("bernoulli", "gaussian", "logistic")
 
 
@@ -34,6 +38,8 @@ class Network:
       levels_enlarging: The same of networks that enlarge, where those differ.
       optimizer: Name in `tf_deconv.training.compilation` unless the user asks for another.
       ema: Momentum of the average of weights unless the user asks for another; 0: none.
+      frames: Frames of a training clip unless the user asks for another number, for a network of
+        moving pictures; 0 for any other.
       generates: Whether it makes pictures from noise; its builder then takes sizes, `channels`,
         `classes` and `filters`, and `levels[""]` tells how many of those there are.
     """
@@ -50,6 +56,7 @@ class Network:
     levels_enlarging: Mapping[str, int] = dataclasses.field(default_factory=dict)
     optimizer: str = "adam"
     ema: float = 0.0
+    frames: int = 0
     generates: bool = False
 
     def levels_of(self, size: str, scale: int) -> int:
@@ -110,6 +117,20 @@ NETWORKS = {
         sizes=("small", "tiny", "base"),
         levels={"small": 3, "tiny": 3, "base": 2},
         levels_enlarging={"small": 1, "tiny": 1, "base": 2},
+    ),
+    "video": Network(
+        summary="recurrent U-Net for moving pictures: base (default), small, tiny; 9 to 727 thousand"
+        " weights; begins best with --init photo",
+        builder="tf_deconv.networks.video:build_video",
+        divisor=4,
+        patch_size=96,
+        batch_size=1,
+        optimizer="muon",
+        learning_rate=1e-3,
+        loss="l1",
+        sizes=("base", "small", "tiny"),
+        levels={"base": 2, "small": 2, "tiny": 2},
+        frames=7,
     ),
     "vae": Network(
         summary="variational autoencoder of transposed convolutions; generates in one step",

@@ -104,55 +104,22 @@ def build_unet(
     if size not in SIZES:
         raise ValueError(f"size={size!r}: expected one of {', '.join(SIZES)}")
     preset = (SIZES if scale == 1 else ENLARGING)[size]
-    chosen = Size(
-        preset.filters if filters is None else tuple(filters),
-        preset.blocks if blocks is None else tuple(blocks),
-        preset.space_to_depth if space_to_depth is None else space_to_depth,
-    )
-    if not chosen.filters or len(chosen.filters) != len(chosen.blocks):
-        raise ValueError(
-            f"filters={chosen.filters} and blocks={chosen.blocks}: expected one number of each for"
-            " every level"
-        )
     counts = dict(channels_in=channels_in, channels_out=channels_out, scale=scale)
-    for field in ("filters", "blocks"):
-        counts |= {f"{field}[{i}]": count for i, count in enumerate(getattr(chosen, field))}
-    for name, value in counts.items():
-        if type(value) is not int or value < 1:
-            raise ValueError(f"{name}={value!r}: expected a positive integer")
-    pairs = zip(chosen.filters, chosen.blocks)
-    if sum(36 * count * count * number for count, number in pairs) > _LARGEST_WEIGHTS:
-        raise ValueError(
-            f"filters={chosen.filters} and blocks={chosen.blocks}: expected at most"
-            f" {_LARGEST_WEIGHTS:,} weights"
-        )
+    chosen = choose(preset, filters, blocks, space_to_depth, counts)
     if channels_in not in (1, channels_out, channels_out + 1):
         raise ValueError(
             f"channels_in={channels_in} and channels_out={channels_out}: expected equal numbers,"
             " one more in (a mask), or 1 in"
         )
-    divisor = 2 ** (len(chosen.filters) - 1) * (2 if chosen.space_to_depth else 1)
-    for name, value in dict(height=height, width=width).items():
-        if value is not None and (type(value) is not int or value < 1 or value % divisor):
-            raise ValueError(f"{name}={value!r}: expected a multiple of {divisor}, or None for any")
+    check_sides(chosen, height, width)
 
     image = keras.Input((height, width, channels_in), name="image", dtype="float32")
-    build = _Builder(use_bias, reparameterize)
+    build = Builder(use_bias, reparameterize)
     constraint = ZeroSum() if blind_to_levels else None
     x = build.head(
         image, chosen.filters[0], chosen.space_to_depth, constraint
     )  # (N, H or H/2, ..., filters)
-    skips = []
-    for level, wider in enumerate(chosen.filters[1:], start=1):
-        x = build.blocks(x, chosen.blocks[level - 1], f"encoder_{level}")
-        skips.append(x)
-        x = build.conv(x, wider, 2, f"encoder_{level}_down", strides=2)  # Half of either side.
-    x = build.blocks(x, chosen.blocks[-1], "bottom")
-    for level in range(len(chosen.filters) - 1, 0, -1):
-        narrower = chosen.filters[level - 1]
-        x = build.deconv(x, narrower, 2, f"decoder_{level}_deconv")  # Twice either side.
-        x = layers.Add(name=f"decoder_{level}_skip")([x, skips[level - 1]])
-        x = build.blocks(x, chosen.blocks[level - 1], f"decoder_{level}")
+    x = build.levels(x, chosen)
 
     # Zeros: training begins at the input itself, from which every task of this kind starts.
     enlarge = scale * (2 if chosen.space_to_depth else 1)
@@ -167,6 +134,54 @@ def build_unet(
     return keras.Model(image, restored, name="unet")
 
 
+def choose(
+    preset: Size,
+    filters: Sequence[int] | None,
+    blocks: Sequence[int] | None,
+    space_to_depth: bool | None,
+    counts: dict[str, int],
+) -> Size:
+    """Returns a size with what replaces parts of it.
+
+    Raises:
+      ValueError: if a number is not allowed, one of the other `counts` either.
+    """
+    chosen = Size(
+        preset.filters if filters is None else tuple(filters),
+        preset.blocks if blocks is None else tuple(blocks),
+        preset.space_to_depth if space_to_depth is None else space_to_depth,
+    )
+    if not chosen.filters or len(chosen.filters) != len(chosen.blocks):
+        raise ValueError(
+            f"filters={chosen.filters} and blocks={chosen.blocks}: expected one number of each for"
+            " every level"
+        )
+    for field in ("filters", "blocks"):
+        counts |= {f"{field}[{i}]": count for i, count in enumerate(getattr(chosen, field))}
+    for name, value in counts.items():
+        if type(value) is not int or value < 1:
+            raise ValueError(f"{name}={value!r}: expected a positive integer")
+    pairs = zip(chosen.filters, chosen.blocks)
+    if sum(36 * count * count * number for count, number in pairs) > _LARGEST_WEIGHTS:
+        raise ValueError(
+            f"filters={chosen.filters} and blocks={chosen.blocks}: expected at most"
+            f" {_LARGEST_WEIGHTS:,} weights"
+        )
+    return chosen
+
+
+def check_sides(chosen: Size, height: int | None, width: int | None) -> None:
+    """Refuses a height or width that the levels of a size do not divide.
+
+    Raises:
+      ValueError: naming it; None is any.
+    """
+    divisor = 2 ** (len(chosen.filters) - 1) * (2 if chosen.space_to_depth else 1)
+    for name, value in dict(height=height, width=width).items():
+        if value is not None and (type(value) is not int or value < 1 or value % divisor):
+            raise ValueError(f"{name}={value!r}: expected a multiple of {divisor}, or None for any")
+
+
 class ZeroSum(keras.constraints.Constraint):
     """Keeps a convolution's kernel (h, w, in, out) at sum 0 for each input and output channel."""
 
@@ -175,7 +190,7 @@ class ZeroSum(keras.constraints.Constraint):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Builder:
+class Builder:
     """The layers, which share whether they have biases and how they are trained."""
 
     use_bias: bool
@@ -190,6 +205,21 @@ class _Builder:
         image = ops.pad(image, [[0, 0], side, side, [0, 0]], mode="reflect")
         options = dict(strides=strides, padding="valid", kernel_constraint=constraint)
         return self.conv(image, filters, kernel_size, "head", **options)
+
+    def levels(self, x: keras.KerasTensor, chosen: Size) -> keras.KerasTensor:
+        """Goes down and up again; (N, H, W, filters[0]) in and out."""
+        skips = []
+        for level, wider in enumerate(chosen.filters[1:], start=1):
+            x = self.blocks(x, chosen.blocks[level - 1], f"encoder_{level}")
+            skips.append(x)
+            x = self.conv(x, wider, 2, f"encoder_{level}_down", strides=2)  # Half of either side.
+        x = self.blocks(x, chosen.blocks[-1], "bottom")
+        for level in range(len(chosen.filters) - 1, 0, -1):
+            narrower = chosen.filters[level - 1]
+            x = self.deconv(x, narrower, 2, f"decoder_{level}_deconv")  # Twice either side.
+            x = layers.Add(name=f"decoder_{level}_skip")([x, skips[level - 1]])
+            x = self.blocks(x, chosen.blocks[level - 1], f"decoder_{level}")
+        return x
 
     def blocks(self, x: keras.KerasTensor, count: int, name: str) -> keras.KerasTensor:
         for number in range(1, count + 1):

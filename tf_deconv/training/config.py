@@ -117,6 +117,16 @@ class TrainConfig:
         group=NETWORK,
         metavar="MODEL",
     )
+    frames: int | None = option(
+        None,
+        "frames of a training clip, for the network video: gradients go through all of them; the"
+        " network's own number when left out",
+        minimum=2,
+        maximum=64,
+        type=int,
+        group=NETWORK,
+        metavar="COUNT",
+    )
     conditional: bool = option(
         False,
         "for the task generate: the network is told each picture's label",
@@ -341,6 +351,7 @@ def check_train_config(config: TrainConfig) -> TrainConfig:
         *_task_faults(config, task),
         *_network_faults(config, network),
         *_generation_faults(config, task, network),
+        *_clip_faults(config, task, network),
     ]
     if config.resume and config.run_dir is None:
         faults.append("run_dir=None with resume=True: expected the folder of the run")
@@ -370,9 +381,12 @@ def check_train_config(config: TrainConfig) -> TrainConfig:
             f" {config.network!r} and task {config.task!r}; {near} would do"
         )
     batch_size = config.batch_size or network.batch_size
-    if (patch_size or 1) ** 2 * batch_size > _LARGEST_BATCH_PX:
+    frames = config.frames or network.frames or 1
+    if (patch_size or 1) ** 2 * batch_size * frames > _LARGEST_BATCH_PX:
         faults.append(
-            f"patch_size={patch_size} with batch_size={batch_size}: expected at most"
+            f"patch_size={patch_size} with batch_size={batch_size}"
+            + (f" and frames={frames}" if network.frames else "")
+            + ": expected at most"
             f" {_LARGEST_BATCH_PX:,} pixels in a batch"
         )
     if faults:
@@ -387,6 +401,7 @@ def check_train_config(config: TrainConfig) -> TrainConfig:
         loss=config.loss or _default_loss(task, network),
         optimizer=config.optimizer or network.optimizer,
         size=config.size or (network.sizes[0] if network.sizes else None),
+        frames=config.frames or network.frames or None,
         ema=network.ema if config.ema is None else config.ema,
         likelihood=config.likelihood or ("bernoulli" if config.network == "vae" else None),
     )
@@ -508,6 +523,25 @@ def _task_faults(config: TrainConfig, task: Task) -> list[str]:
             " expected another loss"
         )
     return faults
+
+
+def _clip_faults(config: TrainConfig, task: Task, network: Network) -> list[str]:
+    if not network.frames:
+        return given_options(config, ("frames",), f"network {config.network!r}, of single pictures")
+    if task.generates:  # Said above.
+        return []
+    if task.scale > 1 or task.paired or task.channels_in != task.channels_out:
+        fitting = ", ".join(
+            name
+            for name, other in TASKS.items()
+            if other.scale == 1
+            and not (other.generates or other.paired)
+            and other.channels_in == other.channels_out
+        )
+        return [f"task={config.task!r} with network {config.network!r}: expected one of {fitting}"]
+    return given_options(
+        config, ("self_supervised",), f"network {config.network!r}"
+    )
 
 
 def _network_faults(config: TrainConfig, network: Network) -> list[str]:

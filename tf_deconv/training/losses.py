@@ -32,6 +32,8 @@ def make_loss(name: str) -> keras.losses.Loss:
 class ImageLoss(keras.losses.Loss):
     """A loss between (N, H, W, C) images of exactly equal shape, in float32.
 
+    Each frame of clips, (N, T, H, W, C), is an image.
+
     A subclass gives `compare(y_true, y_pred)`, of images that are known to fit.
     """
 
@@ -43,7 +45,8 @@ class ImageLoss(keras.losses.Loss):
                 f"the target is {tuple(y_true.shape)} and the output {tuple(y_pred.shape)}:"
                 " expected equal shapes; they would broadcast silently"
             )
-        return self.compare(ops.cast(y_true, "float32"), ops.cast(y_pred, "float32"))
+        y_true, y_pred = (ops.cast(_frames(each), "float32") for each in (y_true, y_pred))
+        return self.compare(y_true, y_pred)
 
 
 class PixelLoss(ImageLoss):
@@ -174,10 +177,16 @@ def _window_mean(image):
     return image
 
 
+def _frames(images):
+    """Returns the frames of clips (N, T, H, W, C) as (N * T, H, W, C); pictures as they are."""
+    return images if len(images.shape) < 5 else ops.reshape(images, (-1, *ops.shape(images)[2:]))
+
+
 class Psnr(keras.metrics.Metric):
     """Mean over images of PSNR in decibels, data range 1, predictions clipped to [0, 1].
 
-    Sample weights (N, H, W) or (N, H, W, 1) say how much each pixel counts within its image.
+    Each frame of clips (N, T, H, W, C) is an image. Sample weights (N, H, W) or (N, H, W, 1) say how
+    much each pixel of an image counts within it.
     """
 
     def __init__(self, name: str = "psnr", **kwargs):
@@ -186,8 +195,8 @@ class Psnr(keras.metrics.Metric):
         self.count = self.add_variable((), initializer="zeros", name="count")
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        y_true = ops.cast(y_true, "float32")
-        y_pred = ops.clip(ops.cast(y_pred, "float32"), 0.0, 1.0)
+        y_true = ops.cast(_frames(y_true), "float32")
+        y_pred = ops.clip(ops.cast(_frames(y_pred), "float32"), 0.0, 1.0)
         squared = ops.mean(ops.square(y_true - y_pred), axis=-1)
         if sample_weight is not None:
             weight = ops.reshape(ops.cast(sample_weight, "float32"), ops.shape(squared))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_deconv.data.sources import Source
+from tf_deconv.images.value_range import Levels
 from tf_deconv.inference.run_folder import Samples
 from tf_deconv.training.config import TrainConfig
 from tf_deconv.training.monitor import Monitor
@@ -47,6 +48,15 @@ class Objective(abc.ABC):
     @abc.abstractmethod
     def build(self) -> keras.Model:
         """Returns the model to train; called where its variables are to lie."""
+
+    @property
+    def ranges(self) -> Mapping[str, Levels]:
+        """Which values of the pictures' files are black and white."""
+        return self.source.training.ranges
+
+    def network_in(self, model: keras.Model) -> keras.Model:
+        """Returns the network itself, whose layers --init fills, in what `build` made."""
+        return model
 
     @abc.abstractmethod
     def build_saved(self) -> keras.Model:

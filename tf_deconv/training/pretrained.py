@@ -140,20 +140,23 @@ def begin_with(model: keras.Model, start: Start, config: TrainConfig) -> list[st
     Raises:
       UserError: if nothing fits.
     """
-    left = copy_weights(start.model, model)
+    trained = {weight.path for weight in model.trainable_weights}
+    left = [path for path in copy_weights(start.model, model) if path in trained]
     shape = shape_of(start.facts.get("training"))
     other = bool(shape) and any(getattr(config, name) != shape.get(name) for name in SHAPES)
-    if len(left) == len(model.weights):
+    count = len(trained)
+    if len(left) == count:
         options = " and ".join(f"{name}={value!r}" for name, value in shape.items())
         raise UserError(
             f"init={start.name!r} shares no layer with network={config.network!r}: expected"
             + (f" {options}, as it has" if other else " one of the same network and size")
         )
-    count, lines = len(model.weights), []
-    if other:
+    lines = []
+    # A network that has every layer of the other one is more than that, and none that differs.
+    if other and count - len(left) < len(start.model.trainable_weights):
         flags = " ".join(f"{flag_of(name)} {value}" for name, value in shape.items())
         lines.append(f"note: {start.name} is {flags}, which this training is not")
-    elif shape:
+    elif shape and not other:
         lines.append(f"network: {' '.join(shape.values())}, as {start.name}")
     line = f"init: {count - len(left)} of {count} weights copied"
     return [*lines, f"{line}; these begin anew: {', '.join(left)}" if left else line]

@@ -26,6 +26,7 @@ from tf_deconv.data import levels, patches
 from tf_deconv.degradations.tasks import TASKS
 from tf_deconv.images import arrays
 from tf_deconv.inference import descriptions, run_folder
+from tf_deconv.networks.table import NETWORKS
 from tf_deconv.training import callbacks, checkpoints, compilation, distribution, pretrained
 from tf_deconv.training.cluster import Cluster, read_cluster
 from tf_deconv.training.config import RENEWABLE, TrainConfig, check_train_config, take_from_init
@@ -145,7 +146,8 @@ class Trainer:
         with self.placement.scope():
             self.model = self.objective.build()
             if start is not None and not goes_on:
-                self._say(pretrained.begin_with(self.model, start, self.config))
+                network = self.objective.network_in(self.model)
+                self._say(pretrained.begin_with(network, start, self.config))
             self.objective.compile(self.model)
         self.placement.prepare(self.model)
         self.saved = self.objective.build_saved()
@@ -349,7 +351,7 @@ class Trainer:
             "training": to_json(dataclasses.replace(config, **public)),
             "data_sha256": self.objective.source.training.sha256(),
             # Which values of the files were 0 and 1, by kind of sample; null where all had 8 bits.
-            "levels": levels.recorded(self.objective.source.training.ranges),
+            "levels": levels.recorded(self.objective.ranges),
             "began_with": start and start.facts,
             "device": str(self.device),
             "versions": {
@@ -419,6 +421,10 @@ def make_objective(config: TrainConfig, device: Device) -> Objective:
         from tf_deconv.training.generation import make_generation
 
         return make_generation(config, device)
+    if NETWORKS[config.network].frames:
+        from tf_deconv.training.clips import ClipRestoration
+
+        return ClipRestoration(config, device)
     from tf_deconv.training.restoration import Restoration
 
     return Restoration(config, device)

@@ -221,16 +221,7 @@ def check_onnx(
       file: Its name in the export.
       size: The only (height, width) that it takes; None for any.
     """
-    import onnx
-
-    model = onnx.load(path)
-    report = Report(file, path.stat().st_size, ONNX_FLOOR_DB)
-    report.operators = dict(collections.Counter(node.op_type for node in model.graph.node))
-    foreign = sorted({node.domain for node in model.graph.node} - {"", "ai.onnx"})
-    if foreign:
-        report.faults.append(f"operators of {', '.join(foreign)}: expected ONNX's own only")
-    if report.size_bytes < 4 * reference.model.count_params():
-        report.faults.append(f"{report.size_bytes} bytes cannot hold the weights")
+    report = examine_onnx(path, file, reference.model.count_params())
     channels = reference.model.input_shape[-1]
     if size is None:
         report.input = {"layout": "NHWC", "shape": [None, None, None, channels]}
@@ -280,6 +271,21 @@ def check_coreml(
     measure(report, pairs)
     if pairs and len(pairs) == len(cases) and pairs[0][0].endswith(_GOLDEN):
         report.golden_db = metrics.psnr_db(*pairs[0][1:])
+    return report
+
+
+def examine_onnx(path: pathlib.Path, file: str, parameters: int) -> Report:
+    """Begins the report on an ONNX file: its operators and weights, without running it."""
+    import onnx
+
+    model = onnx.load(path)
+    report = Report(file, path.stat().st_size, ONNX_FLOOR_DB)
+    report.operators = dict(collections.Counter(node.op_type for node in model.graph.node))
+    foreign = sorted({node.domain for node in model.graph.node} - {"", "ai.onnx"})
+    if foreign:
+        report.faults.append(f"operators of {', '.join(foreign)}: expected ONNX's own only")
+    if report.size_bytes < 4 * parameters:
+        report.faults.append(f"{report.size_bytes} bytes cannot hold the weights")
     return report
 
 

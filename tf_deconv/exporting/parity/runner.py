@@ -3,7 +3,8 @@
 Started by path, with nothing of tf_deconv on board, as a client would run the file:
 `python runner.py FILE CASES.npz RESULTS.npz [RUNTIME [THREADS]]`. CASES holds "SIGNATURE|NUMBER"
 arrays, pictures that are restored, or "SIGNATURE|NUMBER|INPUT" arrays of signatures with inputs of
-any names. RESULTS holds the outputs under the same keys, "SIGNATURE|NUMBER|OUTPUT" of the latter,
+any names; "SIGNATURE|NUMBER|film" holds frames, (T, H, W, C), that go through one by one, each with
+the state that the one before left. RESULTS holds the outputs under the same keys, "SIGNATURE|NUMBER|OUTPUT" of the latter,
 and of each signature's last case "latency_ms|SIGNATURE" and "latency_p95_ms|SIGNATURE", the median
 and the 95th percentile of its time. "delegated" is the share of a TFLite file's operators that
 XNNPACK took over, where that is known; "version" is the runtime's. TF_DECONV_TIMED_RUNS in the
@@ -82,6 +83,10 @@ class LiteRt:
         if signature not in self.runners:
             self.runners[signature] = self.interpreter.get_signature_runner(signature)
         return self.runners[signature](**inputs)
+
+    def state_shape(self, signature, size):
+        given = self.interpreter.get_signature_runner(signature).get_input_details()
+        return tuple(given["state"]["shape"])
 
     def delegated(self):
         """Follows the first signature's graph back from its result, through delegates first."""
@@ -181,7 +186,7 @@ class Onnx:
             path, options, providers=["CPUExecutionProvider"]
         )
         names = [each.name for each in (*self.session.get_inputs(), *self.session.get_outputs())]
-        if names != ["image", "restored"]:
+        if names not in (["image", "restored"], ["frame", "state", "restored", "next_state"]):
             raise ValueError(f"takes and gives {', '.join(names)}: expected image, restored")
         self.is_fixed = _is_fixed_onnx(path, self.session.get_inputs()[0].shape)
 
@@ -189,6 +194,17 @@ class Onnx:
         array = np.ascontiguousarray(array.transpose(0, 3, 1, 2)) if self.is_fixed else array
         result = self.session.run(["restored"], {"image": array})[0]
         return result.transpose(0, 2, 3, 1) if self.is_fixed else result
+
+    def run_named(self, signature, inputs):
+        names = [each.name for each in self.session.get_outputs()]
+        return dict(zip(names, self.session.run(names, inputs)))
+
+    def state_shape(self, signature, size):
+        # In the file's own description, as its graph computes with any size.
+        facts = self.session.get_modelmeta().custom_metadata_map
+        divisor, stride = int(facts["divisor"]), int(facts["state_stride"])
+        sides = [-(-side // divisor) * divisor // stride for side in size]
+        return 1, *sides, self.session.get_inputs()[1].shape[3]
 
 
 class OpenVino:
@@ -426,6 +442,11 @@ class TensorFlow:
         given = {name: self.constant(array) for name, array in inputs.items()}
         return {name: tensor.numpy() for name, tensor in function(**given).items()}
 
+    def state_shape(self, signature, size):
+        sides = {name: self.constant(side) for name, side in zip(("height", "width"), size)}
+        answer = self.loaded.signatures["initial_state"](count=self.constant(1), **sides)
+        return answer["state"].shape
+
 
 # What each takes, what it is imported as and what pip calls it stand in its class.
 RUNTIMES = {
@@ -482,6 +503,10 @@ def _results(runtime, path, cases_path, threads):
     with np.load(cases_path) as cases:
         for key in cases.files:
             signature, number, *names = key.split("|")
+            if names == ["film"]:
+                made, last[signature] = _stream(client, signature, cases[key])
+                results[f"{signature}|{number}|restored"] = made
+                continue
             if names:
                 named.setdefault((signature, number), {})[names[0]] = cases[key]
                 continue
@@ -498,6 +523,18 @@ def _results(runtime, path, cases_path, threads):
         results["delegated"] = client.delegated()
     results["version"] = _version(runtime)
     return results
+
+
+def _stream(client, signature, film):
+    """Restores the frames of a film in their order; the first one has a state of zeros."""
+    state, restored = np.zeros(client.state_shape(signature, film.shape[1:3]), np.float32), []
+    for frame in film:
+        made = client.run_named(signature, {"frame": frame[np.newaxis], "state": state})
+        state = made["next_state"]
+        restored.append(made["restored"][0])
+    return np.stack(restored), functools.partial(
+        client.run_named, signature, {"frame": film[-1:], "state": state}
+    )
 
 
 def _version(runtime):

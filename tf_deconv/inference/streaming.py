@@ -1,0 +1,290 @@
+"""Frames of any size, one after the other, through a model that remembers: its state between them.
+
+A `Cell` is such a model, whatever file it came from; a `Stream` is one film on its way through it. Of
+large frames each window keeps a state of its own, so that the memory of a frame's features is that of
+one window.
+
+Nothing here imports TensorFlow or Keras unless it is given a Keras model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from tf_deconv.images import arrays
+from tf_deconv.inference import restorer, tiling
+from tf_deconv.networks.table import STATE_STRIDE
+from tf_deconv.utils.options import UserError
+
+# A window has at most this many pixels squared unless asked for otherwise.
+AUTOMATIC_TILE_PX = 768
+Step = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A model of frames with a state, of any format.
+
+    Attributes:
+      step: (1, H, W, channels) float32 in [0, 1] and (1, H / stride, W / stride, state_channels)
+        float32 to the restored frame and the next state, of the same shapes.
+      channels: 1 takes luminance, 3 colour.
+      divisor: What H and W are multiples of.
+      state_stride: Pixels of a frame along an axis for each of the state.
+      state_channels: Channels of the state.
+      reach_px: How far the network sees within a frame.
+      near_px: How much of that matters; None: all of it.
+      sizes: The only (height, width) that `step` takes; empty where it takes all multiples.
+      model: The Keras model, where it is one.
+      keeps_grey: As in `restorer.Artifact`.
+      precision: As in `restorer.Artifact`.
+    """
+
+    step: Step
+    channels: int
+    divisor: int
+    state_stride: int
+    state_channels: int
+    reach_px: int
+    near_px: int | None = None
+    sizes: tuple[tuple[int, int], ...] = ()
+    model: Any = None
+    keeps_grey: bool = False
+    precision: str = "float32"
+
+    def zero_state(self, height: int, width: int) -> np.ndarray:
+        """Returns the state of no past for frames of a (padded) size."""
+        sides = (height // self.state_stride, width // self.state_stride)
+        return np.zeros((1, *sides, self.state_channels), np.float32)
+
+
+class StreamRestorer:
+    """Restores films with a cell: `begin` one, and give it frames; or `restore` all of them.
+
+    Attributes:
+      cell: The model.
+    """
+
+    def __init__(self, cell: Cell, tile_px: int = 0, strength: float = 1.0):
+        """Prepares.
+
+        Args:
+          cell: The model.
+          tile_px: Side of the windows of large frames, their overlap included; 0 chooses.
+          strength: How much of the network's change is made: 0 none, 1 all of it.
+        Raises:
+          UserError: if the windows would be too small for the network's reach.
+        """
+        self.cell, self._strength = cell, strength
+        least = 2 * self._margin_px + cell.divisor
+        if tile_px and tile_px < least:
+            raise UserError(
+                f"tile_size={tile_px}: expected at least {least}, the network's overlap of"
+                f" {self._margin_px} on either side and its divisor, {cell.divisor}"
+            )
+        self._tile_px = tile_px
+
+    def __repr__(self) -> str:
+        """Tells what goes in and out: `<StreamRestorer: frames of 3 channels, ...>`."""
+        cell = self.cell
+        sizes = ", ".join(f"{height}x{width}" for height, width in cell.sizes)
+        return (
+            f"<StreamRestorer: frames of {cell.channels} channels, a state of"
+            f" {cell.state_channels} at 1/{cell.state_stride}"
+            + (f", sizes {sizes}>" if sizes else ">")
+        )
+
+    def begin(self, height: int, width: int) -> Stream:
+        """Returns a film's way through the model, with no past yet.
+
+        Args:
+          height: Of every frame, in pixels, at least 1.
+          width: Likewise.
+        Raises:
+          UserError: if a model of fixed sizes cannot take frames of this one.
+        """
+        return Stream(self.cell, height, width, self._windows(height, width), self._strength)
+
+    def restore(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Restores frames as they come, each as soon as it is there.
+
+        Args:
+          frames: As for `Stream.restore`; all of one size.
+        Yields:
+          One restored frame for each.
+        Raises:
+          UserError: if a frame is none, or has another size than the first.
+        """
+        stream = None
+        for frame in frames:
+            frame = np.asarray(frame)
+            if stream is None and frame.ndim == 3:
+                stream = self.begin(*frame.shape[:2])
+            elif stream is None:
+                restorer.check_picture(frame)
+            yield stream.restore(frame)
+
+    @property
+    def _margin_px(self) -> int:
+        cell = self.cell
+        reach = cell.reach_px if cell.near_px is None else min(cell.reach_px, cell.near_px)
+        return reach + -reach % cell.divisor
+
+    def _windows(self, height: int, width: int) -> list[tuple[tiling.Box, tiling.Box]]:
+        """Plans (core, window) once for all frames; all windows have one size."""
+        cell, margin = self.cell, self._margin_px
+        sides = [tiling.padded_side(side, cell.divisor) for side in (height, width)]
+        if cell.sizes:
+            size = _fitting(cell, sides, (height, width), margin)
+            longest = [
+                tiling.longest_core(length, tiling.padded_side(side, 1, length), margin, cell.divisor)
+                for length, side in zip(size, sides)
+            ]
+            cores = tiling.split(tiling.Box(0, 0, height, width), *longest)
+        else:
+            side_px = self._tile_px or None
+            area_px = (self._tile_px or AUTOMATIC_TILE_PX) ** 2
+            grid = tiling.plan(height, width, margin, cell.divisor, area_px, side_px)
+            size = grid.height, grid.width
+            cores = [
+                tiling.Box(top, left, bottom, right)
+                for top, bottom in grid.rows
+                for left, right in grid.columns
+            ]
+        windows = []
+        for core in cores:
+            (top, bottom), (left, right) = (
+                tiling.window_along(
+                    *span, tiling.padded_side(side, 1, length), margin, cell.divisor, length
+                )
+                for span, side, length in zip(
+                    ((core.top, core.bottom), (core.left, core.right)), sides, size
+                )
+            )
+            windows.append((core, tiling.Box(top, left, bottom, right)))
+        return windows
+
+
+class Stream:
+    """One film on its way through a model.
+
+    Attributes:
+      frames: How many frames were restored since there was no past.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        height: int,
+        width: int,
+        windows: list[tuple[tiling.Box, tiling.Box]],
+        strength: float,
+    ):
+        self._cell, self._size, self._windows = cell, (height, width), windows
+        self._strength, self.frames = strength, 0
+        self._states: list[np.ndarray] = []
+        self.forget()
+
+    def forget(self) -> None:
+        """Begins anew, as at a cut: what comes next has no past."""
+        self.frames = 0
+        self._states = [self._cell.zero_state(w.height, w.width) for _, w in self._windows]
+
+    def restore(self, frame: np.ndarray) -> np.ndarray:
+        """Restores the next frame.
+
+        Args:
+          frame: (H, W, 1) or (H, W, 3), uint8, uint16 or float in [0, 1], of the stream's size.
+        Returns:
+          (H, W, channels) of the frame's type; float is not clipped. Of a grey frame, where the model
+          `keeps_grey`, equal channels.
+        Raises:
+          UserError: if it is no such frame.
+        """
+        cell = self._cell
+        frame = restorer.check_picture(np.asarray(frame))
+        if frame.shape[:2] != self._size:
+            (height, width), (high, wide) = frame.shape[:2], self._size
+            raise UserError(
+                f"the frame is {width}x{height} pixels: expected {wide}x{high}, as the stream began;"
+                " begin another for other sizes"
+            )
+        grey = cell.keeps_grey and restorer.is_grey(frame)
+        restored = np.empty((*self._size, cell.channels), frame.dtype)
+        for number, (core, window) in enumerate(self._windows):
+            given = restorer.fit_channels(_cut(frame, window), cell.channels)
+            made, state = cell.step(given[np.newaxis], self._states[number])
+            self._states[number] = state
+            inside = core.relative_to(window)
+            pixels = inside.of(made[0])
+            pixels = arrays.luminance(pixels) if grey else pixels
+            if self._strength != 1:
+                before = inside.of(given)
+                pixels = before + np.float32(self._strength) * (pixels - before)
+            core.of(restored)[...] = arrays.as_pixels(pixels, frame.dtype)
+        self.frames += 1
+        return restored
+
+
+def keras_cell(model: Any, divisor: int, reach_px: int, near_px: int | None = None) -> Cell:
+    """Wraps a Keras model of [frame, state] to [restored, next state], of any height and width."""
+    import keras
+
+    def step(frame: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        restored, following = model([frame, state], training=False)
+        return keras.ops.convert_to_numpy(restored), keras.ops.convert_to_numpy(following)
+
+    channels, state_channels = (each.shape[-1] for each in model.inputs)
+    return Cell(step, channels, divisor, STATE_STRIDE, state_channels, reach_px, near_px, model=model)
+
+
+def restore_clip(cell: Cell, clip: np.ndarray) -> np.ndarray:
+    """Restores a clip (T, H, W, C) as whole frames; float32, not clipped."""
+    height, width = clip.shape[1:3]
+    sides = (tiling.padded_side(side, cell.divisor) for side in (height, width))
+    whole = tiling.Box(0, 0, height, width), tiling.Box(0, 0, *sides)
+    stream = Stream(cell, height, width, [whole], 1.0)
+    return np.stack([stream.restore(frame) for frame in np.asarray(clip, np.float32)])
+
+
+def _cut(frame: np.ndarray, window: tiling.Box) -> np.ndarray:
+    """Returns a window of a frame, mirrored where it goes beyond; else a view."""
+    height, width = frame.shape[:2]
+    if window.bottom <= height and window.right <= width:
+        return window.of(frame)
+    rows = tiling.mirrored_rows(window.top, window.bottom, height)
+    columns = tiling.mirrored_rows(window.left, window.right, width)
+    return frame[np.ix_(rows, columns)]
+
+
+def _fitting(
+    cell: Cell, sides: list[int], shown: tuple[int, int], margin: int
+) -> tuple[int, int]:
+    """Chooses the window among a model's fixed sizes.
+
+    Returns:
+      The largest that lies in the frame, or else the smallest around it.
+    """
+    usable = [
+        size
+        for size in cell.sizes
+        if all(
+            tiling.longest_core(length, max(side, length), margin, cell.divisor) >= 1
+            for length, side in zip(size, sides)
+        )
+    ]
+    inside = [size for size in usable if all(a <= b for a, b in zip(size, sides))]
+    if inside:
+        return max(inside, key=lambda size: size[0] * size[1])
+    if usable:
+        return min(usable, key=lambda size: size[0] * size[1])
+    have = ", ".join(f"{height}x{width}" for height, width in cell.sizes)
+    raise UserError(
+        f"frames of {shown[1]}x{shown[0]} pixels cannot be cut into windows of this model's sizes"
+        f" ({have}): use its SavedModel, or export with a larger size in --sizes"
+    )
+
