@@ -38,6 +38,8 @@ DEFAULT_PATCH_SIZE, DEFAULT_LARGER_SIZE = 28, (256, 256)
 CALIBRATION_SIDE_PX = 256
 # Bundled photographs for a model without a run: to calibrate with, and to check on.
 CALIBRATION_PICTURES, CHECKED_PICTURES = 8, 4
+# The one of the TFLite variants that ONNX files have besides float32.
+_ONNX_INT8 = "int8-weights"
 # The requests that warm a server up are small, for they are kept beside the model.
 WARMUP_SIZE = (64, 64)
 
@@ -156,9 +158,15 @@ class RestorerExporter(Exporter):
             file = f"{name}-{size[0]}x{size[1]}.onnx"
             onnx_file.write_fixed_onnx(self.model, folder / file, size=size, scale=scale)
             sizes[file] = size
+        checked = [(file, size, "float32") for file, size in sizes.items()]
+        if _ONNX_INT8 in self.variants:
+            for file, size in sizes.items():
+                small = f"{file.removesuffix('.onnx')}-{_ONNX_INT8}.onnx"
+                onnx_file.write_int8_weights(folder / file, folder / small)
+                checked.append((small, size, _ONNX_INT8))
         return [
-            gate.check_onnx(folder / file, reference, f"{publish.ONNX_FOLDER}/{file}", size)
-            for file, size in sizes.items()
+            gate.check_onnx(folder / file, reference, f"{publish.ONNX_FOLDER}/{file}", size, kind)
+            for file, size, kind in checked
         ]
 
     def write_golden(self, folder: pathlib.Path) -> None:

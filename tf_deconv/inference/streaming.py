@@ -141,7 +141,9 @@ class StreamRestorer:
         if cell.sizes:
             size = _fitting(cell, sides, (height, width), margin)
             longest = [
-                tiling.longest_core(length, tiling.padded_side(side, 1, length), margin, cell.divisor)
+                tiling.longest_core(
+                    length, tiling.padded_side(side, 1, length), margin, cell.divisor
+                )
                 for length, side in zip(size, sides)
             ]
             cores = tiling.split(tiling.Box(0, 0, height, width), *longest)
@@ -239,7 +241,9 @@ def keras_cell(model: Any, divisor: int, reach_px: int, near_px: int | None = No
         return keras.ops.convert_to_numpy(restored), keras.ops.convert_to_numpy(following)
 
     channels, state_channels = (each.shape[-1] for each in model.inputs)
-    return Cell(step, channels, divisor, STATE_STRIDE, state_channels, reach_px, near_px, model=model)
+    return Cell(
+        step, channels, divisor, STATE_STRIDE, state_channels, reach_px, near_px, model=model
+    )
 
 
 def restore_clip(cell: Cell, clip: np.ndarray) -> np.ndarray:
@@ -261,9 +265,7 @@ def _cut(frame: np.ndarray, window: tiling.Box) -> np.ndarray:
     return frame[np.ix_(rows, columns)]
 
 
-def _fitting(
-    cell: Cell, sides: list[int], shown: tuple[int, int], margin: int
-) -> tuple[int, int]:
+def _fitting(cell: Cell, sides: list[int], shown: tuple[int, int], margin: int) -> tuple[int, int]:
     """Chooses the window among a model's fixed sizes.
 
     Returns:
@@ -287,4 +289,3 @@ def _fitting(
         f"frames of {shown[1]}x{shown[0]} pixels cannot be cut into windows of this model's sizes"
         f" ({have}): use its SavedModel, or export with a larger size in --sizes"
     )
-

@@ -211,7 +211,11 @@ def check_saved_model(folder: pathlib.Path, reference: Reference, file: str) -> 
 
 
 def check_onnx(
-    path: pathlib.Path, reference: Reference, file: str, size: tuple[int, int] | None = None
+    path: pathlib.Path,
+    reference: Reference,
+    file: str,
+    size: tuple[int, int] | None = None,
+    variant: str = "float32",
 ) -> Report:
     """Checks an ONNX file: odd sizes and batches, against Keras; operators are ONNX's own.
 
@@ -220,8 +224,9 @@ def check_onnx(
       reference: What it is compared with.
       file: Its name in the export.
       size: The only (height, width) that it takes; None for any.
+      variant: Key of `VARIANTS`: what its weights are.
     """
-    report = examine_onnx(path, file, reference.model.count_params())
+    report = examine_onnx(path, file, reference.model.count_params(), variant)
     channels = reference.model.input_shape[-1]
     if size is None:
         report.input = {"layout": "NHWC", "shape": [None, None, None, channels]}
@@ -274,18 +279,22 @@ def check_coreml(
     return report
 
 
-def examine_onnx(path: pathlib.Path, file: str, parameters: int) -> Report:
+def examine_onnx(
+    path: pathlib.Path, file: str, parameters: int, variant: str = "float32"
+) -> Report:
     """Begins the report on an ONNX file: its operators and weights, without running it."""
     import onnx
 
-    model = onnx.load(path)
-    report = Report(file, path.stat().st_size, ONNX_FLOOR_DB)
+    model, kind = onnx.load(path), VARIANTS[variant]
+    report = Report(file, path.stat().st_size, min(ONNX_FLOOR_DB, kind.floor_db))
     report.operators = dict(collections.Counter(node.op_type for node in model.graph.node))
     foreign = sorted({node.domain for node in model.graph.node} - {"", "ai.onnx"})
     if foreign:
         report.faults.append(f"operators of {', '.join(foreign)}: expected ONNX's own only")
-    if report.size_bytes < 4 * parameters:
+    if report.size_bytes < kind.bytes_per_parameter * parameters:
         report.faults.append(f"{report.size_bytes} bytes cannot hold the weights")
+    if kind.int8 and "DequantizeLinear" not in report.operators:
+        report.faults.append("no weights in int8")
     return report
 
 

@@ -359,7 +359,7 @@ class Ncnn(FixedOnnx):
     """ncnn in float32, of the files that pnnx makes: `.param`, and `.bin` beside it."""
 
     takes, module, package = (".param",), "ncnn", "ncnn"
-    is_exact = True
+    is_exact, in_bfloat16 = True, False
 
     def __init__(self, path, threads):
         import ncnn
@@ -370,6 +370,7 @@ class Ncnn(FixedOnnx):
         if self.is_exact:
             options.use_bf16_storage = options.use_fp16_arithmetic = False
             options.use_fp16_packed = options.use_fp16_storage = False
+        options.use_bf16_storage = self.in_bfloat16
         if self.network.load_param(path) or self.network.load_model(path[:-5] + "bin"):
             raise ValueError("ncnn cannot load it: expected NAME.param, and NAME.bin beside it")
         self.names = self.network.input_names()[0], self.network.output_names()[0]
@@ -378,6 +379,18 @@ class Ncnn(FixedOnnx):
         extractor = self.network.create_extractor()
         extractor.input(self.names[0], self.ncnn.Mat(image[0]).clone())
         return np.array(extractor.extract(self.names[1])[1])[np.newaxis]
+
+
+class NcnnDefault(Ncnn):
+    """ncnn as it comes: halves where the processor has them."""
+
+    is_exact = False
+
+
+class NcnnBfloat16(Ncnn):
+    """ncnn with results kept in bfloat16."""
+
+    in_bfloat16 = True
 
 
 class Tvm(FixedOnnx):
@@ -462,6 +475,8 @@ RUNTIMES = {
     "tract": Tract,
     "mnn": Mnn,
     "ncnn": Ncnn,
+    "ncnn-default": NcnnDefault,
+    "ncnn-bf16": NcnnBfloat16,
     "tvm": Tvm,
     "coreml-program": CoreMlProgram,
     "tensorflow": TensorFlow,
