@@ -103,14 +103,14 @@ def evaluate(
     measured, rows = [], []
     sheet = _Sheet()
     bar = Bar(sys.stderr)
-    for number, (clip_name, read) in enumerate(source):
-        head = f"[{number + 1}/{len(source)}] {clip_name}"
+    for number, clip in enumerate(source):
+        head = f"[{number + 1}/{len(source)}] {clip.name}"
         try:
-            seed = config.seed + number
-            done = measure(clip_name, read(), task, seed, methods, head, bar)
+            seed = config.seed + clip.own_seed
+            done = measure(clip.name, clip.read(), task, seed, methods, head, bar)
         except Exception as error:  # Runtimes raise what they like; the other clips go on.
             bar.clear()
-            failures.append(f"{clip_name}: {reason(error)}")
+            failures.append(f"{clip.name}: {reason(error)}")
             continue
         bar.clear()
         if not measured:
@@ -155,34 +155,56 @@ def evaluate(
 # --- Clips and methods.
 
 
-def open_clips(
-    config: EvaluateConfig, data: str
-) -> tuple[list[tuple[str, Callable[[], np.ndarray]]], list[str], list[str]]:
-    """Returns name and reader of each clip, "name: reason" of what cannot be used, and notes.
+@dataclasses.dataclass(frozen=True)
+class Clip:
+    """A clip that is not read yet.
+
+    Attributes:
+      name: For people.
+      own_seed: Added to the seed of its degradation: other clips beside it change nothing.
+      read: Returns (T, H, W, 3) uint8.
+    """
+
+    name: str
+    own_seed: int
+    read: Callable[[], np.ndarray]
+
+
+def open_clips(config: EvaluateConfig, data: str) -> tuple[list[Clip], list[str], list[str]]:
+    """Returns the clips, "name: reason" of what cannot be used, and notes.
 
     Raises:
       UserError: if there is none.
     """
     if not config.clips:
         found = films.open_films(data, 2, 1, config.max_pixels)
-        readers = [(film.name, _reader(film, config.frames)) for film in found.films]
-        return readers, list(found.skipped), list(found.notes)
+        clips = [
+            Clip(film.name, int.from_bytes(film.digest[:4], "big"), _reader(film, config.frames))
+            for film in found.films
+        ]
+        return clips, list(found.skipped), list(found.notes)
     store, failures, notes = sources.read_pictures(
         data, max_pixels=config.max_pixels, value_range=config.range
     )
     side = min(CLIP_SIDE_PX, int(min(store.heights.min(), store.widths.min())))
     moving = motion.MovingPictures(store, _SHRINK)
-    cameras = list(motion.CAMERAS)
-    made = []
-    for number in range(config.clips):
-        picture, camera = number % len(store), cameras[number % len(cameras)]
-        key = (config.seed, number)
-
-        def make(picture: int = picture, key: Any = key, camera: str = camera) -> np.ndarray:
-            return moving.clip_of(picture, key, camera, config.frames, side)
-
-        made.append((f"{camera}: {store.names[picture]}", make))
+    cameras = itertools.cycle(motion.CAMERAS)
+    made = [
+        _made(moving, number, camera, config, side)
+        for number, camera in zip(range(config.clips), cameras)
+    ]
     return made, list(failures), [*notes, f"clips of {side}x{side} pixels are made of the pictures"]
+
+
+def _made(
+    moving: motion.MovingPictures, number: int, camera: str, config: EvaluateConfig, side: int
+) -> Clip:
+    picture, key = number % len(moving), (config.seed, number)
+    return Clip(
+        f"{camera}: {moving.names[picture]}",
+        number,
+        lambda: moving.clip_of(picture, key, camera, config.frames, side),
+    )
 
 
 def _reader(film: films.FilmFile, frames: int) -> Callable[[], np.ndarray]:
