@@ -156,7 +156,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--frames", type=int, default=6)
     parser.add_argument("--init", default="photo")
-    parser.add_argument("--learning-rate", type=float, default=4e-3)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
     arguments = parser.parse_args()
     start = pretrained.open_start(arguments.init).model
     source = sources.load_source("bundled", PATCH, 0.1)
