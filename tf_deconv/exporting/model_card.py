@@ -228,10 +228,16 @@ def make_video_card(manifest: dict[str, Any], lines: list[str], has_picture: boo
         " of a small one."
     )
     picture = ["![input, output and target, held out](preview.jpg)"] if has_picture else []
-    streaming = ["```python", _STREAMING.format(name=name, version=version, channels=channels), "```"]
+    streaming = [
+        "```python",
+        _STREAMING.format(name=name, version=version, channels=channels),
+        "```",
+    ]
     parts = [
         f"# {name}",
-        _filled(f"{_summary(manifest)}. It restores films: a frame, with what it knows of those before."),
+        _filled(
+            f"{_summary(manifest)}. It restores films: a frame, with what it knows of those before."
+        ),
         *picture,
         _filled(of_state),
         "## Files",

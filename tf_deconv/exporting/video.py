@@ -1,7 +1,7 @@
 """Exports of networks for moving pictures: a frame and a state in, a restored frame and the next state out.
 
-What is checked is a film: each file streams a clip of a hundred frames and more, and each frame must be
-Keras's, the last as well as the first, so that nothing adds up.
+What is checked is a film: each file streams a clip of a hundred frames and more, and each frame
+must be Keras's, the last as well as the first, so that nothing adds up.
 """
 
 from __future__ import annotations
@@ -251,9 +251,7 @@ class VideoExporter(Exporter):
 
     def _film(self, frames: int, size: tuple[int, int]) -> np.ndarray:
         """Returns held-out frames of a size, (frames, H, W, C): to and fro, clip after clip."""
-        there_and_back = [
-            frame for clip in self.clips for frame in (*clip, *clip[-2:0:-1])
-        ]
+        there_and_back = [frame for clip in self.clips for frame in (*clip, *clip[-2:0:-1])]
         return np.stack(
             [
                 tflite_convert.fit(there_and_back[number % len(there_and_back)], size)

@@ -234,7 +234,10 @@ class LitertCell:
         for name, (given, made) in signatures.items():
             if {*given} != {*self._INPUTS} or {*made} != {*self._OUTPUTS}:
                 raise ValueError(f"signature {name} takes and gives {', '.join((*given, *made))}")
-            if any(shape[0] != 1 or kind != schema.TensorType.FLOAT32 for _, shape, kind in given.values()):
+            if any(
+                shape[0] != 1 or kind != schema.TensorType.FLOAT32
+                for _, shape, kind in given.values()
+            ):
                 raise ValueError(f"signature {name} takes no single frame and state of float32")
         given, made = next(iter(signatures.values()))
         _, frame, _ = given["frame"]

@@ -130,7 +130,10 @@ def load_cell(path: pathlib.Path) -> Any:
       UserError: if the file is not a Keras model, or takes or gives something else.
     """
     model = load_any_model(path)
-    ends = [[getattr(t, "shape", ()) for t in getattr(model, side, ())] for side in ("inputs", "outputs")]
+    ends = [
+        [getattr(t, "shape", ()) for t in getattr(model, side, ())]
+        for side in ("inputs", "outputs")
+    ]
     if [len(each) for each in ends] != [2, 2] or any(
         len(given) != 4 or not given[3] or given[3] != made[3] for given, made in zip(*ends)
     ):

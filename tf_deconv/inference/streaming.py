@@ -1,8 +1,8 @@
 """Frames of any size, one after the other, through a model that remembers: its state between them.
 
-A `Cell` is such a model, whatever file it came from; a `Stream` is one film on its way through it. Of
-large frames each window keeps a state of its own, so that the memory of a frame's features is that of
-one window.
+A `Cell` is such a model, whatever file it came from; a `Stream` is one film on its way through it.
+Of large frames each window keeps a state of its own, so that the memory of a frame's features is
+that of one window.
 
 Nothing here imports TensorFlow or Keras unless it is given a Keras model.
 """
@@ -156,7 +156,9 @@ class StreamRestorer:
         if cell.sizes:
             size = _fitting(cell, sides, (height, width), margin)
             longest = [
-                tiling.longest_core(length, tiling.padded_side(side, 1, length), margin, cell.divisor)
+                tiling.longest_core(
+                    length, tiling.padded_side(side, 1, length), margin, cell.divisor
+                )
                 for length, side in zip(size, sides)
             ]
             cores = tiling.split(tiling.Box(0, 0, height, width), *longest)
@@ -219,8 +221,8 @@ class Stream:
         Args:
           frame: (H, W, 1) or (H, W, 3), uint8, uint16 or float in [0, 1], of the stream's size.
         Returns:
-          (H, W, channels) of the frame's type; float is not clipped. Where the model `keeps_grey`, one
-          channel of a frame of one, and equal ones of a frame whose are.
+          (H, W, channels) of the frame's type; float is not clipped. Where the model `keeps_grey`,
+          one channel of a frame of one, and equal ones of a frame whose are.
         Raises:
           UserError: if it is no such frame.
         """
@@ -281,9 +283,7 @@ def _cut(frame: np.ndarray, window: tiling.Box) -> np.ndarray:
     return frame[np.ix_(rows, columns)]
 
 
-def _fitting(
-    cell: Cell, sides: list[int], shown: tuple[int, int], margin: int
-) -> tuple[int, int]:
+def _fitting(cell: Cell, sides: list[int], shown: tuple[int, int], margin: int) -> tuple[int, int]:
     """Chooses the window among a model's fixed sizes.
 
     Returns:
@@ -307,4 +307,3 @@ def _fitting(
         f"frames of {shown[1]}x{shown[0]} pixels cannot be cut into windows of this model's sizes"
         f" ({have}): use its SavedModel, or export with a larger size in --sizes"
     )
-

@@ -40,8 +40,8 @@ def compute_reach(model: Any, divisor: int, scale: int) -> int | None:
     left out, maxima are means, and one filter stands for many.
 
     Args:
-      model: Made of convolutions, transposed convolutions, poolings and pointwise layers; or one of a
-        frame and a state, of which the reach within the frame is computed.
+      model: Made of convolutions, transposed convolutions, poolings and pointwise layers; or one of
+        a frame and a state, of which the reach within the frame is computed.
       divisor: A move of the input by this many pixels moves the output alike.
       scale: Output pixels per input pixel along each axis.
     Returns:
@@ -52,7 +52,9 @@ def compute_reach(model: Any, divisor: int, scale: int) -> int | None:
 
     try:
         # float64 from the input on: deep networks have more paths than float32 can count.
-        inputs = [keras.Input((None, None, each.shape[-1]), dtype="float64") for each in model.inputs]
+        inputs = [
+            keras.Input((None, None, each.shape[-1]), dtype="float64") for each in model.inputs
+        ]
         if len(inputs) > 1:  # A frame and a state; what the next state sees is no pixel's business.
             model = keras.Model(model.inputs, model.outputs[0])
         copy = keras.models.clone_model(

@@ -131,7 +131,11 @@ class ClipRestoration(Objective):
                 captions.append(
                     [
                         f"{what}, frame {number}"
-                        + ("" if what == "target" else f", {_db(clip[number], clean[number]):.1f} dB")
+                        + (
+                            ""
+                            if what == "target"
+                            else f", {_db(clip[number], clean[number]):.1f} dB"
+                        )
                         for number in shown
                     ]
                 )

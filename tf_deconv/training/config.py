@@ -539,9 +539,7 @@ def _clip_faults(config: TrainConfig, task: Task, network: Network) -> list[str]
             and other.channels_in == other.channels_out
         )
         return [f"task={config.task!r} with network {config.network!r}: expected one of {fitting}"]
-    return given_options(
-        config, ("self_supervised",), f"network {config.network!r}"
-    )
+    return given_options(config, ("self_supervised",), f"network {config.network!r}")
 
 
 def _network_faults(config: TrainConfig, network: Network) -> list[str]:
