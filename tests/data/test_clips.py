@@ -264,7 +264,7 @@ def test_films_and_sequences_are_found_and_the_others_named(film_folder):
     assert [line.partition(":")[0] for line in source.failures] == ["broken.mp4"]
     # A copy is on the side of its original.
     assert ("copy.mp4" in source.training.names) == ("film-0.mp4" in source.training.names)
-    assert "4 films and 1 sequences of frames" in source.notes[0]
+    assert "4 films and 1 sequence of pictures, 92 frames" in source.notes[0]
 
 
 def test_a_clip_of_a_film_is_frames_that_follow_each_other(film_folder):

@@ -300,10 +300,15 @@ def open_films(data: str, frames: int, patch_size: int, max_pixels: int) -> Foun
     sequences = sum(bool(film.paths) for film in found.films)
     found.notes.insert(
         0,
-        f"{len(found.films) - sequences} films and {sequences} sequences of frames,"
-        f" {sum(film.frames for film in found.films):,} frames",
+        f"{_counted(len(found.films) - sequences, 'film')} and"
+        f" {_counted(sequences, 'sequence')} of pictures,"
+        f" {_counted(sum(film.frames for film in found.films), 'frame')}",
     )
     return found
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _too_small(film: FilmFile, frames: int, patch_size: int) -> str | None:

@@ -39,7 +39,7 @@ _SHUTTERS, _MOST_INSTANTS = (0.3, 1.0), 6
 _EXPOSURES = (0.6, 1.25)
 # Standard deviation of the blobs that make an object's outline, as a share of the clip's side; of a
 # nearer layer; width of the outline in pixels.
-_OBJECT_SIDES, _LAYER_SIDES, _OUTLINES_PX = (0.06, 0.2), (0.25, 0.5), (1.0, 4.0)
+_OBJECT_SIDES, _LAYER_SIDES, _OUTLINES_PX = (0.06, 0.15), (0.12, 0.28), (1.0, 4.0)
 _BLOBS = 4
 # How many times faster than the background a nearer layer goes by.
 _NEARNESS = (1.3, 3.0)

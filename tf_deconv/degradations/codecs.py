@@ -110,7 +110,7 @@ def _encode(name: str, film: np.ndarray, rate: float, group: int) -> tuple[list[
     packets = []
     for number, pixels in enumerate(film):
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
-        frame = frame.reformat(format=encoder.pix_fmt, interpolation=_scaling())
+        frame = frame.reformat(format=encoder.pix_fmt, interpolation=scaling())
         frame.pts, frame.time_base = number, encoder.time_base
         packets += encoder.encode(frame)
     return packets + encoder.encode(None), encoder.extradata
@@ -140,12 +140,12 @@ def _decode(name: str, encoded: tuple[list[Any], Any]) -> np.ndarray:
     frames = [frame for packet in packets for frame in decoder.decode(packet)]
     frames += decoder.decode(None)
     return np.stack(
-        [frame.reformat(format="rgb24", interpolation=_scaling()).to_ndarray() for frame in frames]
+        [frame.reformat(format="rgb24", interpolation=scaling()).to_ndarray() for frame in frames]
     )
 
 
 @functools.cache
-def _scaling() -> Any:
+def scaling() -> Any:
     """Returns how FFmpeg changes between R'G'B' and Y'CbCr at half size.
 
     By its own choice it is 1.3 grey levels too dark; so it is exact on average, and the same on

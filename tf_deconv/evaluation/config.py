@@ -18,7 +18,7 @@ from tf_deconv.inference.config import (
 from tf_deconv.utils.options import UserError, given_options, option, refuse_options, validate
 
 # Headings of the help.
-GENERATORS = "generators"
+GENERATORS, FILMS = "generators", "films"
 EXPORT_GROUP, PROTOCOL_GROUP = "an export in every runtime", "models by a protocol"
 
 
@@ -51,9 +51,34 @@ class EvaluateConfig:
     degrade: str | None = option(
         None,
         "what happens to the pictures, in this order, such as 'blur:1.5 noise:25'; as in training"
-        " when left out, and the task's own with --task",
+        " when left out, and the task's own with --task; 'codec:h264-30' puts films through an"
+        " encoder",
         type=str,
         words="OPERATOR:LEVEL",
+    )
+    clips: int = option(
+        0,
+        "of pictures: make this many clips of them, with motion, and measure on these; films and"
+        " sequences of frames in --data are measured as they are",
+        minimum=0,
+        maximum=10_000,
+        group=FILMS,
+        metavar="COUNT",
+    )
+    frames: int = option(
+        16,
+        "frames of each clip, or of each film from its beginning",
+        minimum=2,
+        maximum=10_000,
+        group=FILMS,
+        metavar="COUNT",
+    )
+    beside: str | None = option(
+        None,
+        "a model that is measured too, frame by frame, such as 'photo'",
+        type=str,
+        group=FILMS,
+        metavar="MODEL",
     )
     seed: int = option(
         0,
@@ -73,7 +98,8 @@ class EvaluateConfig:
     trust: bool = trust_option()
     no_classical: bool = option(
         False,
-        "leave out scikit-image's denoiser, the slowest part on large pictures",
+        "leave out scikit-image's denoiser, the slowest part on large pictures, and FFmpeg's of"
+        " films",
         group=COMPUTING,
     )
     training: str | None = option(
@@ -240,6 +266,24 @@ def check_benchmark_config(config: BenchmarkConfig, models: Sequence[str]) -> Be
     return config
 
 
+def check_film_options(config: EvaluateConfig, films: bool) -> None:
+    """Refuses options of `evaluate` that do not fit what is measured.
+
+    Args:
+      config: Valid options.
+      films: Whether films are measured, or clips made of pictures.
+    Raises:
+      UserError: with every fault in one line.
+    """
+    if not films:
+        refuse_options(config, _OF_FILMS, "pictures; --clips COUNT makes clips of them")
+    elif config.targets is not None:
+        raise UserError(
+            f"targets={config.targets!r} with films: expected a task or --degrade, which make the"
+            " inputs from the films"
+        )
+
+
 def check_evaluate_config(config: EvaluateConfig, generates: bool) -> None:
     """Refuses options of `evaluate` that do not fit the kind of model.
 
@@ -255,7 +299,11 @@ def check_evaluate_config(config: EvaluateConfig, generates: bool) -> None:
         refuse_options(config, _OF_GENERATING, "a model that restores")
 
 
-_OF_RESTORING = ("targets", "task", "degrade", "tile_size", "self_ensemble", "no_classical")
+_OF_FILMS = ("clips", "frames", "beside")
+_OF_RESTORING = (
+    *("targets", "task", "degrade", "tile_size", "self_ensemble", "no_classical"),
+    *_OF_FILMS,
+)
 _OF_GENERATING = (
     *("training", "count", "classifier", "importance_samples", "importance_pictures"),
     *("steps", "guidance"),

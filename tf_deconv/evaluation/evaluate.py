@@ -24,8 +24,8 @@ from tf_deconv.data.store import PictureStore
 from tf_deconv.degradations import baseline, operators
 from tf_deconv.degradations.codecs import check_chain
 from tf_deconv.degradations.tasks import RESTORATIONS, Task, find_task, parse_chain
-from tf_deconv.evaluation import classical
-from tf_deconv.evaluation.config import EvaluateConfig
+from tf_deconv.evaluation import classical, clips
+from tf_deconv.evaluation.config import EvaluateConfig, check_film_options
 from tf_deconv.evaluation.report import EvaluateResult, Extremes, Table
 from tf_deconv.images import arrays, metrics
 from tf_deconv.inference.artifacts import open_artifact
@@ -72,6 +72,12 @@ def evaluate(
     """
     known = located.known
     name, task = choose_task(config, known)
+    of_films = clips.takes_films(config)
+    check_film_options(config, of_films)
+    if of_films:
+        choose_device("auto", "float32")
+        source, notes = _choose_data(config, known)
+        return clips.evaluate(config, located, name, task, source, notes, check_fit, report)
     source, notes = _choose_data(config, known)
     choose_device("auto", "float32")
     artifact = open_artifact(located)
