@@ -2,12 +2,14 @@
 
     python benchmarks/video_networks.py [NAME ...] [--steps 500] [--frames 6] [--init photo]
 
-Each candidate begins with the weights of a picture's U-Net, trains equally many steps on equal clips
-with Gaussian noise of sigma 10 to 50, and is scored at sigma 30 on held-out clips, which are twice as
-long. Clips are windows that glide over the photographs of the package at up to 4 pixels a frame, by
-half pixels, every other one with a second window of another picture that goes its own way over it.
+Each candidate begins with the weights of a picture's U-Net, trains equally many steps on equal
+clips with Gaussian noise of sigma 10 to 50, and is scored at sigma 30 on held-out clips, which are
+twice as long. Clips are windows that glide over the photographs of the package at up to 4 pixels a
+frame, by half pixels, every other one with a second window of another picture that goes its own way
+over it.
 
-Columns: multiply-adds of a pixel, PSNR over all frames and over the last three, flicker: the root mean
+Columns: multiply-adds of a pixel, PSNR over all frames and over the last three, flicker: the root
+  mean
 square of how much the error changes from frame to frame, of 255, and CPU seconds of a step.
 """
 
@@ -156,7 +158,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--frames", type=int, default=6)
     parser.add_argument("--init", default="photo")
-    parser.add_argument("--learning-rate", type=float, default=4e-3)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
     arguments = parser.parse_args()
     start = pretrained.open_start(arguments.init).model
     source = sources.load_source("bundled", PATCH, 0.1)

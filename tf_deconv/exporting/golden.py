@@ -221,8 +221,8 @@ _README_OF_A_FILM = """# A known clip, and what Keras makes of it
 
 Stream the frames of `input-film.npy` through your client, the first with a state of zeros, each
 further one with the state that the one before returned, and compare what comes back with
-`output-film.npy`. Both are float32 (T, H, W, C) in [0, 1], rows from the top, R, G, B last; the output
-is not clipped. `input-last.png` and `output-last.png` are the last frame, for the eye.
+`output-film.npy`. Both are float32 (T, H, W, C) in [0, 1], rows from the top, R, G, B last; the
+output is not clipped. `input-last.png` and `output-last.png` are the last frame, for the eye.
 
 PSNR = 10 log10(1 / mean((yours - output)^2)), over all frames. Right is what reaches
 `golden.floor_db` of the file in `../manifest.json`. If the first frame is right and the others are

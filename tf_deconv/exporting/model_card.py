@@ -175,6 +175,81 @@ ms" the time of one {width}x{height} picture on one thread of the machine that e
 {training}"""
 
 
+_STREAMING = """import numpy as np
+import tensorflow as tf
+
+model = tf.saved_model.load("{name}/{version}").signatures
+height, width = frames[0].shape[:2]  # Of (H, W, {channels}) float32 in [0, 1].
+state = model["initial_state"](count=tf.constant(1), height=height, width=width)["state"]
+for frame in frames:
+    made = model["stream"](frame=tf.constant(frame[np.newaxis]), state=state)
+    restored, state = made["restored"][0], made["next_state"]
+"""
+
+
+def make_video_card(manifest: dict[str, Any], lines: list[str], has_picture: bool) -> str:
+    """Writes the model card of a network for moving pictures, as `make_card` does."""
+    channels, state = manifest["channels_in"], manifest["state"]
+    divisor, stride = manifest["divisor"], state["stride"]
+    name, version = manifest["name"], manifest["version"]
+    size_list = ", ".join(f"`{each}`" for each in manifest["tflite_signatures"])
+    height, width = manifest["tflite_sizes"][-1]
+    of_state = (
+        f"The state is float32 (N, h, w, {state['channels']}); h and w are the frame's, rounded up to"
+        f" a multiple of {divisor}, over {stride}. A state of zeros is no past: begin with it, also"
+        " after a cut. No frame is held back."
+    )
+    usage = [
+        "`tf-deconv restore MODEL FILM.mp4 --out DIR` restores a film with any of them.",
+        *(
+            [
+                f"SavedModel, version {version}: `stream` takes `frame` (N, H, W, {channels}) and"
+                " `state` and gives `restored` and `next_state`; `initial_state` takes `count`,"
+                " `height` and `width` and gives the first `state`; `serving_default` takes whole"
+                f" clips, `clip` (N, T, H, W, {channels}), and gives `restored`. Frames of any size."
+                " `serving/` holds a configuration for TensorFlow Serving."
+            ]
+            if version
+            else []
+        ),
+        f"TFLite: signatures {size_list}, each `frame` and `state` to `restored` and `next_state`,"
+        " batch 1, float32. The frame has the signature's size, the state that over the stride."
+        f" {least_runtimes(manifest)} Each file describes itself in its metadata entry"
+        " `tf_deconv.json`.",
+        "`golden/` has a clip and what must come of it, for clients in any language.",
+        "`manifest.json` has all of this for programs, with checksums.",
+        f"Licence {manifest['license']}.",
+    ]
+    checked = (
+        'Every file streamed a held-out film of a hundred frames before it was put here. "vs Keras'
+        ' dB" is the PSNR against what Keras makes of it, over all frames; each frame alone reaches'
+        f' the floor in the manifest, the last as well as the first. "median ms" is the time of one'
+        f" {width}x{height} frame on one thread of the machine that exported; of files of any size,"
+        " of a small one."
+    )
+    picture = ["![input, output and target, held out](preview.jpg)"] if has_picture else []
+    streaming = [
+        "```python",
+        _STREAMING.format(name=name, version=version, channels=channels),
+        "```",
+    ]
+    parts = [
+        f"# {name}",
+        _filled(
+            f"{_summary(manifest)}. It restores films: a frame, with what it knows of those before."
+        ),
+        *picture,
+        _filled(of_state),
+        "## Files",
+        _filled(checked),
+        "\n".join(["```", *lines, "```"]),
+        "## Use",
+        "\n".join(_filled(f"- {text}", "  ") for text in usage),
+        *(["\n".join(streaming).replace("\n\n```", "\n```")] if version else []),
+    ]
+    return "\n\n".join(parts) + "\n" + (origin(manifest) if manifest["training"] else "")
+
+
 def least_runtimes(manifest: dict[str, Any]) -> str:
     """Tells which version of TensorFlow Lite runs each file."""
     by_version: dict[str, list[str]] = {}

@@ -1,7 +1,7 @@
 """Exports of networks for moving pictures: a frame and a state in, a restored frame and the next state out.
 
-What is checked is a film: each file streams a clip of a hundred frames and more, and each frame must be
-Keras's, the last as well as the first, so that nothing adds up.
+What is checked is a film: each file streams a clip of a hundred frames and more, and each frame
+must be Keras's, the last as well as the first, so that nothing adds up.
 """
 
 from __future__ import annotations

@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from tf_deconv.degradations.tasks import TASKS
-from tf_deconv.inference import engines, restorer, run_folder
+from tf_deconv.inference import engines, restorer, run_folder, streaming
 from tf_deconv.inference.config import load_config
 from tf_deconv.inference.located import LocatedModel, locate
 from tf_deconv.inference.restorer import Artifact, Restorer
+from tf_deconv.inference.streaming import Cell, StreamRestorer
 from tf_deconv.networks import receptive_field
 from tf_deconv.utils.devices import choose_device, core_count, limit_threads
 from tf_deconv.utils.options import UserError, reason
@@ -41,7 +42,7 @@ def load(
     precision: str = "auto",
     threads: int | None = None,
     exact: bool = False,
-) -> Restorer:
+) -> Restorer | StreamRestorer:
     """Opens a model for use from Python: `restored = load("denoise-color")(image)`.
 
     Args:
@@ -62,7 +63,9 @@ def load(
     Returns:
       The model. Called with an image, (H, W, C) of any size, uint8, uint16 or float in [0, 1], it
       returns (H * scale, W * scale, channels_out) of the same type; see `Restorer.restore`. Many
-      threads may call it at once.
+      threads may call it at once. Of a model of films, such as `video`, a `StreamRestorer`: its
+      `restore(frames)` yields restored frames as they come, and `begin(height, width)` returns what
+      takes a film frame by frame.
     Raises:
       UserError: if there is no such model, one of its files is missing or is not the one that was
         exported, an option is out of range, the engine cannot run the model, or a strength other
@@ -81,7 +84,9 @@ def load(
     return open_restorer(locate(config.model, trust), config)[0]
 
 
-def open_restorer(located: LocatedModel, config: Any, device: str = "auto") -> tuple[Restorer, str]:
+def open_restorer(
+    located: LocatedModel, config: Any, device: str = "auto"
+) -> tuple[Restorer | StreamRestorer, str]:
     """Opens a model as options say.
 
     Args:
@@ -93,6 +98,8 @@ def open_restorer(located: LocatedModel, config: Any, device: str = "auto") -> t
     Raises:
       UserError: if it cannot be opened, or does not fit the options.
     """
+    if located.moves:
+        return open_stream(located, config, device)
     _refuse_generator(located)
     engine = "auto" if config.engine == "beam" else config.engine
     choice = engines.choose(located, engine, config.precision, config.threads)
@@ -118,6 +125,133 @@ def open_restorer(located: LocatedModel, config: Any, device: str = "auto") -> t
         deeper,
     )
     return opened, choice.describe(artifact.precision)
+
+
+def open_stream(
+    located: LocatedModel, config: Any, device: str = "auto"
+) -> tuple[StreamRestorer, str]:
+    """Opens a model of films, as `open_restorer` does one of pictures.
+
+    Raises:
+      UserError: if it cannot be opened, or an option is for pictures alone.
+    """
+    if config.self_ensemble:
+        raise UserError(
+            f"self_ensemble=True: {located.asked!r} restores films with a state, which has no mean"
+            " over turned pictures; leave it out"
+        )
+    engine = "auto" if config.engine == "beam" else config.engine
+    choice = engines.choose(located, engine, config.precision, config.threads)
+    cell = open_cell(choice.model, choice.engine, choice.threads, device)
+    engines.check_precision(choice, config.precision, cell.precision)
+    opened = StreamRestorer(cell, config.tile_size, config.strength)
+    return opened, choice.describe(cell.precision)
+
+
+def open_cell(
+    located: LocatedModel, engine: str = "", threads: int | None = None, device: str = "auto"
+) -> Cell:
+    """Opens one file of a model of films.
+
+    Args:
+      located: The model.
+      engine: Key of `engines.ENGINES`; what is its file's own when left out.
+      threads: How many it may use; None: all cores.
+      device: "auto" or "cpu"; for TensorFlow alone.
+    Raises:
+      UserError: if it is no such model, or a file of it has changed.
+    """
+    located.check_files()
+    located.check_contents()
+    engine = engine or ("litert" if located.kind == "tflite" else "tensorflow")
+    if engine == "tensorflow":
+        import_tensorflow()
+        limit_threads(threads)
+        choose_device(device, "float32")
+    openers = {
+        ("tensorflow", "keras"): _keras_cell,
+        ("tensorflow", "saved_model"): _saved_model_cell,
+        ("litert", "tflite"): _tflite_cell,
+        ("onnxruntime", "onnx"): _onnx_cell,
+    }
+    opener = openers.get((engine, located.kind))
+    if opener is None:
+        raise UserError(
+            f"engine={engine!r}: {located.asked!r} restores films with a state; expected litert,"
+            " tensorflow or onnxruntime"
+        )
+    try:
+        cell = opener(located.path, located.known, threads or core_count())
+    except UserError:
+        raise
+    except Exception as error:  # A damaged file raises whatever the runtime stumbled over.
+        raise UserError(
+            f"{str(located.path)!r} is no model of a frame and a state: {_first_line(error)}"
+        ) from error
+    return dataclasses.replace(cell, keeps_grey=cell.channels > 1 and keeps_grey(located.task))
+
+
+def _keras_cell(path: pathlib.Path, known: dict[str, Any], threads: int) -> Cell:
+    model = run_folder.load_cell(path)
+    if any(layer.compute_dtype != "float32" for layer in model.layers if layer.weights):
+        model = to_float32(model)
+    divisor = known["divisor"]
+    return streaming.keras_cell(model, divisor, receptive_field.compute_reach(model, divisor, 1))
+
+
+def _saved_model_cell(folder: pathlib.Path, known: dict[str, Any], threads: int) -> Cell:
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(os.fspath(folder))
+    signature = loaded.signatures["stream"]
+
+    def step(
+        frame: np.ndarray, state: np.ndarray, _keep: Any = loaded
+    ) -> tuple[np.ndarray, np.ndarray]:
+        made = signature(frame=tf.constant(frame), state=tf.constant(state))
+        return made["restored"].numpy(), made["next_state"].numpy()
+
+    specs = signature.structured_input_signature[1]
+    return _cell(step, known, specs["frame"].shape[3], specs["state"].shape[3])
+
+
+def _tflite_cell(path: pathlib.Path, known: dict[str, Any], threads: int) -> Cell:
+    from tf_deconv.inference.litert_engine import LitertCell
+
+    model = LitertCell(path, threads)
+    cell = _cell(model, known, model.channels, model.state_channels)
+    return dataclasses.replace(cell, sizes=model.sizes, precision=model.precision)
+
+
+def _onnx_cell(path: pathlib.Path, known: dict[str, Any], threads: int) -> Cell:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    session = onnxruntime.InferenceSession(
+        os.fspath(path), options, providers=["CPUExecutionProvider"]
+    )
+
+    def step(frame: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        restored, following = session.run(
+            ["restored", "next_state"], {"frame": frame, "state": state}
+        )
+        return restored, following
+
+    shapes = {each.name: each.shape for each in session.get_inputs()}
+    return _cell(step, known, shapes["frame"][3], shapes["state"][3])
+
+
+def _cell(step: Any, known: dict[str, Any], channels: int, state_channels: int) -> Cell:
+    """Takes from what is recorded what the file itself does not tell."""
+    divisor, stride = known.get("divisor"), known["state"]["stride"]
+    field = known.get("receptive_field")
+    if not (_is_count(divisor) and _is_count(field)) or divisor % stride:
+        raise ValueError(
+            f"its manifest tells divisor {divisor}, stride {stride}, field {field}: expected whole"
+            " numbers that fit"
+        )
+    return Cell(step, int(channels), divisor, stride, int(state_channels), field // 2)
 
 
 def _suits(artifact: Artifact, tile_px: int) -> bool:
@@ -171,6 +305,8 @@ def _refuse_generator(located: LocatedModel) -> None:
     if located.generates:
         located.check_files()
         raise UserError(run_folder.GENERATES.format(located.asked))
+    if located.moves:
+        raise UserError(run_folder.MOVES.format(located.asked))
 
 
 def _open(

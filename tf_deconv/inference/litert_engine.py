@@ -27,6 +27,7 @@ _OF_ANY_SIZE = frozenset(
     in (
         *("CONV_2D", "DEPTHWISE_CONV_2D", "AVERAGE_POOL_2D", "MAX_POOL_2D"),
         *("DEPTH_TO_SPACE", "SPACE_TO_DEPTH", "PAD", "PADV2", "MIRROR_PAD", "CONCATENATION"),
+        "STRIDED_SLICE",
         *("ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM", "PRELU", "QUANTIZE", "DEQUANTIZE", "CAST"),
         *("RELU", "RELU6", "RELU_0_TO_1", "LEAKY_RELU", "HARD_SWISH", "ELU", "GELU"),
         *("LOGISTIC", "TANH", "ABS", "NEG", "SQUARE", "SQRT", "RSQRT", "EXP"),
@@ -85,6 +86,12 @@ def _is_free(model: schema.Model, graph: schema.SubGraph, operator: schema.Opera
         return options.Axis() in (3, -1)
     if code in _PADS or code in _CONVOLUTIONS:
         return True
+    if code == schema.BuiltinOperator.STRIDED_SLICE:
+        options = schema.StridedSliceOptions()
+        options.Init(operator.BuiltinOptions().Bytes, operator.BuiltinOptions().Pos)
+        whole = options.BeginMask() & options.EndMask() & 0b111 == 0b111  # All but the channels.
+        others = options.ShrinkAxisMask(), options.NewAxisMask(), options.EllipsisMask()
+        return whole and not any(others)
     # A constant of the picture's size would be added to pictures of that size alone.
     for place in range(operator.InputsLength()):
         tensor = graph.Tensors(operator.Inputs(place))
@@ -190,6 +197,108 @@ class LitertModel:
             return contextlib.nullcontext()
         self._quiet = True
         return silent_stderr()
+
+
+class LitertCell:
+    """A `.tflite` file of a frame and a state that runs.
+
+    Attributes:
+      sizes: The only (height, width) of frames that it takes; empty where it takes all multiples of
+        the divisor.
+      channels: Of a frame.
+      state_channels: Of a state.
+      state_stride: Pixels of a frame along an axis for each of the state.
+      precision: As in `LitertModel`.
+    """
+
+    _INPUTS, _OUTPUTS = ("frame", "state"), ("restored", "next_state")
+
+    def __init__(self, path: pathlib.Path, threads: int):
+        """Opens a file.
+
+        Args:
+          path: The file.
+          threads: How many it may use.
+        Raises:
+          ValueError, RuntimeError and others, as the runtime likes: if it is no such file.
+        """
+        content = path.read_bytes()
+        self._lock = threading.Lock()
+        self._interpreter = litert.Interpreter(model_content=content, num_threads=threads)
+        self.precision = _precision_of(self._interpreter.get_tensor_details())
+        self._runners: dict[tuple[int, int], Any] = {}
+        self._size: tuple[int, int] | None = None
+        signatures = _ends_of(content)
+        if not signatures:
+            raise ValueError("it has no signatures")
+        for name, (given, made) in signatures.items():
+            if {*given} != {*self._INPUTS} or {*made} != {*self._OUTPUTS}:
+                raise ValueError(f"signature {name} takes and gives {', '.join((*given, *made))}")
+            if any(
+                shape[0] != 1 or kind != schema.TensorType.FLOAT32
+                for _, shape, kind in given.values()
+            ):
+                raise ValueError(f"signature {name} takes no single frame and state of float32")
+        given, made = next(iter(signatures.values()))
+        _, frame, _ = given["frame"]
+        _, state, _ = given["state"]
+        self.channels, self.state_channels = frame[3], state[3]
+        self.state_stride = frame[1] // state[1]
+        self._given = [given[each][0] for each in self._INPUTS]
+        self._made = [made[each][0] for each in self._OUTPUTS]
+        self.sizes: tuple[tuple[int, int], ...] = ()
+        # No runner where tensors are resized: it holds on to their memory.
+        if not takes_any_size(content):
+            with silent_stderr():
+                for name, (given, _) in signatures.items():
+                    runner = self._interpreter.get_signature_runner(name)
+                    self._runners[given["frame"][1][1:3]] = runner
+            self.sizes = tuple(sorted(self._runners, key=math.prod))
+
+    def __call__(self, frame: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Runs a frame of one of `sizes`, or of any: (1, H, W, C) float32, and a state."""
+        size = frame.shape[1:3]
+        with self._lock:
+            if self.sizes:
+                made = self._runners[size](frame=frame, state=state)
+                return made["restored"], made["next_state"]
+            if self._size != size:
+                self._size = None  # Should memory run out half-way.
+                for index, array in zip(self._given, (frame, state)):
+                    self._interpreter.resize_tensor_input(index, array.shape)
+                with silent_stderr():
+                    self._interpreter.allocate_tensors()
+                self._size = size
+            for index, array in zip(self._given, (frame, state)):
+                self._interpreter.set_tensor(index, array)
+            self._interpreter.invoke()
+            restored, following = (self._interpreter.get_tensor(index) for index in self._made)
+            return restored, following
+
+
+_Ends = dict[str, tuple[int, tuple[int, ...], int]]
+
+
+def _ends_of(content: bytes) -> dict[str, tuple[_Ends, _Ends]]:
+    """Returns each signature's inputs and outputs: name to tensor, shape and type."""
+    model, found = schema.Model.GetRootAs(content), {}
+    for number in range(model.SignatureDefsLength()):
+        signature = model.SignatureDefs(number)
+        graph, ends = model.Subgraphs(signature.SubgraphIndex()), []
+        sides = (
+            (signature.Inputs, signature.InputsLength()),
+            (signature.Outputs, signature.OutputsLength()),
+        )
+        for tensors, count in sides:
+            side: _Ends = {}
+            for each in (tensors(place) for place in range(count)):
+                index = each.TensorIndex()
+                tensor = graph.Tensors(index)
+                shape = tuple(int(tensor.Shape(axis)) for axis in range(tensor.ShapeLength()))
+                side[each.Name().decode()] = index, shape, tensor.Type()
+            ends.append(side)
+        found[signature.SignatureKey().decode()] = ends[0], ends[1]
+    return found
 
 
 def _precision_of(details: list[dict[str, Any]]) -> str:

@@ -1,8 +1,8 @@
 """Frames of any size, one after the other, through a model that remembers: its state between them.
 
-A `Cell` is such a model, whatever file it came from; a `Stream` is one film on its way through it. Of
-large frames each window keeps a state of its own, so that the memory of a frame's features is that of
-one window.
+A `Cell` is such a model, whatever file it came from; a `Stream` is one film on its way through it.
+Of large frames each window keeps a state of its own, so that the memory of a frame's features is
+that of one window.
 
 Nothing here imports TensorFlow or Keras unless it is given a Keras model.
 """
@@ -20,6 +20,8 @@ from tf_deconv.inference import restorer, tiling
 from tf_deconv.networks.table import STATE_STRIDE
 from tf_deconv.utils.options import UserError
 
+# What is older changes a frame by less than rounding does (tests).
+WARM_UP_FRAMES = 24
 # A window has at most this many pixels squared unless asked for otherwise.
 AUTOMATIC_TILE_PX = 768
 Step = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -37,7 +39,6 @@ class Cell:
       state_stride: Pixels of a frame along an axis for each of the state.
       state_channels: Channels of the state.
       reach_px: How far the network sees within a frame.
-      near_px: How much of that matters; None: all of it.
       sizes: The only (height, width) that `step` takes; empty where it takes all multiples.
       model: The Keras model, where it is one.
       keeps_grey: As in `restorer.Artifact`.
@@ -50,11 +51,21 @@ class Cell:
     state_stride: int
     state_channels: int
     reach_px: int
-    near_px: int | None = None
     sizes: tuple[tuple[int, int], ...] = ()
     model: Any = None
     keeps_grey: bool = False
     precision: str = "float32"
+
+    # As a `restorer.Artifact` names it: what asks what goes in and out finds it here too.
+    scale = 1
+
+    @property
+    def channels_in(self) -> int:
+        return self.channels
+
+    @property
+    def channels_out(self) -> int:
+        return self.channels
 
     def zero_state(self, height: int, width: int) -> np.ndarray:
         """Returns the state of no past for frames of a (padded) size."""
@@ -65,9 +76,14 @@ class Cell:
 class StreamRestorer:
     """Restores films with a cell: `begin` one, and give it frames; or `restore` all of them.
 
+    It is what `films.FilmModel` asks for.
+
     Attributes:
-      cell: The model.
+      artifact: The model.
+      warm_up: Frames after which a film that was begun in its middle looks as it would have.
     """
+
+    warm_up = WARM_UP_FRAMES
 
     def __init__(self, cell: Cell, tile_px: int = 0, strength: float = 1.0):
         """Prepares.
@@ -79,7 +95,7 @@ class StreamRestorer:
         Raises:
           UserError: if the windows would be too small for the network's reach.
         """
-        self.cell, self._strength = cell, strength
+        self.artifact, self._strength = cell, strength
         least = 2 * self._margin_px + cell.divisor
         if tile_px and tile_px < least:
             raise UserError(
@@ -90,7 +106,7 @@ class StreamRestorer:
 
     def __repr__(self) -> str:
         """Tells what goes in and out: `<StreamRestorer: frames of 3 channels, ...>`."""
-        cell = self.cell
+        cell = self.artifact
         sizes = ", ".join(f"{height}x{width}" for height, width in cell.sizes)
         return (
             f"<StreamRestorer: frames of {cell.channels} channels, a state of"
@@ -107,7 +123,7 @@ class StreamRestorer:
         Raises:
           UserError: if a model of fixed sizes cannot take frames of this one.
         """
-        return Stream(self.cell, height, width, self._windows(height, width), self._strength)
+        return Stream(self.artifact, height, width, self._windows(height, width), self._strength)
 
     def restore(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Restores frames as they come, each as soon as it is there.
@@ -130,13 +146,12 @@ class StreamRestorer:
 
     @property
     def _margin_px(self) -> int:
-        cell = self.cell
-        reach = cell.reach_px if cell.near_px is None else min(cell.reach_px, cell.near_px)
-        return reach + -reach % cell.divisor
+        cell = self.artifact
+        return cell.reach_px + -cell.reach_px % cell.divisor
 
     def _windows(self, height: int, width: int) -> list[tuple[tiling.Box, tiling.Box]]:
         """Plans (core, window) once for all frames; all windows have one size."""
-        cell, margin = self.cell, self._margin_px
+        cell, margin = self.artifact, self._margin_px
         sides = [tiling.padded_side(side, cell.divisor) for side in (height, width)]
         if cell.sizes:
             size = _fitting(cell, sides, (height, width), margin)
@@ -196,14 +211,18 @@ class Stream:
         self.frames = 0
         self._states = [self._cell.zero_state(w.height, w.width) for _, w in self._windows]
 
+    def end(self) -> tuple[np.ndarray, ...]:
+        """Returns the frames that were held back: none."""
+        return ()
+
     def restore(self, frame: np.ndarray) -> np.ndarray:
         """Restores the next frame.
 
         Args:
           frame: (H, W, 1) or (H, W, 3), uint8, uint16 or float in [0, 1], of the stream's size.
         Returns:
-          (H, W, channels) of the frame's type; float is not clipped. Of a grey frame, where the model
-          `keeps_grey`, equal channels.
+          (H, W, channels) of the frame's type; float is not clipped. Where the model `keeps_grey`,
+          one channel of a frame of one, and equal ones of a frame whose are.
         Raises:
           UserError: if it is no such frame.
         """
@@ -216,7 +235,8 @@ class Stream:
                 " begin another for other sizes"
             )
         grey = cell.keeps_grey and restorer.is_grey(frame)
-        restored = np.empty((*self._size, cell.channels), frame.dtype)
+        channels = 1 if grey and frame.shape[-1] == 1 else cell.channels
+        restored = np.empty((*self._size, channels), frame.dtype)
         for number, (core, window) in enumerate(self._windows):
             given = restorer.fit_channels(_cut(frame, window), cell.channels)
             made, state = cell.step(given[np.newaxis], self._states[number])
@@ -232,7 +252,7 @@ class Stream:
         return restored
 
 
-def keras_cell(model: Any, divisor: int, reach_px: int, near_px: int | None = None) -> Cell:
+def keras_cell(model: Any, divisor: int, reach_px: int) -> Cell:
     """Wraps a Keras model of [frame, state] to [restored, next state], of any height and width."""
     import keras
 
@@ -241,9 +261,7 @@ def keras_cell(model: Any, divisor: int, reach_px: int, near_px: int | None = No
         return keras.ops.convert_to_numpy(restored), keras.ops.convert_to_numpy(following)
 
     channels, state_channels = (each.shape[-1] for each in model.inputs)
-    return Cell(
-        step, channels, divisor, STATE_STRIDE, state_channels, reach_px, near_px, model=model
-    )
+    return Cell(step, channels, divisor, STATE_STRIDE, state_channels, reach_px, model=model)
 
 
 def restore_clip(cell: Cell, clip: np.ndarray) -> np.ndarray:

@@ -40,8 +40,8 @@ def compute_reach(model: Any, divisor: int, scale: int) -> int | None:
     left out, maxima are means, and one filter stands for many.
 
     Args:
-      model: Made of convolutions, transposed convolutions, poolings and pointwise layers; or one of a
-        frame and a state, of which the reach within the frame is computed.
+      model: Made of convolutions, transposed convolutions, poolings and pointwise layers; or one of
+        a frame and a state, of which the reach within the frame is computed.
       divisor: A move of the input by this many pixels moves the output alike.
       scale: Output pixels per input pixel along each axis.
     Returns:

@@ -1,11 +1,11 @@
 """A recurrent U-Net for moving pictures: `unet`, with what it knew of the frames before as a second input.
 
-The *cell* takes one frame and a state, and gives the restored frame and the next state. The state is
-the restored frame and the features that the U-Net ended with, at half the frame's resolution. How the
-frame differs from the one restored before it, and those features, join the frame's own features before
-the way down; what has moved since is found by the levels themselves, without an optical flow (as in
-RLSP, Fuoli, Gu and Timofte 2019, "Efficient Video Super-Resolution through Recurrent Latent Space
-Propagation"). A zero state is no past. Why so: docs/decisions/0032-video.md.
+The *cell* takes one frame and a state, and gives the restored frame and the next state. The state
+is the restored frame and the features that the U-Net ended with, at half the frame's resolution.
+How the frame differs from the one restored before it, and those features, join the frame's own
+features before the way down; what has moved since is found by the levels themselves, without an
+optical flow (as in RLSP, Fuoli, Gu and Timofte 2019, "Efficient Video Super-Resolution through
+Recurrent Latent Space Propagation"). A zero state is no past. Why so: docs/decisions/0032-video.md.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ def build_video(
     Returns:
       A functional model, [frame, state] to [restored, next state]: (N, height, width, C) float32 in
       [0, 1] and (N, height / 2, width / 2, S) float32; the restored frame is not clipped. Of the
-      state's S = 1 + 4 C + features channels the first is 1 where there is a past, and the next hold
-      the last restored frame, four pixels in each.
+      state's S = 1 + 4 C + features channels the first is 1 where there is a past, and the next
+      hold the last restored frame, four pixels in each.
     Raises:
       ValueError: if a size, a channel count or the scale is not allowed.
     """

@@ -185,8 +185,8 @@ def _frames(images):
 class Psnr(keras.metrics.Metric):
     """Mean over images of PSNR in decibels, data range 1, predictions clipped to [0, 1].
 
-    Each frame of clips (N, T, H, W, C) is an image. Sample weights (N, H, W) or (N, H, W, 1) say how
-    much each pixel of an image counts within it.
+    Each frame of clips (N, T, H, W, C) is an image. Sample weights (N, H, W) or (N, H, W, 1) say
+    how much each pixel of an image counts within it.
     """
 
     def __init__(self, name: str = "psnr", **kwargs):

@@ -186,7 +186,8 @@ class Onnx:
             path, options, providers=["CPUExecutionProvider"]
         )
         names = [each.name for each in (*self.session.get_inputs(), *self.session.get_outputs())]
-        if names not in (["image", "restored"], ["frame", "state", "restored", "next_state"]):
+        streams = {"frame", "state", "restored", "next_state"}
+        if names != ["image", "restored"] and {*names} != streams:
             raise ValueError(f"takes and gives {', '.join(names)}: expected image, restored")
         self.is_fixed = _is_fixed_onnx(path, self.session.get_inputs()[0].shape)
 

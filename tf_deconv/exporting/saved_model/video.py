@@ -1,7 +1,7 @@
 """The SavedModel of a network for moving pictures: whole clips, or a frame and a state at a time.
 
-A service streams: it asks `initial_state` once, and gives `stream` each frame with the state that the
-one before returned. All three check their input inside the graph, as `restorer` does.
+A service streams: it asks `initial_state` once, and gives `stream` each frame with the state that
+the one before returned. All three check their input inside the graph, as `restorer` does.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from tf_deconv.networks.table import STATE_STRIDE
 def write_saved_model(model: keras.Model, folder: pathlib.Path, *, divisor: int) -> None:
     """Writes a SavedModel with the signatures `serving_default`, `stream` and `initial_state`.
 
-    `serving_default`: `clip` float32 (N, T, H, W, C) in [0, 1], each of them at least 1, to `restored`
-    of the same shape; each clip begins without a past.
-    `stream`: `frame` (N, H, W, C) and `state` (N, h, w, S) to `restored` and `next_state`, of the same
-    shapes; h and w are H and W, rounded up to a multiple of the divisor, over the state's stride.
-    `initial_state`: `count`, `height` and `width`, int32 scalars, to the `state` of no past, zeros.
-    Anything else is InvalidArgument.
+    `serving_default`: `clip` float32 (N, T, H, W, C) in [0, 1], each of them at least 1, to
+    `restored` of the same shape; each clip begins without a past. `stream`: `frame` (N, H, W, C)
+    and `state` (N, h, w, S) to `restored` and `next_state`, of the same shapes; h and w are H and
+    W, rounded up to a multiple of the divisor, over the state's stride. `initial_state`: `count`,
+    `height` and `width`, int32 scalars, to the `state` of no past, zeros. Anything else is
+    InvalidArgument.
 
     Args:
       model: A float32 functional model of [frame, state], of any height and width.
