@@ -40,6 +40,7 @@ class Cell:
       state_channels: Channels of the state.
       reach_px: How far the network sees within a frame.
       sizes: The only (height, width) that `step` takes; empty where it takes all multiples.
+      signatures: The (height, width) of a `.tflite` file's signatures, which apps run.
       model: The Keras model, where it is one.
       keeps_grey: As in `restorer.Artifact`.
       precision: As in `restorer.Artifact`.
@@ -52,6 +53,7 @@ class Cell:
     state_channels: int
     reach_px: int
     sizes: tuple[tuple[int, int], ...] = ()
+    signatures: tuple[tuple[int, int], ...] = ()
     model: Any = None
     keeps_grey: bool = False
     precision: str = "float32"
