@@ -1,4 +1,4 @@
-"""Which network for moving pictures learns most for its work: the table of docs/decisions/0032-video.md.
+"""Which network for moving pictures learns most for its work: docs/decisions/0032-video.md.
 
     python benchmarks/video_networks.py [NAME ...] [--steps 500] [--frames 6] [--init photo]
 

@@ -8,6 +8,7 @@ from tf_deconv.api import inspect as inspect
 from tf_deconv.api import list_models as list_models
 from tf_deconv.api import load as load
 from tf_deconv.api import load_generator as load_generator
+from tf_deconv.api import load_video as load_video
 from tf_deconv.api import restore as restore
 from tf_deconv.api import sample as sample
 from tf_deconv.api import shard as shard
@@ -26,6 +27,8 @@ from tf_deconv.generation.config import SampleConfig as SampleConfig
 from tf_deconv.generation.generator import Generator as Generator
 from tf_deconv.inference.config import RestoreConfig as RestoreConfig
 from tf_deconv.inference.restorer import Restorer as Restorer
+from tf_deconv.inference.streaming import Stream as Stream
+from tf_deconv.inference.streaming import StreamRestorer as StreamRestorer
 from tf_deconv.networks.table import NETWORKS as NETWORKS
 from tf_deconv.training.config import TrainConfig as TrainConfig
 from tf_deconv.utils.options import UserError as UserError

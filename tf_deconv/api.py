@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from tf_deconv.generation.sample import SampleResult
     from tf_deconv.inference.restore import RestoreResult
     from tf_deconv.inference.restorer import Restorer
+    from tf_deconv.inference.streaming import StreamRestorer
     from tf_deconv.training.trainer import TrainResult
 
 Report = Callable[[str], None]
@@ -380,6 +381,47 @@ def load(
         precision=precision,
         threads=threads,
         exact=exact,
+    )
+
+
+@naming(RestoreConfig)
+def load_video(
+    model: Path,
+    *,
+    tile_size: int = 0,
+    strength: float = 1.0,
+    trust: bool = False,
+    engine: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+) -> StreamRestorer:
+    """Opens a model of films: `for restored in tf_deconv.load_video(model).restore(frames): ...`.
+
+    Args:
+      model: A run folder of --network video, its `.keras` file, its export or one file of that.
+      tile_size: Side of the windows of large frames, in pixels; 0 chooses.
+      strength: How much of the model's change is made, 0 to 2.
+      trust: As for `load`.
+      engine: "litert", "tensorflow" or "onnxruntime"; "auto" as for `load`.
+      precision: As for `load`.
+      threads: As for `load`.
+    Returns:
+      The model. Its `restore(frames)` yields a restored frame for each frame, (H, W, C) uint8,
+      uint16 or float in [0, 1], as they come; `begin(height, width)` returns what takes one film's
+      frames one by one, with `restore(frame)`, and `forget()` at a cut.
+    Raises:
+      UserError: as `load`; if the model restores single pictures.
+    """
+    from tf_deconv.inference import artifacts
+
+    return artifacts.load_video(
+        model,
+        tile_size=tile_size,
+        strength=strength,
+        trust=trust,
+        engine=engine,
+        precision=precision,
+        threads=threads,
     )
 
 

@@ -17,7 +17,7 @@ from tf_deconv.data import levels
 from tf_deconv.degradations.tasks import TASKS
 from tf_deconv.generation.opening import open_generator
 from tf_deconv.inference import run_folder, saved_model_file, tflite_file
-from tf_deconv.inference.artifacts import open_described
+from tf_deconv.inference.artifacts import open_cell, open_described
 from tf_deconv.inference.descriptions import LARGEST_JSON_BYTES, parse_json
 from tf_deconv.inference.located import LocatedModel, locate
 from tf_deconv.networks import complexity
@@ -52,7 +52,7 @@ def inspect_artifact(
     """
     located = locate(model, trust)
     kind, path, found, known = located.kind, located.root, located.path, located.known
-    contract = _generator if located.generates else _restorer
+    contract = _generator if located.generates else _cell if located.moves else _restorer
     try:
         # A file that has changed is told, not refused: here one looks for what is wrong.
         described, network = contract(located)
@@ -129,6 +129,26 @@ def _restorer(located: LocatedModel) -> tuple[dict[str, Any], Any]:
         "tile_overlap": None if reach is None else reach + -reach % artifact.divisor,
     }
     return contract, artifact.model
+
+
+def _cell(located: LocatedModel) -> tuple[dict[str, Any], Any]:
+    """Tells what a model of films takes and gives; and returns its Keras model."""
+    cell = open_cell(located, check=False)
+    contract = {
+        "channels_in": cell.channels,
+        "channels_in_meaning": CHANNELS[cell.channels],
+        "channels_out": cell.channels,
+        "channels_out_meaning": CHANNELS[cell.channels],
+        "value_range": [0.0, 1.0],
+        "sizes": [list(size) for size in cell.signatures] or None,
+        "divisor": cell.divisor,
+        "scale": 1,
+        # Zeros are no past; height and width are a frame's, padded, over the stride.
+        "state": {"channels": cell.state_channels, "stride": cell.state_stride},
+        "receptive_field": 2 * cell.reach_px + 1,
+        "tile_overlap": cell.reach_px + -cell.reach_px % cell.divisor,
+    }
+    return contract, cell.model
 
 
 def _files(found: pathlib.Path) -> list[dict[str, Any]]:
@@ -238,6 +258,7 @@ def _restorer_rows(facts: dict[str, Any]) -> list[tuple[str, Any]]:
         ("sizes", _sizes(facts)),
         ("divisor", facts["divisor"]),
         ("scale", facts["scale"]),
+        ("remembers", _remembers(facts)),
         ("sees", _sees(facts)),
     ]
 
@@ -284,6 +305,14 @@ def _sees(facts: dict[str, Any]) -> str:
     if field is None:
         return "the whole picture, which is not cut into tiles"
     return f"{field}x{field} pixels around each; tiles overlap by {facts['tile_overlap']}"
+
+
+def _remembers(facts: dict[str, Any]) -> str | None:
+    """Tells of the state that a model of films keeps from frame to frame."""
+    state = facts.get("state")
+    if state is None:
+        return None
+    return f"a state of {state['channels']} channels at 1/{state['stride']} of a frame's sides"
 
 
 def _multiply_adds(count: Any) -> str | None:

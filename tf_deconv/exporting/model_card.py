@@ -195,9 +195,9 @@ def make_video_card(manifest: dict[str, Any], lines: list[str], has_picture: boo
     size_list = ", ".join(f"`{each}`" for each in manifest["tflite_signatures"])
     height, width = manifest["tflite_sizes"][-1]
     of_state = (
-        f"The state is float32 (N, h, w, {state['channels']}); h and w are the frame's, rounded up to"
-        f" a multiple of {divisor}, over {stride}. A state of zeros is no past: begin with it, also"
-        " after a cut. No frame is held back."
+        f"The state is float32 (N, h, w, {state['channels']}); h and w are the frame's, rounded up"
+        f" to a multiple of {divisor}, over {stride}. A state of zeros is no past: begin with it,"
+        " also after a cut. No frame is held back."
     )
     usage = [
         "`tf-deconv restore MODEL FILM.mp4 --out DIR` restores a film with any of them.",
@@ -228,16 +228,11 @@ def make_video_card(manifest: dict[str, Any], lines: list[str], has_picture: boo
         " of a small one."
     )
     picture = ["![input, output and target, held out](preview.jpg)"] if has_picture else []
-    streaming = [
-        "```python",
-        _STREAMING.format(name=name, version=version, channels=channels),
-        "```",
-    ]
+    snippet = _STREAMING.format(name=name, version=version, channels=channels)
+    streaming = ["```python", snippet, "```"]
     parts = [
         f"# {name}",
-        _filled(
-            f"{_summary(manifest)}. It restores films: a frame, with what it knows of those before."
-        ),
+        _filled(f"{_summary(manifest)}. It restores films: a frame with what it knows of others."),
         *picture,
         _filled(of_state),
         "## Files",

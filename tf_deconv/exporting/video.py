@@ -1,4 +1,4 @@
-"""Exports of networks for moving pictures: a frame and a state in, a restored frame and the next state out.
+"""Exports of networks for moving pictures: frame and state in, restored frame and next state out.
 
 What is checked is a film: each file streams a clip of a hundred frames and more, and each frame
 must be Keras's, the last as well as the first, so that nothing adds up.
@@ -72,9 +72,9 @@ class VideoExporter(Exporter):
         refused += [f"variants={name!r}" for name in full]
         if refused:
             raise UserError(
-                f"{', '.join(refused)}: the model restores frames with a state between them, which is"
-                " float, and is exported as a SavedModel, TFLite files and with --onnx an ONNX file;"
-                " leave it out"
+                f"{', '.join(refused)}: the model restores frames with a state between them, which"
+                " is float, and is exported as a SavedModel, TFLite files and with --onnx an ONNX"
+                " file; leave it out"
             )
         if config.onnx:
             onnx_file.check_packages()

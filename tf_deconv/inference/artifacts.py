@@ -42,7 +42,7 @@ def load(
     precision: str = "auto",
     threads: int | None = None,
     exact: bool = False,
-) -> Restorer | StreamRestorer:
+) -> Restorer:
     """Opens a model for use from Python: `restored = load("denoise-color")(image)`.
 
     Args:
@@ -63,9 +63,7 @@ def load(
     Returns:
       The model. Called with an image, (H, W, C) of any size, uint8, uint16 or float in [0, 1], it
       returns (H * scale, W * scale, channels_out) of the same type; see `Restorer.restore`. Many
-      threads may call it at once. Of a model of films, such as `video`, a `StreamRestorer`: its
-      `restore(frames)` yields restored frames as they come, and `begin(height, width)` returns what
-      takes a film frame by frame.
+      threads may call it at once.
     Raises:
       UserError: if there is no such model, one of its files is missing or is not the one that was
         exported, an option is out of range, the engine cannot run the model, or a strength other
@@ -81,7 +79,41 @@ def load(
         threads=threads,
         exact=exact,
     )
-    return open_restorer(locate(config.model, trust), config)[0]
+    located = locate(config.model, trust)
+    _refuse_others(located)
+    return open_restorer(located, config)[0]
+
+
+def load_video(
+    model: str | os.PathLike[str],
+    *,
+    tile_size: int = 0,
+    strength: float = 1.0,
+    trust: bool = False,
+    engine: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+) -> StreamRestorer:
+    """Opens a model of films for use from Python; see `api.load_video`.
+
+    Raises:
+      UserError: as `load`; if the model restores single pictures.
+    """
+    config = load_config(
+        model,
+        tile_size=tile_size,
+        strength=strength,
+        engine=engine,
+        precision=precision,
+        threads=threads,
+    )
+    located = locate(config.model, trust)
+    if not located.moves:
+        raise UserError(
+            f"{located.asked!r} has no state: expected a model of films, that --network video made;"
+            " of a model of pictures, tf_deconv.load(...) takes each frame"
+        )
+    return open_stream(located, config)[0]
 
 
 def open_restorer(
@@ -100,7 +132,7 @@ def open_restorer(
     """
     if located.moves:
         return open_stream(located, config, device)
-    _refuse_generator(located)
+    _refuse_others(located)
     engine = "auto" if config.engine == "beam" else config.engine
     choice = engines.choose(located, engine, config.precision, config.threads)
     artifact = _open_checked(choice.engine, choice.model, choice.threads, device)
@@ -149,7 +181,12 @@ def open_stream(
 
 
 def open_cell(
-    located: LocatedModel, engine: str = "", threads: int | None = None, device: str = "auto"
+    located: LocatedModel,
+    engine: str = "",
+    threads: int | None = None,
+    device: str = "auto",
+    *,
+    check: bool = True,
 ) -> Cell:
     """Opens one file of a model of films.
 
@@ -158,10 +195,11 @@ def open_cell(
       engine: Key of `engines.ENGINES`; what is its file's own when left out.
       threads: How many it may use; None: all cores.
       device: "auto" or "cpu"; for TensorFlow alone.
+      check: Whether an exported file must be what its manifest tells of.
     Raises:
       UserError: if it is no such model, or a file of it has changed.
     """
-    located.check_files()
+    located.check_files(contents=check)
     located.check_contents()
     engine = engine or ("litert" if located.kind == "tflite" else "tensorflow")
     if engine == "tensorflow":
@@ -220,7 +258,8 @@ def _tflite_cell(path: pathlib.Path, known: dict[str, Any], threads: int) -> Cel
 
     model = LitertCell(path, threads)
     cell = _cell(model, known, model.channels, model.state_channels)
-    return dataclasses.replace(cell, sizes=model.sizes, precision=model.precision)
+    own = dict(sizes=model.sizes, signatures=model.signatures, precision=model.precision)
+    return dataclasses.replace(cell, **own)
 
 
 def _onnx_cell(path: pathlib.Path, known: dict[str, Any], threads: int) -> Cell:
@@ -285,7 +324,7 @@ def open_artifact(
     located = locate(model)
     if check:
         located.check_files()
-    _refuse_generator(located)
+    _refuse_others(located)
     return _open("litert" if located.kind == "tflite" else "tensorflow", located)
 
 
@@ -295,13 +334,13 @@ def open_described(located: LocatedModel) -> Artifact:
     Raises:
       UserError: if it is not a model of pictures.
     """
-    _refuse_generator(located)
+    _refuse_others(located)
     choice = engines.choose(located)
     located.check_files(contents=False)
     return _open(choice.engine, choice.deeper or choice.model, choice.threads, "cpu")
 
 
-def _refuse_generator(located: LocatedModel) -> None:
+def _refuse_others(located: LocatedModel) -> None:
     if located.generates:
         located.check_files()
         raise UserError(run_folder.GENERATES.format(located.asked))

@@ -177,7 +177,7 @@ _FIELDS = {
     ),
     "state": (
         _is_state,
-        "an object with stride, a whole number from 1, and of exports channels; no latency is known",
+        "an object with a stride and, of exports, channels, whole numbers from 1",
     ),
     "training_s": _NUMBER,
     "levels": (_is_levels, "an object of two numbers each, the lower one first"),

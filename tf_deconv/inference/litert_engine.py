@@ -205,6 +205,7 @@ class LitertCell:
     Attributes:
       sizes: The only (height, width) of frames that it takes; empty where it takes all multiples of
         the divisor.
+      signatures: The (height, width) of its signatures, the largest last.
       channels: Of a frame.
       state_channels: Of a state.
       state_stride: Pixels of a frame along an axis for each of the state.
@@ -246,6 +247,9 @@ class LitertCell:
         self.state_stride = frame[1] // state[1]
         self._given = [given[each][0] for each in self._INPUTS]
         self._made = [made[each][0] for each in self._OUTPUTS]
+        self.signatures = tuple(
+            sorted((given["frame"][1][1:3] for given, _ in signatures.values()), key=math.prod)
+        )
         self.sizes: tuple[tuple[int, int], ...] = ()
         # No runner where tensors are resized: it holds on to their memory.
         if not takes_any_size(content):

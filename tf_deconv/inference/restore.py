@@ -95,9 +95,9 @@ def restore(
         )
     if jobs and located.moves:
         raise UserError(
-            f"{str(jobs[0].source)!r} is a picture, and {located.asked!r} restores films, a frame with"
-            " what it remembers of those before: expected a film, or a model of pictures such as"
-            " photo"
+            f"{str(jobs[0].source)!r} is a picture, and {located.asked!r} restores films, a frame"
+            " with what it remembers of those before: expected a film, or a model of pictures such"
+            " as photo"
         )
     if not (config.skip_existing or config.overwrite):
         check_targets([*jobs, *(films if config.frames is None else [])], word)

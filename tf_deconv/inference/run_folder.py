@@ -33,7 +33,8 @@ _DESCRIPTION_MEMBER = "tf_deconv.json"
 # What is said where a model of single pictures was expected.
 MOVES = (
     "{!r} restores films, a frame with what it remembers of those before: expected a model of"
-    " pictures here, such as photo; of films, use `tf-deconv restore MODEL FILM`"
+    " pictures here, such as photo; of films, use `tf-deconv restore MODEL FILM` or"
+    " tf_deconv.load_video"
 )
 # What is said where a model that restores was expected.
 GENERATES = (

@@ -40,6 +40,7 @@ class Cell:
       state_channels: Channels of the state.
       reach_px: How far the network sees within a frame.
       sizes: The only (height, width) that `step` takes; empty where it takes all multiples.
+      signatures: The (height, width) of a `.tflite` file's signatures, which apps run.
       model: The Keras model, where it is one.
       keeps_grey: As in `restorer.Artifact`.
       precision: As in `restorer.Artifact`.
@@ -52,6 +53,7 @@ class Cell:
     state_channels: int
     reach_px: int
     sizes: tuple[tuple[int, int], ...] = ()
+    signatures: tuple[tuple[int, int], ...] = ()
     model: Any = None
     keeps_grey: bool = False
     precision: str = "float32"
@@ -231,8 +233,8 @@ class Stream:
         if frame.shape[:2] != self._size:
             (height, width), (high, wide) = frame.shape[:2], self._size
             raise UserError(
-                f"the frame is {width}x{height} pixels: expected {wide}x{high}, as the stream began;"
-                " begin another for other sizes"
+                f"the frame is {width}x{height} pixels: expected {wide}x{high}, as the first one;"
+                " begin another stream for another size"
             )
         grey = cell.keeps_grey and restorer.is_grey(frame)
         channels = 1 if grey and frame.shape[-1] == 1 else cell.channels

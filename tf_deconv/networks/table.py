@@ -119,8 +119,8 @@ NETWORKS = {
         levels_enlarging={"small": 1, "tiny": 1, "base": 2},
     ),
     "video": Network(
-        summary="recurrent U-Net for moving pictures: base (default), small, tiny; 9 to 727 thousand"
-        " weights; begins best with --init photo",
+        summary="recurrent U-Net for moving pictures: base (default), small, tiny; 12 to 727"
+        " thousand weights; begins best with --init photo",
         builder="tf_deconv.networks.video:build_video",
         divisor=4,
         patch_size=96,

@@ -1,4 +1,4 @@
-"""A recurrent U-Net for moving pictures: `unet`, with what it knew of the frames before as a second input.
+"""A recurrent U-Net for moving pictures: `unet`, which knows of the frames before by a state.
 
 The *cell* takes one frame and a state, and gives the restored frame and the next state. The state
 is the restored frame and the features that the U-Net ended with, at half the frame's resolution.
@@ -26,7 +26,7 @@ FEATURES = 35
 # The features of `photo` stay below 3; a state that reached this would be on its way to infinity.
 STATE_BOUND = 8.0
 
-# 9, 214 and 727 thousand weights. `base` is the size `base` of `unet` and begins with
+# 12, 218 and 727 thousand weights. `base` is the size `base` of `unet` and begins with
 # its weights.
 SIZES = {
     "tiny": unet.Size((8, 16), (1, 1), space_to_depth=True),

@@ -1,4 +1,4 @@
-"""Restoration of moving pictures: degraded clips in, clean ones out, through a network with a state."""
+"""Restoration of moving pictures: degraded clips in, clean ones out, by a network with a state."""
 
 from __future__ import annotations
 
