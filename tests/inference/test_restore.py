@@ -320,7 +320,10 @@ def make_broken_tflite(path):
     ("make", "expected"),
     [
         (lambda path: None, "does not exist: expected a run folder"),
-        (lambda path: path.write_text("no model"), "is neither a picture nor a model: expected"),
+        (
+            lambda path: path.write_text("no model"),
+            "is neither a picture, a film nor a model: expected",
+        ),
         (lambda path: path.write_bytes(b"PK no zip"), "is not a Keras model"),
         (make_broken_saved_model, "is not a SavedModel of pictures"),
         (make_broken_tflite, "is not a TFLite file"),

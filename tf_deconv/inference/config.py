@@ -12,7 +12,7 @@ from tf_deconv.images.value_range import parse_range
 from tf_deconv.inference.engines import ENGINES, PRECISIONS, check_threads
 from tf_deconv.inference.shipped import DEFAULT
 from tf_deconv.utils.extras import how_to_install
-from tf_deconv.utils.options import UserError, option, validate
+from tf_deconv.utils.options import UserError, option, refuse_options, validate
 from tf_deconv.video.codecs import check_crf, codec_named
 
 MODEL = "run folder, .keras file, SavedModel folder, .tflite file or name of a shipped model"
@@ -278,12 +278,8 @@ def _check_films(config: RestoreConfig) -> None:
         raise UserError(f"duration={config.duration!r}: expected more than 0 seconds")
     if config.codec is not None:
         check_crf(codec_named(config.codec), config.crf)
-    given = [
-        name for name in ("codec", "crf", "resume") if getattr(config, name) not in (None, False)
-    ]
-    if config.frames is not None and given:
-        values = ", ".join(f"{name}={getattr(config, name)!r}" for name in given)
-        raise UserError(f"{values} with frames={config.frames!r}: pictures have none; leave it out")
+    if config.frames is not None:
+        refuse_options(config, ("codec", "crf", "resume"), f"frames={config.frames!r}")
 
 
 def _check_files(config: RestoreConfig) -> None:

@@ -204,6 +204,9 @@ class _Encoded(Sink):
         """Looks at the file that was written; returns what of the source is not whole."""
         with require_av().open(f"file:{os.path.abspath(path)}", metadata_errors="replace") as out:
             lost = companions.missing_from(out)
+            shape = out.streams.video[0].sample_aspect_ratio or Fraction(1)
+        if shape != self._film.aspect:
+            lost.append(f"the shape of pixels, {_ratio(self._film.aspect)}")
         if lost:
             self.notes.append(f"{self._container.name} does not hold {', '.join(lost)}: left out")
         film, options = self._film, self._options
@@ -217,6 +220,10 @@ class _Encoded(Sink):
         if film.container.name == "AVI" and _is_cut_off(self._job.source):
             return [f"it breaks off at {float(end_s):.2f} s"]
         return []
+
+
+def _ratio(value: Fraction) -> str:
+    return f"{value.numerator}:{value.denominator}"
 
 
 def _is_cut_off(path: pathlib.Path) -> bool:
@@ -331,8 +338,7 @@ class _Pictures(Sink):
         files.make_folder(self._folder)
         if film.aspect != 1:
             self.notes.append(
-                f"pixels of the film are {film.aspect} times as wide as high; those of pictures are"
-                " square"
+                f"pixels of the film are {_ratio(film.aspect)}, those of pictures are square"
             )
         if film.colour.hdr:
             self.notes.append(f"the pictures are in {film.colour.hdr}, which no picture says")

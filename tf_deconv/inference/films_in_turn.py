@@ -30,16 +30,12 @@ def look_at_films(
 
     Returns:
       What each one is; and why others cannot be restored; by `Job.target`.
-    Raises:
-      UserError: if PyAV is not installed.
     """
     found, faults = {}, {}
     for job in jobs:
         try:
             found[job.target] = look_at(job, options)
         except UserError as error:
-            if error.message.startswith("films need PyAV"):
-                raise
             faults[job.target] = error.message
         except (OSError, ValueError, RuntimeError, MemoryError) as error:
             faults[job.target] = reason(error)

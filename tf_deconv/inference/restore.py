@@ -37,7 +37,7 @@ from tf_deconv.inference.picture_job import (
 from tf_deconv.inference.restorer import Restorer
 from tf_deconv.utils import files, options
 from tf_deconv.utils.devices import core_count
-from tf_deconv.utils.options import UserError
+from tf_deconv.utils.options import UserError, refuse_options
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +89,11 @@ def restore(
             f"engine='beam': {str(films[0].source)!r} is a film, which Beam's workers do not"
             " restore; leave --engine out"
         )
+    if not films:
+        names = ("codec", "crf", "start", "duration", "resume")
+        refuse_options(config, names, "pictures alone")
+    if not jobs and config.frames is None:
+        refuse_options(config, ("format", "quality", "range"), "films alone")
     if jobs and config.frames is not None:
         raise UserError(
             f"frames={config.frames!r}: {str(jobs[0].source)!r} is a picture; expected films alone"

@@ -24,10 +24,11 @@ from tf_deconv.video.colour import (
 from tf_deconv.video.containers import Container
 
 # A small network takes 40 ms for a frame of 640x360, and what is around it should take little of
-# that: x264 takes 3.4 ms so, and with the preset veryfast 6 ms for a file 5 % smaller
-# (benchmarks/films.py).
+# that: x264 takes 3.6 ms so, and 6 ms with the preset veryfast (benchmarks/films.py). Nor has this
+# preset mbtree, with which x264 gives other bytes each time at most sizes (PyAV 18.1): a film that
+# is gone on with would not be the one that was never stopped.
 _PRESET = "superfast"
-_X264 = "rc-lookahead=10:mbtree=1"
+_X264 = "mbtree=0"
 # Frames between two key frames: a player seeks to one.
 _KEY_DISTANCE = 250
 # MPEG-4 part 2 has 16 bits for the units of a second.
@@ -119,7 +120,7 @@ CODECS = {
         Codec(
             "h264",
             "libx264",
-            16,
+            17,
             51,
             even=True,
             options=lambda crf: {"crf": str(crf), "preset": _PRESET, "x264-params": _X264},
