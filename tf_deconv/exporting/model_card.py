@@ -206,8 +206,8 @@ def make_video_card(manifest: dict[str, Any], lines: list[str], has_picture: boo
                 f"SavedModel, version {version}: `stream` takes `frame` (N, H, W, {channels}) and"
                 " `state` and gives `restored` and `next_state`; `initial_state` takes `count`,"
                 " `height` and `width` and gives the first `state`; `serving_default` takes whole"
-                f" clips, `clip` (N, T, H, W, {channels}), and gives `restored`. Frames of any size."
-                " `serving/` holds a configuration for TensorFlow Serving."
+                f" clips, `clip` (N, T, H, W, {channels}), and gives `restored`. Frames of any"
+                " size. `serving/` holds a configuration for TensorFlow Serving."
             ]
             if version
             else []
