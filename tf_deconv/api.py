@@ -406,9 +406,9 @@ def load_video(
       precision: As for `load`.
       threads: As for `load`.
     Returns:
-      The model. Its `restore(frames)` yields a restored frame for each frame, (H, W, C) uint8, uint16
-      or float in [0, 1], as they come; `begin(height, width)` returns what takes one film's frames
-      one by one, with `restore(frame)`, and `forget()` at a cut.
+      The model. Its `restore(frames)` yields a restored frame for each frame, (H, W, C) uint8,
+      uint16 or float in [0, 1], as they come; `begin(height, width)` returns what takes one film's
+      frames one by one, with `restore(frame)`, and `forget()` at a cut.
     Raises:
       UserError: as `load`; if the model restores single pictures.
     """

@@ -16,7 +16,6 @@ import math
 import pathlib
 import sys
 import time
-import types
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -33,9 +32,10 @@ from tf_deconv.evaluation.config import EvaluateConfig
 from tf_deconv.evaluation.flicker import Flicker
 from tf_deconv.evaluation.report import EvaluateResult
 from tf_deconv.images import arrays, metrics, sheets
-from tf_deconv.inference.artifacts import open_artifact
+from tf_deconv.inference.artifacts import open_artifact, open_cell
 from tf_deconv.inference.located import LocatedModel, locate
 from tf_deconv.inference.restorer import Restorer
+from tf_deconv.inference.streaming import StreamRestorer
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError, reason
 from tf_deconv.utils.progress import Bar
@@ -90,7 +90,7 @@ def evaluate(
     check_task(name, task)
     source, failures, of_source = open_clips(config, data)
     model = _open_model(located, config)
-    check_fit(_as_artifact(model), name, task)
+    check_fit(model.artifact, name, task)
     methods, told = _methods(config, name, task, model, check_fit)
     notes = [*notes, *of_source, *told]
     folder = files.make_folder(pathlib.Path(config.out))
@@ -217,18 +217,9 @@ def _reader(film: films.FilmFile, frames: int) -> Callable[[], np.ndarray]:
 
 def _open_model(located: LocatedModel, config: EvaluateConfig) -> Any:
     """Opens a model: a `Restorer`, or what has `begin` (see `inference.films`)."""
-    opened = open_artifact(located)
-    if hasattr(opened, "begin"):
-        return opened
-    return Restorer(opened, config.tile_size, config.self_ensemble)
-
-
-def _as_artifact(model: Any) -> Any:
-    """Returns what tells the channels and the scale of a model."""
-    if hasattr(model, "artifact"):
-        return model.artifact
-    channels = model.cell.channels
-    return types.SimpleNamespace(channels_in=channels, channels_out=channels, scale=1)
+    if located.moves:
+        return StreamRestorer(open_cell(located), config.tile_size)
+    return Restorer(open_artifact(located), config.tile_size, config.self_ensemble)
 
 
 def through(model: Any, degraded: np.ndarray) -> Iterator[np.ndarray]:

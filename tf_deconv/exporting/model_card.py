@@ -196,8 +196,8 @@ def make_video_card(manifest: dict[str, Any], lines: list[str], has_picture: boo
     height, width = manifest["tflite_sizes"][-1]
     of_state = (
         f"The state is float32 (N, h, w, {state['channels']}); h and w are the frame's, rounded up"
-        f" to a multiple of {divisor}, over {stride}. A state of zeros is no past: begin with it, also"
-        " after a cut. No frame is held back."
+        f" to a multiple of {divisor}, over {stride}. A state of zeros is no past: begin with it,"
+        " also after a cut. No frame is held back."
     )
     usage = [
         "`tf-deconv restore MODEL FILM.mp4 --out DIR` restores a film with any of them.",
@@ -206,8 +206,8 @@ def make_video_card(manifest: dict[str, Any], lines: list[str], has_picture: boo
                 f"SavedModel, version {version}: `stream` takes `frame` (N, H, W, {channels}) and"
                 " `state` and gives `restored` and `next_state`; `initial_state` takes `count`,"
                 " `height` and `width` and gives the first `state`; `serving_default` takes whole"
-                f" clips, `clip` (N, T, H, W, {channels}), and gives `restored`. Frames of any size."
-                " `serving/` holds a configuration for TensorFlow Serving."
+                f" clips, `clip` (N, T, H, W, {channels}), and gives `restored`. Frames of any"
+                " size. `serving/` holds a configuration for TensorFlow Serving."
             ]
             if version
             else []

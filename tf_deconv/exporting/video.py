@@ -62,7 +62,7 @@ class VideoExporter(Exporter):
         self.divisor = description["divisor"]
         self.channels, self.state_channels = (each.shape[-1] for each in self.model.inputs)
         self.sizes = signature_sizes(config, description, self.divisor)
-        self.clips = self._held_out()
+        self.clips, self.clean = self._held_out()
 
     @staticmethod
     def check_options(config: ExportConfig) -> None:
@@ -121,6 +121,7 @@ class VideoExporter(Exporter):
             "serving_default|one|restored": self.restore(odd[:1, :1, :1])[np.newaxis],
         }
         self._measure(report, results, expected)
+        self._score(report, results[f"{CASE}|long|restored"])
         return report
 
     def convert(self) -> dict[str, TfliteFile]:
@@ -169,6 +170,7 @@ class VideoExporter(Exporter):
         results = gate.run_for(report, path, cases)
         if results:
             self._measure(report, results, expected)
+            self._score(report, results[f"{stream_name(smallest)}|film|restored"])
         return report
 
     def write_others(self, staging: pathlib.Path, name: str) -> list[Report]:
@@ -249,9 +251,10 @@ class VideoExporter(Exporter):
         still = golden.picture(*side, self.channels)
         return np.stack([np.roll(still, number, axis=1) for number in range(GOLDEN_FRAMES)])
 
-    def _film(self, frames: int, size: tuple[int, int]) -> np.ndarray:
+    def _film(self, frames: int, size: tuple[int, int], *, clean: bool = False) -> np.ndarray:
         """Returns held-out frames of a size, (frames, H, W, C): to and fro, clip after clip."""
-        there_and_back = [frame for clip in self.clips for frame in (*clip, *clip[-2:0:-1])]
+        clips = self.clean if clean else self.clips
+        there_and_back = [frame for clip in clips for frame in (*clip, *clip[-2:0:-1])]
         return np.stack(
             [
                 tflite_convert.fit(there_and_back[number % len(there_and_back)], size)
@@ -263,16 +266,31 @@ class VideoExporter(Exporter):
         sides = (saved_video.padded(side, self.divisor) // STATE_STRIDE for side in (height, width))
         return np.zeros((1, *sides, self.state_channels), np.float32)
 
-    def _held_out(self) -> list[np.ndarray]:
-        """Returns the run's clips; a lone `.keras` file is checked on the known picture, noisy."""
+    def _score(self, report: Report, film: np.ndarray) -> None:
+        """Fills in PSNR against the clean film, and what that is less than Keras's."""
+        frames, size = len(film), film.shape[1:3]
+        clean = self._film(frames, size, clean=True)
+        keras_film = self.restore(self._film(frames, size))
+        theirs, own = (
+            float(np.mean([metrics.psnr_db(np.clip(a, 0, 1), b) for a, b in zip(each, clean)]))
+            for each in (keras_film, film)
+        )
+        report.task_psnr_db, report.task_loss_db = own, theirs - own
+
+    def _held_out(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Returns the run's clips, and the same as they should be.
+
+        A lone `.keras` file is checked on the known picture, with noise.
+        """
         beside = self.path.with_name(run_folder.SAMPLES_FILE)
         if beside.is_file():
-            return list(run_folder.load_samples(beside).degraded)
+            samples = run_folder.load_samples(beside)
+            return list(samples.degraded), list(samples.clean)
         random = np.random.default_rng(0)
         still = golden.picture(128, 128, self.channels)
         clip = np.stack([np.roll(still, 2 * number, axis=1) for number in range(GOLDEN_FRAMES)])
         noisy = clip + random.normal(0, 25 / 255, clip.shape)
-        return [np.clip(noisy, 0, 1).astype(np.float32)]
+        return [np.clip(noisy, 0, 1).astype(np.float32)], [clip]
 
     def _measure(
         self, report: Report, results: dict[str, np.ndarray], expected: dict[str, np.ndarray]

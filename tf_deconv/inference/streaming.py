@@ -233,8 +233,8 @@ class Stream:
         if frame.shape[:2] != self._size:
             (height, width), (high, wide) = frame.shape[:2], self._size
             raise UserError(
-                f"the frame is {width}x{height} pixels: expected {wide}x{high}, as the stream began;"
-                " begin another for other sizes"
+                f"the frame is {width}x{height} pixels: expected {wide}x{high}, as the first one;"
+                " begin another stream for another size"
             )
         grey = cell.keeps_grey and restorer.is_grey(frame)
         channels = 1 if grey and frame.shape[-1] == 1 else cell.channels

@@ -5,11 +5,11 @@ Started by path, with nothing of tf_deconv on board, as a client would run the f
 arrays, pictures that are restored, or "SIGNATURE|NUMBER|INPUT" arrays of signatures with inputs of
 any names; "SIGNATURE|NUMBER|film" holds frames, (T, H, W, C), that go through one by one, each with
 the state that the one before left. RESULTS holds the outputs under the same keys,
-"SIGNATURE|NUMBER|OUTPUT" of the latter, and of each signature's last case "latency_ms|SIGNATURE" and
-"latency_p95_ms|SIGNATURE", the median and the 95th percentile of its time. "delegated" is the share of a TFLite file's operators that
-XNNPACK took over, where that is known; "version" is the runtime's. TF_DECONV_TIMED_RUNS in the
-environment lowers how many runs are timed: for tests, to which the figures do not matter, and none
-at 0.
+"SIGNATURE|NUMBER|OUTPUT" of the latter, and of each signature's last case "latency_ms|SIGNATURE"
+and "latency_p95_ms|SIGNATURE", the median and the 95th percentile of its time. "delegated" is the
+share of a TFLite file's operators that XNNPACK took over, where that is known; "version" is the
+runtime's. TF_DECONV_TIMED_RUNS in the environment lowers how many runs are timed: for tests, to
+which the figures do not matter, and none at 0.
 """
 
 import errno
