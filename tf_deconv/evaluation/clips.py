@@ -89,7 +89,7 @@ def evaluate(
     """
     check_task(name, task)
     source, failures, of_source = open_clips(config, data)
-    model = _open_model(located, config)
+    model = open_model(located, config)
     check_fit(_as_artifact(model), name, task)
     methods, told = _methods(config, name, task, model, check_fit)
     notes = [*notes, *of_source, *told]
@@ -124,8 +124,8 @@ def evaluate(
         raise UserError(
             f"none of the {len(source)} clips of {data!r} could be measured: {failures[0]}"
         )
-    means = {side: _means(measured, side) for side in methods}
-    for line in _summary(means):
+    means_of = {side: means(measured, side) for side in methods}
+    for line in _summary(means_of):
         report(line)
     scores = {
         "model": config.model,
@@ -137,8 +137,8 @@ def evaluate(
         "frames": config.frames,
         "tf_deconv": __version__,
         "clips": measured,
-        **means,
-        "gain_db": means["output"]["psnr_db"] - means["input"]["psnr_db"],
+        **means_of,
+        "gain_db": means_of["output"]["psnr_db"] - means_of["input"]["psnr_db"],
         "failures": sorted(failures),
     }
     files.write_json(folder / SCORES_FILE, scores)
@@ -215,7 +215,7 @@ def _reader(film: films.FilmFile, frames: int) -> Callable[[], np.ndarray]:
     return read
 
 
-def _open_model(located: LocatedModel, config: EvaluateConfig) -> Any:
+def open_model(located: LocatedModel, config: EvaluateConfig) -> Any:
     """Opens a model: a `Restorer`, or what has `begin` (see `inference.films`)."""
     opened = open_artifact(located)
     if hasattr(opened, "begin"):
@@ -374,8 +374,9 @@ def measure(
         }
         slices = [_middle_line(each) if each.ndim == 3 else each for each in kept]
         shown[side] = [each for each in kept if each.ndim == 3], np.stack(slices)
-    before, after = (scores[side]["psnr_db"] for side in ("input", "output"))
-    scores["gain_db"] = 0.0 if before == after else after - before
+    if {"input", "output"} <= set(methods):
+        before, after = (scores[side]["psnr_db"] for side in ("input", "output"))
+        scores["gain_db"] = 0.0 if before == after else after - before
     return Measured(scores, rows, shown)
 
 
@@ -407,7 +408,8 @@ def _mean(values: list[float]) -> float:
     return values[0] if values and len(set(values)) == 1 else math.nan
 
 
-def _means(clips: list[dict[str, Any]], side: str) -> dict[str, float]:
+def means(clips: list[dict[str, Any]], side: str) -> dict[str, float]:
+    """Returns the mean scores of a method over clips that `measure` scored."""
     names = ("psnr_db", "ssim", "flicker", "seconds_a_frame")
     return {name: _mean([clip[side][name] for clip in clips]) for name in names}
 
