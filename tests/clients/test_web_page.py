@@ -436,7 +436,7 @@ def test_transparency_is_treated_as_restore_does(server, browser, height, width)
     expected = fill_hidden(pixels[..., :3], pixels[..., 3:])
     assert_near(np.array(filled).reshape(height, width, 4)[..., :3], expected)
     opacity = np.array(opacity).reshape(4 * height, 4 * width)
-    assert_near(opacity, picture_job._enlarge(pixels[..., 3:], 4)[..., 0])
+    assert_near(opacity, picture_job.enlarge(pixels[..., 3:], 4)[..., 0])
     # Exactly: a canvas would have multiplied colours by their opacity.
     received = read(io.BytesIO(bytes(png)))
     np.testing.assert_array_equal(received, pixels)

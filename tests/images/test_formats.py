@@ -82,10 +82,11 @@ def test_everything_in_a_folder_is_a_picture_or_named_or_counted(tmp_path):
     assert names == ["b.png", "broken.tif", "sub/deep/c.dat"]
     reasons = dict(line.split(": ", 1) for line in found.unread)
     assert sorted(reasons) == ["clip.mp4", "link.png", "old.cr2", "paper.pdf", "pipe.png"]
-    assert reasons["clip.mp4"].startswith("is a film, which is not read: films are not restored")
+    assert reasons["clip.mp4"].startswith("is a film, which is not read: cut it into pictures")
     assert reasons["paper.pdf"].startswith("is a PDF document, which is not read: take its")
     assert reasons["link.png"] == "is a link that leads nowhere"
     assert reasons["pipe.png"] == "is a named pipe: expected a picture file"
+    assert formats.find_pictures(tmp_path, films=True).films == [tmp_path / "clip.mp4"]
     assert found.note() == "3 files are no pictures (.json, .txt, .xmp) and 2 hidden: left alone"
 
 

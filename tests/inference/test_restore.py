@@ -273,7 +273,7 @@ def test_depth_transparency_profile_and_exif_reach_the_output(capsys, tmp_path, 
 def test_transparency_grows_with_the_picture(tmp_path):
     alpha = np.full((4, 5, 1), 65535, np.uint16)
     alpha[:, :2] = 0
-    large = picture_job._enlarge(alpha, 3)
+    large = picture_job.enlarge(alpha, 3)
     assert large.shape == (12, 15, 1)
     assert large.dtype == np.uint16
     assert large[0, 0, 0] == 0
@@ -320,7 +320,10 @@ def make_broken_tflite(path):
     ("make", "expected"),
     [
         (lambda path: None, "does not exist: expected a run folder"),
-        (lambda path: path.write_text("no model"), "is neither a picture nor a model: expected"),
+        (
+            lambda path: path.write_text("no model"),
+            "is neither a picture, a film nor a model: expected",
+        ),
         (lambda path: path.write_bytes(b"PK no zip"), "is not a Keras model"),
         (make_broken_saved_model, "is not a SavedModel of pictures"),
         (make_broken_tflite, "is not a TFLite file"),

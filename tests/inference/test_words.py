@@ -120,7 +120,7 @@ def test_without_the_default_model_it_says_where_was_looked(capsys, here):
         (["no/where"], "'no/where' does not exist: expected pictures, folders of them"),
         (["no/where", "a.png"], "'no/where' does not exist: expected a run folder"),
         (["empty"], "holds no picture"),
-        (["weights.h5", "a.png"], "'weights.h5' is neither a picture nor a model"),
+        (["weights.h5", "a.png"], "'weights.h5' is neither a picture, a film nor a model"),
         (["broken.keras", "a.png"], "'broken.keras' is not a model: expected a run folder"),
         (["x" * 300], "does not exist: expected a run folder"),
         (["y" * 300 + ".png"], "File name too long"),

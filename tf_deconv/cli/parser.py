@@ -84,9 +84,10 @@ def _declare_restore(parser: Parser) -> None:
     from tf_deconv.inference.config import RestoreConfig
 
     parser.description = (
-        "Restore pictures of any size with a trained or exported model; without MODEL,"
+        "Restore pictures and films of any size with a trained or exported model; without MODEL,"
         f" with {shipped.DEFAULT}, which comes with this program. Bit depth, transparency, colour"
-        " profile, EXIF and file type stay where the format can hold them."
+        " profile, EXIF and file type stay where the format can hold them, and of films sound,"
+        " subtitles and times."
     )
     model = _add_model(parser, RestoreConfig, default=argparse.SUPPRESS)
     pictures = parser.add_argument(
@@ -94,7 +95,8 @@ def _declare_restore(parser: Parser) -> None:
         nargs="+",
         metavar="PICTURE",
         default=argparse.SUPPRESS,
-        help="picture files, folders whose tree is kept, .txt files of paths, folders of shards",
+        help="picture files, films, folders whose tree is kept, .txt files of paths, folders of"
+        " shards",
     )
     # A single word is a picture, and which one is the model only a look at it tells: `split_words`.
     # (Not nargs="?", with which argparse takes no word after an option.)

@@ -81,9 +81,14 @@ def as_pixels(image: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
     """Undoes `as_unit`: rounds [0, 1] to an integer type, values outside clipped; float is kept."""
     if np.dtype(dtype).kind == "f":
         return image.astype(dtype)
+    # One new array, and each step within it: of a film this is done 25 times a second.
+    most = np.iinfo(dtype).max
+    levels = image * np.asarray(most, image.dtype if image.dtype.kind == "f" else np.float64)
+    np.clip(np.rint(levels, levels), 0, most, levels)
     # A network that diverged gives NaN, of which no integer exists: black, on every machine.
-    known = np.nan_to_num(np.clip(image, 0.0, 1.0), copy=False)
-    return np.rint(known * np.iinfo(dtype).max).astype(dtype)
+    if levels.size and np.isnan(levels.sum()):
+        np.nan_to_num(levels, copy=False)
+    return levels.astype(dtype)
 
 
 def luminance(image: np.ndarray) -> np.ndarray:

@@ -63,10 +63,7 @@ SUFFIXES = tuple(suffix for entry in FORMATS.values() for suffix in entry.suffix
 # Kinds that are seen among pictures and are not read: what they are, and what to do about it.
 _CONVERT = "convert it to PNG, TIFF or JPEG first"
 _DEVELOP = "develop it to TIFF or JPEG first, as darktable or RawTherapee do"
-_FRAMES = (
-    "films are not restored yet; cut it into pictures first, as `ffmpeg -i FILM frames/%06d.png`"
-    " does"
-)
+_FRAMES = "cut it into pictures first, as `tf-deconv restore FILM --strength 0 --frames DIR` does"
 _PAGES = "take its pictures out first, as `pdfimages -all FILE page` does"
 _OTHERS = {
     "a camera raw file": _DEVELOP,
@@ -283,12 +280,14 @@ class Found:
         lead nowhere, subfolders that may not be entered, pipes.
       others: Numbers of files that are plainly no pictures, by suffix.
       hidden: Number of hidden files and folders, which are left alone.
+      films: Films among them, where they are asked for; sorted.
     """
 
     pictures: list[pathlib.Path]
     unread: list[str]
     others: collections.Counter[str]
     hidden: int = 0
+    films: list[pathlib.Path] | None = None
 
     def note(self) -> str:
         """Returns one line about what is plainly no picture; "" where there is nothing."""
@@ -305,12 +304,15 @@ class Found:
         return " and ".join(parts) + ": left alone"
 
 
-def find_pictures(folder: str | os.PathLike[str], printable: Callable[[str], str] = str) -> Found:
+def find_pictures(
+    folder: str | os.PathLike[str], printable: Callable[[str], str] = str, films: bool = False
+) -> Found:
     """Lists what lies below a folder, by content; hidden files and folders are left alone.
 
     Args:
       folder: The folder. Links to files are followed, and links to folders, each folder once.
       printable: Makes a name fit for a message.
+      films: Whether films are listed too; else they are named as unread.
     Raises:
       UserError: if it is not a folder that can be read.
     """
@@ -318,7 +320,7 @@ def find_pictures(folder: str | os.PathLike[str], printable: Callable[[str], str
     if not folder.is_dir():
         state = "is a file" if folder.exists() else "does not exist"
         raise UserError(f"folder {str(folder)!r} {state}: expected a folder of pictures")
-    found = Found([], [], collections.Counter())
+    found = Found([], [], collections.Counter(), films=[] if films else None)
     seen: set[tuple[int, int]] = set()
 
     def name_of(path: str) -> str:
@@ -354,6 +356,7 @@ def find_pictures(folder: str | os.PathLike[str], printable: Callable[[str], str
         raise UserError(f"folder {str(folder)!r} cannot be read: {reason(error)}") from error
     # As paths compare, but ten times as fast.
     found.pictures.sort(key=lambda path: path.parts)
+    (found.films or []).sort(key=lambda path: path.parts)
     return found
 
 
@@ -388,6 +391,8 @@ def _sort_file(found: Found, entry: os.DirEntry[str], name_of: Callable[[str], s
     if kind in FORMATS or (kind is None and suffix in SUFFIXES):
         # A damaged picture is one too: reading it says what is wrong.
         found.pictures.append(pathlib.Path(path))
+    elif kind == "a film" and found.films is not None:
+        found.films.append(pathlib.Path(path))
     elif kind is not None:
         found.unread.append(f"{name_of(path)}: {refusal(kind, 1)}")
     else:
@@ -400,7 +405,7 @@ def require_pictures(found: Found, folder: str | os.PathLike[str]) -> Sequence[p
     Raises:
       UserError: if there is none; it says what is there instead.
     """
-    if found.pictures:
+    if found.pictures or found.films:
         return found.pictures
     there = [*found.unread[:1], *filter(None, [found.note()])]
     what = f" ({'; '.join(there)})" if there else ""

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
+import re
 from typing import Any
 
 from tf_deconv.images.value_range import parse_range
 from tf_deconv.inference.engines import ENGINES, PRECISIONS, check_threads
 from tf_deconv.inference.shipped import DEFAULT
 from tf_deconv.utils.extras import how_to_install
-from tf_deconv.utils.options import UserError, option, validate
+from tf_deconv.utils.options import UserError, option, refuse_options, validate
+from tf_deconv.video.codecs import check_crf, codec_named
 
 MODEL = "run folder, .keras file, SavedModel folder, .tflite file or name of a shipped model"
 
+# A century; more is a slip of the finger.
+_LONGEST_S = 3.2e9
+_SECONDS = re.compile(r"\d+(\.\d*)?|\.\d+")
 # What a sheet's file ends in.
 SHEETS = (".png", ".jpg", ".jpeg")
-# Heading of the help.
+# Headings of the help.
 COMPUTING = "how it is computed"
+FILMS = "films"
 
 
 def tile_size_option(when: str = "", group: str = COMPUTING) -> Any:
@@ -59,8 +66,8 @@ class RestoreConfig:
     model: str | None = option(None, f"{MODEL}; {DEFAULT} when left out", type=str, metavar="MODEL")
     out: str = option(
         "restored",
-        "folder that receives the pictures, under the names they have; or, of one picture, the file"
-        " to write, such as x.png, whose type is that of its name",
+        "folder that receives the pictures and films, under the names they have; or, of one, the"
+        " file to write, such as x.png or x.mp4, whose type is that of its name",
         metavar="FOLDER|FILE",
         short="-o",
     )
@@ -162,6 +169,52 @@ class RestoreConfig:
         group=COMPUTING,
         metavar="OPTIONS",
     )
+    codec: str | None = option(
+        None,
+        "codec of the film that is written: h264, hevc, av1, vp9, vp8, ffv1 (without loss), mpeg4,"
+        " mpeg2, mjpeg or prores; the film's own when left out, where there is an encoder of it",
+        type=str,
+        group=FILMS,
+        metavar="CODEC",
+    )
+    crf: int | None = option(
+        None,
+        "quality of that codec, 0 the best, to 51 (h264, hevc) or 63; one at which no loss is seen"
+        " when left out",
+        minimum=0,
+        maximum=63,
+        type=int,
+        group=FILMS,
+        metavar="CRF",
+    )
+    start: str | None = option(
+        None,
+        "where to begin: seconds, or minutes and seconds such as 1:30.5",
+        type=str,
+        group=FILMS,
+        metavar="TIME",
+    )
+    duration: str | None = option(
+        None,
+        "how much to restore: seconds, or minutes and seconds",
+        type=str,
+        group=FILMS,
+        metavar="TIME",
+    )
+    frames: str | None = option(
+        None,
+        "write pictures, 000001.png and so on, into this folder instead of a film, and frames.csv,"
+        " which says when each is shown",
+        type=str,
+        group=FILMS,
+        metavar="FOLDER",
+    )
+    resume: bool = option(
+        False,
+        "write the film in parts beside it, so that the same command goes on after a kill; they are"
+        " joined at the end",
+        group=FILMS,
+    )
     max_pixels: int = option(
         2**28,
         "largest picture that is read or written, in pixels",
@@ -180,6 +233,7 @@ def check_restore_config(config: RestoreConfig) -> RestoreConfig:
     """
     config = validate(config)
     _check_files(config)
+    _check_films(config)
     check_threads(config.threads)
     given = [
         f"{name}={value!r}" for name in ("workers", "beam_args") if (value := getattr(config, name))
@@ -195,6 +249,37 @@ def check_restore_config(config: RestoreConfig) -> RestoreConfig:
             f"workers={config.workers}: expected without --beam-args, which say how many there are"
         )
     return config
+
+
+def parse_time(name: str, text: str | None) -> float | None:
+    """Returns the seconds that `--start` or `--duration` says; None of None.
+
+    Raises:
+      UserError: if it is no time.
+    """
+    if text is None:
+        return None
+    *larger, seconds = text.split(":")
+    fine = all(part.isdecimal() for part in larger) and len(larger) <= 2
+    try:
+        value = float(seconds) if fine and _SECONDS.fullmatch(seconds) else math.nan
+    except ValueError:
+        value = math.nan
+    for place, part in enumerate(reversed(larger), 1):
+        value += int(part) * 60**place
+    if not 0 <= value < _LONGEST_S:
+        raise UserError(f"{name}={text!r}: expected seconds such as 90.5, or a time such as 1:30.5")
+    return value
+
+
+def _check_films(config: RestoreConfig) -> None:
+    parse_time("start", config.start)
+    if parse_time("duration", config.duration) == 0:
+        raise UserError(f"duration={config.duration!r}: expected more than 0 seconds")
+    if config.codec is not None:
+        check_crf(codec_named(config.codec), config.crf)
+    if config.frames is not None:
+        refuse_options(config, ("codec", "crf", "resume"), f"frames={config.frames!r}")
 
 
 def _check_files(config: RestoreConfig) -> None:

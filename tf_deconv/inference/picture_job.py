@@ -308,7 +308,7 @@ def restore_picture(
     if known and alpha is not None and scale == 1 and given.shape[-1] in (1, result.shape[-1]):
         result[hidden] = given[hidden]
     if alpha is not None:
-        alpha = _enlarge(alpha, scale) if scale > 1 else np.ascontiguousarray(alpha)
+        alpha = enlarge(alpha, scale) if scale > 1 else np.ascontiguousarray(alpha)
     changes = dict(pixels=result, alpha=alpha)
     if scale > 1:
         changes.update(_enlarged_fields(picture, scale))
@@ -388,7 +388,7 @@ def choose_conversion(channels: int, artifact: Artifact, task: str | None) -> tu
     return False, ""
 
 
-def _enlarge(alpha: np.ndarray, scale: int) -> np.ndarray:
+def enlarge(alpha: np.ndarray, scale: int) -> np.ndarray:
     """Enlarges (H, W, 1) uint8 or uint16 by bicubic interpolation."""
     size = (alpha.shape[1] * scale, alpha.shape[0] * scale)
     plane = Image.fromarray(arrays.as_unit(alpha[..., 0]))

@@ -21,14 +21,23 @@ from tf_deconv.inference import shipped
 from tf_deconv.inference.archive.driver import check_beam, restore_archive
 from tf_deconv.inference.artifacts import open_restorer
 from tf_deconv.inference.before_after import check_sheet, write_sheet
-from tf_deconv.inference.config import RestoreConfig
+from tf_deconv.inference.config import RestoreConfig, parse_time
+from tf_deconv.inference.film_sinks import FilmOptions
+from tf_deconv.inference.films import film_model
+from tf_deconv.inference.films_in_turn import look_at_films, restore_films, tell_films
 from tf_deconv.inference.in_turn import restore_in_turn
 from tf_deconv.inference.jobs import Plan, check_targets, folder_of, plan_jobs
 from tf_deconv.inference.located import LocatedModel, locate
-from tf_deconv.inference.picture_job import FileOptions, restore_file, steps_of
+from tf_deconv.inference.picture_job import (
+    FileOptions,
+    choose_conversion,
+    restore_file,
+    steps_of,
+)
 from tf_deconv.inference.restorer import Restorer
 from tf_deconv.utils import files, options
 from tf_deconv.utils.devices import core_count
+from tf_deconv.utils.options import UserError, refuse_options
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,23 +72,57 @@ def restore(
     """
     if config.engine == "beam":
         check_beam(config.beam_args)
+    film_options = _film_options(config)
     out = folder_of(pathlib.Path(config.out))
     located = locate(config.model, config.trust)
-    plan = plan_jobs(pictures, pathlib.Path(config.out), config.format)
-    jobs = plan.jobs
+    asked_for = [config.codec, config.crf, config.start, config.duration, config.frames]
+    plan = plan_jobs(
+        pictures,
+        pathlib.Path(config.out),
+        config.format,
+        any(each is not None for each in asked_for),
+    )
+    jobs, films = plan.jobs, plan.films
+    word = "file" if jobs and films else "film" if films else "picture"
+    if films and config.engine == "beam":
+        raise UserError(
+            f"engine='beam': {str(films[0].source)!r} is a film, which Beam's workers do not"
+            " restore; leave --engine out"
+        )
+    if not films:
+        names = ("codec", "crf", "start", "duration", "resume")
+        refuse_options(config, names, "pictures alone")
+    if not jobs and config.frames is None:
+        refuse_options(config, ("format", "quality", "range"), "films alone")
+    if jobs and config.frames is not None:
+        raise UserError(
+            f"frames={config.frames!r}: {str(jobs[0].source)!r} is a picture; expected films alone"
+        )
     if not (config.skip_existing or config.overwrite):
-        check_targets(jobs)
+        check_targets([*jobs, *(films if config.frames is None else [])], word)
+    folders = _frame_folders(config, films)
     sheet = None
     if config.sheet is not None:
         sheet = check_sheet(config.sheet, jobs, config.skip_existing or config.overwrite)
     waiting = [job for job in jobs if not (config.skip_existing and job.target.exists())]
     left = set(waiting)
     skipped = tuple(job.target for job in jobs if job not in left)
+    if config.skip_existing and config.frames is None:
+        skipped += tuple(job.target for job in films if job.target.exists())
+        films = [job for job in films if not job.target.exists()]
     if skipped:
-        word, were = ("picture is", "was") if len(skipped) == 1 else ("pictures are", "were")
+        word, were = (f"{word} is", "was") if len(skipped) == 1 else (f"{word}s are", "were")
         were = "would be skipped" if config.dry_run else f"{were} skipped"
         report(f"{len(skipped)} {word} there already and {were}")
-    if not waiting:
+    looked_at, faults = look_at_films(films, film_options)
+    films_found = [job for job in films if job.target in looked_at]
+    for job in films:
+        if job.target in faults:
+            plan.unread.append(f"{printable(str(job.source))}: {faults[job.target]}")
+    if not waiting and not films_found and not skipped:
+        more = f" (and {len(plan.unread) - 1} more)" if len(plan.unread) > 1 else ""
+        raise UserError(f"{plan.unread[0]}{more}")
+    if not waiting and not films_found:
         _report_unread(plan, report)
         if sheet is not None and not config.dry_run:
             files.make_folder(sheet.parent)
@@ -88,7 +131,7 @@ def restore(
     # For the engine `beam` too: what is wrong with the model is said before any worker starts.
     model = open_model(located, config, "cpu" if config.engine == "beam" else "auto")
     if not config.dry_run:
-        for folder in (out, *([sheet.parent] if sheet else [])):
+        for folder in ([] if folders else [out]) + ([sheet.parent] if sheet else []):
             files.make_folder(folder)
     notes = located.notes
     report(f"engine: {model.engine}")
@@ -101,12 +144,21 @@ def restore(
         report(f"strength: {config.strength:g}")
     for note in (*notes, *plan.notes):
         report(f"note: {note}")
+    damage: dict[pathlib.Path, str] = {}
     if config.dry_run:
-        reasons = _tell_plan(waiting, config, report)
+        tell_films(films_found, looked_at, folders.get, report)
+        reasons = _tell_plan(waiting, config, report, len(films_found))
+    elif not waiting:
+        reasons = {}
     elif config.engine == "beam":
         reasons = _restore_by_beam(config, located, waiting, report)
     else:
         reasons = _restore_here(config, model, waiting, report)
+    if films_found and not config.dry_run:
+        film_reasons, damage = _restore_films(
+            config, model, located, films_found, film_options, folders, report
+        )
+        reasons = {**reasons, **film_reasons}
     _report_unread(plan, report)
     if sheet is not None and not config.dry_run:
         restored = [job for job in jobs if job.target not in reasons]
@@ -115,19 +167,102 @@ def restore(
         made_by = "" if skipped else f"{name}, strength {config.strength:g}"
         write_sheet(sheet, restored, model.options, report, made_by)
     return RestoreResult(
-        () if config.dry_run else tuple(j.target for j in waiting if j.target not in reasons),
+        ()
+        if config.dry_run
+        else tuple(
+            folders.get(job) or job.target
+            for job in (*waiting, *films_found)
+            if job.target not in reasons
+        ),
         skipped,
         tuple(
-            f"{printable(str(job.source))}: {reasons[job.target]}"
-            for job in waiting
-            if job.target in reasons
+            f"{printable(str(job.source))}: {faults_of[job.target]}"
+            for faults_of in (reasons, damage)
+            for job in (*waiting, *films_found)
+            if job.target in faults_of
         )
         + tuple(plan.unread),
     )
 
 
+def _film_options(config: RestoreConfig) -> FilmOptions:
+    """Returns how films are read and written; the folder of pictures is that of each film."""
+    return FilmOptions(
+        config.max_pixels,
+        config.codec,
+        config.crf,
+        parse_time("start", config.start),
+        parse_time("duration", config.duration),
+        None if config.frames is None else pathlib.Path(config.frames),
+        config.format,
+        config.quality,
+        config.resume,
+        config.threads or 0,
+    )
+
+
+def _frame_folders(config: RestoreConfig, films: Sequence[Job]) -> dict[Job, pathlib.Path]:
+    """Returns where the pictures of each film go, with --frames: of several each has a folder.
+
+    Raises:
+      UserError: if pictures are there already.
+    """
+    if config.frames is None:
+        return {}
+    folder = pathlib.Path(config.frames)
+    found = dict.fromkeys(films, folder)
+    if len(films) > 1:
+        found = {job: folder / job.target.name for job in films}
+    there = next((each for each in found.values() if each.exists()), None)
+    if there is not None and not there.is_dir():
+        raise UserError(f"frames={config.frames!r} is a file: expected a folder")
+    for each in found.values():
+        if each.is_dir() and not config.overwrite and any(each.iterdir()):
+            raise UserError(
+                f"frames={config.frames!r}: {str(each)!r} holds something already: choose another"
+                " folder, or add --overwrite"
+            )
+    return found
+
+
+def _restore_films(
+    config: RestoreConfig,
+    model: Model,
+    located: LocatedModel,
+    films: Sequence[Job],
+    options: FilmOptions,
+    folders: dict[Job, pathlib.Path],
+    report: Callable[[str], None],
+) -> tuple[dict[pathlib.Path, str], dict[pathlib.Path, str]]:
+    """Restores films; returns why some failed, and what of others is damaged, by `Job.target`."""
+    artifact = model.restorer.artifact
+    recipe = (
+        ("model", [str(located.path), located.known.get("version")]),
+        ("engine", model.engine),
+        ("--strength", config.strength),
+        ("--tile-size", config.tile_size),
+        ("--self-ensemble", config.self_ensemble),
+        ("--exact", config.exact),
+    )
+
+    def options_of(job: Job) -> FilmOptions:
+        return dataclasses.replace(options, frames=folders.get(job), recipe=recipe)
+
+    _, conversion = choose_conversion(3, artifact, model.task)
+    return restore_films(
+        film_model(model.restorer, model.task),
+        artifact.scale,
+        films,
+        options_of,
+        report,
+        None,
+        artifact.channels_in == 4,
+        conversion.replace("pictures", "frames", 1),
+    )
+
+
 def _tell_plan(
-    jobs: Sequence[Job], config: RestoreConfig, report: Callable[[str], None]
+    jobs: Sequence[Job], config: RestoreConfig, report: Callable[[str], None], films: int = 0
 ) -> dict[pathlib.Path, str]:
     """Tells what would be read and written; returns why some could not be, by `Job.target`."""
     reasons = {}
@@ -147,6 +282,9 @@ def _tell_plan(
     count = f"{len(jobs) - len(reasons)} of {len(jobs)} pictures"
     if len(jobs) == 1:
         count = "no picture" if reasons else "1 picture"
+    if films:
+        word = "1 film" if films == 1 else f"{films} films"
+        count = f"{count} and {word}" if jobs else word
     there = f" and the sheet {config.sheet}" if config.sheet else ""
     report(f"dry run: {count}{there} would be written; nothing was")
     return reasons

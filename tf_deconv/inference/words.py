@@ -15,8 +15,9 @@ from tf_deconv.inference import shipped
 from tf_deconv.inference.jobs import EXPECTED, LIST_SUFFIX
 from tf_deconv.inference.located import holds_model
 from tf_deconv.utils.options import UserError
+from tf_deconv.video.containers import SUFFIXES as FILM_SUFFIXES
 
-_PICTURE_SUFFIXES = (*formats.SUFFIXES, LIST_SUFFIX)
+_PICTURE_SUFFIXES = (*formats.SUFFIXES, *FILM_SUFFIXES, LIST_SUFFIX)
 _EITHER = f"{EXPECTED}; or before them {shipped.EXPECTED.removeprefix('expected ')}"
 
 
@@ -74,7 +75,7 @@ def _is_model(word: str, alone: bool) -> bool:
     if holds_model(word):
         return True
     if os.path.isfile(word) and not named_as_picture and not _is_known(word):
-        raise UserError(f"{word!r} is neither a picture nor a model: {_EITHER}")
+        raise UserError(f"{word!r} is neither a picture, a film nor a model: {_EITHER}")
     return False
 
 

@@ -13,12 +13,22 @@ from fractions import Fraction
 from typing import Any
 
 from tf_deconv.utils.options import UserError, nearest
-from tf_deconv.video.colour import Colour, Mastering, PixelFormat, describe_format
+from tf_deconv.video.colour import (
+    FULL_RANGE,
+    LIMITED_RANGE,
+    Colour,
+    Mastering,
+    PixelFormat,
+    describe_format,
+)
 from tf_deconv.video.containers import Container
 
-# Preset of the encoders that have one: what is slower takes more time than a small network, and
-# saves a few percent of the file (benchmarks/films.py).
-_PRESET = "veryfast"
+# A small network takes 40 ms for a frame of 640x360, and what is around it should take little of
+# that: x264 takes 3.6 ms so, and 6 ms with the preset veryfast (benchmarks/films.py). Nor has this
+# preset mbtree, with which x264 gives other bytes each time at most sizes (PyAV 18.1): a film that
+# is gone on with would not be the one that was never stopped.
+_PRESET = "superfast"
+_X264 = "mbtree=0"
 # Frames between two key frames: a player seeks to one.
 _KEY_DISTANCE = 250
 # MPEG-4 part 2 has 16 bits for the units of a second.
@@ -73,7 +83,7 @@ def _number(value: float, unit: int) -> str:
 
 
 def _for_x265(mastering: Mastering) -> dict[str, str]:
-    parts = ["log-level=none", "repeat-headers=1"]
+    parts = ["log-level=none", "repeat-headers=1", "hdr10=1"]
     if mastering.primaries and mastering.luminance:
         parts.append(f"master-display={_screen(mastering, 50000, 10000)}")
     if mastering.light:
@@ -82,7 +92,7 @@ def _for_x265(mastering: Mastering) -> dict[str, str]:
 
 
 def _for_x264(mastering: Mastering) -> dict[str, str]:
-    parts = []
+    parts = [_X264]
     if mastering.primaries and mastering.luminance:
         parts.append(f"mastering-display={_screen(mastering, 50000, 10000)}")
     if mastering.light:
@@ -110,10 +120,10 @@ CODECS = {
         Codec(
             "h264",
             "libx264",
-            16,
+            17,
             51,
             even=True,
-            options=lambda crf: {"crf": str(crf), "preset": _PRESET},
+            options=lambda crf: {"crf": str(crf), "preset": _PRESET, "x264-params": _X264},
             holds_hdr=_for_x264,
             marks_fields=True,
         ),
@@ -323,19 +333,11 @@ def choose_pixel_format(codec: Codec, pixels: PixelFormat) -> tuple[str, str]:
     ]
     best = min(choices, key=lambda each: _loss(pixels, each))
     lost = []
-    if best.channels < pixels.channels and pixels.channels == 4 and not _is_palette(pixels):
-        lost.append("transparency")
     if best.bits < pixels.bits:
         lost.append(f"more than {best.bits} bits")
-    if best.chroma[0] * best.chroma[1] > pixels.chroma[0] * pixels.chroma[1] and (
-        not _is_palette(pixels)
-    ):
+    if best.chroma[0] * best.chroma[1] > pixels.chroma[0] * pixels.chroma[1]:
         lost.append("colour at full resolution")
     return best.name, " and ".join(lost)
-
-
-def _is_palette(pixels: PixelFormat) -> bool:
-    return pixels.name in ("pal8", "rgb8", "bgr8", "rgb4_byte", "bgr4_byte")
 
 
 def _loss(pixels: PixelFormat, candidate: PixelFormat) -> tuple[float, ...]:
@@ -372,7 +374,11 @@ def plan_encoding(
     """
     codec = choose_codec(asked, film.codec, container)
     quality = check_crf(codec, crf)
-    pixel_format, lost = choose_pixel_format(codec, film.pixels)
+    pixels = film.pixels
+    if film.codec == "gif":
+        # 256 colours have no fine ones to lose, and few devices play colour at full resolution.
+        pixels = dataclasses.replace(pixels, chroma=(2, 2), is_rgb=False)
+    pixel_format, lost = choose_pixel_format(codec, pixels)
     notes = [f"{codec.name} does not hold {lost}, which the film has"] if lost else []
     stored = describe_format(pixel_format)
     height, width = film.height * scale, film.width * scale
@@ -421,7 +427,11 @@ def plan_encoding(
         time_base = 1 / Fraction(rate)
     elif codec.name == "mpeg4" and time_base.denominator > _MOST_UNITS_OF_MPEG4:
         time_base = Fraction(1, 60000)
-    full = film.conversion.range == 2 and not stored.is_rgb
+    full = stored.is_rgb or film.conversion.range == FULL_RANGE
+    if film.pixels.is_rgb and not stored.is_rgb:
+        # Red, green and blue become what players expect of luma and chroma, and it is said.
+        full = False
+        colour = dataclasses.replace(colour, matrix=film.conversion.matrix, range=LIMITED_RANGE)
     tag = "hvc1" if codec.name == "hevc" and container.demuxer == "mov" else None
     return (
         Encoding(

@@ -188,15 +188,17 @@ class Converter:
         )
         return view(converted, given.pixels), converted
 
-    def to_frame(self, array_frame: Any, pixel_format: str, size: tuple[int, int]) -> Any:
+    def to_frame(
+        self, array_frame: Any, pixel_format: str, size: tuple[int, int], full_range: bool
+    ) -> Any:
         """Converts the frame of an array (`to_array`, `wrap`) to what an encoder takes.
 
         Args:
           array_frame: The frame whose memory the array is.
           pixel_format: The encoder's.
           size: (height, width), at least the frame's; the last lines and columns are repeated.
+          full_range: Whether luma fills its values.
         """
-        # What is no RGB is written with the matrix and the range that it was read with.
         frame = _padded(array_frame, size)
         return self._to_frame.reformat(
             frame,
@@ -204,7 +206,7 @@ class Converter:
             src_colorspace=self.conversion.matrix,
             dst_colorspace=self.conversion.matrix,
             src_color_range=FULL_RANGE,
-            dst_color_range=self.conversion.range,
+            dst_color_range=FULL_RANGE if full_range else LIMITED_RANGE,
             interpolation=_INTERPOLATION,
             threads=1,
         )

@@ -1,4 +1,4 @@
-"""What goes with the pictures of a film: sound, subtitles, chapters, attachments, what is said of it.
+"""What goes with a film's pictures: sound, subtitles, chapters, attachments, what is said of it.
 
 Packets of other streams are copied as they are, read from a second opening of the file in step with
 the pictures, so that no more of them is held than a muxer needs. What the new container cannot hold

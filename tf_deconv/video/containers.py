@@ -49,7 +49,7 @@ CONTAINERS = {
     entry.name: entry
     for entry in (
         Container("MP4", (".mp4",), "mov", "mp4", "MP4", _MP4, True, _FAST),
-        Container("M4V", (".m4v",), "mov", "mp4", "M4V", _MP4, True, _FAST),
+        Container("M4V", (".m4v",), "mov", "mp4", "M4V", _MP4, True, (*_FAST, ("brand", "M4V "))),
         Container(
             "MOV", (".mov", ".qt"), "mov", "mov", "MOV", (*_MP4, "prores", "ffv1"), True, _FAST
         ),

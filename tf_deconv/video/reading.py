@@ -210,6 +210,13 @@ class Film:
         self.broken = self.damaged = 0
         self.first_damage_s: Fraction | None = None
         self.last_s = Fraction(0)
+        # What the container says of colours; a decoder may know less of them.
+        told = (
+            context.colorspace,
+            context.color_range,
+            context.color_primaries,
+            context.color_trc,
+        )
         start = source.start_time
         self.origin_s = max(Fraction(0), Fraction(start or 0, 10**6))
         self._next_pts: int | None = None
@@ -218,8 +225,10 @@ class Film:
         self._first = first
         self.height, self.width = first.height, first.width
         self.pixels = colour.describe_format(first.format.name)
+        shown = first.colorspace, first.color_range, first.color_primaries, first.color_trc
+        unsaid = (2, 0, 2, 2)
         self.colour = Colour(
-            first.colorspace, first.color_range, first.color_primaries, first.color_trc
+            *(one if one != none else other for one, other, none in zip(told, shown, unsaid))
         )
         self.conversion = colour.Conversion.of(self.pixels, self.colour, self.height)
         self.rate = self.stream.average_rate or self.stream.guessed_rate
@@ -329,7 +338,8 @@ class Film:
         """Returns what decodes: the stream's own context, or one that knows transparency."""
         context = self.stream.codec_context
         wanted = _DECODERS_OF_ALPHA.get(self.codec)
-        if wanted and self.stream.metadata.get("alpha_mode") == "1":
+        said = {key.lower(): value for key, value in self.stream.metadata.items()}
+        if wanted and said.get("alpha_mode") == "1":
             with contextlib.suppress(Exception):  # Not in every build.
                 return require_av().CodecContext.create(wanted, "r")
         return context

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import heapq
 import itertools
@@ -13,6 +14,7 @@ from typing import Any
 
 from tf_deconv.utils.files import silent_stderr
 from tf_deconv.video.codecs import Encoding
+from tf_deconv.video.colour import FULL_RANGE, RGB_MATRIX, UNSPECIFIED
 from tf_deconv.video.companions import Companions
 from tf_deconv.video.containers import Container
 from tf_deconv.video.reading import require_av
@@ -60,9 +62,9 @@ class _Output:
         if muxer in ("mp4", "mov", "3gp") and encoding.time_base.numerator == 1:
             # Times are kept in the units that the source has.
             options["video_track_timescale"] = str(encoding.time_base.denominator)
-        if shell.companions is not None and shell.companions.has_own_words:
-            if muxer in ("mp4", "mov"):
-                options["movflags"] = options.get("movflags", "") + "+use_metadata_tags"
+        own_words = shell.companions is not None and shell.companions.has_own_words
+        if own_words and muxer in ("mp4", "mov"):
+            options["movflags"] = options.get("movflags", "") + "+use_metadata_tags"
         self.file = require_av().open(
             f"file:{os.path.abspath(shell.path)}", "w", format=muxer, container_options=options
         )
@@ -70,11 +72,7 @@ class _Output:
     def describe(self, stream: Any, shell: Shell, encoding: Encoding) -> None:
         """Says of the stream what its bytes may not, and adds what goes with it."""
         context = stream.codec_context
-        colour = encoding.colour
-        is_rgb = encoding.pixel_format.startswith(("gbr", "rgb", "bgr"))
-        context.color_range = 2 if encoding.full_range else colour.range
-        context.colorspace = 0 if is_rgb else 2 if colour.matrix == 0 else colour.matrix
-        context.color_primaries, context.color_trc = colour.primaries, colour.transfer
+        _tell_colours(context, encoding)
         context.framerate = encoding.rate
         if encoding.aspect != 1:
             context.sample_aspect_ratio = encoding.aspect
@@ -160,6 +158,7 @@ class FilmWriter:
         self._last = frame.pts
         # What kind the source's encoder made of it is none of this one's business.
         frame.pict_type = 0
+        _tell_colours(frame, self._encoding)
         self._mux(self._stream.encode(frame))
         return frame.pts, frame.duration
 
@@ -169,11 +168,25 @@ class FilmWriter:
             self._mux(self._stream.encode(None))
         self._output.close()
 
+    def abandon(self) -> None:
+        """Lets go of a file that is not to be kept."""
+        with contextlib.suppress(Exception):
+            self._output.file.close()
+
     def _mux(self, packets: Iterable[Any]) -> None:
         for packet in packets:
             if self.order is not None:
                 self.order.append(packet.pts)
             self._output.mux(packet)
+
+
+def _tell_colours(of: Any, encoding: Encoding) -> None:
+    """Says of a stream, or of a frame, what its colours are: encoders ask one or the other."""
+    colour = encoding.colour
+    is_rgb = encoding.pixel_format.startswith(("gbr", "rgb", "bgr"))
+    of.color_range = FULL_RANGE if encoding.full_range else colour.range
+    of.colorspace = RGB_MATRIX if is_rgb else colour.matrix or UNSPECIFIED
+    of.color_primaries, of.color_trc = colour.primaries, colour.transfer
 
 
 @dataclasses.dataclass(frozen=True)
