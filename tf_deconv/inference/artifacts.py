@@ -176,7 +176,11 @@ def open_stream(
     choice = engines.choose(located, engine, config.precision, config.threads)
     cell = open_cell(choice.model, choice.engine, choice.threads, device)
     engines.check_precision(choice, config.precision, cell.precision)
-    opened = StreamRestorer(cell, config.tile_size, config.strength)
+    deeper = None
+    if choice.deeper is not None:
+        choice.deeper.check_files()
+        deeper = functools.partial(open_cell, choice.deeper, choice.engine, choice.threads, device)
+    opened = StreamRestorer(cell, config.tile_size, config.strength, deeper)
     return opened, choice.describe(cell.precision)
 
 

@@ -10,6 +10,7 @@ Nothing here imports TensorFlow or Keras unless it is given a Keras model.
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -87,17 +88,26 @@ class StreamRestorer:
 
     warm_up = WARM_UP_FRAMES
 
-    def __init__(self, cell: Cell, tile_px: int = 0, strength: float = 1.0):
+    def __init__(
+        self,
+        cell: Cell,
+        tile_px: int = 0,
+        strength: float = 1.0,
+        open_deeper: Callable[[], Cell] | None = None,
+    ):
         """Prepares.
 
         Args:
           cell: The model.
           tile_px: Side of the windows of large frames, their overlap included; 0 chooses.
           strength: How much of the network's change is made: 0 none, 1 all of it.
+          open_deeper: Opens the same model in more precise arithmetic, for frames of 16 bits and of
+            floats; called when the first of these comes.
         Raises:
           UserError: if the windows would be too small for the network's reach.
         """
-        self.artifact, self._strength = cell, strength
+        self.artifact, self.strength = cell, strength
+        self._open_deeper, self._deeper, self._opening = open_deeper, None, threading.Lock()
         least = 2 * self._margin_px + cell.divisor
         if tile_px and tile_px < least:
             raise UserError(
@@ -125,7 +135,8 @@ class StreamRestorer:
         Raises:
           UserError: if a model of fixed sizes cannot take frames of this one.
         """
-        return Stream(self.artifact, height, width, self._windows(height, width), self._strength)
+        self.windows(self.artifact, height, width)
+        return Stream(self, height, width)
 
     def restore(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Restores frames as they come, each as soon as it is there.
@@ -151,9 +162,21 @@ class StreamRestorer:
         cell = self.artifact
         return cell.reach_px + -cell.reach_px % cell.divisor
 
-    def _windows(self, height: int, width: int) -> list[tuple[tiling.Box, tiling.Box]]:
-        """Plans (core, window) once for all frames; all windows have one size."""
-        cell, margin = self.artifact, self._margin_px
+    def cell_for(self, dtype: np.dtype) -> Cell:
+        """Returns the model that a film of this type goes through."""
+        if dtype == np.uint8 or self._open_deeper is None:
+            return self.artifact
+        with self._opening:
+            self._deeper = self._deeper or self._open_deeper()
+        return self._deeper
+
+    def windows(self, cell: Cell, height: int, width: int) -> list[tuple[tiling.Box, tiling.Box]]:
+        """Plans (core, window) once for all frames; all windows have one size.
+
+        Raises:
+          UserError: if a model of fixed sizes cannot take such frames.
+        """
+        margin = self._margin_px
         sides = [tiling.padded_side(side, cell.divisor) for side in (height, width)]
         if cell.sizes:
             size = _fitting(cell, sides, (height, width), margin)
@@ -195,23 +218,24 @@ class Stream:
       frames: How many frames were restored since there was no past.
     """
 
-    def __init__(
-        self,
-        cell: Cell,
-        height: int,
-        width: int,
-        windows: list[tuple[tiling.Box, tiling.Box]],
-        strength: float,
-    ):
-        self._cell, self._size, self._windows = cell, (height, width), windows
-        self._strength, self.frames = strength, 0
+    def __init__(self, owner: StreamRestorer, height: int, width: int):
+        self._owner, self._size, self.frames = owner, (height, width), 0
+        self._cell: Cell | None = None
+        self._windows: list[tuple[tiling.Box, tiling.Box]] = []
         self._states: list[np.ndarray] = []
-        self.forget()
 
     def forget(self) -> None:
         """Begins anew, as at a cut: what comes next has no past."""
         self.frames = 0
-        self._states = [self._cell.zero_state(w.height, w.width) for _, w in self._windows]
+
+    def _prepare(self, dtype: np.dtype) -> Cell:
+        """Chooses, at the first frame, what the film goes through, and sets the states to none."""
+        if self._cell is None:
+            self._cell = self._owner.cell_for(dtype)
+            self._windows = self._owner.windows(self._cell, *self._size)
+        if not self.frames:
+            self._states = [self._cell.zero_state(w.height, w.width) for _, w in self._windows]
+        return self._cell
 
     def end(self) -> tuple[np.ndarray, ...]:
         """Returns the frames that were held back: none."""
@@ -228,7 +252,6 @@ class Stream:
         Raises:
           UserError: if it is no such frame.
         """
-        cell = self._cell
         frame = restorer.check_picture(np.asarray(frame))
         if frame.shape[:2] != self._size:
             (height, width), (high, wide) = frame.shape[:2], self._size
@@ -236,6 +259,7 @@ class Stream:
                 f"the frame is {width}x{height} pixels: expected {wide}x{high}, as the first one;"
                 " begin another stream for another size"
             )
+        cell, strength = self._prepare(frame.dtype), self._owner.strength
         grey = cell.keeps_grey and restorer.is_grey(frame)
         channels = 1 if grey and frame.shape[-1] == 1 else cell.channels
         restored = np.empty((*self._size, channels), frame.dtype)
@@ -246,9 +270,9 @@ class Stream:
             inside = core.relative_to(window)
             pixels = inside.of(made[0])
             pixels = arrays.luminance(pixels) if grey else pixels
-            if self._strength != 1:
+            if strength != 1:
                 before = inside.of(given)
-                pixels = before + np.float32(self._strength) * (pixels - before)
+                pixels = before + np.float32(strength) * (pixels - before)
             core.of(restored)[...] = arrays.as_pixels(pixels, frame.dtype)
         self.frames += 1
         return restored
@@ -268,11 +292,8 @@ def keras_cell(model: Any, divisor: int, reach_px: int) -> Cell:
 
 def restore_clip(cell: Cell, clip: np.ndarray) -> np.ndarray:
     """Restores a clip (T, H, W, C) as whole frames; float32, not clipped."""
-    height, width = clip.shape[1:3]
-    sides = (tiling.padded_side(side, cell.divisor) for side in (height, width))
-    whole = tiling.Box(0, 0, height, width), tiling.Box(0, 0, *sides)
-    stream = Stream(cell, height, width, [whole], 1.0)
-    return np.stack([stream.restore(frame) for frame in np.asarray(clip, np.float32)])
+    whole = StreamRestorer(cell, max(clip.shape[1:3]) + 2 * cell.reach_px + 3 * cell.divisor)
+    return np.stack(list(whole.restore(np.asarray(clip, np.float32))))
 
 
 def _cut(frame: np.ndarray, window: tiling.Box) -> np.ndarray:

@@ -23,11 +23,11 @@ NAME = "video"
 DIVISOR = 4
 # Of what the U-Net ends with, so many at most are kept: with the frame, a state of 48 channels.
 FEATURES = 35
-# The features of `photo` stay below 3; a state that reached this would be on its way to infinity.
+# The features of `photo` stay below 3, and a frame in [0, 1]; what reached this would be on its way
+# to infinity, whatever comes in later.
 STATE_BOUND = 8.0
 
-# 12, 218 and 727 thousand weights. `base` is the size `base` of `unet` and begins with
-# its weights.
+# 12, 218 and 727 thousand weights. `base` is `base` of `unet` and begins with its weights.
 SIZES = {
     "tiny": unet.Size((8, 16), (1, 1), space_to_depth=True),
     "small": unet.Size((32, 64), (1, 2), space_to_depth=True),
@@ -112,9 +112,9 @@ def build_video(
     # Between two frames a state is float32, whatever the network computes in.
     following = [ops.minimum(known + 1.0, 1.0), _folded(restored, "restored_folded")]
     if features:
-        kept = ops.cast(x[..., :features], "float32")
-        following.append(ops.clip(kept, -STATE_BOUND, STATE_BOUND))
+        following.append(ops.cast(x[..., :features], "float32"))
     following = layers.Concatenate(dtype="float32", name="next_state")(following)
+    following = ops.clip(following, -STATE_BOUND, STATE_BOUND)
     return keras.Model([frame, state], [restored, following], name=NAME)
 
 

@@ -94,8 +94,8 @@ def open_start(init: str) -> Start:
     path, facts = located.path, located.known
     if located.kind == "keras":
         facts = facts | {"training_s": run_folder.training_s(path)}
-        # Of films too: a network for pictures finds the layers that it shares with it.
-        model = run_folder.load_cell(path) if located.moves else run_folder.load_model(path)
+        load = run_folder.load_cell if located.moves else run_folder.load_model
+        model = load(path)
     elif located.kind == "saved_model" and facts:
         located.check_files()
         model = _rebuild(path, facts)

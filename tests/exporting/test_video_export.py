@@ -1,0 +1,257 @@
+"""A network for films, trained for a moment: its run, its export, every way to stream frames."""
+
+import json
+import re
+import subprocess
+import sys
+import types
+
+import keras
+import numpy as np
+import pytest
+
+import tf_deconv
+from tests.fixtures import gates
+from tf_deconv.evaluation.inspect import inspect_artifact, lines
+from tf_deconv.exporting import golden, video
+from tf_deconv.images import metrics
+from tf_deconv.inference import run_folder
+from tf_deconv.inference.streaming import Cell, StreamRestorer, keras_cell, restore_clip
+from tf_deconv.utils.options import UserError
+
+OPTIONS = ("--network", "video", "--task", "denoise", "--size", "tiny", "--frames", 3)
+OPTIONS += ("--patch-size", 32, "--steps-per-epoch", 4, "--learning-rate", 0.01)
+
+
+@pytest.fixture(scope="module")
+def trained(train, script, made_once):
+    """The run and its export."""
+
+    def make(folder):
+        output = train("--run-dir", folder / "run", "--epochs", 2, *OPTIONS)
+        with gates.in_this_process():
+            sizes = ("--sizes", "16,32", "--variants", "float32 int8")
+            return output + script("export", folder / "run", "--out", folder, "--name", "v", *sizes)
+
+    folder, output = made_once("video", make)
+    manifest = json.loads((folder / "v" / "manifest.json").read_text())
+    return types.SimpleNamespace(
+        run=folder / "run", folder=folder / "v", output=output, manifest=manifest
+    )
+
+
+@pytest.fixture(scope="module")
+def cell(trained):
+    return keras_cell(run_folder.load_cell(trained.run / "model.keras"), 4, 21)
+
+
+@pytest.fixture
+def film():
+    """Frames of a size that nothing divides."""
+    return np.random.default_rng(0).random((6, 37, 53, 3), np.float32)
+
+
+def test_a_run_tells_of_clips_and_shows_frames(trained):
+    assert "48 clips" in trained.output
+    scores = json.loads((trained.run / "metrics.json").read_text())
+    assert set(scores["output"]) == {"psnr_db", "ssim", "flicker"}
+    assert (trained.run / "preview.png").stat().st_size > 1000
+    samples = run_folder.load_samples(trained.run / "samples.npz")
+    assert samples.degraded[0].shape == samples.clean[0].shape == (3, 32, 32, 3)
+
+
+def test_a_run_goes_on_and_is_where_another_begins(trained, train, tmp_path):
+    output = train("--run-dir", tmp_path / "on", "--epochs", 1, *OPTIONS)
+    assert "resuming after epoch 1" in train(
+        "--resume", "--run-dir", tmp_path / "on", "--epochs", 2
+    )
+    output = train(
+        *("--run-dir", tmp_path / "next", "--epochs", 1, "--init", trained.run),
+        *(4 if option == 3 else option for option in OPTIONS),
+    )
+    assert "weights copied" in output
+    assert "begin anew" not in output
+
+
+def test_every_file_streams_what_keras_makes(trained):
+    entries = {entry["file"]: entry for entry in trained.manifest["files"]}
+    assert set(entries) == {"1/", "tflite/v-float32.tflite", "tflite/v-int8.tflite"}
+    for entry in entries.values():
+        assert entry["golden"]["exact"] or entry["golden"]["psnr_db"] > 40
+        assert entry["task_loss_db"] is not None
+    assert trained.manifest["state"] == {
+        "stride": 2,
+        "start": 0.0,
+        "latency_frames": 0,
+        "channels": 21,
+    }
+    assert trained.manifest["tflite_signatures"] == ["stream_16x16", "stream_32x32"]
+    assert not (trained.folder / "serving" / "batching.config").exists()
+
+
+def test_a_file_whose_state_drifts_is_not_published(trained, cell, monkeypatch):
+    # Each frame is right by itself, nearly; what it hands on is wrong by a little more.
+    exporter = video.VideoExporter(
+        trained.run / "model.keras",
+        run_folder.read_description(trained.run / "model.keras"),
+        tf_deconv.ExportConfig(sizes="16"),
+        print,
+    )
+    film = exporter._film(100, (16, 16))
+    wanted = exporter.restore(film)
+    drifting = wanted + 2e-6 * np.arange(100, dtype="f")[:, None, None, None] ** 2
+    report = video.Report("v.tflite", 1, floor_db=40.0)
+    exporter._measure(report, {"stream|film|restored": drifting}, {"stream|film|restored": wanted})
+    assert "the state drifts" in report.faults[0]
+
+
+@pytest.mark.parametrize("file", ["", "1", "tflite/v-float32.tflite"])
+def test_every_engine_streams_frames_of_any_size(trained, cell, film, file):
+    restored = np.stack(list(tf_deconv.load_video(trained.folder / file).restore(film)))
+    np.testing.assert_allclose(restored, restore_clip(cell, film), atol=2e-6)
+
+
+def test_the_known_clip_is_there_with_what_keras_makes_of_it(trained, cell):
+    folder = trained.folder / golden.FOLDER
+    clip, expected = (np.load(folder / f"{name}-film.npy") for name in ("input", "output"))
+    assert clip.shape == expected.shape == (8, 16, 16, 3)
+    np.testing.assert_allclose(restore_clip(cell, clip), expected, atol=1e-6)
+
+
+def test_the_snippet_of_the_model_card_streams(trained, cell, film, tmp_path):
+    card = (trained.folder / "README.md").read_text()
+    (snippet,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    np.save(tmp_path / "film.npy", film[:2])
+    code = f"import numpy as np\nframes = np.load({str(tmp_path / 'film.npy')!r})\n{snippet}"
+    code += f"np.save({str(tmp_path / 'last.npy')!r}, restored)\n"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, cwd=trained.folder.parent, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(
+        np.load(tmp_path / "last.npy"), restore_clip(cell, film[:2])[1], atol=1e-5
+    )
+
+
+def test_the_saved_model_refuses_a_state_of_another_size_and_restores_whole_clips(trained, film):
+    import tensorflow as tf
+
+    signatures = tf.saved_model.load(str(trained.folder / "1")).signatures
+    made = signatures["serving_default"](clip=tf.constant(film[np.newaxis]))["restored"]
+    streamed = np.stack(list(tf_deconv.load_video(trained.folder / "1").restore(film)))
+    np.testing.assert_allclose(made[0], streamed, atol=1e-6)
+    frame = tf.constant(film[:1])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="as initial_state and stream give"):
+        signatures["stream"](frame=frame, state=tf.zeros((1, 18, 28, 21)))
+    zero, one = tf.constant(0), tf.constant(1)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="expected at least 1"):
+        signatures["initial_state"](count=one, height=zero, width=one)
+
+
+def test_inspect_tells_of_the_state(trained):
+    for path in (trained.run, trained.folder, trained.folder / "tflite" / "v-float32.tflite"):
+        facts = inspect_artifact(path)
+        assert facts["state"] == {"channels": 21, "stride": 2}
+        assert "a state of 21 channels at 1/2 of a frame's sides" in "\n".join(lines(facts))
+
+
+@pytest.mark.parametrize("use", ["load", "evaluate", "restore", "load_video"])
+def test_pictures_and_films_are_not_mistaken_for_each_other(trained, untrained, tmp_path, use):
+    picture = tmp_path / "picture.png"
+    golden.write_png(picture, golden.picture(16, 16, 3))
+    (tmp_path / "pictures").mkdir()
+    golden.write_png(tmp_path / "pictures" / "one.png", golden.picture(64, 64, 3))
+    does = {
+        "load": lambda: tf_deconv.load(trained.folder),
+        "evaluate": lambda: tf_deconv.evaluate(trained.folder, data=str(tmp_path / "pictures")),
+        "restore": lambda: tf_deconv.restore(trained.folder, picture, out=str(tmp_path / "out")),
+        "load_video": lambda: tf_deconv.load_video(untrained),
+    }
+    with pytest.raises(UserError, match=r"expected a (film|model of)"):
+        does[use]()
+
+
+def test_exported_again_it_streams_the_same(trained, cell, film, tmp_path):
+    with gates.in_this_process():
+        tf_deconv.export(
+            str(trained.folder), out=str(tmp_path), name="again", sizes="16", variants="float32"
+        )
+    again = tf_deconv.load_video(tmp_path / "again")
+    np.testing.assert_allclose(
+        np.stack(list(again.restore(film))), restore_clip(cell, film), atol=2e-6
+    )
+
+
+def test_options_that_a_state_has_not_are_refused(trained, tmp_path):
+    with pytest.raises(UserError, match="qat=True, variants='int8-full'"):
+        tf_deconv.export(
+            str(trained.run), out=str(tmp_path), qat=True, variants="float32 int8-full"
+        )
+
+
+def test_windows_each_keep_their_state(cell, rng):
+    film = rng.random((5, 150, 130, 3), np.float32)
+    whole = restore_clip(cell, film)
+    tiled = np.stack(list(StreamRestorer(cell, tile_px=96).restore(film)))
+    # A window's edge reaches further inwards with every frame, ever fainter.
+    assert metrics.psnr_db(tiled[0], whole[0]) > 120
+    assert metrics.psnr_db(tiled[-1], whole[-1]) > 60
+
+
+def test_frames_keep_their_type_and_a_stream_its_size(cell):
+    stream = StreamRestorer(cell).begin(20, 24)
+    for dtype, channels in ((np.uint8, 3), (np.uint16, 1), (np.float32, 3)):
+        restored = stream.restore(np.zeros((20, 24, channels), dtype))
+        assert restored.dtype == dtype
+        assert restored.shape == (20, 24, 3)
+    with pytest.raises(UserError, match=r"expected \(H, W, C\)"):
+        next(StreamRestorer(cell).restore([np.zeros((20, 24), np.uint8)]))
+    with pytest.raises(UserError, match="is 20x20 pixels: expected 24x20"):
+        stream.restore(np.zeros((20, 20, 3), np.uint8))
+    with pytest.raises(UserError, match="tile_size=32: expected at least"):
+        StreamRestorer(cell, tile_px=32)
+
+
+def test_a_forgotten_past_is_none(cell, film):
+    stream = StreamRestorer(cell).begin(*film.shape[1:3])
+    first = stream.restore(film[0])
+    assert np.abs(stream.restore(film[0]) - first).max() > 0
+    stream.forget()
+    np.testing.assert_array_equal(stream.restore(film[0]), first)
+
+
+def test_a_grey_film_stays_grey(cell, film):
+    import dataclasses
+
+    keeps = dataclasses.replace(cell, keeps_grey=True)
+    grey = np.repeat(film[..., :1], 3, -1)
+    for frames in (grey, grey[..., :1]):
+        restored = np.stack(list(StreamRestorer(keeps).restore(frames)))
+        assert restored.shape == frames.shape
+        assert np.ptp(restored, axis=-1).max() == 0
+
+
+def test_a_model_of_one_size_takes_larger_frames_in_windows_of_it(cell, rng):
+    # As a file whose operators know their size: LiteRT resizes the others.
+    def step(frame, state):
+        assert frame.shape[1:3] == (96, 96)
+        return cell.step(frame, state)
+
+    fixed = Cell(step, 3, 4, 2, 21, 21, sizes=((96, 96),))
+    film = rng.random((3, 110, 100, 3), np.float32)
+    made = np.stack(list(StreamRestorer(fixed).restore(film)))
+    assert metrics.psnr_db(made[-1], restore_clip(cell, film)[-1]) > 60
+
+
+def test_models_that_are_no_cells_are_named(tmp_path):
+    keras.utils.set_random_seed(0)
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, keras.layers.Conv2D(3, 3, padding="same")(image))
+    path = tmp_path / "model.keras"
+    run_folder.save_model(model, path, {"task": "denoise", "divisor": 4, "state": {"stride": 2}})
+    with pytest.raises(UserError, match="expected a frame and a state"):
+        tf_deconv.load_video(path)
+    run_folder.save_model(model, path, {"task": "denoise", "divisor": 4, "state": {"stride": "2"}})
+    with pytest.raises(UserError, match="tells state as"):
+        tf_deconv.load_video(path)

@@ -1,0 +1,150 @@
+"""The network for moving pictures: its shapes, and the laws that its design promises."""
+
+import keras
+import numpy as np
+import pytest
+
+from tf_deconv.degradations.tasks import TASKS
+from tf_deconv.inference.streaming import keras_cell, restore_clip
+from tf_deconv.networks import complexity, receptive_field, video
+from tf_deconv.networks.table import NETWORKS, STATE_STRIDE
+from tf_deconv.networks.unet import build_unet
+from tf_deconv.networks.video import SIZES, build_video, unroll
+from tf_deconv.training import compilation, pretrained
+from tf_deconv.training.config import TrainConfig, check_train_config
+from tf_deconv.utils.options import UserError
+
+
+def randomise(cell, scale=0.1):
+    """Gives every trained weight a value that shows: the tail and the past begin as zeros."""
+    rng = np.random.default_rng(0)
+    for weight in cell.trainable_weights:
+        weight.assign(rng.normal(0, scale, weight.shape).astype("float32"))
+    return cell
+
+
+def stream(cell, clip):
+    return restore_clip(keras_cell(cell, video.DIVISOR, 0), clip)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return randomise(build_video(size="tiny", blind_to_levels=True))
+
+
+def test_the_table_knows_its_sizes_and_its_divisor():
+    network = NETWORKS["video"]
+    assert network.divisor == video.DIVISOR
+    assert network.divisor % STATE_STRIDE == 0
+    assert set(network.sizes) == set(SIZES)
+    for name, size in SIZES.items():
+        assert network.levels_of(name, 1) == len(size.filters) == len(size.blocks)
+
+
+def test_a_frame_of_base_takes_at_most_one_and_a_half_times_the_work_of_photo():
+    own = complexity.multiply_adds_per_pixel(build_video())
+    assert own <= 1.5 * complexity.multiply_adds_per_pixel(build_unet(size="base"))
+    assert own == 81468
+
+
+def test_the_reach_within_a_frame_is_that_of_the_same_unet():
+    unet = build_unet(filters=(8, 16), blocks=(1, 1), space_to_depth=True)
+    of_unet = receptive_field.compute_reach(unet, 4, 1)
+    assert receptive_field.compute_reach(build_video(size="tiny"), 4, 1) == of_unet
+
+
+def test_any_size_and_channels(rng):
+    cell = randomise(build_video(channels_in=1, channels_out=1, size="tiny"))
+    frame, state = rng.random((2, 12, 20, 1), np.float32), np.zeros((2, 6, 10, 13), np.float32)
+    restored, following = cell([frame, state])
+    assert restored.shape == frame.shape
+    assert following.shape == state.shape
+
+
+@pytest.mark.parametrize(
+    "options", [{"scale": 2}, {"channels_in": 4}, {"size": "huge"}, {"height": 6}]
+)
+def test_what_it_cannot_be_is_refused(options):
+    with pytest.raises(ValueError, match="expected"):
+        build_video(**options)
+
+
+def test_with_the_weights_of_a_picture_network_it_is_that_network(rng):
+    # So training begins at the level of the picture's network: its past has no weight yet.
+    unet = randomise(build_unet(filters=(8, 16), blocks=(1, 1), space_to_depth=True))
+    cell = build_video(size="tiny")
+    left = pretrained.copy_weights(unet, cell)
+    assert left == ["frame_folded/kernel", "past/kernel", "restored_folded/kernel"]
+    clip = rng.random((3, 16, 24, 3), np.float32)
+    np.testing.assert_allclose(stream(cell, clip), unet(clip), atol=1e-6)
+
+
+def test_unrolled_it_is_the_stream(tiny, rng):
+    clips = rng.random((2, 5, 16, 24, 3), np.float32)
+    at_once = keras.ops.convert_to_numpy(unroll(tiny, 5)(clips))
+    np.testing.assert_allclose(at_once, [stream(tiny, clip) for clip in clips], atol=1e-5)
+
+
+def test_the_past_counts_and_a_zero_state_is_none(tiny, rng):
+    clip = rng.random((4, 16, 24, 3), np.float32)
+    whole = stream(tiny, clip)
+    assert np.abs(whole[1:] - stream(tiny, clip[1:])).max() > 1e-3
+    np.testing.assert_array_equal(whole[:1], stream(tiny, clip[:1]))
+
+
+def test_a_darker_film_is_restored_alike(tiny, rng):
+    clip = rng.random((4, 16, 24, 3), np.float32)
+    np.testing.assert_allclose(stream(tiny, clip / 4), stream(tiny, clip) / 4, atol=1e-5)
+
+
+def test_blind_to_levels_a_film_keeps_its_colours(rng):
+    cell = randomise(build_video(size="tiny", blind_to_levels=True))
+    head = cell.get_layer("head")
+    head.kernel.assign(head.kernel.constraint(head.kernel))
+    clip = rng.random((4, 16, 24, 3), np.float32)
+    colour = np.array([0.9, 0.1, 0.4], np.float32)
+    shifted = stream(cell, 0.5 * clip + colour)
+    np.testing.assert_allclose(shifted, 0.5 * stream(cell, clip) + colour, atol=1e-4)
+
+
+def test_three_hundred_frames_stay_finite_whatever_the_weights(rng):
+    # With such weights frame and features multiplied from frame to frame, and were no numbers soon.
+    cell = randomise(build_video(size="tiny"), 1.0)
+    still = np.repeat(rng.random((1, 12, 12, 3), np.float32), 300, 0)
+    noise = rng.random((300, 12, 12, 3), np.float32)
+    for film in (still, noise):
+        assert np.isfinite(stream(cell, film)).all()
+
+
+def test_of_a_film_that_stands_still_it_can_learn_the_mean_of_frames(rng):
+    # A learning test: what came before is worth more than anything that one frame holds.
+    config = check_train_config(
+        TrainConfig(network="video", size="tiny", task="denoise", frames=4, learning_rate=0.01)
+    )
+    cell = compilation.build_in("float32", TASKS["denoise"], config, trained=True)
+    model = unroll(cell, 4)
+    model.compile(compilation.OPTIMIZERS["muon"](0.01), "mse")
+    clean = np.repeat(rng.random((32, 1, 16, 16, 3), np.float32), 4, 1)  # White noise itself:
+    noisy = clean + rng.normal(0, 0.2, clean.shape).astype("f")  # nothing else can be learned.
+    model.fit(noisy, clean, batch_size=8, epochs=25, verbose=0)
+    error = np.square(model.predict(noisy, verbose=0) - clean).mean((0, 2, 3, 4))
+    assert error[3] < 0.75 * error[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"network": "unet", "frames": 5}, "frames=5 with network 'unet'"),
+        ({"network": "video", "task": "super-resolve-x2"}, "expected one of reconstruct, denoise"),
+        ({"network": "video", "task": "inpaint"}, "expected one of reconstruct, denoise"),
+        ({"network": "video", "task": "denoise", "frames": 1}, "frames=1"),
+        (
+            {"network": "video", "task": "denoise", "patch_size": 4096, "batch_size": 2},
+            "and frames=7: expected at most",
+        ),
+        ({"network": "video", "task": "denoise", "self_supervised": True}, "self_supervised=True"),
+    ],
+)
+def test_options_that_do_not_fit_films_are_refused(options, said):
+    with pytest.raises(UserError, match=said.replace("(", r"\(")):
+        check_train_config(TrainConfig(**options))
