@@ -23,8 +23,8 @@ from tf_deconv.utils.options import UserError
 
 # What is older changes a frame by less than rounding does (tests).
 WARM_UP_FRAMES = 24
-# A window has at most this many pixels squared unless asked for otherwise.
-AUTOMATIC_TILE_PX = 768
+# A window has at most this many pixels squared unless asked for otherwise: 1920x1080 takes 750 MB.
+AUTOMATIC_TILE_PX = 576
 Step = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 

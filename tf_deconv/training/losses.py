@@ -187,10 +187,15 @@ class Psnr(keras.metrics.Metric):
 
     Each frame of clips (N, T, H, W, C) is an image. Sample weights (N, H, W) or (N, H, W, 1) say
     how much each pixel of an image counts within it.
+
+    Args:
+      least_mse: A mean squared error as good as none; 100 dB unless told otherwise, for a perfect
+        patch must not make the mean infinite.
     """
 
-    def __init__(self, name: str = "psnr", **kwargs):
+    def __init__(self, name: str = "psnr", least_mse: float = 1e-10, **kwargs):
         super().__init__(name=name, dtype="float32", **kwargs)
+        self.least_mse = least_mse
         self.total = self.add_variable((), initializer="zeros", name="total")
         self.count = self.add_variable((), initializer="zeros", name="count")
 
@@ -202,8 +207,7 @@ class Psnr(keras.metrics.Metric):
             weight = ops.reshape(ops.cast(sample_weight, "float32"), ops.shape(squared))
             squared = squared * weight / ops.mean(weight, axis=(1, 2), keepdims=True)
         error = ops.mean(squared, axis=(1, 2))
-        # 1e-10 is 100 dB: a perfect patch must not make the mean infinite.
-        decibels = -10.0 * ops.log10(ops.maximum(error, 1e-10))
+        decibels = -10.0 * ops.log10(ops.maximum(error, self.least_mse))
         self.total.assign_add(ops.sum(decibels))
         self.count.assign_add(ops.cast(ops.shape(error)[0], "float32"))
 
