@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from tf_deconv.data.sources import hold_out
-from tf_deconv.images import arrays, formats
+from tf_deconv.images import arrays, formats, picture_file
 from tf_deconv.images import reading as pictures
 from tf_deconv.images.arrays import CHANNELS, is_grey, printable
 from tf_deconv.utils.options import UserError, reason
@@ -455,7 +455,7 @@ def _identify(frames: Iterator[np.ndarray]) -> tuple[bytes, bool]:
 
 
 def _read_picture(path: pathlib.Path) -> np.ndarray:
-    with pictures.quiet(), pictures.open_pictures(path, 2**31) as file:
+    with picture_file.quiet(), pictures.open_pictures(path, 2**31) as file:
         return _to_uint8(file.read_raw(0))
 
 
