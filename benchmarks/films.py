@@ -120,7 +120,8 @@ read = subprocess.Popen(
     stdout=subprocess.PIPE)
 write = subprocess.Popen(
     f"ffmpeg -v error -y -f rawvideo -pix_fmt rgb24 -s {wide}x{high} -r 25 -i - -i {source}"
-    f" -map 0:v -map 1:a -c:a copy -pix_fmt yuv420p -crf 17 {target}".split(), stdin=subprocess.PIPE)
+    f" -map 0:v -map 1:a -c:a copy -pix_fmt yuv420p -crf 17 {target}".split(),
+    stdin=subprocess.PIPE)
 while len(frame := read.stdout.read(wide * high * 3)) == wide * high * 3:
     frame = np.frombuffer(frame, np.uint8).reshape(high, wide, 3)
     write.stdin.write(model(frame).tobytes())
