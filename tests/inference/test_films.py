@@ -22,7 +22,7 @@ from tf_deconv.images.files import Job
 from tf_deconv.inference import film_job, film_sinks
 from tf_deconv.inference.film_sinks import FilmOptions
 from tf_deconv.utils.options import UserError
-from tf_deconv.video import containers, reading, segments
+from tf_deconv.video import reading, segments
 
 av = pytest.importorskip("av")
 
@@ -562,13 +562,3 @@ print(told.frames, peak() - early[0])
     frames, grown_kb = map(int, run_python(code, source, tmp_path / "out.mp4").split())
     assert frames == 2000
     assert grown_kb < 12_000
-
-
-def test_each_container_is_told_from_its_first_bytes_and_written_as_itself():
-    for entry in containers.CONTAINERS.values():
-        target = containers.CONTAINERS[entry.becomes]
-        assert target.muxer is not None
-        assert (entry.muxer is None) == (target is not entry)
-        assert all(
-            (suffix in containers.CONTAINER_OF) == bool(entry.muxer) for suffix in entry.suffixes
-        )

@@ -428,6 +428,8 @@ def plan_encoding(
     elif codec.name == "mpeg4" and time_base.denominator > _MOST_UNITS_OF_MPEG4:
         time_base = Fraction(1, 60000)
     full = stored.is_rgb or film.conversion.range == FULL_RANGE
+    if codec.name == "mjpeg":  # JPEG knows no other range.
+        full = True
     if film.pixels.is_rgb and not stored.is_rgb:
         # Red, green and blue become what players expect of luma and chroma, and it is said.
         full = False

@@ -40,6 +40,7 @@ class Container:
 
 
 # What any player plays comes first. An index at the front starts a film on a web page sooner.
+_MOV = ("h264", "hevc", "prores", "mpeg4", "mpeg2", "mjpeg")
 _MP4 = ("h264", "hevc", "av1", "vp9", "mpeg4", "mpeg2", "mjpeg")
 _FAST = (("movflags", "+faststart"),)
 # Time stamps of the source are kept; without it the muxer adds its own delay.
@@ -50,9 +51,7 @@ CONTAINERS = {
     for entry in (
         Container("MP4", (".mp4",), "mov", "mp4", "MP4", _MP4, True, _FAST),
         Container("M4V", (".m4v",), "mov", "mp4", "M4V", _MP4, True, (*_FAST, ("brand", "M4V "))),
-        Container(
-            "MOV", (".mov", ".qt"), "mov", "mov", "MOV", (*_MP4, "prores", "ffv1"), True, _FAST
-        ),
+        Container("MOV", (".mov", ".qt"), "mov", "mov", "MOV", _MOV, True, _FAST),
         Container("3GP", (".3gp", ".3g2"), "mov", "3gp", "3GP", ("h264", "mpeg4"), True),
         Container(
             "Matroska",
