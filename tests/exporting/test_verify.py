@@ -289,3 +289,40 @@ def test_a_runtime_that_is_missing_is_named_with_its_package(capsys, monkeypatch
     code, _, error = call(capsys, *words)
     assert code == 2
     assert "is not installed: expected what `pip install tflite-runtime` brings" in error
+
+
+@pytest.mark.slow
+def test_known_pictures_are_added_to_an_export_that_has_none(capsys, exported, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(exported.folder, folder)
+    asked = ("verify", folder, "--golden", folder / "golden")
+    code, _, errors = call(capsys, *asked)
+    assert code == 2
+    assert "golden is the export's own" in errors
+    before = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    older = {key: value for key, value in before.items() if key != "golden"}
+    kept = {entry["file"]: entry.pop("golden") for entry in older["files"]}
+    # Where TensorFlow adds in another order than Keras, the SavedModel is not its equal.
+    parity = older["files"][0]["parity"]
+    parity["exact"], parity["psnr_db"] = True, None
+    (folder / "manifest.json").write_text(json.dumps(older), encoding="utf-8")
+    code, _, errors = call(capsys, *asked)
+    assert code == 2
+    assert "is there, and no manifest tells of it: remove it first" in errors
+    shutil.rmtree(folder / "golden")
+    code, output, _ = call(capsys, *asked)
+    assert code == 0
+    assert "right, every bit (at least 100 dB, against golden/)" in output
+    after = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    # The very pictures that an export writes, and the same figures of them.
+    assert after["golden"].keys() == before["golden"].keys()
+    assert after["golden"]["sha256"].keys() == before["golden"]["sha256"].keys()
+    for name, digest in after["golden"]["sha256"].items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+        if "input" in name or name.endswith(".md"):
+            assert digest == before["golden"]["sha256"][name]
+    for entry in after["files"]:
+        told, own = entry.pop("golden"), kept[entry["file"]]
+        assert told["floor_db"] == pytest.approx(own["floor_db"], abs=1)
+    assert [*after] == [*before]
+    assert {key: after[key] for key in older} == older

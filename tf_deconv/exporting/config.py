@@ -136,7 +136,8 @@ class VerifyConfig:
     )
     golden: str | None = option(
         None,
-        "write the known picture and the right result into this folder as well",
+        "write the known picture and the right result into this folder as well; MODEL/golden, of an"
+        " export without one, is added to it and its manifest",
         type=str,
         metavar="FOLDER",
     )

@@ -86,7 +86,11 @@ def _entry(report: Report, digests: dict[str, str]) -> dict[str, Any]:
             "floor_db": report.floor_db,
             "max_difference": report.max_difference,
         },
-        **({} if report.golden_db is None else {"golden": _golden(report)}),
+        **(
+            {}
+            if report.golden_db is None
+            else {"golden": golden_figure(report.golden_db, report.floor_db)}
+        ),
         "task_psnr_db": report.task_psnr_db,
         "task_loss_db": report.task_loss_db,
         **({} if sampled is None else {"sample_difference": sampled}),
@@ -102,15 +106,16 @@ def license_text(weights: str | None) -> str:
     return LICENSE.format(weights=weights or UNDECIDED)
 
 
-def _golden(report: Report) -> dict[str, Any]:
-    """What the file made of the known picture, and what another runtime has to reach."""
-    exact = report.golden_db == math.inf
-    floor = min(CLIENT_FLOOR_DB, report.floor_db, report.golden_db - CLIENT_MARGIN_DB)
-    return {
-        "psnr_db": None if exact else report.golden_db,
-        "exact": exact,
-        "floor_db": math.floor(floor),
-    }
+def golden_figure(psnr_db: float, floor_db: float) -> dict[str, Any]:
+    """Returns what a file made of the known picture, and what another runtime has to reach.
+
+    Args:
+      psnr_db: Of the known picture against Keras's; infinity for an equal one.
+      floor_db: The file's.
+    """
+    exact = psnr_db == math.inf
+    floor = min(CLIENT_FLOOR_DB, floor_db, psnr_db - CLIENT_MARGIN_DB)
+    return {"psnr_db": None if exact else psnr_db, "exact": exact, "floor_db": math.floor(floor)}
 
 
 def file_metadata(manifest: dict[str, Any], file: str) -> dict[str, Any]:

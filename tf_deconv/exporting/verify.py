@@ -125,6 +125,9 @@ def verify(config: VerifyConfig, report: Callable[[str], None] = print) -> Verif
     """
     size = None if config.size is None else parse_sizes(config.size)[0]
     export, listed = _find(config)
+    adds = config.golden is not None and _is_own_golden(config, export)
+    if adds:
+        _add_golden(export)
     if config.output is not None:
         rows = [_judge_output(config, export, pathlib.Path(config.output), size)]
     else:
@@ -132,7 +135,7 @@ def verify(config: VerifyConfig, report: Callable[[str], None] = print) -> Verif
         rows = [_verify_one(config, export, file, name, size) for file, name in planned]
         if len(rows) == 1 and rows[0].verdict == "not run":
             raise UserError(rows[0].fault)
-    if config.golden is not None:
+    if config.golden is not None and not adds:
         _write_golden(config, export, size or rows[0].size)
     for row in rows:
         report(row.line())
@@ -400,6 +403,21 @@ def _check(path: pathlib.Path, trust: bool, whole: bool = False) -> None:
     if whole:
         located.check_files()
     located.check_contents()
+
+
+def _is_own_golden(config: VerifyConfig, export: _Export) -> bool:
+    own = export.folder.resolve() / golden.FOLDER
+    return pathlib.Path(str(config.golden)).resolve() == own
+
+
+def _add_golden(export: _Export) -> None:
+    """Adds the known pictures to an export that has none."""
+    import_tensorflow()  # Without the lines that it prints.
+    from tf_deconv.exporting import golden_addition
+
+    for path in export.truths:
+        _check(path, export.trust, whole=True)
+    golden_addition.add(export.folder, export.manifest)
 
 
 def _write_golden(config: VerifyConfig, export: _Export, size: Size | None) -> None:

@@ -15,6 +15,7 @@ import errno
 import functools
 import importlib.metadata
 import os
+import subprocess
 import sys
 import tempfile
 import threading
@@ -297,6 +298,10 @@ class OnnxReference:
         return result.transpose(0, 2, 3, 1) if self.is_fixed else result
 
 
+# Of MNN's Interpreter::HintMode, which Python has no names of.
+WINOGRAD_LEVEL = 3
+
+
 class Mnn(FixedOnnx):
     """MNN, through its converter; in float32."""
 
@@ -316,6 +321,8 @@ class Mnn(FixedOnnx):
             interpreter = MNN.nn.create_runtime_manager(
                 ({"backend": 0, "precision": "high", "numThread": threads},)
             )
+            # Its Winograd convolutions, of large tiles unless told otherwise, have 89 dB.
+            interpreter.set_hint(WINOGRAD_LEVEL, 0)
             self.network = MNN.nn.load_module_from_file(path, *names, runtime_manager=interpreter)
 
     @staticmethod
@@ -398,6 +405,60 @@ class Tvm(FixedOnnx):
         return (result if hasattr(result, "numpy") else result[0]).numpy()
 
 
+class Iree(FixedOnnx):
+    """IREE, compiled for this processor; imports ONNX files of one size by their package's help."""
+
+    module, package = "iree", "iree-base-compiler"
+
+    def __init__(self, path, threads):
+        import iree.compiler.tools
+        import iree.runtime
+        import onnx  # noqa: F401  # A process of its own imports it.
+
+        with tempfile.TemporaryDirectory() as folder:
+            imported = os.path.join(folder, "model.mlir")
+            command = [
+                sys.executable,
+                "-m",
+                "iree.compiler.tools.import_onnx",
+                path,
+                "-o",
+                imported,
+            ]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise ValueError(f"its importer: {done.stderr[-300:]}")
+            compiled = iree.compiler.tools.compile_file(
+                imported,
+                target_backends=["llvm-cpu"],
+                input_type="onnx",
+                extra_args=["--iree-llvmcpu-target-cpu=host"],
+            )
+        context = iree.runtime.SystemContext(config=iree.runtime.Config("local-sync"))
+        module = iree.runtime.VmModule.copy_buffer(context.instance, compiled)
+        context.add_vm_module(module)
+        (name,) = (n for n in module.function_names if not n.startswith("__") and "$" not in n)
+        self.function = context.modules.module[name]
+
+    def restore(self, image):
+        return self.function(image).to_host()
+
+
+class Tinygrad(FixedOnnx):
+    """tinygrad on the CPU; it compiles by the program clang."""
+
+    module, package = "tinygrad", "tinygrad"
+
+    def __init__(self, path, threads):
+        import tinygrad
+        from tinygrad.nn.onnx import OnnxRunner
+
+        self.tensor, self.network = tinygrad.Tensor, OnnxRunner(path)
+
+    def restore(self, image):
+        return self.network({"image": self.tensor(image)})["restored"].numpy()
+
+
 class CoreMlProgram(FixedOnnx):
     """A Core ML file's program, computed by `mil`: Core ML itself needs one of Apple's machines."""
 
@@ -457,6 +518,8 @@ RUNTIMES = {
     "ncnn-default": NcnnDefault,
     "ncnn-bf16": NcnnBfloat16,
     "tvm": Tvm,
+    "iree": Iree,
+    "tinygrad": Tinygrad,
     "coreml-program": CoreMlProgram,
     "tensorflow": TensorFlow,
 }
