@@ -118,7 +118,7 @@ def test_a_run_folder_in_use_is_refused(capsys, tmp_path):
 
 def test_export_without_a_run_says_to_train(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert "run `python train.py` first" in fails(capsys, "export")
+    assert "run `tf-deconv train` first" in fails(capsys, "export")
     assert everything_in(tmp_path) == []
 
 
@@ -212,7 +212,7 @@ def test_the_run_folder_is_complete(run):
 
 
 def test_train_prints_scores_and_where_the_preview_is(run):
-    for text in ("device: CPU", "colour", "luminance", "preview: ", "next: python export.py"):
+    for text in ("device: CPU", "colour", "luminance", "preview: ", "next: tf-deconv export "):
         assert text in run.output
 
 
@@ -223,7 +223,7 @@ def test_the_first_run_ends_with_what_the_other_network_gives_as_its_decision_te
 
     figure = restoration.UNET_LUMINANCE_DB
     assert run.output.splitlines()[-1].startswith(
-        f"better: python train.py --network unet (luminance {figure} dB"
+        f"better: tf-deconv train --network unet (luminance {figure} dB"
     )
     decision = repository / "docs" / "decisions" / "0026-first-run.md"
     assert f"{figure} dB" in decision.read_text(encoding="utf-8")

@@ -49,7 +49,7 @@ def test_the_manifest_describes_and_checksums_every_file(exported):
 
 
 def test_export_prints_the_table_and_the_next_command(exported):
-    for text in ("vs Keras dB", "median ms", "-int8.tflite", "next: python examples/"):
+    for text in ("vs Keras dB", "median ms", "-int8.tflite", "next: tf-deconv restore "):
         assert text in exported.output
 
 

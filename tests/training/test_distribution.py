@@ -121,7 +121,7 @@ def test_workers_say_who_they_are_and_how_a_batch_is_shared(together):
     for output in (chief, worker):
         assert "batch: 16 over all replicas, 8 on each" in output
         assert "epoch 5/5" in output
-    assert "next: python export.py" in chief
+    assert "next: tf-deconv export " in chief
     assert worker.endswith("/run'\n")
 
 

@@ -9,7 +9,7 @@ import pytest
 import tf_deconv
 from tests.fixtures.commands import fails
 from tf_deconv.training.config import TrainConfig
-from tf_deconv.utils.mentions import with_arguments, with_flags
+from tf_deconv.utils.mentions import typed, with_arguments, with_flags
 from tf_deconv.utils.options import UserError, naming, option
 
 PACKAGE = pathlib.Path(tf_deconv.__file__).parent
@@ -83,3 +83,18 @@ def test_no_message_tells_to_give_an_argument_none():
     for path in PACKAGE.rglob("*.py"):
         for name, flag in re.findall(r"(\w+)=None: expected --([\w-]+)", path.read_text()):
             pytest.fail(f"{path.name}: {name}=None: expected --{flag}")
+
+
+@pytest.mark.parametrize(
+    ("began", "command", "expected"),
+    [
+        ("train.py", "train", "python train.py --resume"),
+        ("somewhere/export.py", "train", "python train.py --resume"),
+        ("export.py", "restore", "tf-deconv restore --resume"),
+        ("bin/tf-deconv", "export", "tf-deconv export --resume"),
+        ("my_train.py", "train", "tf-deconv train --resume"),
+    ],
+)
+def test_a_command_is_named_as_its_reader_typed_the_last_one(monkeypatch, began, command, expected):
+    monkeypatch.setattr("sys.argv", [began])
+    assert typed(command, "--resume") == expected

@@ -63,9 +63,9 @@ def test_a_container_is_told_from_its_first_bytes(name, head):
         b"\x89PNG\r\n\x1a\n",
         b"#EXTM3U\n",
         b"ffconcat version 1.0",
-        b"OggS\x00\x02vorbis",
-        b"\x00\x00\x00\x18ftypM4A " + bytes(8),
-        b"\x00\x00\x00\x18ftypavif" + bytes(8),
+        b"OggS\0\x02vorbis",
+        b"\0\0\0\x18ftypM4A " + bytes(8),
+        b"\0\0\0\x18ftypavif" + bytes(8),
     ],
 )
 def test_what_is_no_film_is_none(head):

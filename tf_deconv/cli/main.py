@@ -20,7 +20,7 @@ from tf_deconv.cli.overview import COMMANDS, HELPERS, overview
 from tf_deconv.cli.parser import parse
 from tf_deconv.utils.files import json_text, no_space
 from tf_deconv.utils.interrupted import Interrupted, Termination
-from tf_deconv.utils.mentions import flag_of, with_flags
+from tf_deconv.utils.mentions import flag_of, typed, with_flags
 from tf_deconv.utils.options import UserError, naming, nearest, read_config, reason
 from tf_deconv.utils.progress import no_bars
 from tf_deconv.utils.quiet import quiet_libraries
@@ -157,8 +157,7 @@ def _train(options: dict[str, Any]) -> int:
     except Interrupted as stop:
         folder = str(stop.run_dir)
         report(f"stopped: the best model so far is in {folder}")
-        typed = "python train.py" if sys.argv[0].endswith("train.py") else "tf-deconv train"
-        report(f"to go on: {typed} --resume --run-dir {shlex.quote(folder)}")
+        report(f"to go on: {typed('train', f'--resume --run-dir {shlex.quote(folder)}')}")
         return 128 + stop.signum
     return _code_of(result.failures, report)
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from tf_deconv.data.levels import BYTE_TYPE, OutOfRange, Survey, UnknownLevels, kind_of
 from tf_deconv.data.store import StoreWriter, content_hash, highest_count
-from tf_deconv.images import reading
+from tf_deconv.images import picture_file, reading
 from tf_deconv.images.arrays import CHANNELS, is_grey, printable
 from tf_deconv.utils.options import UserError, reason
 
@@ -184,7 +184,7 @@ def scan(
     """
     found: list[PictureFile] = []
     skipped, notes = [], Notes()
-    with reading.quiet():
+    with picture_file.quiet():
         for path in paths:
             name = printable(path.relative_to(folder).as_posix())
             try:
@@ -274,7 +274,7 @@ def read_into(
 
     waiting: collections.deque = collections.deque()
     waiting_bytes = 0
-    with reading.quiet(), Pages() as pages:
+    with picture_file.quiet(), Pages() as pages:
         pool = concurrent.futures.ThreadPoolExecutor(thread_count(files))
         try:
             for chunk in _chunks(files, min(_CHUNK_BYTES, ahead_bytes)):
@@ -330,7 +330,7 @@ def _decode(
     writer: StoreWriter | Survey, pages: Pages, placed: list[tuple[Any, int]]
 ) -> list[_Decoded | str]:
     """Returns what is recorded of each picture, or why it cannot be read."""
-    with reading.quiet():
+    with picture_file.quiet():
         return [_decode_one(writer, pages, file, offset) for file, offset in placed]
 
 

@@ -206,7 +206,7 @@ def _read_manifest(folder: pathlib.Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{str(folder)!r} is not an exported model: {publish.MANIFEST_FILE}: {reason(error)};"
-            " expected saved_models/NAME as `python export.py` leaves it"
+            " expected saved_models/NAME as `tf-deconv export` leaves it"
         ) from error
     return manifest
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import pathlib
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -179,7 +180,8 @@ class GeneratorExporter(Exporter):
         return self.signature
 
     def next_command(self, target: pathlib.Path, file: str) -> str:
-        return f"tf-deconv sample {target / file} --count 64 --seed 7 --out samples"
+        model = shlex.quote(str(target / file))
+        return f"tf-deconv sample {model} --count 64 --seed 7 --out samples"
 
     @functools.cached_property
     def inputs(self) -> Arrays:

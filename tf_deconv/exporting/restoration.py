@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -193,8 +194,7 @@ class RestorerExporter(Exporter):
         )
 
     def next_command(self, target: pathlib.Path, file: str) -> str:
-        client = "serve_python" if file.endswith("/") else "run_tflite"
-        return f"python examples/{client}.py {target / file} PICTURE RESTORED.png"
+        return f"tf-deconv restore {shlex.quote(str(target))} PICTURE"
 
     def _tuning_data(self) -> qat.TuningData:
         """Opens what the run was trained on, or else makes do with the patches that it kept."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image
 
-from tf_deconv.images import arrays, reading, sheets
+from tf_deconv.images import arrays, picture_file, reading, sheets
 from tf_deconv.images.files import Job, Picture
 from tf_deconv.images.value_range import AUTO, FULL, ValueRange
 from tf_deconv.inference.picture_job import FileOptions, file_of
@@ -120,7 +120,7 @@ def _shown(picture: Picture) -> np.ndarray:
     """Returns a picture as a screen shows it: (H, W, 3) uint8, over white."""
     pixels, alpha = picture.pixels, picture.alpha if picture.known_alpha else None
     if alpha is not None:
-        pixels = reading.over_white(pixels, alpha)
+        pixels = picture_file.over_white(pixels, alpha)
     if pixels.dtype == np.uint16:
         pixels = (pixels >> 8).astype(np.uint8)
     elif pixels.dtype != np.uint8:

@@ -20,6 +20,7 @@ import numpy as np
 from tf_deconv.inference import descriptions
 from tf_deconv.inference.strangers import keras_files
 from tf_deconv.utils import files
+from tf_deconv.utils.mentions import typed
 from tf_deconv.utils.options import UserError, reason
 
 CONFIG_FILE = "config.json"
@@ -46,8 +47,8 @@ def newest_run(root: str | pathlib.Path = "runs") -> pathlib.Path:
     found = sorted(pathlib.Path(root).glob(f"*/{MODEL_FILE}"), key=lambda p: p.stat().st_mtime_ns)
     if not found:
         raise UserError(
-            f"no trained run in {str(root)!r}: run `python train.py` first, or name a run folder or"
-            " a .keras file"
+            f"no trained run in {str(root)!r}: run `{typed('train')}` first, or name a run folder"
+            " or a .keras file"
         )
     return found[-1].parent
 

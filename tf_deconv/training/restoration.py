@@ -24,6 +24,7 @@ from tf_deconv.training.config import TrainConfig
 from tf_deconv.training.monitor import PSNR
 from tf_deconv.training.objective import Objective
 from tf_deconv.utils.devices import Device
+from tf_deconv.utils.mentions import typed
 
 VALIDATION_PATCHES = 512
 # Training patches kept to calibrate int8, large enough to be cut to any export size.
@@ -137,7 +138,7 @@ class Restoration(Objective):
         if not first or config.task != "old-photo" or config.degrade is not None:
             return []
         return [
-            f"better: python train.py --network unet (luminance {UNET_LUMINANCE_DB} dB on these"
+            f"better: {typed('train', '--network unet')} (luminance {UNET_LUMINANCE_DB} dB on these"
             " pictures: docs/decisions/0026-first-run.md)"
         ]
 

@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import json
 import pathlib
+import shlex
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +34,7 @@ from tf_deconv.training.objective import Objective
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import Device, choose_device
 from tf_deconv.utils.interrupted import Interrupted
+from tf_deconv.utils.mentions import typed
 from tf_deconv.utils.options import UserError, read_config, to_json
 
 
@@ -398,7 +400,7 @@ class Trainer:
             *lines,
             f"preview: {self.folder / 'preview.png'}",
             f"learning curve: {self.folder / 'curve.png'}",
-            f"next: python export.py {self.folder}",
+            f"next: {typed('export', shlex.quote(str(self.folder)))}",
             *self.objective.advice(),
         ]
 

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import pathlib
 import re
 import shlex
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,6 +24,23 @@ from typing import Any
 _QUOTED = r"'(?:[^'\\]|\\.)*'" + r'|"(?:[^"\\]|\\.)*"'
 _SOMEBODYS = rf"(?<!\w)(?:{_QUOTED})|`[^`]*`"
 _VALUE = rf"(?:{_QUOTED}|\[[^\]]*\]|[^\s,;:)]+)"
+
+
+def typed(command: str, arguments: str = "") -> str:
+    """Returns a command line as its reader types it.
+
+    Args:
+      command: A command of `tf-deconv`.
+      arguments: What follows it.
+    Returns:
+      `python train.py ...` where the process began with one of the two scripts of a checkout, which
+      an installed package has not, and the command is one of theirs; `tf-deconv train ...`
+      otherwise.
+    """
+    scripts = ("train", "export")
+    in_checkout = pathlib.PurePath(sys.argv[0]).name in [f"{script}.py" for script in scripts]
+    typed = f"python {command}.py" if in_checkout and command in scripts else f"tf-deconv {command}"
+    return f"{typed} {arguments}".rstrip()
 
 
 def flag_of(name: str) -> str:

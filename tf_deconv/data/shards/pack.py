@@ -28,7 +28,7 @@ from tf_deconv.data.levels import Depth, OutOfRange
 from tf_deconv.data.shards import reader
 from tf_deconv.data.shards.writer import ShardWriter, make_record
 from tf_deconv.data.store import content_hash, memory_budget, size_text
-from tf_deconv.images import arrays, png, reading
+from tf_deconv.images import arrays, picture_file, png, reading
 from tf_deconv.images.arrays import CHANNELS, is_grey
 from tf_deconv.utils import files, remote
 from tf_deconv.utils.devices import choose_device
@@ -231,7 +231,7 @@ def _encode_all(entries: list, depth: Depth) -> Iterator[tuple[_Item, _Encoded |
     ahead_bytes = memory_budget() // 8
     waiting: collections.deque = collections.deque()
     waiting_bytes = 0
-    with reading.quiet(), Pages() as pages:
+    with picture_file.quiet(), Pages() as pages:
         pool = concurrent.futures.ThreadPoolExecutor(folders.thread_count(entries))
         try:
             for item in _items(entries):

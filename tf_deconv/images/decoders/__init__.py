@@ -1,0 +1,1 @@
+"""Decoders of picture files, each a `PictureFile`."""
