@@ -117,7 +117,7 @@ def test_without_the_default_model_it_says_where_was_looked(capsys, here):
         (["missing.jpg"], "'missing.jpg' does not exist: expected pictures"),
         (["missing.jpg", "a.png"], "'missing.jpg' does not exist: expected pictures"),
         (["a.png", "missing.jpg"], "'missing.jpg' does not exist: expected pictures"),
-        (["no/where"], "'no/where' does not exist: expected pictures, folders of them"),
+        (["no/where"], "'no/where' does not exist: expected pictures, films, folders"),
         (["no/where", "a.png"], "'no/where' does not exist: expected a run folder"),
         (["empty"], "holds no picture"),
         (["weights.h5", "a.png"], "'weights.h5' is neither a picture, a film nor a model"),

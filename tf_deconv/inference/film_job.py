@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from tf_deconv.images import reading
 from tf_deconv.images.files import Job
+from tf_deconv.images.picture_file import over_white
 from tf_deconv.inference.film_sinks import FilmOptions, Sink, container_for, open_sink
 from tf_deconv.inference.films import FilmModel, Session
 from tf_deconv.inference.picture_job import enlarge
@@ -291,7 +291,7 @@ class _Work:
                 alpha = np.full_like(alpha, np.iinfo(alpha.dtype).max)
             if not self._sink.holds_alpha and int(alpha.min()) < np.iinfo(alpha.dtype).max:
                 self.flattened = True
-                result = reading.over_white(result, alpha)
+                result = over_white(result, alpha)
                 alpha = np.full_like(alpha, np.iinfo(alpha.dtype).max)
             colours = np.broadcast_to(result, (*result.shape[:2], 3))
             result = np.concatenate([colours, alpha], axis=-1)
