@@ -91,6 +91,7 @@ def test_pictures_instead_of_a_film(capsys, here):
         (["--duration", "0"], "--duration 0: expected more than 0 seconds"),
         (["--max-pixels", "100"], "has frames of 64x48 pixels: more than --max-pixels 100"),
         (["--format", "png"], "--format png with films alone: leave it out"),
+        (["--sheet", "s.png"], "--sheet s.png with films alone: leave it out"),
         (["-o", "x.png"], "--out x.png is named as a picture, and 'in/film.mp4' is a film"),
         (["-o", "x.mpg"], "--out x.mpg: no .mpg file can be written; expected a folder, or"),
         (["--frames", "p", "--codec", "h264"], "--codec h264 with --frames p: leave it out"),

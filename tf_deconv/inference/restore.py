@@ -93,7 +93,7 @@ def restore(
         names = ("codec", "crf", "start", "duration", "resume")
         refuse_options(config, names, "pictures alone")
     if not jobs and config.frames is None:
-        refuse_options(config, ("format", "quality", "range"), "films alone")
+        refuse_options(config, ("format", "quality", "range", "sheet"), "films alone")
     if jobs and config.frames is not None:
         raise UserError(
             f"frames={config.frames!r}: {str(jobs[0].source)!r} is a picture; expected films alone"
