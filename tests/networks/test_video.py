@@ -44,7 +44,7 @@ def test_the_table_knows_its_sizes_and_its_divisor():
 def test_a_frame_of_base_takes_at_most_one_and_a_half_times_the_work_of_photo():
     own = complexity.multiply_adds_per_pixel(build_video())
     assert own <= 1.5 * complexity.multiply_adds_per_pixel(build_unet(size="base"))
-    assert own == 81468
+    assert own == 81684
 
 
 def test_the_reach_within_a_frame_is_that_of_the_same_unet():
@@ -69,14 +69,32 @@ def test_what_it_cannot_be_is_refused(options):
         build_video(**options)
 
 
-def test_with_the_weights_of_a_picture_network_it_is_that_network(rng):
-    # So training begins at the level of the picture's network: its past has no weight yet.
+def test_with_the_weights_of_a_picture_network_a_first_frame_is_that_networks(rng):
+    # So training begins at the level of the picture's network.
     unet = randomise(build_unet(filters=(8, 16), blocks=(1, 1), space_to_depth=True))
     cell = build_video(size="tiny")
     left = pretrained.copy_weights(unet, cell)
-    assert left == ["frame_folded/kernel", "past/kernel", "restored_folded/kernel"]
+    new = ["frame_folded", "past", "present_folded", "reach", "keep", "restored"]
+    assert sorted(left) == sorted(f"{name}/kernel" for name in new)
     clip = rng.random((3, 16, 24, 3), np.float32)
-    np.testing.assert_allclose(stream(cell, clip), unet(clip), atol=1e-6)
+    np.testing.assert_allclose(stream(cell, clip)[:1], unet(clip[:1]), atol=1e-6)
+
+
+def test_the_past_leads_a_frame_no_further_than_the_network_allows(rng):
+    cell = randomise(build_video(size="tiny"))
+    cell.get_layer("keep").set_weights([np.eye(12, dtype="f")[None, None]])
+    cell.get_layer("past").kernel.assign(keras.ops.zeros_like(cell.get_layer("past").kernel))
+    reach = cell.get_layer("reach")
+    clip = rng.random((2, 16, 24, 3), np.float32)
+    reach.kernel.assign(keras.ops.zeros_like(reach.kernel))
+    apart = stream(cell, clip)  # Nothing is allowed: each frame by itself.
+    reach.kernel.assign(keras.ops.full(reach.kernel.shape, 1e3))
+    led = stream(cell, clip)
+    moved = np.abs(led[1] - apart[1])
+    np.testing.assert_array_equal(led[0], apart[0])
+    # All is allowed where a feature is above zero: there the frame before is kept as it was.
+    kept = np.isclose(led[1], led[0], atol=1e-5)
+    assert kept.any() and (moved[kept] > 0.1).any()
 
 
 def test_unrolled_it_is_the_stream(tiny, rng):

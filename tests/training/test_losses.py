@@ -36,6 +36,22 @@ def test_loss_is_the_mean_over_images_pixels_and_channels(name, rng):
     )
 
 
+def test_flicker_counts_where_a_clip_stands_still():
+    # Errors 0.1, 0.3, 0.3 of a pixel that stands still change by 0.2 once; the other one moves.
+    clean = np.zeros((1, 3, 1, 2, 1), np.float32)
+    clean[0, :, 0, 1, 0] = 0.2, 0.5, 0.8
+    output = clean.copy()
+    output[0, :, 0, 0, 0] += 0.1, 0.3, 0.3
+    output[0, :, 0, 1, 0] += 0.1, -0.1, 0.1
+    frames = (0.7 + 0.3) / 6
+    changes = 0.2 / 4
+    loss = losses.ClipLoss(losses.make_loss("l1"), 2.0)
+    assert as_float(loss(clean, output)) == pytest.approx(frames + 2 * changes, rel=1e-5)
+    assert as_float(losses.ClipLoss(losses.make_loss("l1"), 0.0)(clean, output)) == pytest.approx(
+        frames, rel=1e-5
+    )
+
+
 @pytest.mark.parametrize("name", losses.PIXEL_ERRORS)
 @pytest.mark.parametrize(
     ("target", "output"),

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-# The truth does not move where no channel changes by more than this: noise that a clean film has.
-STILL_LEVELS = 2.0 / 255.0
+from tf_deconv.images.arrays import STILL_LEVELS
+
 # With fewer places that do not move, of all, there is nothing to tell.
 _LEAST_SHARE = 0.01
 

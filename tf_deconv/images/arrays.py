@@ -14,6 +14,8 @@ from tf_deconv.utils.files import Shared
 
 # ITU-R BT.601-7, section 2.5.1: the weights that JPEG and television give to red, green and blue.
 LUMINANCE_WEIGHTS = (0.299, 0.587, 0.114)
+# A film stands still where no channel changes by more than this: noise that a clean film has.
+STILL_LEVELS = 2.0 / 255.0
 
 # What undoes each orientation of the EXIF standard (CIPA DC-008, tag 274), as `oriented` takes it.
 _UPRIGHT = {2: 4, 3: 2, 4: 6, 5: 5, 6: 3, 7: 7, 8: 1}

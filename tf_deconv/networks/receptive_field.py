@@ -26,6 +26,7 @@ _LINEAR = (
     *("Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Conv2DTranspose", "Dense"),
     *("AveragePooling2D", "UpSampling2D", "ZeroPadding2D", "Cropping2D", "Pad", "GetItem"),
     *("Add", "Subtract", "Multiply", "Average", "Concatenate", "Rescaling", "BatchNormalization"),
+    "Negative",
 )
 
 
@@ -37,7 +38,7 @@ def compute_reach(model: Any, divisor: int, scale: int) -> int | None:
     """Computes the reach of a Keras model: how far the support of a gradient extends.
 
     The gradient is that of a copy in which nothing is lost: weights are positive, activations are
-    left out, maxima are means, and one filter stands for many.
+    left out, maxima and minima are means, and one filter stands for many.
 
     Args:
       model: Made of convolutions, transposed convolutions, poolings and pointwise layers; or one of
@@ -82,7 +83,9 @@ def _without_losses(layer: Any) -> Any:
     kind, config = type(layer), layer.get_config()
     if kind.__name__ in _ACTIVATIONS:
         return layers.Identity(name=layer.name, dtype="float64")
-    kind = layers.AveragePooling2D if kind is layers.MaxPooling2D else kind
+    means = {layers.MaxPooling2D: layers.AveragePooling2D}
+    means |= dict.fromkeys((layers.Maximum, layers.Minimum), layers.Average)
+    kind = means.get(kind, kind)
     if (
         kind.__name__ not in _LINEAR
         or not kind.__module__.startswith("keras.")

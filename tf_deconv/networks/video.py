@@ -5,7 +5,10 @@ is the restored frame and the features that the U-Net ended with, at half the fr
 How the frame differs from the one restored before it, and those features, join the frame's own
 features before the way down; what has moved since is found by the levels themselves, without an
 optical flow (as in RLSP, Fuoli, Gu and Timofte 2019, "Efficient Video Super-Resolution through
-Recurrent Latent Space Propagation"). A zero state is no past. Why so: docs/decisions/0032-video.md.
+Recurrent Latent Space Propagation"). What the U-Net makes of the frame is then led towards the one
+restored before, as far as the network says that it may at each pixel: as temporal antialiasing
+clamps its history to what the present frame allows (Karis 2014, "High-Quality Temporal
+Supersampling"). A zero state is no past. Why so: docs/decisions/0032-video.md.
 """
 
 from __future__ import annotations
@@ -26,6 +29,8 @@ FEATURES = 35
 # The features of `photo` stay below 3, and a frame in [0, 1]; what reached this would be on its way
 # to infinity, whatever comes in later.
 STATE_BOUND = 8.0
+# Where training begins: as much of an allowed difference to the frame before is kept.
+KEPT_AT_FIRST = 0.9
 
 # 12, 218 and 727 thousand weights. `base` is `base` of `unet` and begins with its weights.
 SIZES = {
@@ -50,10 +55,10 @@ def build_video(
     blind_to_levels: bool = False,
     features: int | None = None,
 ) -> keras.Model:
-    """Builds the cell: head, what the state adds, levels down and up, tail; the frame is added.
+    """Builds the cell: head, what the state adds, levels, tail; frame and past are added.
 
     A layer that `unet` has too bears the same name, so that a picture's network is where training
-    may begin: the state's kernels are zeros then, and it is that network.
+    may begin: of a film's first frame it makes what that network does.
 
     Positively homogeneous in frame and state together, as long as no feature reaches `STATE_BOUND`.
 
@@ -108,9 +113,21 @@ def build_video(
     correction = build.deconv(
         x, channels_out, STATE_STRIDE, "tail_deconv", kernel_initializer="zeros"
     )  # (N, H, W, C)
-    restored = layers.Add(dtype="float32", name="restored")([frame, correction])
+    present = layers.Add(dtype="float32", name="present")([frame, correction])
+    present = _folded(present, "present_folded")
+    # Towards the frame before, no further than `reach` allows: bounds and kernels are homogeneous
+    # where a gate in [0, 1] is not, and need no division.
+    reach = build.conv(x, channels_in * STATE_STRIDE**2, 1, "reach")
+    reach = layers.ReLU(dtype="float32", name="reach_relu")(reach)
+    towards = before - known * present
+    allowed = layers.Minimum(dtype="float32", name="at_most")([towards, reach])
+    allowed = layers.Maximum(dtype="float32", name="at_least")([allowed, -reach])
+    keep = layers.Conv2D(reach.shape[-1], 1, use_bias=False, dtype="float32", name="keep")
+    fused = layers.Add(dtype="float32", name="fused")([present, keep(allowed)])
+    keep.set_weights([KEPT_AT_FIRST * np.eye(reach.shape[-1], dtype="f")[None, None]])
+    restored = _unfolded(fused, "restored")
     # Between two frames a state is float32, whatever the network computes in.
-    following = [ops.minimum(known + 1.0, 1.0), _folded(restored, "restored_folded")]
+    following = [ops.minimum(known + 1.0, 1.0), fused]
     if features:
         following.append(ops.cast(x[..., :features], "float32"))
     following = layers.Concatenate(dtype="float32", name="next_state")(following)
@@ -138,6 +155,24 @@ def _folded(image: keras.KerasTensor, name: str) -> keras.KerasTensor:
     kernel = np.eye(count, dtype="f").reshape(STATE_STRIDE, STATE_STRIDE, channels, count)
     fold.set_weights([kernel])
     return folded
+
+
+def _unfolded(folded: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    """Undoes `_folded`: (N, H/2, W/2, 4 C) to (N, H, W, C), in float32."""
+    count = folded.shape[-1]
+    unfold = layers.Conv2DTranspose(
+        count // STATE_STRIDE**2,
+        STATE_STRIDE,
+        strides=STATE_STRIDE,
+        use_bias=False,
+        trainable=False,
+        dtype="float32",
+        name=name,
+    )
+    image = unfold(folded)
+    kernel = np.eye(count, dtype="f").reshape(STATE_STRIDE, STATE_STRIDE, -1, count)
+    unfold.set_weights([kernel])
+    return image
 
 
 def unroll(cell: keras.Model, frames: int) -> keras.Model:

@@ -93,13 +93,19 @@ def compile_model(
     )
     model.compile(
         optimizer=OPTIMIZERS[config.optimizer](_schedule(config, steps), **options),
-        # A model with a likelihood compares by itself.
-        loss=None if config.loss == "likelihood" else losses.make_loss(config.loss),
+        loss=_loss(config),
         weighted_metrics=[losses.Psnr()] if metrics is None else list(metrics),
         jit_compile=device.jit_compile,
         steps_per_execution=_largest_divisor(config.steps_per_epoch, STEPS_PER_EXECUTION),
     )
     model.optimizer.build(model.trainable_variables)
+
+
+def _loss(config: TrainConfig) -> keras.losses.Loss | None:
+    if config.loss == "likelihood":
+        return None  # Such a model compares by itself.
+    loss = losses.make_loss(config.loss)
+    return loss if config.flicker is None else losses.ClipLoss(loss, config.flicker)
 
 
 def _schedule(config: TrainConfig, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:

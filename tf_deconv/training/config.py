@@ -127,6 +127,16 @@ class TrainConfig:
         group=NETWORK,
         metavar="COUNT",
     )
+    flicker: float | None = option(
+        None,
+        "what flicker counts in the loss, for the network video: where nothing moves, the change of"
+        " the error from frame to frame; 1 when left out",
+        minimum=0.0,
+        maximum=100.0,
+        type=float,
+        group=OPTIMIZATION,
+        metavar="WEIGHT",
+    )
     conditional: bool = option(
         False,
         "for the task generate: the network is told each picture's label",
@@ -402,6 +412,7 @@ def check_train_config(config: TrainConfig) -> TrainConfig:
         optimizer=config.optimizer or network.optimizer,
         size=config.size or (network.sizes[0] if network.sizes else None),
         frames=config.frames or network.frames or None,
+        flicker=FLICKER_WEIGHT if network.frames and config.flicker is None else config.flicker,
         ema=network.ema if config.ema is None else config.ema,
         likelihood=config.likelihood or ("bernoulli" if config.network == "vae" else None),
     )
@@ -527,7 +538,9 @@ def _task_faults(config: TrainConfig, task: Task) -> list[str]:
 
 def _clip_faults(config: TrainConfig, task: Task, network: Network) -> list[str]:
     if not network.frames:
-        return given_options(config, ("frames",), f"network {config.network!r}, of single pictures")
+        return given_options(
+            config, ("frames", "flicker"), f"network {config.network!r}, of single pictures"
+        )
     if task.generates:  # Said above.
         return []
     if task.scale > 1 or task.paired or task.channels_in != task.channels_out:
@@ -589,6 +602,8 @@ def _network_faults(config: TrainConfig, network: Network) -> list[str]:
     return faults
 
 
+# Pixels' errors and their changes weigh as much.
+FLICKER_WEIGHT = 1.0
 # Training takes some 16 bytes for each weight.
 _LARGEST_WEIGHTS = 2**27
 # Of a batch; a network takes some 700 bytes for each.

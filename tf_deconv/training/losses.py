@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tf_deconv.images.arrays import LUMINANCE_WEIGHTS
+from tf_deconv.images.arrays import LUMINANCE_WEIGHTS, STILL_LEVELS
 
 # Of Wang et al. 2003: what each of the five scales weighs, and the constants of SSIM at range 1.
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -148,6 +148,33 @@ class PsnrLoss(ImageLoss):
     def compare(self, y_true, y_pred):
         mse = ops.mean(ops.square(y_true - y_pred), (1, 2, 3))
         return 10.0 * ops.log10(mse + _PSNR_FLOOR)
+
+
+class ClipLoss(keras.losses.Loss):
+    """A loss of each frame, plus what flickers: both of clips (N, T, H, W, C) in [0, 1].
+
+    What flickers is the absolute change of the error from one frame to the next, a mean over all
+    pixels, of which those count where the clean clip stands still, as in `evaluation.flicker`.
+    Where it moves, a network that kept the past would smear it.
+
+    Args:
+      loss: Of frames; as `make_loss` gives it.
+      flicker: What a grey level of flicker weighs, beside one of the loss.
+    """
+
+    def __init__(self, loss: keras.losses.Loss, flicker: float, **kwargs):
+        super().__init__(**{"name": loss.name} | kwargs)
+        self.loss, self.flicker = loss, flicker
+
+    def call(self, y_true, y_pred):
+        total = ops.mean(self.loss.call(y_true, y_pred))
+        if not self.flicker:
+            return total
+        y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
+        error = y_pred - y_true
+        moved = ops.max(ops.abs(y_true[:, 1:] - y_true[:, :-1]), -1, keepdims=True)
+        still = ops.cast(moved <= STILL_LEVELS, "float32")
+        return total + self.flicker * ops.mean(ops.abs(error[:, 1:] - error[:, :-1]) * still)
 
 
 # Losses that are more than a mean over single values.
