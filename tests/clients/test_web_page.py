@@ -1,7 +1,6 @@
 """The page that restores, in a real browser: its pictures are those of `tf-deconv restore`."""
 
 import base64
-import contextlib
 import dataclasses
 import io
 import json
@@ -18,7 +17,10 @@ from PIL import Image
 import tf_deconv
 from tests.fixtures.browsers import (
     as_a_phone,
+    faults_of_access,
     fits_in_width,
+    in_the_dark,
+    is_kept,
     need_browser,
     open_page,
     save_screenshot,
@@ -26,6 +28,7 @@ from tests.fixtures.browsers import (
     serve,
     start_browser,
     wait_for,
+    wait_until_kept,
     wait_until_ready,
 )
 from tf_deconv.exporting.web import build, golden
@@ -254,16 +257,11 @@ def test_small_and_narrow_pictures_are_pythons_too(page, server, browser, tmp_pa
 
 def test_without_a_connection_it_goes_on_and_with_threads(server, browser, tmp_path):
     path = write(tmp_path, "picture.png", noisy(131, 217))
-    browser.get(f"http://127.0.0.1:{server.server_port}/?model=photo-small")
-    browser.execute_script(
-        "navigator.serviceWorker.addEventListener('message', ({ data }) => {"
-        "  if (data.kept) document.body.dataset.kept = 'true';"
-        "});"
-    )
-    wait_until_ready(browser)
+    open_page(browser, server, "?model=photo-small")
     put_in(browser, path)
     first = shown(browser)
-    wait_for(browser, "return document.body.dataset.kept === 'true'")
+    wait_until_kept(browser)
+    assert is_kept(browser, "photo-small-float16.tflite")
     # Nothing but the page's own folder is asked for.
     asked = browser.execute_script(
         "return performance.getEntriesByType('resource').map(e => e.name)"
@@ -581,38 +579,17 @@ def test_pictures_are_pasted_and_dropped(server, browser, tmp_path, kind):
     assert "brought.png" in browser.find_element("id", "facts").text
 
 
-@contextlib.contextmanager
-def in_the_dark(browser):
-    scheme = [{"name": "prefers-color-scheme", "value": "dark"}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
-    time.sleep(0.3)  # Until the colours have changed.
-    try:
-        yield
-    finally:
-        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-
-
-def faults_of_access(browser, page):
-    """Returns what axe-core finds that keeps people out."""
-    browser.execute_script(page.axe)
-    found = browser.execute_async_script(
-        "const done = arguments[0]; axe.run(document).then((r) => done(r.violations.map("
-        "(v) => [v.impact, v.id, v.nodes.map((n) => n.html.slice(0, 120))])))"
-    )
-    return [fault for fault in found if fault[0] in ("serious", "critical", "moderate")]
-
-
 def test_everybody_gets_in(page, server, browser, tmp_path):
     paths = [write(tmp_path, f"{n}.png", noisy(20, 31)) for n in range(2)]
     open_page(browser, server, "?model=photo-small")
-    assert faults_of_access(browser, page) == []
+    assert faults_of_access(browser, page.axe) == []
     put_in(browser, *paths)
     browser.find_element("css selector", "footer summary").click()
-    assert faults_of_access(browser, page) == []
+    assert faults_of_access(browser, page.axe) == []
     with in_the_dark(browser):
-        assert faults_of_access(browser, page) == []
+        assert faults_of_access(browser, page.axe) == []
     with as_a_phone(browser):
-        assert faults_of_access(browser, page) == []
+        assert faults_of_access(browser, page.axe) == []
 
 
 FOCUSED_JS = """

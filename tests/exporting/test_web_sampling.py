@@ -12,12 +12,14 @@ import tf_deconv
 from tests.fixtures.browsers import (
     as_a_phone,
     fits_in_width,
+    is_kept,
     need_browser,
     open_page,
     save_screenshot,
     serve,
     start_browser,
     wait_for,
+    wait_until_kept,
     wait_until_ready,
 )
 from tests.fixtures.web_pages import write_library
@@ -341,7 +343,9 @@ def test_pages_of_two_networks_on_one_host_work_without_a_connection(pages, brow
     with serve(pages.root) as served:
         for kind in FACTS:
             open_page(browser, served, f"{kind}/page/")
-            wait_for(browser, "return navigator.serviceWorker.controller !== null")
+            # The page is ready before its network is in the cache.
+            wait_until_kept(browser)
+            assert is_kept(browser, "drawn-float32.tflite")
         address = f"http://127.0.0.1:{served.server_port}"
     for kind in FACTS:
         browser.get(f"{address}/{kind}/page/")

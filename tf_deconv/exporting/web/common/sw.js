@@ -42,12 +42,18 @@ self.addEventListener("message", (event) => {
   event.waitUntil(
     (async () => {
       const cache = await caches.open(CACHE);
+      let kept = true;
       for (const name of event.data.keep ?? []) {
         const { href } = new URL(name, self.registration.scope);
         if (!isOurs(href) || (await cache.match(href, { ignoreSearch: true }))) continue;
-        await cache.add(new Request(href, FRESH)).catch(console.warn);
+        try {
+          await cache.add(new Request(href, FRESH));
+        } catch (error) {
+          console.warn(href, error); // A full disk, say.
+          kept = false;
+        }
       }
-      event.source?.postMessage({ kept: true });
+      event.ports[0]?.postMessage({ kept });
     })(),
   );
 });

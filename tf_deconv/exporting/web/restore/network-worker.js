@@ -109,7 +109,7 @@ async function begin({ facts, accelerator }) {
   try {
     const { how, note } = await open(facts, accelerator);
     const used = performance.getEntriesByType("resource").map(({ name }) => name);
-    tell({ kind: "opened", name: facts.name, how, note, used });
+    tell({ kind: "opened", name: facts.name, how, note, used: [...used, facts.file] });
   } catch (error) {
     console.error(error);
     const text = `The model cannot be loaded: ${error.message ?? error}. Reload the page to try again.`;

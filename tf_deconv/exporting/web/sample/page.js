@@ -24,7 +24,7 @@ export async function begin(use) {
     say(`The network cannot be loaded: ${error.message ?? error}`, true);
   }
   // Afterwards, so that nothing is fetched twice at once. The page works without, but not offline.
-  keepOffline();
+  keepOffline([facts.file]);
 }
 
 async function load() {
