@@ -1,16 +1,17 @@
 """Which network for moving pictures learns most for its work: docs/decisions/0032-video.md.
 
-    python benchmarks/video_networks.py [NAME ...] [--steps 500] [--frames 6] [--init photo]
+    python benchmarks/video_networks.py [NAME ...] [--steps 500] [--frames 6]
+        [--init photo] [--flicker 0] [--precision mixed_bfloat16]
 
-Each candidate begins with the weights of a picture's U-Net, trains equally many steps on equal
-clips with Gaussian noise of sigma 10 to 50, and is scored at sigma 30 on held-out clips, which are
-twice as long. Clips are windows that glide over the photographs of the package at up to 4 pixels a
-frame, by half pixels, every other one with a second window of another picture that goes its own way
-over it.
+Each candidate begins with the weights of a picture's U-Net, or of a film's, trains equally many
+steps on equal clips with Gaussian noise of sigma 10 to 50, and is scored at sigma 30 on held-out
+clips, which are twice as long. Clips are windows that glide over the photographs of the package at
+up to 4 pixels a frame, by half pixels, every other one with a second window of another picture that
+goes its own way over it.
 
-Columns: multiply-adds of a pixel, PSNR over all frames and over the last three, flicker: the root
-  mean
-square of how much the error changes from frame to frame, of 255, and CPU seconds of a step.
+Columns: multiply-adds of a pixel, PSNR over all frames and over the last three, the root mean
+square of how much the error changes from frame to frame, of 255: everywhere, and where the clean
+clip stands still (flicker as `tf-deconv evaluate` has it), and CPU seconds of a step.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_deconv.data import sources
+from tf_deconv.evaluation import flicker
 from tf_deconv.networks import unet, video
 from tf_deconv.training import losses, muon, pretrained
 
@@ -120,6 +122,36 @@ def features_only() -> keras.Model:
     return keras.Model([frame, state], [frame + correction, x])
 
 
+def not_led(gate: bool = False) -> keras.Model:
+    """Builds the network's cell without what leads a frame to the one before, or with a gate."""
+    frame, state = keras.Input((None, None, 3), name="frame"), keras.Input((None, None, 48))
+    build, chosen = unet.Builder(False, False), unet.Size((48, 96), (2, 3), True)
+    x = build.head(frame, 48, True, unet.ZeroSum())
+    known, before = state[..., :1], state[..., 1:13]
+    fold, unfold = _fixed(keras.layers.Conv2D, 12), _fixed(keras.layers.Conv2DTranspose, 3)
+    past = keras.ops.concatenate([before - known * fold(frame), state[..., 13:]], -1)
+    past = build.conv(past, 48, 3, "past", kernel_initializer="zeros")
+    x = build.levels(keras.layers.Add()([x, past]), chosen)
+    correction = build.deconv(x, 3, 2, "tail_deconv", kernel_initializer="zeros")
+    made = fold(keras.layers.Add(dtype="float32")([frame, correction]))
+    if gate:
+        share = keras.layers.Conv2D(
+            12, 1, activation="sigmoid", kernel_initializer="zeros", dtype="float32"
+        )
+        made = made + share(x) * (before - known * made)
+    parts = [keras.ops.minimum(known + 1, 1), made, keras.ops.cast(x[..., :35], "float32")]
+    following = keras.ops.clip(keras.ops.concatenate(parts, -1), -8, 8)
+    return keras.Model([frame, state], [unfold(made), following])
+
+
+def _fixed(kind: type, filters: int) -> keras.layers.Layer:
+    """Returns a layer between pixels and folded pixels, 2x2 of them as channels of one."""
+    layer = kind(filters, 2, 2, use_bias=False, trainable=False, dtype="float32")
+    layer.build((None, None, None, 15 - filters))
+    layer.set_weights([np.eye(12, dtype="f").reshape(2, 2, 3, 12)])
+    return layer
+
+
 def _recurrent(blocks=(2, 3), features=35):
     return video.build_video(blocks=blocks, features=features, blind_to_levels=True), video.unroll
 
@@ -127,12 +159,17 @@ def _recurrent(blocks=(2, 3), features=35):
 def _single():
     cell = video.build_video(blind_to_levels=True)
     cell.get_layer("past").trainable = False
+    keep = cell.get_layer("keep")
+    keep.trainable = False
+    keep.set_weights([np.zeros_like(weight) for weight in keep.get_weights()])
     return cell, video.unroll
 
 
 CANDIDATES = {
     "frame by frame": (_single, 1296 + 75024),
-    "recurrent": (_recurrent, 81468),
+    "recurrent": (_recurrent, 81684),
+    "recurrent, not led": (lambda: (not_led(), video.unroll), 81504),
+    "recurrent, led by a gate": (lambda: (not_led(gate=True), video.unroll), 81648),
     "recurrent, features only": (lambda: (features_only(), video.unroll), 81504),
     "recurrent, restored only": (lambda: _recurrent(features=0), 77688),
     "recurrent, 19 features": (lambda: _recurrent(features=19), 79740),
@@ -159,6 +196,8 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=6)
     parser.add_argument("--init", default="photo")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--flicker", type=float, default=0.0)
+    parser.add_argument("--precision", default="mixed_bfloat16")
     arguments = parser.parse_args()
     start = pretrained.open_start(arguments.init).model
     source = sources.load_source("bundled", PATCH, 0.1)
@@ -168,22 +207,23 @@ def main() -> None:
         [make_clip(held_out, 2 * arguments.frames, rng) for _ in range(HELD_OUT_CLIPS)]
     )
     noisy = clean + rng.normal(0, SIGMA, clean.shape).astype("f")
-    print("| network | multiply-adds | dB | dB, last frames | flicker | CPU s a step |")
-    print("|---|---:|---:|---:|---:|---:|")
+    loss = losses.ClipLoss(losses.make_loss("l1"), arguments.flicker)
+    print("| network | multiply-adds | dB | dB, last frames | change | flicker | CPU s a step |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
     print(f"| as it is | 0 | {_row(noisy, clean)} | |", flush=True)
     for name in arguments.names or CANDIDATES:
         make, work = CANDIDATES[name]
         keras.utils.set_random_seed(0)
-        keras.config.set_dtype_policy("mixed_bfloat16")
+        keras.config.set_dtype_policy(arguments.precision)
         cell, spread = make()
         pretrained.copy_weights(start, cell)
         zero_second_convolutions(cell, start)
         model = spread(cell, arguments.frames)
         steps = arguments.steps
         schedule = keras.optimizers.schedules.CosineDecay(
-            0.0, steps - 50, warmup_target=arguments.learning_rate, warmup_steps=50
+            0.0, max(1, steps - 50), warmup_target=arguments.learning_rate, warmup_steps=50
         )
-        model.compile(muon.Muon(schedule), losses.make_loss("l1"))
+        model.compile(muon.Muon(schedule), loss)
         before = time.process_time()
         batches = tf.data.Dataset.from_generator(
             lambda: _batches(train, arguments.frames),
@@ -208,9 +248,16 @@ def _batches(store, frames: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 def _row(restored: np.ndarray, clean: np.ndarray) -> str:
     error = np.clip(restored, 0, 1) - clean
     mse = np.square(error).mean((2, 3, 4))
-    flicker = 255 * np.sqrt(np.square(np.diff(error, axis=1)).mean())
+    change = 255 * np.sqrt(np.square(np.diff(error, axis=1)).mean())
     db = -10 * np.log10(mse)
-    return f"{db.mean():.2f} | {db[:, -3:].mean():.2f} | {flicker:.2f}"
+    of_clips = []
+    for clip, target in zip(np.clip(restored, 0, 1), clean):
+        measured = flicker.Flicker()
+        for frame, expected in zip(clip, target):
+            measured.add(frame, expected)
+        of_clips.append(measured.result())
+    still = np.nanmean(of_clips)
+    return f"{db.mean():.2f} | {db[:, -3:].mean():.2f} | {change:.2f} | {still:.2f}"
 
 
 if __name__ == "__main__":
