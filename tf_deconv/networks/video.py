@@ -31,6 +31,8 @@ FEATURES = 35
 STATE_BOUND = 8.0
 # Where training begins: as much of an allowed difference to the frame before is kept.
 KEPT_AT_FIRST = 0.9
+# The variance of what is allowed, to that of the features: some grey levels.
+REACH_AT_FIRST = 0.01
 
 # 12, 218 and 727 thousand weights. `base` is `base` of `unet` and begins with its weights.
 SIZES = {
@@ -117,7 +119,8 @@ def build_video(
     present = _folded(present, "present_folded")
     # Towards the frame before, no further than `reach` allows: bounds and kernels are homogeneous
     # where a gate in [0, 1] is not, and need no division.
-    reach = build.conv(x, channels_in * STATE_STRIDE**2, 1, "reach")
+    few = keras.initializers.VarianceScaling(REACH_AT_FIRST)
+    reach = build.conv(x, channels_in * STATE_STRIDE**2, 1, "reach", kernel_initializer=few)
     reach = layers.ReLU(dtype="float32", name="reach_relu")(reach)
     towards = before - known * present
     allowed = layers.Minimum(dtype="float32", name="at_most")([towards, reach])

@@ -185,13 +185,14 @@ def signature_names(file: TfliteFile) -> list[str]:
 
 
 def picture_tensors(file: TfliteFile) -> tuple[list[str], list[str]]:
-    """Returns the names of all signatures' input and output tensors."""
+    """Returns the names of the pictures among all signatures' inputs and outputs: no states."""
     model = file.model
     inputs, outputs = (
         [
             subgraph.tensors[number].name.decode()
             for subgraph in model.subgraphs
             for number in getattr(subgraph, side)
+            if int(subgraph.tensors[number].shape[-1]) <= PICTURE_CHANNELS
         ]
         for side in ("inputs", "outputs")
     )
@@ -246,6 +247,37 @@ def picture_operators(file: TfliteFile, largest_share: float = 1.0) -> list[str]
     return names
 
 
+def returning_operators(file: TfliteFile) -> list[str]:
+    """Returns the results' names of operators that follow the restored frame into the state.
+
+    What is wrong there comes back with the next frame: rounded to 8 bits in each, of which a tenth
+    is forgotten, it is ten times as much in the end.
+
+    Args:
+      file: The file; of one without a state there are none.
+    """
+    names = []
+    for subgraph in file.model.subgraphs:
+        if len(subgraph.inputs) < 2:
+            continue
+        following: set[int] = set()
+        for operator in subgraph.operators:  # In the order in which they run.
+            code = builtin_code(file.model.operatorCodes[operator.opcodeIndex])
+            restores = (
+                code in _CONVOLUTIONS
+                and _touches_the_picture(file.model, subgraph, operator)
+                and int(subgraph.tensors[operator.inputs[1]].shape[3]) > PICTURE_CHANNELS
+            )
+            if restores or following & {int(number) for number in operator.inputs}:
+                following |= {int(number) for number in operator.outputs}
+                names.append(_result(subgraph, operator))
+    return names
+
+
+def _result(subgraph: schema.SubGraphT, operator: schema.OperatorT) -> str:
+    return subgraph.tensors[operator.outputs[0]].name.decode()
+
+
 def _touches_the_picture(
     model: schema.ModelT, subgraph: schema.SubGraphT, operator: schema.OperatorT
 ) -> bool:
@@ -297,6 +329,7 @@ def find_faults(file: TfliteFile, parameters: int, variant: Variant) -> list[str
     integer = schema.TensorType.INT8
     # A network with sums has float results that int8 weights gave, if its pictures are float.
     fixed = variant.has_fixed_ranges(has_sums(file))
+    stays = {*returning_operators(file)}
 
     def is_float(subgraph: schema.SubGraphT, operator: schema.OperatorT) -> bool:
         result = subgraph.tensors[operator.outputs[0]]
@@ -305,6 +338,7 @@ def find_faults(file: TfliteFile, parameters: int, variant: Variant) -> list[str
     if variant.int8 == STATIC and any(
         is_float(subgraph, operator)
         and (variant.int8_pictures or not _touches_the_picture(model, subgraph, operator))
+        and (variant.int8_pictures or _result(subgraph, operator) not in stays)
         for subgraph in model.subgraphs
         for operator in subgraph.operators
         if builtin_code(model.operatorCodes[operator.opcodeIndex]) in _CONVOLUTIONS

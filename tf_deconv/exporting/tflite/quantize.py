@@ -45,8 +45,8 @@ def calibrate(
     It is the one, between the whole range and a third of it, whose 256 steps are nearest to the
     values on average: a few large ones are cut off where that makes the steps of all others finer.
     A picture that goes in has [0, 1] whatever the cases hold, so its int8 are the 256 levels of a
-    picture file less 128; what comes out has at least this range. No other range is narrower than
-    `LEAST_RANGE_SHARE` of the widest.
+    picture file less 128; what comes out has at least this range. A state has its own. No other
+    range is narrower than `LEAST_RANGE_SHARE` of the widest.
 
     Args:
       file: A float32 file, as it was read or packed.
@@ -165,6 +165,9 @@ def quantize(
         for pattern in _float_operators(file, variant, has_sums):
             for convolution in (operation.CONV_2D, operation.CONV_2D_TRANSPOSE):
                 work.update_quantization_recipe(pattern, convolution, algorithm_key=none)
+        for name in flatbuffer.returning_operators(file):
+            pattern = f"(^|;){re.escape(name)};"
+            work.update_quantization_recipe(pattern, operation.ALL_SUPPORTED, algorithm_key=none)
         result = work.quantize(ranges, enable_progress_report=False)
     return TfliteFile(bytes(result.quantized_model))
 
