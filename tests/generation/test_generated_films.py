@@ -74,7 +74,7 @@ def test_an_interpolation_goes_there_and_back(capsys, tmp_path, models, pair):
     ends = np.stack([arrays.to_float(np.asarray(Image.open(path))) for path in pair])
     way = arrays.to_uint8(editing.interpolate(opened, ends, frames=4))
     for frame, number in zip(shown(film), (0, 1, 2, 3, 2, 1), strict=True):
-        means = frame.reshape(8, 64, 8, 64, 3).mean((1, 3))
+        means = frame.reshape(8, 100, 8, 100, 3).mean((1, 3))
         assert np.abs(means - way[number]).max() < 4
 
 
@@ -92,7 +92,7 @@ def test_a_film_without_loss_holds_the_pictures_of_the_way_exactly(tmp_path, mod
         report=lambda line: None,
     )
     assert result.files == (film,)
-    wanted = arrays.to_uint8(result.edited).repeat(64, 1).repeat(64, 2)
+    wanted = arrays.to_uint8(result.edited).repeat(100, 1).repeat(100, 2)
     # The last one stays for a second and a half.
     assert np.array_equal(shown(film), wanted[[0, 1, 2, 2, 2, 2]])
     assert stamps(film) == [Fraction(n, 2) for n in range(6)]
@@ -107,7 +107,7 @@ def test_a_path_is_a_film_from_noise_to_pictures(capsys, tmp_path, models):
     found = shown(film)
     assert len(found) == 5 + 15
     made = generator.sample(open_generator(models["flow"]), 3, 5, steps=4)
-    scale = 16
+    scale = 24
     wanted = sheets.grid(made, 3, scale=scale)
     assert found[0].shape == wanted.shape
     assert np.abs(found[-1].astype(int) - wanted).mean() < 1.5
@@ -155,7 +155,7 @@ def test_a_full_disk_leaves_the_film_that_was_there(capsys, tmp_path, monkeypatc
 
     monkeypatch.setattr(making.FilmWriter, "encode", full)
     line = fails(capsys, "sample", models["flow"], "--steps", 1, "--out", film)
-    assert "No space left on device" in line
+    assert f"'{film}' cannot be written: No space left on device; make room" in line
     assert film.read_bytes() == b"before"
     assert tree(tmp_path) == ["path.mp4"]
 

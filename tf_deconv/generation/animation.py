@@ -15,7 +15,7 @@ from tf_deconv.video import making
 # How long the last picture of a way stays, in seconds.
 HOLD_S = 1.5
 # A frame is enlarged by whole numbers up to this side, in pixels.
-_GIF_SIDE_PX, _FILM_SIDE_PX = 224, 512
+_GIF_SIDE_PX, _FILM_SIDE_PX = 224, 800
 
 
 class Animation:
@@ -54,7 +54,7 @@ class Animation:
           holds: Whether the last one stays for a while.
           report: Receives lines for the user.
         Raises:
-          OSError: if it cannot be written; nothing half-written is left.
+          UserError, OSError: if it cannot be written; nothing half-written is left.
         """
         files.make_folder(self.path.parent)
         if self._plan is None:

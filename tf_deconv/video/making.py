@@ -15,7 +15,7 @@ import numpy as np
 
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import core_count
-from tf_deconv.utils.options import UserError
+from tf_deconv.utils.options import UserError, reason
 from tf_deconv.video import codecs, colour
 from tf_deconv.video.codecs import Encoding
 from tf_deconv.video.colour import Colour, Conversion, PixelFormat
@@ -111,24 +111,31 @@ def write(path: pathlib.Path, plan: Plan, frames: Iterable[np.ndarray]) -> list[
     Returns:
       Notes of what is not kept, such as an odd size.
     Raises:
-      UserError: if there is no frame.
-      OSError: if it cannot be written.
+      UserError: if there is no frame, or it cannot be written.
     """
+    try:
+        with files.replacing(path) as temporary:
+            return _write(temporary, plan, frames)
+    except OSError as error:  # Its own words name a file beside it.
+        remedy = "; make room and start again" if files.no_space(error, path.parent) else ""
+        raise UserError(f"{str(path)!r} cannot be written: {reason(error)}{remedy}") from error
+
+
+def _write(path: pathlib.Path, plan: Plan, frames: Iterable[np.ndarray]) -> list[str]:
     writer, notes = None, []
-    with files.replacing(path) as temporary:
-        try:
-            for number, pixels in enumerate(frames):
-                if writer is None:
-                    encoding, notes = _encoding(plan, *pixels.shape[:2])
-                    writer = _Writer(temporary, plan, encoding)
-                writer.put(pixels, number)
+    try:
+        for number, pixels in enumerate(frames):
             if writer is None:
-                raise UserError("no frames: expected at least one")
-            writer.close()
-        except BaseException:
-            if writer is not None:
-                writer.abandon()
-            raise
+                encoding, notes = _encoding(plan, *pixels.shape[:2])
+                writer = _Writer(path, plan, encoding)
+            writer.put(pixels, number)
+        if writer is None:
+            raise UserError("no frames: expected at least one")
+        writer.close()
+    except BaseException:
+        if writer is not None:
+            writer.abandon()
+        raise
     return notes
 
 
