@@ -129,7 +129,11 @@ def test_of_many_pictures_the_film_shows_the_first_ones_and_says_so(capsys, tmp_
         ("sample", ("vae", "-o", "x.mp4"), "a VAE makes its pictures in one step"),
         ("sample", ("flow", "-o", "x.mp4", "--gif"), "--gif with --out"),
         ("sample", ("flow", "-o", "x.mpg"), "no .mpg file can be written; expected a folder, or"),
-        ("sample", ("flow", "-o", "x.webm", "--codec", "h264"), "WebM does not hold it"),
+        (
+            "sample",
+            ("flow", "-o", "x.webm", "--codec", "h264"),
+            "WebM does not hold h264: expected --codec vp9, av1, vp8",
+        ),
         ("sample", ("flow", "-o", "x.mkv", "--codec", "ffv1", "--crf", 3), "ffv1 has none"),
         ("sample", ("flow", "-o", "x.mkv", "--codec", "vp10"), "did you mean 'vp9'?"),
         ("sample", ("flow", "-o", "x.gif", "--crf", 3), "--crf 3 with --out x.gif"),

@@ -134,8 +134,8 @@ class RestoreConfig:
     )
     sheet: str | None = option(
         None,
-        "also write a sheet of the pictures before and after: a .png or .jpg file; of many pictures"
-        " some rows",
+        "also write a sheet of the pictures and films before and after: a .png or .jpg file; of"
+        " many some rows",
         type=str,
         metavar="FILE",
     )
@@ -291,7 +291,7 @@ def _check_films(config: RestoreConfig) -> None:
     if config.codec is not None:
         check_crf(codec_named(config.codec), config.crf)
     if config.frames is not None:
-        refuse_options(config, ("codec", "crf", "resume"), f"frames={config.frames!r}")
+        refuse_options(config, ("codec", "crf", "resume", "sheet"), f"frames={config.frames!r}")
 
 
 def _check_files(config: RestoreConfig) -> None:
