@@ -28,7 +28,7 @@ from tf_deconv.exporting.config import (
     check_verify_config,
 )
 from tf_deconv.exporting.parity.runner import RUNTIMES
-from tf_deconv.generation.config import EditConfig, SampleConfig
+from tf_deconv.generation.config import EditConfig, SampleConfig, check_sample_config
 from tf_deconv.inference import shipped
 from tf_deconv.inference.config import RestoreConfig, check_restore_config
 from tf_deconv.inference.located import locate
@@ -191,7 +191,7 @@ def sample(config: SampleConfig | Path, *, report: Report = print, **options: An
     Raises:
       UserError: for anything that the user can mend.
     """
-    checked = _without_pipes(validate(_make(SampleConfig, config, options, "model")))
+    checked = _without_pipes(check_sample_config(_make(SampleConfig, config, options, "model")))
     import_tensorflow()
     from tf_deconv.generation import sample as command
 

@@ -83,7 +83,7 @@ def test_pictures_instead_of_a_film(capsys, here):
     ("options", "said"),
     [
         (["--codec", "h26"], "--codec h26 (did you mean 'h264'?): expected h264, hevc, av1"),
-        (["--codec", "vp8"], "--codec vp8: MP4 does not hold it; expected one of h264"),
+        (["--codec", "vp8"], "MP4 does not hold vp8: expected --codec h264, hevc"),
         (["--crf", "60"], "--crf 60: expected 0 to 51 of h264, 0 the best"),
         (["--codec", "ffv1", "--crf", "3", "-o", "x.mkv"], "--crf 3: ffv1 has none"),
         (["--start", "1"], "--start 1 is behind its end, 0.2"),
@@ -91,7 +91,7 @@ def test_pictures_instead_of_a_film(capsys, here):
         (["--duration", "0"], "--duration 0: expected more than 0 seconds"),
         (["--max-pixels", "100"], "has frames of 64x48 pixels: more than --max-pixels 100"),
         (["--format", "png"], "--format png with films alone: leave it out"),
-        (["--sheet", "s.png"], "--sheet s.png with films alone: leave it out"),
+        (["--sheet", "s.png", "--frames", "p"], "--sheet s.png with --frames p: leave it out"),
         (["-o", "x.png"], "--out x.png is named as a picture, and 'in/film.mp4' is a film"),
         (["-o", "x.mpg"], "--out x.mpg: no .mpg file can be written; expected a folder, or"),
         (["--frames", "p", "--codec", "h264"], "--codec h264 with --frames p: leave it out"),

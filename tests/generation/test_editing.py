@@ -234,6 +234,18 @@ def test_an_interpolation_moves_there_and_back(capsys, tmp_path, models):
         assert (image.n_frames, image.size) == (6, (224, 224))
 
 
+def test_one_way_the_animation_ends_at_the_second_picture(capsys, tmp_path, models):
+    pair = [write_picture(tmp_path / f"{seed}.png", seed=seed) for seed in (0, 1)]
+    options = ("--action", "interpolate", "--frames", 4, "--one-way", "--frame-rate", 20)
+    out = does(capsys, "edit", models["vae"], *pair, *options, "--out", tmp_path / "way.gif")
+    assert "way.gif: 4 pictures" in out
+    assert names(tmp_path) == ["0.png", "1.png", "way.gif"]
+    with Image.open(tmp_path / "way.gif") as image:
+        assert (image.n_frames, image.size) == (4, (224, 224))
+        lasts_ms = [image.seek(n) or image.info["duration"] for n in range(4)]
+    assert lasts_ms == [50, 50, 50, 1500]
+
+
 def test_a_way_between_labels_has_none_in_a_flow(capsys, tmp_path, models):
     path, _ = write_idx(tmp_path)
     options = ("--action", "interpolate", "--steps", 2, "--out", tmp_path / "out")
@@ -280,6 +292,10 @@ def test_fitting_cuts_the_middle_and_averages(rng):
         ("flow", ("--action", "paint"), "--action paint (did you mean 'inpaint'?)"),
         ("flow", ("--mask", "left"), "--mask left with action 'reconstruct': leave it out"),
         ("flow", ("--frames", 3), "--frames 3 with action 'reconstruct': leave it out"),
+        ("flow", ("--one-way",), "--one-way with action 'reconstruct': leave it out"),
+        ("flow", ("--crf", 3), "--crf 3 with --out"),
+        ("flow", ("--frame-rate", 9), "--frame-rate 9.0 with neither a film nor a GIF"),
+        ("flow", ("--frame-rate", 0), "--frame-rate 0.0: expected a number from 1 to 120"),
         ("flow", ("--variants", 0), "--variants 0: expected a number from 1 to 64"),
         ("flow", ("--label", 3), "--label 3: expected 0 to 2"),
         ("flow", ("--guidance", 2), "no --label with --guidance 2.0: expected 0 to 2"),

@@ -8,6 +8,7 @@ import tifffile
 from PIL import Image
 
 from tests.fixtures.commands import does, refuses
+from tests.fixtures.films import make_frames, write_film
 from tests.fixtures.picture_folders import write_noise
 from tf_deconv.images.files import Job
 from tf_deconv.inference import before_after
@@ -158,3 +159,37 @@ def test_a_sheet_takes_nobodys_place(capsys, tmp_path, monkeypatch, sheet, said)
     assert said in refuses(capsys, "restore", "in", "--sheet", sheet)
     assert (tmp_path / "there.png").read_bytes() == b"mine"
     assert not (tmp_path / "restored").exists()
+
+
+def test_films_stand_on_the_sheet_as_strips_of_what_was_read_and_written(tmp_path):
+    pytest.importorskip("av")
+    frames = make_frames(30, 90, 300)
+    source = write_film(tmp_path / "in.mp4", frames, options={"crf": "1"})
+    # What was written begins a second later, and is half as bright.
+    target = write_film(tmp_path / "out.mkv", frames[25:] // 2, options={"crf": "1"})
+    (before, texts), (after, under) = before_after._strip(Job(source, target), 1.0, 2**28)
+    assert texts[0] == "in.mp4"
+    assert under[0] == "after"
+    assert [text.split("; ")[-1] for text in texts[1:]] == ["0.00 s", "0.08 s", "0.16 s"]
+    for one, other in zip(before, after):
+        assert one.shape == other.shape
+        shown = one[:, : min(SIDE, 300)]
+        assert np.abs(shown / 2 - other[:, : shown.shape[1]]).mean() < 0.02
+    # The second and the third time show other frames than the first.
+    assert np.abs(before[1] - before[2]).mean() > 0.01
+
+
+def test_a_mixed_folder_shows_its_films_too(capsys, tmp_path, monkeypatch):
+    # Of films nothing was said: they were not on the sheet.
+    pytest.importorskip("av")
+    monkeypatch.chdir(tmp_path)
+    write_noise(tmp_path / "in" / "a.png")
+    for number in range(5):
+        write_film(tmp_path / "in" / f"{number}.mp4", make_frames(3))
+    said = does(capsys, "restore", "photo-small", "in", "--sheet", "a.png")
+    assert said.endswith("sheet: a.png (all pictures and 4 of 5 films)\n")
+    said = does(capsys, "restore", "photo-small", "in/0.mp4", "--sheet", "b.png", "--out", "b")
+    assert said.endswith("sheet: b.png\n")
+    with Image.open("a.png") as mixed, Image.open("b.png") as alone:
+        assert mixed.width == alone.width
+        assert mixed.height > 4 * (alone.height - 40)

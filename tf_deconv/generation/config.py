@@ -3,17 +3,87 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
+from typing import Any
 
-from tf_deconv.inference.config import trust_option
+from tf_deconv.inference.config import FILMS, codec_option, crf_option, trust_option
 from tf_deconv.utils.options import LARGEST_SEED, UserError, option, refuse_options, validate
+from tf_deconv.video.codecs import check_crf, codec_named
+from tf_deconv.video.containers import CONTAINER_OF, SUFFIXES
 
 SOLVERS = ("euler", "heun")
 # How a flow makes pictures unless asked otherwise: docs/decisions/0013-generation.md.
 FLOW_STEPS, FLOW_SOLVER, FLOW_GUIDANCE = 25, "heun", 1.5
 
 
+# What a picture on its way is shown for, unless asked otherwise: 80 ms.
+FRAME_RATE = 12.5
+# A GIF counts in hundredths of a second, and players show one of them as ten.
+_FASTEST_GIF = 50.0
+_GIF = ".gif"
+
 EDITS = ("reconstruct", "interpolate", "inpaint")
 GENERATOR = "generator: run folder, .keras file, SavedModel folder or .tflite file"
+
+
+def film_of(out: str) -> pathlib.Path | None:
+    """Returns the film, or the GIF, that --out names; None: it is a folder.
+
+    Raises:
+      UserError: if it is named as a film that cannot be written.
+    """
+    path = pathlib.Path(out)
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES or path.is_dir():
+        return None
+    if suffix != _GIF and suffix not in CONTAINER_OF:
+        raise UserError(
+            f"out={out!r}: no {suffix} file can be written; expected a folder, or a file ending in"
+            f" {', '.join(CONTAINER_OF)} or {_GIF}"
+        )
+    return path
+
+
+def is_gif(path: pathlib.Path) -> bool:
+    """Returns whether what `film_of` found is a GIF."""
+    return path.suffix.lower() == _GIF
+
+
+def check_film(config: SampleConfig | EditConfig, writes_gif: bool) -> None:
+    """Checks the options of a film, before any generator is opened.
+
+    Args:
+      config: Valid options.
+      writes_gif: Whether a GIF is written too.
+    Raises:
+      UserError: with the first fault.
+    """
+    film = film_of(config.out)
+    if film is None or is_gif(film):
+        what = f"out={config.out!r}, which is no film such as x.mp4"
+        refuse_options(config, ("codec", "crf"), what)
+        writes_gif = writes_gif or film is not None
+    if film is None and not writes_gif:
+        refuse_options(config, ("frame_rate",), "neither a film nor a GIF")
+    if writes_gif and config.frame_rate > _FASTEST_GIF:
+        raise UserError(
+            f"frame_rate={config.frame_rate:g}: expected at most {_FASTEST_GIF:g} of a GIF, or a"
+            " film such as --out x.mp4"
+        )
+    if config.codec is not None:
+        check_crf(codec_named(config.codec), config.crf)
+
+
+def _frame_rate_option() -> Any:
+    """Declares `--frame-rate`."""
+    return option(
+        FRAME_RATE,
+        "pictures shown in a second, in a film or GIF, which rounds to hundredths of a second",
+        minimum=1.0,
+        maximum=120.0,
+        group=FILMS,
+        metavar="RATE",
+    )
 
 
 def check_edit_config(config: EditConfig, count: int) -> EditConfig:
@@ -26,8 +96,15 @@ def check_edit_config(config: EditConfig, count: int) -> EditConfig:
       UserError: with every fault of the first kind found in one line.
     """
     config = validate(config)
+    film = film_of(config.out)
     others = [name for name, action in _OF_AN_ACTION.items() if action != config.action]
     refuse_options(config, others, f"action {config.action!r}")
+    if film is not None and config.action != "interpolate":
+        raise UserError(
+            f"out={config.out!r} with action {config.action!r}: expected a folder; a film is made"
+            " of interpolate alone"
+        )
+    check_film(config, writes_gif=config.action == "interpolate")
     if config.action == "interpolate" and count != 2:
         raise UserError(
             f"{count} pictures with action 'interpolate': expected 2, the first and the last"
@@ -37,6 +114,19 @@ def check_edit_config(config: EditConfig, count: int) -> EditConfig:
             "mask=None with action 'inpaint': expected what is to be made anew: left, right, top,"
             " bottom, center or a picture file"
         )
+    return config
+
+
+def check_sample_config(config: SampleConfig) -> SampleConfig:
+    """Validates the options of `sample`.
+
+    Raises:
+      UserError: with every fault of the first kind found in one line.
+    """
+    config = validate(config)
+    if film_of(config.out) is not None:
+        refuse_options(config, ("gif",), f"out={config.out!r}, which is the whole path")
+    check_film(config, config.gif)
     return config
 
 
@@ -50,6 +140,11 @@ def check_generator_options(config: SampleConfig | EditConfig, kind: str, classe
     Raises:
       UserError: with every fault in one line.
     """
+    if kind == "vae" and isinstance(config, SampleConfig) and film_of(config.out) is not None:
+        raise UserError(
+            f"out={config.out!r}: a VAE makes its pictures in one step, which is no way to film;"
+            " expected a flow, or a folder"
+        )
     if kind == "vae":
         refuse_options(config, _OF_A_FLOW, "a VAE, which makes its pictures in one step")
     if not classes:
@@ -60,7 +155,10 @@ def check_generator_options(config: SampleConfig | EditConfig, kind: str, classe
 
 _OF_A_FLOW = ("steps", "solver", "guidance", "gif")
 _OF_LABELS = ("label", "guidance")
-_OF_AN_ACTION = dict(mask="inpaint", variants="inpaint", seed="inpaint", frames="interpolate")
+_OF_AN_ACTION = dict(
+    **dict.fromkeys(("mask", "variants", "seed"), "inpaint"),
+    **dict.fromkeys(("frames", "one_way"), "interpolate"),
+)
 
 FLOWS = "flows"  # Heading of the help.
 
@@ -106,11 +204,15 @@ class SampleConfig:
     gif: bool = option(
         False, "also write path.gif: a flow's way from noise to pictures", group=FLOWS
     )
+    frame_rate: float = _frame_rate_option()
+    codec: str | None = codec_option("what most players play when left out")
+    crf: int | None = crf_option()
     trust: bool = trust_option()
     out: str = option(
         "samples",
-        "folder that receives sample-N.png, grid.png and samples.json",
-        metavar="FOLDER",
+        "folder that receives sample-N.png, grid.png and samples.json; or the film to write, such"
+        " as x.mp4, of a flow's way from noise to pictures",
+        metavar="FOLDER|FILE",
         short="-o",
     )
 
@@ -175,10 +277,19 @@ class EditConfig:
         group=FLOWS,
         metavar="FACTOR",
     )
+    one_way: bool = option(
+        False,
+        "for interpolate: the film or GIF ends at the second picture, and does not go back",
+        group=FILMS,
+    )
+    frame_rate: float = _frame_rate_option()
+    codec: str | None = codec_option("what most players play when left out")
+    crf: int | None = crf_option()
     trust: bool = trust_option()
     out: str = option(
         "edited",
-        "folder that receives grid.png, and NAME-ACTION.png or interpolation.gif",
-        metavar="FOLDER",
+        "folder that receives grid.png, and NAME-ACTION.png or interpolation.gif; or, of"
+        " interpolate, the film to write, such as x.mp4",
+        metavar="FOLDER|FILE",
         short="-o",
     )

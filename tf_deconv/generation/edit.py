@@ -16,23 +16,21 @@ import numpy as np
 from PIL import Image
 
 from tf_deconv.data import arrays as array_files
-from tf_deconv.generation import editing
+from tf_deconv.generation import animation, editing
+from tf_deconv.generation.animation import Animation
 from tf_deconv.generation.config import EditConfig, check_edit_config, check_generator_options
 from tf_deconv.generation.generator import Generator
 from tf_deconv.generation.opening import open_generator
 from tf_deconv.generation.spec import GeneratorSpec
 from tf_deconv.images import arrays, formats, metrics, reading, sheets
 from tf_deconv.images.arrays import is_grey, printable
-from tf_deconv.images.sheets import encode_gif, there_and_back
+from tf_deconv.images.sheets import there_and_back
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import choose_device
 from tf_deconv.utils.options import UserError, reason
 from tf_deconv.utils.progress import Bar
 
 GRID_FILE, GIF_FILE = "grid.png", "interpolation.gif"
-# A frame of interpolation.gif is enlarged by whole numbers up to this side, in pixels.
-_GIF_SIDE_PX = 224
-_GIF_FRAME_MS = 80
 # What a sheet shows in place of the pixels that are made anew.
 _HOLE_GREY = 0.5
 _COLUMNS = 9
@@ -93,6 +91,7 @@ def edit(
     config = check_edit_config(config, sum(len(indices or (0,)) for _, indices in sources))
     if config.model is None:
         raise UserError("model=None: expected a run, a .keras file or an export of a generator")
+    film = animation.find(config)
     choose_device("auto", "float32")
     generator = open_generator(config.model, trust=config.trust)
     facts = generator.facts
@@ -108,25 +107,35 @@ def edit(
         picture, own_notes = fit(pixels, facts)
         fitted.append(picture)
         notes += [f"{printable(name)}: {note}" for note in own_notes]
-    folder = files.make_folder(pathlib.Path(config.out))
+    if film is None:
+        files.make_folder(pathlib.Path(config.out))
     report(f"model: {config.model}; action: {config.action}")
     for note in notes:
         report(f"note: {note}")
 
     work = _Work(config, generator, names, np.stack(fitted), labels, hole, report)
-    edited, contents = _ACTIONS[config.action](work)
-    written = tuple(folder / name for name in contents)
     inputs = [path for path, _ in sources]
-    for target in written:
-        if target.exists() and any(os.path.samefile(target, path) for path in inputs):
-            raise UserError(
-                f"{str(target)!r} would be written over, and is an input: choose another --out"
-            )
+    if film is not None:
+        _check_inputs([film.path], inputs)
+        return EditResult(work.pictures, _film(work, film), (film.path,))
+    edited, contents = _ACTIONS[config.action](work)
+    folder = pathlib.Path(config.out)
+    written = tuple(folder / name for name in contents)
+    _check_inputs(written, inputs)
     for target, content in zip(written, contents.values()):
         files.write_bytes(target, content)
     shown = list(contents) if len(contents) <= 3 else [f"{len(contents) - 1} pictures", GRID_FILE]
     report(f"written to {folder}: {printable(', '.join(shown))}")
     return EditResult(work.pictures, edited, written)
+
+
+def _check_inputs(targets: Sequence[pathlib.Path], inputs: Sequence[pathlib.Path]) -> None:
+    """Refuses to write over what was read."""
+    for target in targets:
+        if target.exists() and any(os.path.samefile(target, path) for path in inputs):
+            raise UserError(
+                f"{str(target)!r} would be written over, and is an input: choose another --out"
+            )
 
 
 # --- Actions.
@@ -150,20 +159,40 @@ def _reconstruct(work: _Work) -> _Made:
     return edited, contents
 
 
-def _interpolate(work: _Work) -> _Made:
+def _way(work: _Work) -> np.ndarray:
+    """Makes the pictures from one to the other, and tells how near the ends are."""
     frames = editing.interpolate(
         work.generator, work.pictures, work.labels, frames=work.config.frames, **work.how
     )
     for name, before, after in zip(work.names, work.pictures, frames[[0, -1]]):
         work.report(f"{printable(name)}: its end of the way has {_psnr(after, before)}")
+    return frames
+
+
+def _interpolate(work: _Work) -> _Made:
+    config, frames = work.config, _way(work)
     # The pictures themselves stand before the first frame and behind the last one.
     shown = np.concatenate([work.pictures[:1], frames, work.pictures[1:]])
-    scale = max(1, _GIF_SIDE_PX // max(frames.shape[1:3]))
+    moving = _moving(config, frames, animation.gif_scale(*frames.shape[1:3]))
     contents = {
         GRID_FILE: arrays.encode_png(sheets.grid(shown, min(len(shown), _COLUMNS))),
-        GIF_FILE: encode_gif(there_and_back(frames), _GIF_FRAME_MS, _GIF_FRAME_MS, scale),
+        GIF_FILE: animation.encode_gif(moving, config.frame_rate, config.one_way),
     }
     return frames, contents
+
+
+def _film(work: _Work, film: Animation) -> np.ndarray:
+    """Writes an interpolation as the film that --out names; returns its frames."""
+    frames = _way(work)
+    scale = film.scale_of(*frames.shape[1:3])
+    film.write(_moving(work.config, frames, scale), work.config.one_way, work.report)
+    return frames
+
+
+def _moving(config: EditConfig, frames: np.ndarray, scale: int) -> list[np.ndarray]:
+    """Returns the frames of a film or GIF, (H, W, C) uint8 each."""
+    large = animation.enlarged(frames, scale)
+    return large if config.one_way else there_and_back(large)
 
 
 def _inpaint(work: _Work) -> _Made:

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 
 from tf_deconv import __version__
+from tf_deconv.generation import animation, noise
 from tf_deconv.generation import generator as generating
-from tf_deconv.generation import noise
+from tf_deconv.generation.animation import Animation
 from tf_deconv.generation.config import SampleConfig, check_generator_options
 from tf_deconv.generation.generator import Generator
 from tf_deconv.generation.opening import open_generator
 from tf_deconv.generation.spec import GeneratorSpec
 from tf_deconv.images import arrays, sheets
-from tf_deconv.images.sheets import encode_gif
 from tf_deconv.inference.located import LocatedModel, locate
 from tf_deconv.utils import files
 from tf_deconv.utils.devices import choose_device
@@ -43,12 +43,14 @@ class SampleResult:
     """What was made.
 
     Attributes:
-      facts: The content of `samples.json`.
+      facts: The content of `samples.json`, which is not written beside a film.
       folder: Where the files are.
+      film: The film or GIF that was written instead of pictures; None: pictures were.
     """
 
     facts: dict[str, Any]
     folder: pathlib.Path
+    film: pathlib.Path | None = None
 
 
 def sample(config: SampleConfig, report: Callable[[str], None] = print) -> SampleResult:
@@ -64,12 +66,16 @@ def sample(config: SampleConfig, report: Callable[[str], None] = print) -> Sampl
     """
     if config.model is None:
         raise UserError("model=None: expected a run, a .keras file or an export of a generator")
+    film = animation.find(config)
     choose_device("auto", "float32")
     located = locate(config.model, config.trust)
     generator = open_generator(located)
     facts = generator.facts
     check_generator_options(config, facts.kind, facts.classes)
     labels = generating.labels_of(facts, config.count, config.label)
+    if film is not None:
+        report(f"model: {config.model}; {description(facts)}")
+        return _write_film(generator, config, located, labels, film, report)
     folder = files.make_folder(pathlib.Path(config.out))
     report(f"model: {config.model}; {description(facts)}")
 
@@ -82,7 +88,8 @@ def sample(config: SampleConfig, report: Callable[[str], None] = print) -> Sampl
     written = [f"{first} to {last}" if config.count > 1 else first, GRID_FILE]
     if config.gif:
         frames = path_frames(generator, config, labels)
-        files.write_bytes(folder / PATH_FILE, encode_gif(frames))
+        content = animation.encode_gif(frames, config.frame_rate, holds=True)
+        files.write_bytes(folder / PATH_FILE, content)
         written.append(PATH_FILE)
     made = {
         **_facts(config, located, facts, labels),
@@ -96,6 +103,28 @@ def sample(config: SampleConfig, report: Callable[[str], None] = print) -> Sampl
     if left:
         report(f"note: {folder} also holds what an earlier call made: {left}")
     return SampleResult(made, folder)
+
+
+def _write_film(
+    generator: Generator,
+    config: SampleConfig,
+    located: LocatedModel,
+    labels: np.ndarray | None,
+    film: Animation,
+    report: Callable[[str], None],
+) -> SampleResult:
+    """Writes the way of a flow's pictures as the film that --out names."""
+    columns, count = _path_layout(generator.facts, config)
+    if count < config.count:
+        report(f"note: the film shows {count} of {config.count} pictures, the first ones")
+    sheet = [
+        side * pictures + sheets.GAP_PX * (pictures + 1)
+        for side, pictures in zip(generator.facts.shape, (-(-count // columns), columns))
+    ]
+    frames = path_frames(generator, config, labels, film.scale_of(*sheet))
+    film.write(frames, True, report)
+    made = _facts(config, located, generator.facts, labels)
+    return SampleResult(made, film.path.parent, film.path)
 
 
 def _write_pictures(
@@ -145,8 +174,14 @@ def columns_of(facts: GeneratorSpec, count: int, label: int | None) -> int:
     return math.ceil(math.sqrt(count))
 
 
+def _path_layout(facts: GeneratorSpec, config: SampleConfig) -> tuple[int, int]:
+    """Returns the columns and the number of the pictures that are shown on their way."""
+    columns = columns_of(facts, min(config.count, _PATH_PICTURES), config.label)
+    return columns, min(config.count, _PATH_PICTURES // columns * columns)
+
+
 def path_frames(
-    generator: Generator, config: SampleConfig, labels: np.ndarray | None
+    generator: Generator, config: SampleConfig, labels: np.ndarray | None, scale: int = 2
 ) -> list[np.ndarray]:
     """Makes sheets of a flow's first pictures on their way, from the noise on.
 
@@ -154,19 +189,19 @@ def path_frames(
       generator: A flow.
       config: All options.
       labels: (count,) int32, or None.
+      scale: Times that each pixel is repeated along either axis.
     Returns:
       (H', W', 1 or 3) uint8 each: grey ones have one channel.
     """
     facts = generator.facts
-    columns = columns_of(facts, min(config.count, _PATH_PICTURES), config.label)
-    count = min(config.count, _PATH_PICTURES // columns * columns)
+    columns, count = _path_layout(facts, config)
     every = math.ceil(config.steps / _PATH_FRAMES)
     frames, numbers = [], itertools.count()
 
     def keep(x: np.ndarray, _: float = 0.0) -> None:
         number = next(numbers)
         if number % every == 0 or number == config.steps:
-            sheet = sheets.grid(generating.to_picture(x), columns)
+            sheet = sheets.grid(generating.to_picture(x), columns, scale=scale)
             frames.append(sheet[..., : facts.channels])
 
     start = noise.normal(config.seed, count, facts.noise_size).reshape(count, *facts.shape)

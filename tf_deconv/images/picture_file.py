@@ -34,6 +34,12 @@ DAMAGE = (
     *(struct.error, zlib.error, Image.DecompressionBombError, RuntimeError, ArithmeticError),
     *(MemoryError, NotImplementedError, AssertionError),
 )
+# Of these, what says nothing to a reader: a decoder tripped over bytes that should not be there.
+_TRIPPED = (
+    *(KeyError, TypeError, IndexError, AttributeError, AssertionError, ArithmeticError, EOFError),
+    struct.error,
+)
+_OF_WEBP = "could not create decoder object"
 _BYTES = np.dtype(np.uint8)
 
 
@@ -214,4 +220,7 @@ def clean_errors() -> Iterator[None]:
     except UnidentifiedImageError as error:
         raise ValueError("is damaged: its head is not that of a picture") from error
     except DAMAGE as error:
-        raise ValueError(reason(error)) from error
+        text = reason(error)
+        if isinstance(error, _TRIPPED) or text == _OF_WEBP:
+            text = f"is damaged or cut off ({text})"
+        raise ValueError(text) from error

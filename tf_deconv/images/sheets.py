@@ -11,6 +11,9 @@ from PIL import Image, ImageDraw
 from tf_deconv.images import arrays
 from tf_deconv.images.arrays import to_uint8
 
+# White space between the pictures of a `grid`, in pixels of the pictures.
+GAP_PX = 2
+
 
 def encode_gif(
     frames: Sequence[np.ndarray], duration_ms: int = 80, hold_ms: int = 1500, scale: int = 1
@@ -62,7 +65,7 @@ def _encodable(frame: np.ndarray, scale: int) -> Image.Image:
     return Image.fromarray(pixels).quantize(256, dither=Image.Dither.NONE)
 
 
-def grid(pictures: np.ndarray, columns: int, gap_px: int = 2, scale: int = 2) -> np.ndarray:
+def grid(pictures: np.ndarray, columns: int, gap_px: int = GAP_PX, scale: int = 2) -> np.ndarray:
     """Lays small pictures of one size out in rows on white paper.
 
     Args:

@@ -1,14 +1,16 @@
-"""A sheet of restored pictures: each before and after, whole and, where there is most to see, 1:1.
+"""A sheet of restored pictures and films: before and after, whole and, where most is seen, 1:1.
 
 It is made of the files, so it shows what was read and what was written, by whatever engine; of many
-pictures it shows some, from the first to the last.
+pictures it shows some, from the first to the last. Of a film it shows a strip: what stands at one
+place at several times, before and below it after.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from PIL import Image
@@ -19,9 +21,14 @@ from tf_deconv.images.value_range import AUTO, FULL, ValueRange
 from tf_deconv.inference.picture_job import FileOptions, file_of
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError, reason
+from tf_deconv.video.reading import Frame, frames, open_film
 
 # More rows would be a picture that few programs open.
 MOST_ROWS = 12
+# Films on a sheet, each of which takes two rows; and the times at which one is shown.
+_MOST_FILMS, _TIMES = 4, 3
+# How long a frame may be shown, and how far the times of two containers are apart, in seconds.
+_LONGEST_FRAME_S, _NEAR_S = 1.0, 0.002
 # Side of a whole picture, and of what is shown 1:1.
 _SIDE_PX = 224
 # The place to show is found to this many pixels; noise of single pixels is averaged over them.
@@ -59,6 +66,8 @@ def write_sheet(
     options: FileOptions,
     report: Callable[[str], None],
     made_by: str = "",
+    films: Sequence[Job] = (),
+    start_s: float = 0.0,
 ) -> None:
     """Writes the sheet.
 
@@ -68,30 +77,70 @@ def write_sheet(
       options: How their files were read.
       report: Receives what became of it, and what cannot be shown.
       made_by: Model and strength, for the title; "" where that is not known of all pictures.
+      films: Films that are restored.
+      start_s: Where in them restoring began, in seconds.
     """
-    rows, captions = [], []
-    chosen = _some(jobs, MOST_ROWS)
-    for job in chosen:
-        try:
-            before, after = _read_pair(job, options)
-        except (OSError, ValueError, MemoryError) as error:
-            report(
-                f"note: {arrays.printable(str(job.source))} is not on the sheet: {reason(error)}"
-            )
-            continue
-        pictures, texts = _row(before, after, job)
-        rows.append(pictures)
-        captions.append(texts)
-    if not rows:
+    shown = _Rows(report)
+    for job in _some(jobs, MOST_ROWS):
+        with shown.of(job):
+            shown.add([_row(*_read_pair(job, options), job)])
+    of_pictures = shown.count
+    for job in _some(films, _MOST_FILMS):
+        with shown.of(job):
+            shown.add(_strip(job, start_s, options.max_pixels))
+    if not shown.count:
         return
-    count = f"{len(rows)} of {len(jobs)} pictures" if len(rows) < len(jobs) else "all pictures"
+    counts = [
+        _count(number, len(among), word)
+        for number, among, word in (
+            (of_pictures, jobs, "pictures"),
+            (shown.count - of_pictures, films, "films"),
+        )
+        if among
+    ]
+    count, everything = " and ".join(counts), len(jobs) + len(films)
     title = np.ones((1, 4 * _SIDE_PX, 3), np.float32)
     head = f"{made_by or count}: before and after"
-    if made_by and len(rows) < len(jobs):
+    if made_by and shown.count < everything:
         head += f", {count}"
-    sheet = sheets.contact_sheet([[title], *rows], [[_in_latin(head)], *captions])
+    sheet = sheets.contact_sheet([[title], *shown.rows], [[_in_latin(head)], *shown.captions])
     files.write_bytes(path, _encoded(sheet, path.suffix.lower()))
-    report(f"sheet: {path} ({count})" if len(jobs) > 1 else f"sheet: {path}")
+    report(f"sheet: {path} ({count})" if everything > 1 else f"sheet: {path}")
+
+
+def _count(number: int, among: int, word: str) -> str:
+    return f"{number} of {among} {word}" if number < among else f"all {word}"
+
+
+class _Rows:
+    """The rows of a sheet so far.
+
+    Attributes:
+      rows: Pictures of each.
+      captions: A line for each of them.
+      count: How many pictures and films are shown.
+    """
+
+    def __init__(self, report: Callable[[str], None]):
+        self.rows: list[list[np.ndarray]] = []
+        self.captions: list[list[str]] = []
+        self.count, self._report = 0, report
+
+    @contextlib.contextmanager
+    def of(self, job: Job) -> Iterator[None]:
+        """Tells of what cannot be read again."""
+        try:
+            yield
+        except (OSError, ValueError, MemoryError, UserError) as error:
+            why = error.message if isinstance(error, UserError) else reason(error)
+            self._report(f"note: {arrays.printable(str(job.source))} is not on the sheet: {why}")
+
+    def add(self, rows: Iterable[tuple[list[np.ndarray], list[str]]]) -> None:
+        """Adds what shows one picture or film."""
+        for pictures, texts in rows:
+            self.rows.append(pictures)
+            self.captions.append(texts)
+        self.count += 1
 
 
 def _some(jobs: Sequence[Job], count: int) -> list[Job]:
@@ -137,15 +186,62 @@ def _row(before: np.ndarray, after: np.ndarray, job: Job) -> tuple[list[np.ndarr
     # Of the picture before alone: sheets of two models or strengths show the same place.
     top, left = _most_textured(same)
     place = slice(top, top + _SIDE_PX), slice(left, left + _SIDE_PX)
-    short = _in_latin(arrays.printable(pathlib.PurePath(job.source.name).name))
-    if len(short) > _LONGEST_NAME:
-        half = (_LONGEST_NAME - 3) // 2
-        short = f"{short[:half]}...{short[-half:]}"
-    captions = [short, "after", "before, 1:1", f"after, 1:1 at {left}, {top}"]
+    captions = [_short(job), "after", "before, 1:1", f"after, 1:1 at {left}, {top}"]
     if enlarged:
         captions[2] = f"before, {width / before.shape[1]:g} times as large"
     pictures = [_thumbnail(before), _thumbnail(after), same[place], after[place]]
     return [_on_paper(arrays.to_float(picture)) for picture in pictures], captions
+
+
+def _short(job: Job) -> str:
+    """Returns a name that fits above a picture."""
+    short = _in_latin(arrays.printable(pathlib.PurePath(job.source.name).name))
+    if len(short) <= _LONGEST_NAME:
+        return short
+    half = (_LONGEST_NAME - 3) // 2
+    return f"{short[:half]}...{short[-half:]}"
+
+
+def _strip(job: Job, start_s: float, max_pixels: int) -> list[tuple[list[np.ndarray], list[str]]]:
+    """Returns the two rows of a film: a frame, and one place of it at several times."""
+    with open_film(job.target, max_pixels) as film:
+        lasts_s = float(film.duration_s or 0)
+    times_s = [lasts_s * (2 * number + 1) / (2 * _TIMES) for number in range(_TIMES)]
+    after = [_frame_at(job.target, time_s, max_pixels) for time_s in times_s]
+    before = [_frame_at(job.source, start_s + float(frame.time_s), max_pixels) for frame in after]
+    height, width = after[0].pixels.shape[:2]
+    own = [_as_bytes(frame.pixels) for frame in before]
+    enlarged = own[0].shape[:2] != (height, width)
+    same = [_resized(frame, (width, height)) for frame in own] if enlarged else own
+    top, left = _most_textured(same[0])
+    place = slice(top, top + _SIDE_PX), slice(left, left + _SIDE_PX)
+    rows = []
+    for name, whole, parts in (
+        (_short(job), own[0], same),
+        ("after", _as_bytes(after[0].pixels), [_as_bytes(frame.pixels) for frame in after]),
+    ):
+        pictures = [_thumbnail(whole), *(part[place] for part in parts)]
+        texts = [f"{float(frame.time_s):.2f} s" for frame in after]
+        texts[0] = f"1:1 at {left}, {top}; {texts[0]}"
+        rows.append(([_on_paper(arrays.to_float(each)) for each in pictures], [name, *texts]))
+    return rows
+
+
+def _frame_at(path: pathlib.Path, time_s: float, max_pixels: int) -> Frame:
+    """Returns the frame that is shown at a time, or the last one before it."""
+    found = None
+    # A frame may be shown for a while: so it begins before.
+    for frame in frames(path, max(0.0, time_s - _LONGEST_FRAME_S), None, max_pixels):
+        if found is not None and frame.time_s > time_s + _NEAR_S:
+            break
+        found = frame
+    if found is None:
+        raise ValueError("no frame of it can be decoded")
+    return found
+
+
+def _as_bytes(pixels: np.ndarray) -> np.ndarray:
+    return (pixels >> 8).astype(np.uint8) if pixels.dtype == np.uint16 else pixels
 
 
 def _in_latin(text: str) -> str:

@@ -59,6 +59,32 @@ def trust_option() -> Any:
     )
 
 
+def codec_option(otherwise: str) -> Any:
+    """Declares `--codec`; `otherwise` says what a film is written in without it."""
+    return option(
+        None,
+        "codec of the film that is written: h264, hevc, av1, vp9, vp8, ffv1 (without loss), mpeg4,"
+        f" mpeg2, mjpeg or prores; {otherwise}",
+        type=str,
+        group=FILMS,
+        metavar="CODEC",
+    )
+
+
+def crf_option() -> Any:
+    """Declares `--crf`."""
+    return option(
+        None,
+        "quality of that codec, 0 the best, to 51 (h264, hevc) or 63; one at which no loss is seen"
+        " when left out",
+        minimum=0,
+        maximum=63,
+        type=int,
+        group=FILMS,
+        metavar="CRF",
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class RestoreConfig:
     """Everything that decides how pictures are restored."""
@@ -108,8 +134,8 @@ class RestoreConfig:
     )
     sheet: str | None = option(
         None,
-        "also write a sheet of the pictures before and after: a .png or .jpg file; of many pictures"
-        " some rows",
+        "also write a sheet of the pictures and films before and after: a .png or .jpg file; of"
+        " many some rows",
         type=str,
         metavar="FILE",
     )
@@ -169,24 +195,10 @@ class RestoreConfig:
         group=COMPUTING,
         metavar="OPTIONS",
     )
-    codec: str | None = option(
-        None,
-        "codec of the film that is written: h264, hevc, av1, vp9, vp8, ffv1 (without loss), mpeg4,"
-        " mpeg2, mjpeg or prores; the film's own when left out, where there is an encoder of it",
-        type=str,
-        group=FILMS,
-        metavar="CODEC",
+    codec: str | None = codec_option(
+        "the film's own when left out, where there is an encoder of it"
     )
-    crf: int | None = option(
-        None,
-        "quality of that codec, 0 the best, to 51 (h264, hevc) or 63; one at which no loss is seen"
-        " when left out",
-        minimum=0,
-        maximum=63,
-        type=int,
-        group=FILMS,
-        metavar="CRF",
-    )
+    crf: int | None = crf_option()
     start: str | None = option(
         None,
         "where to begin: seconds, or minutes and seconds such as 1:30.5",
@@ -279,7 +291,7 @@ def _check_films(config: RestoreConfig) -> None:
     if config.codec is not None:
         check_crf(codec_named(config.codec), config.crf)
     if config.frames is not None:
-        refuse_options(config, ("codec", "crf", "resume"), f"frames={config.frames!r}")
+        refuse_options(config, ("codec", "crf", "resume", "sheet"), f"frames={config.frames!r}")
 
 
 def _check_files(config: RestoreConfig) -> None:

@@ -20,7 +20,7 @@ from tf_deconv.images.picture import Picture
 from tf_deconv.utils import files, locks
 from tf_deconv.utils.devices import core_count
 from tf_deconv.utils.options import UserError
-from tf_deconv.video import codecs, colour
+from tf_deconv.video import codecs, colour, wholeness
 from tf_deconv.video.codecs import Encoding
 from tf_deconv.video.companions import Companions, Trim, open_companions
 from tf_deconv.video.containers import CONTAINER_OF, Container
@@ -28,10 +28,6 @@ from tf_deconv.video.reading import MAX_PIXELS, Film, require_av
 from tf_deconv.video.segments import PART_FRAMES, Parts
 from tf_deconv.video.writing import PART, FilmWriter, Shell, join
 
-# A film that ends so long before its file says that it does breaks off.
-_BREAKS_OFF_S = Fraction(1, 2)
-# Containers whose head tells how long a film is; of others it is a guess by their size.
-_TELL_LENGTH = ("mov", "matroska", "avi", "flv", "asf")
 # Times of these begin anywhere, as a recording's clock stood.
 _BEGIN_ANYWHERE = ("MPEG-PS", "MPEG-TS")
 _FRAME_TABLE = "frames.csv"
@@ -99,13 +95,35 @@ class Sink:
         raise NotImplementedError
 
 
+def _missing(
+    film: Film, job: Job, options: FilmOptions, count: int, heard_s: Fraction = Fraction(0)
+) -> list[str | None]:
+    """Returns what of a film is not there, or damaged.
+
+    Args:
+      film: The film, after its last frame.
+      job: Of which file.
+      options: What part of it was asked for.
+      count: How many frames there were.
+      heard_s: When its sound ends, in seconds from its beginning.
+    """
+    gone = wholeness.breaks_off(film, heard_s, options.start_s, options.duration_s)
+    if gone is not None:
+        return [gone]
+    trimmed = options.start_s is not None or options.duration_s is not None
+    if trimmed:
+        # Damage elsewhere in the file does not matter.
+        return []
+    return [wholeness.fault_of(job.source, film, count)]
+
+
 @contextlib.contextmanager
 def open_sink(
     film: Film, scale: int, job: Job, options: FilmOptions, notes: list[str]
 ) -> Iterator[Sink]:
     """Opens what a film's frames are written to; notes receives what it does not hold."""
     if options.frames is not None:
-        yield _Pictures(film, options)
+        yield _Pictures(film, job, options)
         return
     container = container_for(job.target)
     encoding, found = codecs.plan_encoding(film, container, scale, options.codec, options.crf)
@@ -200,8 +218,8 @@ class _Encoded(Sink):
         matrix = self._film.matrix if self._container.holds_turns else None
         return Shell(path, self._container, matrix, said, int(stream.disposition), companions)
 
-    def _compare(self, path: pathlib.Path, companions: Companions) -> list[str | None]:
-        """Looks at the file that was written; returns what of the source is not whole."""
+    def _compare(self, path: pathlib.Path, companions: Companions, count: int) -> list[str | None]:
+        """Looks at the file of so many frames; returns what of the source is not whole."""
         with require_av().open(f"file:{os.path.abspath(path)}", metadata_errors="replace") as out:
             lost = companions.missing_from(out)
             shape = out.streams.video[0].sample_aspect_ratio or Fraction(1)
@@ -209,27 +227,12 @@ class _Encoded(Sink):
             lost.append(f"the shape of pixels, {_ratio(self._film.aspect)}")
         if lost:
             self.notes.append(f"{self._container.name} does not hold {', '.join(lost)}: left out")
-        film, options = self._film, self._options
-        if film.container.demuxer not in _TELL_LENGTH or film.duration_s is None:
-            return []
-        if options.start_s is not None or options.duration_s is not None:
-            return []
-        end_s = max(film.last_s, companions.last_s - film.origin_s)
-        if end_s + _BREAKS_OFF_S < film.duration_s:
-            return [f"it breaks off at {float(end_s):.2f} s of {float(film.duration_s):.2f} s"]
-        if film.container.name == "AVI" and _is_cut_off(self._job.source):
-            return [f"it breaks off at {float(end_s):.2f} s"]
-        return []
+        heard_s = companions.last_s - self._film.origin_s
+        return _missing(self._film, self._job, self._options, count, heard_s)
 
 
 def _ratio(value: Fraction) -> str:
     return f"{value.numerator}:{value.denominator}"
-
-
-def _is_cut_off(path: pathlib.Path) -> bool:
-    """Returns whether an AVI is shorter than its head says: how long it lasts is not recorded."""
-    with open(path, "rb") as stream:
-        return int.from_bytes(stream.read(8)[4:], "little") + 8 > path.stat().st_size
 
 
 class _FilmSink(_Encoded):
@@ -269,7 +272,7 @@ class _FilmSink(_Encoded):
             return []
         self._writer.close()
         self.written = True
-        return self._compare(self._path, self._companions)
+        return self._compare(self._path, self._companions, count)
 
     def let_go(self) -> None:
         """Closes the source; of a film that is not whole nothing is put in order any more."""
@@ -312,7 +315,7 @@ class _PartsSink(_Encoded):
             files.replacing(self._job.target) as path,
         ):
             join(self._parts.done, self._shell(path, companions), self._encoding)
-            whole = self._compare(path, companions)
+            whole = self._compare(path, companions, self.before + count)
         self._parts.joined = True
         return whole
 
@@ -328,9 +331,9 @@ class _PartsSink(_Encoded):
 class _Pictures(Sink):
     """A picture for each frame, upright, and a table of when each one is shown."""
 
-    def __init__(self, film: Film, options: FilmOptions):
+    def __init__(self, film: Film, job: Job, options: FilmOptions):
         super().__init__()
-        self._film, self._options = film, options
+        self._film, self._job, self._options = film, job, options
         self._folder = options.frames or pathlib.Path()
         self._kind = writing.CHOICES[options.picture_format or "png"]
         self._suffix = "." + (options.picture_format or "png").replace("jpeg", "jpg")
@@ -372,4 +375,4 @@ class _Pictures(Sink):
         files.write_bytes(self._folder / _FRAME_TABLE, text.getvalue().encode())
         if any(True for each in film.source.streams if each.type in ("audio", "subtitle")):
             self.notes.append("pictures have no sound and no subtitles: they are left out")
-        return []
+        return _missing(film, self._job, self._options, count)

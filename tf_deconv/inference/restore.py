@@ -80,9 +80,10 @@ def restore(
         pictures,
         pathlib.Path(config.out),
         config.format,
-        any(each is not None for each in asked_for),
+        located.moves or any(each is not None for each in asked_for),
     )
     jobs, films = plan.jobs, plan.films
+    all_films = films
     word = "file" if jobs and films else "film" if films else "picture"
     if films and config.engine == "beam":
         raise UserError(
@@ -93,7 +94,7 @@ def restore(
         names = ("codec", "crf", "start", "duration", "resume")
         refuse_options(config, names, "pictures alone")
     if not jobs and config.frames is None:
-        refuse_options(config, ("format", "quality", "range", "sheet"), "films alone")
+        refuse_options(config, ("format", "quality", "range"), "films alone")
     if jobs and config.frames is not None:
         raise UserError(
             f"frames={config.frames!r}: {str(jobs[0].source)!r} is a picture; expected films alone"
@@ -109,7 +110,7 @@ def restore(
     folders = _frame_folders(config, films)
     sheet = None
     if config.sheet is not None:
-        sheet = check_sheet(config.sheet, jobs, config.skip_existing or config.overwrite)
+        sheet = check_sheet(config.sheet, [*jobs, *films], config.skip_existing or config.overwrite)
     waiting = [job for job in jobs if not (config.skip_existing and job.target.exists())]
     left = set(waiting)
     skipped = tuple(job.target for job in jobs if job not in left)
@@ -132,7 +133,14 @@ def restore(
         _report_unread(plan, report)
         if sheet is not None and not config.dry_run:
             files.make_folder(sheet.parent)
-            write_sheet(sheet, jobs, _file_options(config, located), report)
+            write_sheet(
+                sheet,
+                jobs,
+                _file_options(config, located),
+                report,
+                films=all_films,
+                start_s=film_options.start_s or 0.0,
+            )
         return RestoreResult((), skipped, tuple(plan.unread))
     # For the engine `beam` too: what is wrong with the model is said before any worker starts.
     model = open_model(located, config, "cpu" if config.engine == "beam" else "auto")
@@ -171,7 +179,9 @@ def restore(
         name = pathlib.PurePath(located.asked).name
         # What was there already may be another model's.
         made_by = "" if skipped else f"{name}, strength {config.strength:g}"
-        write_sheet(sheet, restored, model.options, report, made_by)
+        films_restored = [job for job in all_films if job.target not in {**reasons, **faults}]
+        start_s = film_options.start_s or 0.0
+        write_sheet(sheet, restored, model.options, report, made_by, films_restored, start_s)
     return RestoreResult(
         ()
         if config.dry_run

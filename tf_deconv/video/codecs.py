@@ -269,11 +269,11 @@ def check_crf(codec: Codec, crf: int | None) -> int:
     if codec.crf is None:
         with_one = ", ".join(name for name, each in CODECS.items() if each.crf is not None)
         raise UserError(
-            f"crf={crf}: {codec.name} has none, it is written at its best; expected --codec"
+            f"--crf {crf}: {codec.name} has none, it is written at its best; expected --codec"
             f" {with_one}, or no --crf"
         )
     if not 0 <= crf <= codec.most_crf:
-        raise UserError(f"crf={crf}: expected 0 to {codec.most_crf} of {codec.name}, 0 the best")
+        raise UserError(f"--crf {crf}: expected 0 to {codec.most_crf} of {codec.name}, 0 the best")
     return crf
 
 
@@ -291,7 +291,7 @@ def choose_codec(asked: str | None, source: str, container: Container) -> Codec:
         codec = codec_named(asked)
         if codec.name not in container.codecs:
             raise UserError(
-                f"codec={asked!r}: {container.name} does not hold it; expected one of"
+                f"{container.name} does not hold {asked}: expected --codec"
                 f" {', '.join(container.codecs)}, or another container by --out NAME.mkv"
             )
         return codec

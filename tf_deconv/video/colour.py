@@ -27,7 +27,7 @@ TRANSFERS_OF_HDR = {PQ: "PQ", HLG: "HLG"}
 
 # The matrices that FFmpeg's converter knows, by what it calls them.
 _MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
-_BT601, _BT709 = 5, 1
+_BT601, BT709 = 5, 1
 _UNKNOWN_MATRICES = {
     8: "YCgCo",
     11: "SMPTE 2085",
@@ -148,7 +148,7 @@ class Conversion:
                 f"its colours are stored as {_UNKNOWN_MATRICES[colour.matrix]}, which is not read:"
                 " expected BT.601, BT.709 or BT.2020"
             )
-        guess = _BT709 if lines > _MOST_LINES_OF_SD else _BT601
+        guess = BT709 if lines > _MOST_LINES_OF_SD else _BT601
         full = pixels.is_rgb or pixels.name.startswith("yuvj") or colour.range == FULL_RANGE
         # Grey pictures that say nothing fill their values, as those of PNG and of cameras do.
         full = full or (pixels.channels == 1 and colour.range == 0)

@@ -21,7 +21,7 @@ import numpy as np
 from tf_deconv.images import arrays
 from tf_deconv.utils.extras import how_to_install
 from tf_deconv.utils.options import UserError, reason
-from tf_deconv.video import colour
+from tf_deconv.video import colour, wholeness
 from tf_deconv.video.colour import Colour, Converter
 from tf_deconv.video.containers import Container, container_of
 
@@ -131,7 +131,7 @@ def open_film(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Ite
         message does not name the file.
     """
     with open_container(path) as (source, container):
-        yield Film(source, container, max_pixels)
+        yield Film(source, container, max_pixels, path)
 
 
 @contextlib.contextmanager
@@ -197,9 +197,11 @@ class Film:
       last_s: When the last decoded frame ends.
     """
 
-    def __init__(self, source: Any, container: Container, max_pixels: int):
+    def __init__(
+        self, source: Any, container: Container, max_pixels: int, path: str | os.PathLike[str]
+    ):
         """Decodes the first frame; `open_film` tells of the errors."""
-        self.source, self.container = source, container
+        self.source, self.container, self._path = source, container, path
         self.stream = _choose_stream(source)
         self._limit_px = max_pixels
         self._check_stream()
@@ -207,7 +209,7 @@ class Film:
         self.codec = context.codec.canonical_name
         self._decoder = self._open_decoder()
         self.time_base = self.stream.time_base
-        self.broken = self.damaged = 0
+        self.broken = self.damaged = self._packets = 0
         self.first_damage_s: Fraction | None = None
         self.last_s = Fraction(0)
         # What the container says of colours; a decoder may know less of them.
@@ -317,9 +319,10 @@ class Film:
     def _check_stream(self) -> None:
         stream = self.stream
         if stream.codec_context is None:
+            name = wholeness.codec_name(self._path, self.container)
             raise UserError(
-                "its pictures are in a codec that FFmpeg's libraries do not decode here"
-                f"{_named(stream)}: convert it to H.264 first"
+                f"its pictures are in {f'the codec {name}' if name else 'a codec'}, which FFmpeg's"
+                " libraries do not decode here: convert it to H.264 first"
             )
         context = stream.codec_context
         if context.codec_tag in ("encv", "drmi"):
@@ -350,8 +353,7 @@ class Film:
         except UserError:
             raise
         if first is None:
-            context = self.stream.codec_context
-            if not (context.width and context.height) and not self.broken:
+            if not self._packets:
                 raise UserError("has a stream of pictures without any frame")
             hint = " (encrypted, or damaged)" if self.broken else ""
             raise UserError(f"no frame of it can be decoded as {self.codec}{hint}")
@@ -388,6 +390,8 @@ class Film:
         """Yields all frames from where the file is read, with time stamps that grow."""
         av = require_av()
         packets = self.source.demux(self.stream)
+        # Packets that a demuxer marked as not whole, of which a decoder says nothing.
+        marked = 0
         while True:
             try:
                 packet = next(packets, None)
@@ -395,6 +399,8 @@ class Film:
                     return
                 if packet.size and packet.has_sidedata("encryption_info"):
                     raise UserError("is encrypted (DRM): expected a film that plays without a key")
+                self._packets += packet.size > 0
+                marked += packet.is_corrupt
                 decoded = self._decoder.decode(packet if packet.size else None)
             except (av.FFmpegError, ValueError) as error:
                 if isinstance(error, UserError):
@@ -409,7 +415,8 @@ class Film:
             for frame in decoded:
                 frame.time_base = self.time_base
                 self._stamp(frame)
-                if frame.is_corrupt:
+                if frame.is_corrupt or marked:
+                    marked = max(0, marked - 1)
                     self.damaged += 1
                     self._note_damage()
                 yield frame
@@ -445,8 +452,3 @@ def _choose_stream(source: Any) -> Any:
 def is_cover(stream: Any) -> bool:
     """Returns whether a stream is a still picture, such as the cover of an album."""
     return stream.type == "video" and bool(int(stream.disposition) & (1 << 10))
-
-
-def _named(stream: Any) -> str:
-    tag = getattr(stream, "name", None) or getattr(stream, "codec_tag", None)
-    return f" ({tag})" if isinstance(tag, str) and tag.strip("\0") else ""

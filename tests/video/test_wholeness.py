@@ -1,0 +1,203 @@
+"""Films that are not whole, or not to be decoded: what is missing is said, by what it is."""
+
+import struct
+
+import numpy as np
+import pytest
+
+from tests.fixtures.commands import call, refuses
+from tests.fixtures.films import make_frames, write_film
+from tf_deconv.utils.options import UserError
+from tf_deconv.video import reading, wholeness
+from tf_deconv.video.containers import CONTAINERS
+
+av = pytest.importorskip("av")
+
+KEY = "00112233445566778899aabbccddeeff"
+CODECS = {
+    ".mp4": ("libx264", "yuv420p", "aac"),
+    ".mkv": ("libx264", "yuv420p", "aac"),
+    ".webm": ("libvpx-vp9", "yuv420p", "libopus"),
+    ".avi": ("mpeg4", "yuv420p", "libmp3lame"),
+    ".ts": ("libx264", "yuv420p", "aac"),
+}
+
+
+def film(path, count=40, sound=True, **options):
+    codec, pixel_format, tone = CODECS[path.suffix]
+    return write_film(
+        path,
+        make_frames(count),
+        codec,
+        pixel_format,
+        sound=tone if sound else None,
+        options={"g": "10"},
+        **options,
+    )
+
+
+def restore(capsys, source, *options):
+    """Restores with the command; returns its exit code and all that it said."""
+    target = source.parent / "out"
+    code, out, err = call(capsys, "restore", "photo-small", source, "--out", target, *options)
+    return code, out + err
+
+
+# --- What is not decoded at all.
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_an_encrypted_film_is_named_as_such(capsys, tmp_path, suffix):
+    source = tmp_path / f"in{suffix}"
+    scheme = {"encryption_scheme": "cenc-aes-ctr", "encryption_key": KEY, "encryption_kid": KEY}
+    write_film(source, make_frames(4), sound="aac", muxer_options=scheme)
+    line = refuses(capsys, "restore", "photo-small", source, "--out", tmp_path / "out")
+    assert "is encrypted (DRM): expected a film that plays without a key" in line
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "known", "unknown", "name"),
+    [
+        (".mp4", b"avc1", b"qqqq", "qqqq"),
+        (".avi", b"FMP4", b"QQQQ", "QQQQ"),
+        (".mkv", b"V_MPEG4/ISO/AVC", b"V_QQQQQ/ISO/AVC", "V_QQQQQ/ISO/AVC"),
+        (".webm", b"V_VP9", b"V_QQ9", "V_QQ9"),
+    ],
+)
+def test_a_codec_that_nothing_decodes_is_named(capsys, tmp_path, suffix, known, unknown, name):
+    source = film(tmp_path / f"in{suffix}", 4)
+    content = source.read_bytes()
+    assert known in content
+    source.write_bytes(content.replace(known, unknown))
+    line = refuses(capsys, "restore", "photo-small", source, "--out", tmp_path / "out")
+    assert f"in the codec {name}, which FFmpeg's libraries do not decode here" in line
+    assert "convert it to H.264 first" in line
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv"])
+def test_the_name_of_a_known_codec_is_found_where_there_is_sound_too(tmp_path, suffix):
+    # Each of them names its sound's codec in the same form.
+    names = {".mp4": ("MP4", "avc1"), ".avi": ("AVI", "FMP4"), ".mkv": ("Matroska", "V_MPEG4")}
+    container, name = names[suffix]
+    path = film(tmp_path / f"x{suffix}", 4)
+    assert wholeness.codec_name(path, CONTAINERS[container]).startswith(name)
+
+
+@pytest.mark.parametrize("suffix", [".avi", ".mp4"])
+def test_a_film_without_a_frame_is_told(tmp_path, suffix):
+    path = tmp_path / f"x{suffix}"
+    with av.open(str(path), "w") as out:
+        out.add_stream("mpeg4", 25, width=64, height=48).pix_fmt = "yuv420p"
+        out.start_encoding()
+    with pytest.raises(UserError, match=r"without any frame|has no moving pictures"):
+        list(reading.frames(path))
+
+
+# --- What is damaged or cut off.
+
+
+@pytest.mark.parametrize("suffix", list(CODECS))
+def test_a_whole_film_is_found_whole(capsys, tmp_path, suffix):
+    code, said = restore(capsys, film(tmp_path / f"in{suffix}"))
+    assert code == 0
+    assert "DAMAGED" not in said
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".webm", ".avi", ".ts"])
+def test_frames_that_a_demuxer_leaves_out_are_told(capsys, tmp_path, suffix):
+    # Of WebM 11 of 60 frames were left out so, and the command ended with 0.
+    source = film(tmp_path / f"in{suffix}", sound=False)
+    content = bytearray(source.read_bytes())
+    at = len(content) // 2
+    if suffix == ".avi":  # Within a frame a decoder conceals damage, and says nothing.
+        at = content.index(b"00dc", at)
+    content[at : at + 400] = np.random.default_rng(1).bytes(400)
+    source.write_bytes(content)
+    code, said = restore(capsys, source)
+    assert code == 1
+    assert "DAMAGED: " in said
+    assert "what could be decoded is restored" in said
+    (target,) = (tmp_path / "out").iterdir()
+    assert len(list(reading.frames(target))) > 10
+
+
+@pytest.mark.parametrize("suffix", list(CODECS))
+@pytest.mark.parametrize("to_pictures", [False, True])
+def test_a_film_that_is_cut_off_is_told(capsys, tmp_path, suffix, to_pictures):
+    # With --frames nothing was said, nor of a transport stream.
+    options = {"muxer_options": {"movflags": "faststart"}} if suffix == ".mp4" else {}
+    source = film(tmp_path / f"in{suffix}", **options)
+    content = source.read_bytes()
+    source.write_bytes(content[: len(content) * 6 // 10])
+    options = ("--frames", tmp_path / "frames") if to_pictures else ()
+    code, said = restore(capsys, source, *options)
+    assert code == 1, said
+    assert "it breaks off" in said
+
+
+def test_what_was_asked_for_may_be_whole_in_a_film_that_breaks_off(capsys, tmp_path):
+    source = film(tmp_path / "in.mkv", 60)
+    content = source.read_bytes()
+    source.write_bytes(content[: len(content) * 6 // 10])
+    code, said = restore(capsys, source, "--duration", "0.5")
+    assert (code, "breaks off" in said) == (0, False)
+    for options in (("--start", "1"), ("--start", "0.5", "--duration", "9")):
+        code, said = restore(capsys, source, "--overwrite", *options)
+        assert (code, "breaks off" in said) == (1, True)
+
+
+def test_dropped_frames_of_an_avi_are_no_damage(capsys, tmp_path):
+    # Recorders write a chunk without bytes for a frame that they had no time for.
+    source = film(tmp_path / "in.avi", sound=False)
+    source.write_bytes(_without_frames(source.read_bytes(), {10, 11, 30}))
+    code, said = restore(capsys, source)
+    assert code == 0, said
+    assert "DAMAGED" not in said
+
+
+def _without_frames(content, numbers):
+    """Empties chunks of frames in an AVI, in its index too."""
+
+    def chunks(data, at):
+        while at + 8 <= len(data):
+            (size,) = struct.unpack("<I", data[at + 4 : at + 8])
+            yield data[at : at + 4], data[at + 8 : at + 8 + size]
+            at += 8 + size + size % 2
+
+    def joined(parts):
+        return b"".join(
+            name + struct.pack("<I", len(data)) + data + bytes(len(data) % 2)
+            for name, data in parts
+        )
+
+    parts, index = [], b""
+    for name, data in chunks(content, 12):
+        if name == b"LIST" and data[:4] == b"movi":
+            frames = [
+                (kind, b"" if number in numbers else frame)
+                for number, (kind, frame) in enumerate(chunks(data, 4))
+            ]
+            at = 4
+            for kind, frame in frames:
+                index += kind + struct.pack("<III", 16, at, len(frame))
+                at += 8 + len(frame) + len(frame) % 2
+            data = b"movi" + joined(frames)
+        parts.append((name, index if name == b"idx1" else data))
+    body = b"AVI " + joined(parts)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def test_a_matroska_of_unknown_sizes_is_whole(capsys, tmp_path):
+    # As browsers record: no size is known when a cluster begins, and none is filled in.
+    source = film(tmp_path / "in.webm", muxer_options={"live": "1"})
+    code, said = restore(capsys, source)
+    assert code == 0, said
+
+
+def test_what_follows_a_segment_of_matroska_is_no_damage(tmp_path):
+    source = film(tmp_path / "in.mkv")
+    with open(source, "ab") as stream:
+        stream.write(bytes(1000))
+    with reading.open_film(source) as opened:
+        assert wholeness.fault_of(source, opened, None) is None
