@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import tf_deconv
-from tests.fixtures import gates
+from tests.fixtures import commands, gates
 from tf_deconv.evaluation.inspect import inspect_artifact, lines
 from tf_deconv.exporting import golden, video
-from tf_deconv.images import metrics
+from tf_deconv.images import arrays, metrics
 from tf_deconv.inference import run_folder
 from tf_deconv.inference.streaming import Cell, StreamRestorer, keras_cell, restore_clip
 from tf_deconv.utils.options import UserError
@@ -255,3 +255,70 @@ def test_models_that_are_no_cells_are_named(tmp_path):
     run_folder.save_model(model, path, {"task": "denoise", "divisor": 4, "state": {"stride": "2"}})
     with pytest.raises(UserError, match="tells state as"):
         tf_deconv.load_video(path)
+
+
+# --- `verify`.
+
+OF_A_CLIENT = {
+    "right": (lambda clip, right, alone: right, "right, every bit", 0),
+    "in bytes": (lambda clip, right, alone: arrays.to_uint8(right), "right, ", 0),
+    "without the state": (lambda clip, right, alone: alone, "the state was not handed on", 1),
+    "as BGR": (lambda clip, right, alone: right[..., ::-1], "frame 1: red and blue", 1),
+    "the clip": (lambda clip, right, alone: clip, "frame 1: it is the picture that went in", 1),
+    "frozen": (
+        lambda clip, right, alone: right[[0, 1, 2, 2, 2, 2, 2, 2]],
+        "frames 1 to 3 are right, frame 4 is not",
+        1,
+    ),
+    "a frame alone": (
+        lambda clip, right, alone: right[-1],
+        "the array is 16x16x3: expected 8x16x16x3",
+        1,
+    ),
+}
+
+
+@pytest.mark.parametrize("what", OF_A_CLIENT)
+def test_what_a_client_made_of_the_clip_is_judged(trained, cell, capsys, tmp_path, what):
+    make, words, expected_code = OF_A_CLIENT[what]
+    clip, right = golden.read_clip(trained.folder / golden.FOLDER, (16, 16))
+    alone = np.stack([restore_clip(cell, frame[np.newaxis])[0] for frame in clip])
+    np.save(tmp_path / "mine.npy", make(clip, right, alone))
+    words_of = ("verify", trained.folder, "--output", tmp_path / "mine.npy")
+    code, output, _ = commands.call(capsys, *words_of)
+    assert (code, words in output) == (expected_code, True), output
+
+
+@pytest.mark.slow
+def test_every_file_of_it_is_verified(trained, capsys):
+    code, output, _ = commands.call(capsys, "verify", trained.folder, "--json")
+    rows = json.loads(output)["rows"]
+    assert code == 0
+    assert [(row["verdict"], row["against"]) for row in rows] == [("right", "golden/")] * 3
+    assert {tuple(row["size"]) for row in rows} == {(16, 16)}
+
+
+@pytest.mark.slow
+def test_a_clip_of_another_size_is_made_by_another_file(trained, capsys, tmp_path):
+    file = trained.folder / "tflite" / "v-int8.tflite"
+    words = ("verify", file, "--size", 32, "--runtime", "litert-compiled", "--golden", tmp_path)
+    code, output, _ = commands.call(capsys, *words)
+    assert code == 0
+    assert "32x32: right, " in output
+    assert "against the float32 file in LiteRT" in output
+    clip, made = golden.read_clip(tmp_path, (32, 32))
+    np.testing.assert_array_equal(clip, golden.clip((32, 32), 3))
+    assert made.shape == clip.shape
+
+
+def test_runtimes_of_one_input_and_sizes_that_are_not_there_are_one_line(trained, capsys, tmp_path):
+    (tmp_path / "v.onnx").write_bytes(b"not looked into")
+    file, elsewhere = trained.folder / "tflite" / "v-float32.tflite", tmp_path / "v.onnx"
+    cases = [
+        ((elsewhere, "--of", trained.folder, "--runtime", "tract"), "takes a frame and a state"),
+        ((file, "--size", "20"), "has 16x16, 32x32 alone"),
+        ((trained.folder, "--runtime", "opencv"), "takes an .onnx file"),
+        ((trained.folder, "--golden", trained.folder / "golden"), "is the export's own"),
+    ]
+    for words, message in cases:
+        assert message in commands.refuses(capsys, "verify", *words)

@@ -24,6 +24,8 @@ SIDE_PX, ENLARGED_SIDE_PX = 64, 32
 # The largest result that is kept as floats, and as a PNG file.
 _LARGEST_ARRAY_PX, _LARGEST_PNG_PX = 128**2, 512**2
 _NOISE_SEED, _NOISE_LEVEL = 23, 0.08
+# Of the known clip.
+CLIP_FRAMES = 8
 
 
 def picture(height: int, width: int, channels: int) -> np.ndarray:
@@ -144,6 +146,34 @@ def write_clip(folder: pathlib.Path, clip: np.ndarray, restored: np.ndarray) -> 
     (folder / "README.md").write_text(_README_OF_A_FILM, encoding="utf-8")
 
 
+def clip(size: tuple[int, int], channels: int) -> np.ndarray:
+    """Draws the known clip: the known picture, which moves to the right by a pixel a frame.
+
+    Args:
+      size: (height, width).
+      channels: As of `picture`.
+    Returns:
+      (CLIP_FRAMES, H, W, channels) float32 in [0, 1].
+    """
+    still = picture(*size, channels)
+    return np.stack([np.roll(still, number, axis=1) for number in range(CLIP_FRAMES)])
+
+
+def read_clip(folder: pathlib.Path, size: tuple[int, int] | None) -> tuple[Any, Any] | None:
+    """Reads the clip of an export, and what is right of it, as `read` does a picture: (T, H, W, C).
+
+    Raises:
+      UserError: if a file of it is damaged.
+    """
+    paths = [folder / f"{name}-film.npy" for name in ("input", "output")]
+    if not all(path.is_file() for path in paths):
+        return None
+    given, expected = (read_array(path) for path in paths)
+    if given.ndim != 4 or given.shape != expected.shape:
+        raise UserError(f"{str(folder)!r} has no clip of frames: export again")
+    return (given, expected) if size in (None, given.shape[1:3]) else None
+
+
 def read_named(folder: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Reads what `write_named` wrote: inputs and outputs; {} twice where there are none."""
     inputs, outputs = (
@@ -226,7 +256,11 @@ output is not clipped. `input-last.png` and `output-last.png` are the last frame
 
 PSNR = 10 log10(1 / mean((yours - output)^2)), over all frames. Right is what reaches
 `golden.floor_db` of the file in `../manifest.json`. If the first frame is right and the others are
-not, the state was not handed on.
+not, the state was not handed on. With `tf-deconv` installed,
+
+    tf-deconv verify .. --output YOURS.npy
+
+tells that, and what else is wrong; without `--output` it streams the clip through the files here.
 """
 _README_OF_A_GENERATOR = """# A known input, and what Keras makes of it
 

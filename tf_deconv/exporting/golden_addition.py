@@ -27,7 +27,7 @@ def add(folder: pathlib.Path, manifest: dict[str, Any]) -> None:
       folder: The export. Its SavedModel and TFLite files were compared with their checksums.
       manifest: What its manifest holds.
     Raises:
-      UserError: if it has a `golden/`, makes pictures from noise, or cannot say what Keras makes.
+      UserError: if it has a `golden/`, makes pictures from noise or restores films, or cannot say what Keras makes.
     """
     if "golden" in manifest:
         raise UserError(
@@ -41,9 +41,10 @@ def add(folder: pathlib.Path, manifest: dict[str, Any]) -> None:
         )
     entries = {entry["file"]: entry for entry in manifest["files"]}
     saved = next((name for name in entries if name.endswith("/")), None)
-    if "generator" in manifest or saved is None or not entries[saved]["parity"]["exact"]:
+    is_other = "generator" in manifest or "state" in manifest
+    if is_other or saved is None or not entries[saved]["parity"]["exact"]:
         raise UserError(
-            f"{str(folder)!r} has no SavedModel that restores and gives what Keras gives to the"
+            f"{str(folder)!r} has no SavedModel that restores pictures and gives what Keras gives to the"
             " bit: export it again, which writes the folder too"
         )
     signatures = tuple(tuple(size) for size in manifest["tflite_sizes"])

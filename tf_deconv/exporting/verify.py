@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from tf_deconv.exporting import golden
+from tf_deconv.exporting import golden, verify_film
 from tf_deconv.exporting.config import VERIFIED, VerifyConfig
 from tf_deconv.exporting.parity import diagnosis, process, runner
 from tf_deconv.exporting.variants import parse_sizes
@@ -153,17 +153,21 @@ class _Export:
       folder: Where it lies.
       manifest: Its content, with fields of known types.
       trust: Whether the user trusts its maker.
-      known: Known pictures that were made already: (size, the file that cannot judge) to each.
+      known: Known pictures and films that were made already: (size, the file that judges) to each.
     """
 
     folder: pathlib.Path
     manifest: dict[str, Any]
     trust: bool
-    known: dict[Any, _Known] = dataclasses.field(default_factory=dict, repr=False)
+    known: dict[Any, Any] = dataclasses.field(default_factory=dict, repr=False)
 
     @property
     def is_generator(self) -> bool:
         return "generator" in self.manifest
+
+    @property
+    def is_film(self) -> bool:
+        return "state" in self.manifest
 
     @property
     def scale(self) -> int:
@@ -266,7 +270,8 @@ def _of_one_size(export: _Export, paths: list[pathlib.Path], runtime: str) -> li
     """Leaves out the ONNX file of any size where the runtime is known for one size, if it can."""
     if not issubclass(runner.RUNTIMES[runtime], runner.FixedOnnx):
         return paths
-    shapes = {path: ((export.entry(path) or {}).get("input") or {}).get("shape") for path in paths}
+    inputs = {path: (export.entry(path) or {}).get("input") or {} for path in paths}
+    shapes = {path: given.get("shape", [None]) for path, given in inputs.items()}
     fixed = [path for path, shape in shapes.items() if path.suffix != ".onnx" or None not in shape]
     return fixed or paths
 
@@ -405,6 +410,29 @@ def _check(path: pathlib.Path, trust: bool, whole: bool = False) -> None:
     located.check_contents()
 
 
+def _know_film(export: _Export, size: Size, tested: pathlib.Path | None) -> verify_film.KnownFilm:
+    """Makes the known clip of a size and what is right of it; arguments as of `_know`."""
+    found = None
+    for path, runtime in export.truths.items():
+        is_itself = tested is not None and path.samefile(tested)
+        has_size = path.is_dir() or size in _signature_sizes(path)
+        has_runtime = importlib.util.find_spec(runner.RUNTIMES[runtime].module) is not None
+        if not is_itself and has_size and has_runtime:
+            _check(path, export.trust, whole=True)
+            found = path, runtime
+            break
+    key = size, found
+    if key not in export.known:
+        export.known[key] = verify_film.know(export.folder, export.manifest, size, found)
+    if export.known[key] is None:
+        raise UserError(
+            f"nothing to compare with: {str(export.folder)!r} has neither a clip of"
+            f" {size[0]}x{size[1]} in {golden.FOLDER}/ nor another file that runs at that size;"
+            " export again"
+        )
+    return export.known[key]
+
+
 def _is_own_golden(config: VerifyConfig, export: _Export) -> bool:
     own = export.folder.resolve() / golden.FOLDER
     return pathlib.Path(str(config.golden)).resolve() == own
@@ -423,11 +451,18 @@ def _add_golden(export: _Export) -> None:
 def _write_golden(config: VerifyConfig, export: _Export, size: Size | None) -> None:
     if size is None:
         raise UserError(f"golden={config.golden!r}: a generator's lies in the export itself")
+    if export.is_film:
+        film = _know_film(export, size, None)
+        golden.write_clip(pathlib.Path(config.golden), film.given, film.expected)
+        return
     known = _know(export, size, None)
     golden.write(pathlib.Path(config.golden), {size: (known.given, known.expected)})
 
 
 # --- One file.
+
+# Runtimes that a judge of other files runs in.
+_OWN = ("litert", "litert-compiled", "tensorflow")
 
 
 def _verify_one(
@@ -440,12 +475,16 @@ def _verify_one(
         if not export.is_generator:
             size = _size_of(export, path, entry, size)
             row = dataclasses.replace(row, size=size)
+        if export.is_film:
+            _check_takes_films(runtime, path)
         _check_installed(runtime, config.python)
         if _suffix(path) in ("", ".tflite"):
             _check(path, export.trust)
         if export.is_generator:
             return _verify_generator(config, export, path, row)
-        own = runtime in ("litert", "litert-compiled", "tensorflow")
+        if export.is_film:
+            return _verify_film(config, export, path, row)
+        own = runtime in _OWN
         known = _know(export, size, path if own else None)
         shape = ((entry or {}).get("input") or {}).get("shape")
         key = f"{process.signature_for(path.name, size, shape)}|0"
@@ -470,6 +509,16 @@ def _judged(row: Row, judged: diagnosis.Judgement, against: str, version: str) -
     )
 
 
+def _verify_film(config: VerifyConfig, export: _Export, path: pathlib.Path, row: Row) -> Row:
+    known = _know_film(export, row.size, path if row.runtime in _OWN else None)
+    results = _run(
+        config, path, verify_film.cases(path.name, known.given, known.start), row.runtime
+    )
+    received = verify_film.streamed(path.name, row.size, results)
+    judged = verify_film.judge(received, known, row.floor_db)
+    return _judged(row, judged, known.against, str(results["version"]))
+
+
 def _verify_generator(config: VerifyConfig, export: _Export, path: pathlib.Path, row: Row) -> Row:
     inputs, outputs = golden.read_named(export.folder / golden.FOLDER)
     signatures = export.manifest.get("tflite_signatures") or [""]
@@ -490,6 +539,20 @@ def _verify_generator(config: VerifyConfig, export: _Export, path: pathlib.Path,
     received = results[f"{signatures[0]}|0|{result}"]
     judged = diagnosis.judge(received, expected[0], None, row.floor_db)
     return _judged(row, judged, "golden/", str(results["version"]))
+
+
+def _check_takes_films(runtime: str, path: pathlib.Path) -> None:
+    if hasattr(runner.RUNTIMES[runtime], "run_named"):
+        return
+    fitting = [
+        name
+        for name, each in runner.RUNTIMES.items()
+        if hasattr(each, "run_named") and _suffix(path) in each.takes
+    ]
+    raise UserError(
+        f"runtime={runtime!r} is given one picture at a time, and {path.name!r} takes a frame and a"
+        f" state: expected one of {', '.join(fitting)}"
+    )
 
 
 def _check_installed(runtime: str, python: str | None) -> None:
@@ -559,13 +622,20 @@ def _size_of(
             told = ", ".join("{}x{}".format(*size) for size in own)
             raise UserError("size='{}x{}': {!r} has {} alone".format(*asked, str(path), told))
         return asked
-    kept = golden.read(export.folder / golden.FOLDER, None)
-    if kept is not None and (not own or kept[0].shape[:2] in own):
-        return kept[0].shape[:2]
+    kept = _kept_size(export)
+    if kept is not None and (not own or kept in own):
+        return kept
     if own:
         return min(own, key=math.prod)
     side = golden.SIDE_PX if export.scale == 1 else golden.ENLARGED_SIDE_PX
     return (side + -side % (export.manifest.get("divisor") or 1),) * 2
+
+
+def _kept_size(export: _Export) -> Size | None:
+    """Returns the (height, width) of what `golden/` keeps as floats; None where it keeps none."""
+    read = golden.read_clip if export.is_film else golden.read
+    kept = read(export.folder / golden.FOLDER, None)
+    return None if kept is None else kept[0].shape[-3:-1]
 
 
 def _signature_sizes(path: pathlib.Path) -> tuple[Size, ...]:
@@ -593,6 +663,11 @@ def _judge_output(
         (expected,) = outputs.values()
         judged = diagnosis.judge(received, expected[0], None, floor_db)
         return _judged(row, judged, "golden/", "")
+    if export.is_film:
+        size = size or _kept_size(export) or received.shape[-3:-1]
+        film = _know_film(export, size, None)
+        judged = verify_film.judge(received, film, floor_db)
+        return _judged(dataclasses.replace(row, size=size), judged, film.against, "")
     size = size or _size_of_output(export, received)
     known = _know(export, size, None)
     judged = diagnosis.judge(received, known.expected, known.given, floor_db, known.restore)

@@ -34,9 +34,9 @@ from tf_deconv.networks import complexity, receptive_field
 from tf_deconv.networks.table import STATE, STATE_STRIDE
 from tf_deconv.utils.options import UserError
 
-# Frames of the clip that files stream, its sides in the files of any size, and those of the known
-# clip. They are small: a hundred frames of 256x256 would take minutes.
-GATE_FRAMES, GATE_SIDES_PX, GOLDEN_FRAMES = 100, (40, 44), 8
+# Frames of the clip that files stream, and its sides in the files of any size. They are small: a
+# hundred frames of 256x256 would take minutes.
+GATE_FRAMES, GATE_SIDES_PX = 100, (40, 44)
 # A side that no divisor divides, and frames of a short batch.
 ODD_SIDES_PX, ODD_FRAMES = (37, 53), 3
 # Frames streamed in a signature that is larger than those of the long clip.
@@ -247,9 +247,7 @@ class VideoExporter(Exporter):
     @functools.cached_property
     def golden(self) -> np.ndarray:
         """The known clip, (T, H, W, C): the known picture, which moves by a pixel a frame."""
-        side = golden.sizes(self.sizes, self.divisor, 1)[0]
-        still = golden.picture(*side, self.channels)
-        return np.stack([np.roll(still, number, axis=1) for number in range(GOLDEN_FRAMES)])
+        return golden.clip(golden.sizes(self.sizes, self.divisor, 1)[0], self.channels)
 
     def _film(self, frames: int, size: tuple[int, int], *, clean: bool = False) -> np.ndarray:
         """Returns held-out frames of a size, (frames, H, W, C): to and fro, clip after clip."""
@@ -288,7 +286,9 @@ class VideoExporter(Exporter):
             return list(samples.degraded), list(samples.clean)
         random = np.random.default_rng(0)
         still = golden.picture(128, 128, self.channels)
-        clip = np.stack([np.roll(still, 2 * number, axis=1) for number in range(GOLDEN_FRAMES)])
+        clip = np.stack(
+            [np.roll(still, 2 * number, axis=1) for number in range(golden.CLIP_FRAMES)]
+        )
         noisy = clip + random.normal(0, 25 / 255, clip.shape)
         return [np.clip(noisy, 0, 1).astype(np.float32)], [clip]
 

@@ -4,7 +4,8 @@ Started by path, with nothing of tf_deconv on board, as a client would run the f
 `python runner.py FILE CASES.npz RESULTS.npz [RUNTIME [THREADS]]`. CASES holds "SIGNATURE|NUMBER"
 arrays, pictures that are restored, or "SIGNATURE|NUMBER|INPUT" arrays of signatures with inputs of
 any names; "SIGNATURE|NUMBER|film" holds frames, (T, H, W, C), that go through one by one, each with
-the state that the one before left. RESULTS holds the outputs under the same keys,
+the state that the one before left; the first with that of "SIGNATURE|NUMBER|film_start", or with
+zeros. RESULTS holds the outputs under the same keys,
 "SIGNATURE|NUMBER|OUTPUT" of the latter, and of each signature's last case "latency_ms|SIGNATURE"
 and "latency_p95_ms|SIGNATURE", the median and the 95th percentile of its time. "delegated" is the
 share of a TFLite file's operators that XNNPACK took over, where that is known; "version" is the
@@ -29,6 +30,8 @@ MAX_RUNS, MAX_SECONDS = int(os.environ.get(TIMED_RUNS, "30")), 2.0
 # Set by who holds the other end of this process's stdin: once that is closed, nobody waits.
 WATCHES_STDIN = "TF_DECONV_WATCHES_STDIN"
 ANY_SIZE = "any_size"
+# A film's case, and the state of its first frame.
+FILM, START = "film", "film_start"
 # sysexits.h: EX_IOERR and EX_UNAVAILABLE.
 EXIT_NO_SPACE, EXIT_NOT_INSTALLED = 74, 69
 WARM_UPS = max(0, min(2, MAX_RUNS - 1))
@@ -52,6 +55,15 @@ def _int8_scales(path, signature):
     runner = Interpreter(path).get_signature_runner(signature)
     details = runner.get_input_details()["image"], runner.get_output_details()["restored"]
     return [d["quantization"] if d["dtype"] is np.int8 else None for d in details]
+
+
+def _tensor_names(path, signature):
+    """Returns what a signature's inputs and outputs are called in its subgraph, by their names."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    runner = Interpreter(path).get_signature_runner(signature)
+    details = runner.get_input_details() | runner.get_output_details()
+    return {name: each["name"] for name, each in details.items()}
 
 
 class LiteRt:
@@ -167,6 +179,25 @@ class CompiledLiteRt:
         result = outputs[0].read(int(np.prod(shape)), dtype).reshape(shape)
         return result if wanted is None else _from_int8(result, *wanted)
 
+    def run_named(self, signature, inputs):
+        index = self.model.get_signature_index(signature)
+        if signature not in self.buffers:
+            self.buffers[signature] = (
+                self.model.create_input_buffers(index),
+                self.model.create_output_buffers(index),
+                self.model.get_output_tensor_details(signature),
+            )
+        given, made, details = self.buffers[signature]
+        names = self.model.get_signature_by_index(index)
+        for name, buffer in zip(names["inputs"], given):
+            buffer.write(np.ascontiguousarray(inputs[name]))
+        self.model.run_by_index(index, given, made)
+        found = {}
+        for name, buffer in zip(names["outputs"], made):
+            shape, dtype = tuple(details[name]["shape"]), np.dtype(details[name]["dtype"])
+            found[name] = buffer.read(int(np.prod(shape)), dtype).reshape(shape)
+        return found
+
 
 def _is_fixed_onnx(path, shape):
     """Whether it is an ONNX file of one size: its pictures are (1, C, H, W)."""
@@ -244,6 +275,23 @@ class OpenVino:
         result = result.transpose(0, 2, 3, 1) if is_fixed else result
         return result if wanted is None else _from_int8(result, *wanted)
 
+    @property
+    def takes_clips(self):
+        """Whether it is a SavedModel for films, of whose signatures OpenVINO reads the clip's."""
+        return any("clip" in port.names for port in self.compiled.inputs)
+
+    def run_named(self, signature, inputs):
+        ports = (*self.compiled.inputs, *self.compiled.outputs)
+        known = {name: port for port in ports for name in port.names}
+        if self.path.endswith(".tflite"):
+            tensors = _tensor_names(self.path, signature)
+            known = {name: known[each] for name, each in tensors.items() if each in known}
+        if set(inputs) - set(known):
+            told = ", ".join("/".join(sorted(port.names)) for port in self.compiled.inputs)
+            raise ValueError(f"OpenVINO reads one signature of a file, here of {told}")
+        made = self.compiled({known[name]: array for name, array in inputs.items()})
+        return {name: made[port] for name, port in known.items() if port in self.compiled.outputs}
+
 
 class OpenVinoDefault(OpenVino):
     """OpenVINO as it comes, without the hint."""
@@ -313,6 +361,9 @@ class OnnxReference:
         array = np.ascontiguousarray(array.transpose(0, 3, 1, 2)) if self.is_fixed else array
         result = self.model.run(None, {"image": array})[0]
         return result.transpose(0, 2, 3, 1) if self.is_fixed else result
+
+    def run_named(self, signature, inputs):
+        return dict(zip(self.model.output_names, self.model.run(None, inputs)))
 
 
 # Of MNN's Interpreter::HintMode, which Python has no names of.
@@ -582,9 +633,12 @@ def _results(runtime, path, cases_path, threads):
     with np.load(cases_path) as cases:
         for key in cases.files:
             signature, number, *names = key.split("|")
-            if names == ["film"]:
-                made, last[signature] = _stream(client, signature, cases[key])
+            if names == [FILM]:
+                start = f"{signature}|{number}|{START}"
+                first = cases[start] if start in cases.files else None
+                made, last[signature] = _stream(client, signature, cases[key], first)
                 results[f"{signature}|{number}|restored"] = made
+            if names in ([FILM], [START]):
                 continue
             if names:
                 named.setdefault((signature, number), {})[names[0]] = cases[key]
@@ -604,9 +658,14 @@ def _results(runtime, path, cases_path, threads):
     return results
 
 
-def _stream(client, signature, film):
-    """Restores the frames of a film in their order; the first one has a state of zeros."""
-    state, restored = np.zeros(client.state_shape(signature, film.shape[1:3]), np.float32), []
+def _stream(client, signature, film, state):
+    """Restores the frames of a film in their order; the first one has the state or zeros."""
+    if getattr(client, "takes_clips", False):
+        whole = functools.partial(client.run_named, "serving_default", {"clip": film[np.newaxis]})
+        return whole()["restored"][0], whole
+    if state is None:
+        state = np.zeros(client.state_shape(signature, film.shape[1:3]), np.float32)
+    restored = []
     for frame in film:
         made = client.run_named(signature, {"frame": frame[np.newaxis], "state": state})
         state = made["next_state"]
