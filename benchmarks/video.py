@@ -1,9 +1,10 @@
 """What models gain on films, noise by noise and codec by codec, in decibels and in flicker.
 
-    python benchmarks/video.py MODEL ... --data FOLDER [--clips 10] [--frames 16] [--chains ...]
+    python benchmarks/video.py MODEL ... --data FOLDER [--held-out 0.1] [--clips 10] [--frames 16]
+        [--chains ...]
 
-makes clips of the folder's pictures (choose pictures on which no model was trained), one after the
-other with each of `motion.CAMERAS`, some with objects, changes of brightness and cuts, degrades
+makes clips of the folder's pictures (choose pictures on which no model was trained, or those that
+training with a --validation-fraction held out), one after the other with each of `motion.CAMERAS`, some with objects, changes of brightness and cuts, degrades
 each by each of `CHAINS`, and prints PSNR, the gain and flicker of doing nothing, of FFmpeg's hqdn3d
 and nlmeans, and of the models: frame by frame, or with a state if they have one. A filter has the
 strength that was best for the chain on other clips, made of --tune's pictures; no model is told
@@ -26,6 +27,7 @@ import argparse
 import itertools
 import json
 import pathlib
+import tempfile
 import time
 from collections.abc import Iterable
 
@@ -130,15 +132,29 @@ def print_costs(data: str) -> None:
         timed(chain, (degrade(tf.constant((n, 1))) for n in range(COST_CLIPS // 4)))
 
 
+def held_out(data: str, fraction: float, folder: pathlib.Path) -> str:
+    """Links the pictures that training on `data` holds out into an empty folder; returns it."""
+    for name in sources.load_source(data, COST_SIDE_PX, fraction).validation.names:
+        (folder / name.replace("/", "-")).symlink_to(pathlib.Path(data, name).resolve())
+    return str(folder)
+
+
 def table(options: argparse.Namespace) -> dict:
     """Prints a table for each chain; returns the figures."""
+    with tempfile.TemporaryDirectory() as folder:
+        if options.held_out:
+            options.data = held_out(options.data, options.held_out, pathlib.Path(folder))
+        return _table(options)
+
+
+def _table(options: argparse.Namespace) -> dict:
     config = EvaluateConfig(
         data=options.data, clips=options.clips, frames=options.frames, seed=options.seed
     )
     made, failures, notes = clips.open_clips(config, options.data)
     if failures:
         raise SystemExit("; ".join(failures))
-    print(f"{len(made)} clips of {options.data}; {notes[-1]}")
+    print(f"{len(made)} clips; {notes[-1]}")
     models = {name: clips.open_model(locate(name), config) for name in options.models}
     filters, said = film_filters.find_filters()
     for note in said:
@@ -178,6 +194,7 @@ def main() -> None:
     )
     parser.add_argument("models", nargs="*", metavar="MODEL")
     parser.add_argument("--data", default="bundled", help="pictures to make clips of")
+    parser.add_argument("--held-out", type=float, default=0.0, metavar="FRACTION")
     parser.add_argument("--tune", default="bundled", help="pictures to choose strengths on")
     parser.add_argument("--clips", type=int, default=10)
     parser.add_argument("--frames", type=int, default=16)
