@@ -4,12 +4,13 @@
         [--chains ...]
 
 makes clips of the folder's pictures (choose pictures on which no model was trained, or those that
-training with a --validation-fraction held out), one after the other with each of `motion.CAMERAS`, some with objects, changes of brightness and cuts, degrades
-each by each of `CHAINS`, and prints PSNR, the gain and flicker of doing nothing, of FFmpeg's hqdn3d
-and nlmeans, and of the models: frame by frame, or with a state if they have one. A filter has the
-strength that was best for the chain on other clips, made of --tune's pictures; no model is told
-anything. Without --data the held-out photographs of the package are used, of whose training
-larger copies of many were part: for a look, not for a claim.
+training with a --validation-fraction held out), one after the other with each of `motion.CAMERAS`,
+some with objects, changes of brightness and cuts, degrades each by each of `CHAINS`, and prints
+PSNR, the gain and flicker of doing nothing, of FFmpeg's hqdn3d and nlmeans, and of the models:
+frame by frame, or with a state if they have one. A filter has the strength that was best for the
+chain on other clips, made of --tune's pictures; no model is told anything. Without --data the held-
+out photographs of the package are used, of whose training larger copies of many were part: for a
+look, not for a claim.
 
     python benchmarks/video.py --strengths
 
