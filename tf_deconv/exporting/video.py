@@ -41,6 +41,8 @@ GATE_FRAMES, GATE_SIDES_PX = 100, (40, 44)
 ODD_SIDES_PX, ODD_FRAMES = (37, 53), 3
 # Frames streamed in a signature that is larger than those of the long clip.
 LARGE_FRAMES = 4
+# Of the requests that warm a server up: they are kept beside the model, and a state is large.
+WARMUP_SIZE = (32, 32)
 CASE = "stream"
 
 
@@ -87,15 +89,14 @@ class VideoExporter(Exporter):
 
     def write_saved_model(self, folder: pathlib.Path) -> Requests:
         saved_video.write_saved_model(self.model, folder, divisor=self.divisor)
-        frame = self._film(1, self.sizes[0])
-        state = self._zero_state(*self.sizes[0])
+        frame, state = self._film(1, WARMUP_SIZE), self._zero_state(*WARMUP_SIZE)
         return {
             "serving_default": {"clip": frame[np.newaxis]},
             "stream": {"frame": frame, "state": state},
             "initial_state": {
                 "count": np.int32(1),
-                "height": np.int32(self.sizes[0][0]),
-                "width": np.int32(self.sizes[0][1]),
+                "height": np.int32(WARMUP_SIZE[0]),
+                "width": np.int32(WARMUP_SIZE[1]),
             },
         }
 
