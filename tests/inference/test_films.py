@@ -440,6 +440,16 @@ def test_a_full_disk_leaves_nothing_half_made(tmp_path, monkeypatch):
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_mpeg2_in_avi_is_in_step_with_its_sound(tmp_path):
+    # AVI has no time stamps: an encoder's delay, of frames out of order, made all a frame late.
+    source = write_film(
+        tmp_path / "in.avi", codec="mjpeg", pixel_format="yuvj420p", sound="pcm_s16le"
+    )
+    restore(source, tmp_path / "out.avi", codec="mpeg2")
+    for kind in ("video", "audio"):
+        assert stamps(tmp_path / "out.avi", kind) == stamps(source, kind)
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
 def test_of_a_film_that_breaks_off_what_can_be_decoded_is_restored(tmp_path, suffix):
     codec = "mjpeg" if suffix == ".avi" else "libx264"

@@ -182,7 +182,9 @@ CODECS = {
             "mpeg2",
             "mpeg2video",
             None,
-            options=lambda crf: _constant_scale(2),
+            # It makes no frames that are shown out of order, and says so: else AVI, which has no
+            # time stamps, would show all of them one frame late.
+            options=lambda crf: {**_constant_scale(2), "flags": "+qscale+low_delay"},
             one_rate=True,
             marks_fields=True,
         ),
