@@ -4,10 +4,11 @@
     python benchmarks/runtimes.py --work FOLDER --write     # the table of docs/clients.md
 
 Shipped TFLite files and SavedModels are run as they lie in saved_models/; ONNX and Core ML files
-are exported into FOLDER first (`pip install '.[clients]'`), and `pnnx` makes ncnn's where it lies
-beside one of the interpreters. A runtime is looked for in this environment and in those of
-`--python`; of two versions of it each has its rows. Each result is a line of
-benchmarks/runtimes.jsonl, and one that is there is not measured again.
+are exported into FOLDER first (`pip install '.[clients]'`). `pnnx` makes ncnn's where it lies
+beside one of the interpreters, and examples/executorch makes ExecuTorch's where one has its
+packages. A runtime is looked for in this environment and in those of `--python`; of two versions of
+it each has its rows. Each result is a line of benchmarks/runtimes.jsonl, and one that is there is
+not measured again.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from tf_deconv.utils.options import UserError
 
 ROOT = pathlib.Path(__file__).parents[1]
 RESULTS, PAGE = ROOT / "benchmarks" / "runtimes.jsonl", ROOT / "docs" / "clients.md"
+CONVERTER = ROOT / "examples" / "executorch" / "convert.py"
 BEGIN, END = "<!-- runtimes -->\n", "<!-- /runtimes -->"
 SIDE = 64
 # How a table of versions asks an environment: what it has of some packages.
@@ -72,6 +74,7 @@ KINDS = (
     Kind("onnx/NAME-int8-weights.onnx", 40, is_any_size=True),
     Kind(f"onnx/NAME-{SIDE}x{SIDE}.onnx", 100),
     Kind(f"onnx/NAME-{SIDE}x{SIDE}-int8-weights.onnx", 40),
+    Kind(f"executorch/NAME-{SIDE}x{SIDE}.pte", 100),
     Kind(f"ncnn/NAME_{SIDE}x{SIDE}.ncnn.param", 100),
     Kind("coreml/NAME-float32.mlpackage", 100),
     Kind("coreml/NAME-float16.mlpackage", 50),
@@ -107,7 +110,11 @@ def find_runtimes(pythons: list[str]) -> list[Found]:
     for python in pythons:
         command = [python, "-c", ASK, json.dumps(asked)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        for name, version in json.loads(done.stdout.splitlines()[-1]).items():
+        versions = json.loads(done.stdout.splitlines()[-1])
+        known = {runner.RUNTIMES[name].module for name, version in versions.items() if version}
+        for name, version in versions.items():
+            if not version and runner.RUNTIMES[name].module in known:
+                continue  # Another package has a module of that name.
             found.setdefault((name, version), Found(name, version, python))
     return list(found.values())
 
@@ -122,7 +129,9 @@ def export(model: str, work: pathlib.Path, pythons: list[str]) -> pathlib.Path:
         subprocess.run(command, check=True, stdout=sys.stderr)
     name = f"{model}-{SIDE}x{SIDE}"
     # Its package brings no PyTorch, without which it does not start.
-    programs = [pathlib.Path(python).with_name("pnnx") for python in pythons if _has_torch(python)]
+    programs = [
+        pathlib.Path(python).with_name("pnnx") for python in pythons if _has(python, "torch")
+    ]
     program = next((path for path in programs if path.is_file()), None)
     if program is not None and not (folder / "ncnn").is_dir():
         (folder / "ncnn").mkdir()
@@ -130,16 +139,18 @@ def export(model: str, work: pathlib.Path, pythons: list[str]) -> pathlib.Path:
         given.write_bytes((folder / "onnx" / f"{name}.onnx").read_bytes())
         command = [str(program), given.name, "fp16=0"]
         subprocess.run(command, cwd=given.parent, check=True, capture_output=True)
+    converter = next((python for python in pythons if _has(python, "executorch", "onnx")), None)
+    if converter is not None and not (folder / "executorch").is_dir():
+        (folder / "executorch").mkdir()
+        source, target = folder / "onnx" / f"{name}.onnx", folder / "executorch" / f"{name}.pte"
+        command = [converter, str(CONVERTER), str(source), str(target)]
+        subprocess.run(command, check=True, capture_output=True)
     return folder
 
 
-def _has_torch(python: str) -> bool:
-    command = [
-        python,
-        "-c",
-        "import importlib.util as u; raise SystemExit(not u.find_spec('torch'))",
-    ]
-    return subprocess.run(command, check=False).returncode == 0
+def _has(python: str, *modules: str) -> bool:
+    code = "import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, sys.argv[1:])))"
+    return subprocess.run([python, "-c", code, *modules], check=False).returncode == 0
 
 
 def measure(folder: pathlib.Path, model: str, kind: Kind, found: Found) -> dict[str, object]:

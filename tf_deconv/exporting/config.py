@@ -103,7 +103,8 @@ class VerifyConfig:
     model: str | None = option(
         None,
         "folder of an export, name of a shipped model, or one file of either: a SavedModel folder,"
-        " .tflite, .onnx, .mlpackage, or what another program made of it (.param of pnnx, .mnn)",
+        " .tflite, .onnx, .mlpackage, or what another program made of it (.param of pnnx, .mnn,"
+        " .pte)",
         type=str,
         metavar="MODEL",
     )

@@ -27,7 +27,8 @@ def add(folder: pathlib.Path, manifest: dict[str, Any]) -> None:
       folder: The export. Its SavedModel and TFLite files were compared with their checksums.
       manifest: What its manifest holds.
     Raises:
-      UserError: if it has a `golden/`, makes pictures from noise or restores films, or cannot say what Keras makes.
+      UserError: if it has a `golden/`, makes pictures from noise, restores films, or cannot say
+        what Keras makes.
     """
     if "golden" in manifest:
         raise UserError(
@@ -44,8 +45,8 @@ def add(folder: pathlib.Path, manifest: dict[str, Any]) -> None:
     is_other = "generator" in manifest or "state" in manifest
     if is_other or saved is None or not entries[saved]["parity"]["exact"]:
         raise UserError(
-            f"{str(folder)!r} has no SavedModel that restores pictures and gives what Keras gives to the"
-            " bit: export it again, which writes the folder too"
+            f"{str(folder)!r} has no SavedModel that restores pictures and gives what Keras gives"
+            " to the bit: export it again, which writes the folder too"
         )
     signatures = tuple(tuple(size) for size in manifest["tflite_sizes"])
     kept = golden.sizes(signatures, manifest["divisor"], manifest["scale"])

@@ -282,6 +282,7 @@ _KINDS = {
     ".onnx": "an .onnx file",
     ".param": "a .param file",
     ".mnn": "an .mnn file",
+    ".pte": "a .pte file",
     ".mlpackage": "a Core ML file",
 }
 
@@ -295,6 +296,8 @@ def _remedy(takes: tuple[str, ...], export: _Export) -> str:
     name = export.manifest.get("name")
     if ".mlpackage" in takes:
         return f"; make one: tf-deconv export {export.folder} --coreml --out exports"
+    if ".pte" in takes:
+        return f"; make one: examples/executorch/convert.py, and give --of {export.folder}"
     if ".onnx" in takes:
         return f"; make one: tf-deconv export {export.folder} --onnx --sizes 64 --out exports"
     if ".param" in takes:

@@ -208,15 +208,17 @@ class Onnx:
     """onnxruntime on the CPU; its one graph takes the cases of every signature."""
 
     takes, module, package = (".onnx",), "onnxruntime", "onnxruntime"
+    provider = "CPUExecutionProvider"
 
     def __init__(self, path, threads):
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        self.session = onnxruntime.InferenceSession(
-            path, options, providers=["CPUExecutionProvider"]
-        )
+        self.session = onnxruntime.InferenceSession(path, options, providers=[self.provider])
+        if self.session.get_providers()[0] != self.provider:
+            # It goes on with the CPU's, and says so on stderr alone.
+            raise ModuleNotFoundError(f"this onnxruntime has no {self.provider}")
         names = [each.name for each in (*self.session.get_inputs(), *self.session.get_outputs())]
         streams = {"frame", "state", "restored", "next_state"}
         if names != ["image", "restored"] and {*names} != streams:
@@ -238,6 +240,12 @@ class Onnx:
         divisor, stride = int(facts["divisor"]), int(facts["state_stride"])
         sides = [-(-side // divisor) * divisor // stride for side in size]
         return 1, *sides, self.session.get_inputs()[1].shape[3]
+
+
+class OnnxOpenVino(Onnx):
+    """onnxruntime's build with OpenVINO, in which OpenVINO computes what it can of the graph."""
+
+    package, provider = "onnxruntime-openvino", "OpenVINOExecutionProvider"
 
 
 class OpenVino:
@@ -509,7 +517,8 @@ class Iree(FixedOnnx):
         self.function = context.modules.module[name]
 
     def restore(self, image):
-        return self.function(image).to_host()
+        # A copy: the memory of what to_host() returns is the runtime's, and reused.
+        return np.array(self.function(image).to_host())
 
 
 class Tinygrad(FixedOnnx):
@@ -525,6 +534,24 @@ class Tinygrad(FixedOnnx):
 
     def restore(self, image):
         return self.network({"image": self.tensor(image)})["restored"].numpy()
+
+
+class ExecuTorch(FixedOnnx):
+    """ExecuTorch on the CPU, of what examples/executorch/convert.py makes of an ONNX file."""
+
+    takes, module, package = (".pte",), "executorch", "executorch"
+
+    def __init__(self, path, threads):
+        import torch
+        from executorch.runtime import Runtime
+
+        torch.set_num_threads(threads)
+        self.tensor = torch.from_numpy
+        self.program = Runtime.get().load_program(path)
+        self.method = self.program.load_method("forward")
+
+    def restore(self, image):
+        return self.method.execute([self.tensor(image)])[0].numpy().copy()
 
 
 class CoreMlProgram(FixedOnnx):
@@ -581,6 +608,7 @@ RUNTIMES = {
     "tflite-runtime": TfliteRuntime,
     "tensorflow-lite": TensorFlowLite,
     "onnxruntime": Onnx,
+    "onnxruntime-openvino": OnnxOpenVino,
     "onnx-reference": OnnxReference,
     "openvino": OpenVino,
     "openvino-default": OpenVinoDefault,
@@ -593,11 +621,12 @@ RUNTIMES = {
     "tvm": Tvm,
     "iree": Iree,
     "tinygrad": Tinygrad,
+    "executorch": ExecuTorch,
     "coreml-program": CoreMlProgram,
     "tensorflow": TensorFlow,
 }
 DEFAULTS = {".tflite": "litert", ".onnx": "onnxruntime", ".param": "ncnn", ".mnn": "mnn"}
-DEFAULTS[".mlpackage"] = "coreml-program"
+DEFAULTS |= {".mlpackage": "coreml-program", ".pte": "executorch"}
 
 
 def _latencies_ms(call):
