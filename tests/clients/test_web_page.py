@@ -444,7 +444,7 @@ GOLDEN_JS = """
 const [facts, right, done] = arguments;
 import(new URL("golden.js", location)).then(async ({ draw, isRight }) => {
   const [height, width] = facts.golden.size;
-  const run = (values) => isRight(facts, async () => Float32Array.from(values));
+  const run = (values) => isRight(facts, async () => [Float32Array.from(values), null]);
   const wrong = [...right];
   wrong[0] += 2 / 255;
   done([
