@@ -102,7 +102,8 @@ async function endRecording({ number }) {
   const [, , , { Fault }] = await modules;
   if (!writer) throw new Fault("Nothing was recorded: no frame was restored meanwhile.");
   const { count: done, codecName } = writer;
-  tell({ kind: "saved", number, blob: await writer.finish(), done, total: done, codecName, note: "" });
+  const blob = await writer.finish();
+  tell({ kind: "saved", number, blob, done, total: done, codecName, note: "", isWhole: true });
 }
 
 // ---- Saving a film

@@ -290,8 +290,6 @@ video.addEventListener("error", () => {
 
 // ---- Saving
 
-const stem = (name) => name.replace(/\.[^./]*$/, "");
-
 function startSaving() {
   if (!("VideoDecoder" in globalThis && "VideoEncoder" in globalThis)) {
     say("This browser cannot save films, as it has no WebCodecs: try another one.", true);
@@ -306,18 +304,14 @@ function startSaving() {
   refresh();
 }
 
-function saved({ number, blob, done, total, codecName, note }) {
+function saved({ number, blob, done, total, codecName, note, isWhole }) {
   const isCamera = saving === null;
   if (saving && saving.number !== number) return;
-  const name = `${stem(isCamera ? "camera.webm" : saving.name)}-restored.webm`;
+  const name = isCamera ? "camera.webm" : `${saving.name.replace(/\.[^./]*$/, "")}-restored.webm`;
   saving = null;
   download({ blob, name });
-  const rest = note ? `, ${note}` : "";
-  document.body.dataset.saved = `${done}`;
-  if (done < total) {
-    const frames = `${done} of ${plural(total, "frame")}`;
-    say(`Saved ${name}: ${frames}, ${codecName}${rest}; the others cannot be decoded.`, true);
-  } else say(`Saved ${name}: ${plural(done, "frame")}, ${codecName}${rest}.`);
+  const frames = done < total ? `${done} of ${plural(total, "frame")}` : plural(done, "frame");
+  say(`Saved ${name}: ${frames}, ${codecName}${note ? `, ${note}` : ""}.`, !isWhole);
   refresh();
   if (!isCamera) again();
 }

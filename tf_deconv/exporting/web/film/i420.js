@@ -1,5 +1,5 @@
-// Pixels as the encoders of films have them: brightness, and colour of four pixels together. Browsers do
-// it too, but one of them (Chromium 156) calls the result by the name of other colours.
+// Pixels as the encoders of films have them: brightness, and colour of four pixels together. Browsers would
+// do it too, each to colours of its own: Chromium 156 to the full range, which not every player knows.
 
 /** What `toI420` writes, in WebCodecs' words: BT.709 with room below black and above white. */
 export const COLOURS = { matrix: "bt709", primaries: "bt709", transfer: "bt709", fullRange: false };

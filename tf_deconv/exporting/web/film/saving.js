@@ -98,8 +98,8 @@ function chooseSound(sound) {
  * @param {function} told Receives after each frame { done, total, before, after }; awaited. What it throws
  *   ends the film.
  * @param {function} breathe Called within a frame, and awaited; likewise.
- * @returns {Promise<object>} { blob, done, total, codecName, note }: the film, how many frames of how many it
- *   has, and what was not kept.
+ * @returns {Promise<object>} { blob, done, total, codecName, note, isWhole }: the film, how many frames of
+ *   how many it has, what was not kept, and whether all of the film is there.
  */
 export async function restoreFilm(file, facts, strength, step, told, breathe) {
   const film = await readFilm(file);
@@ -122,7 +122,7 @@ export async function restoreFilm(file, facts, strength, step, told, breathe) {
       const before = isOther ? null : painter.read(frame, size, turn);
       frame.close();
       if (isOther) {
-        notes.push(`as its frames become ${sides[0]} × ${sides[1]} there`);
+        notes.push(`as its frames are ${sides[0]} × ${sides[1]} from there on`);
         break;
       }
       const after = (await session.restore(before, step, breathe)).at(strength);
@@ -137,9 +137,12 @@ export async function restoreFilm(file, facts, strength, step, told, breathe) {
       await told({ done: writer.count, total: packets.length, before, after });
     }
     if (!writer) throw new Fault("The film is damaged: no frame can be decoded.");
-    const note = notes.filter(Boolean).join(", ");
     const { codecName, count: done } = writer;
-    return { blob: await writer.finish(), done, total: packets.length, codecName, note };
+    const total = packets.length;
+    if (film.isCutOff) notes.push("as far as the file goes, which ends early");
+    else if (done < total && notes.length === 1) notes.push("the others cannot be decoded");
+    const note = notes.filter(Boolean).join(", ");
+    return { blob: await writer.finish(), done, total, codecName, note, isWhole: done === total && !film.isCutOff };
   } finally {
     decoder.close();
     writer?.cancel();
