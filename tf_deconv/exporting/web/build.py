@@ -1,8 +1,9 @@
 """A page that runs exported files in the browser, ready to serve from any static host.
 
 The pages lie in folders beside this file: one that restores pictures, by one of several models, one
-that restores films and the camera's stream, one that makes pictures from a seed, and what all share. The runtime is @litertjs/core of the npm registry
-(Apache-2.0), which is copied into the folder, so that the page asks no other host for anything.
+that restores films and the camera's stream, one that makes pictures from a seed, and what all of
+them share. The runtime is @litertjs/core of the npm registry (Apache-2.0), which is copied into the
+folder, so that the page asks no other host for anything.
 """
 
 from __future__ import annotations

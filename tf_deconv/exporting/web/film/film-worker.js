@@ -67,7 +67,8 @@ async function frame({ number, bitmap, size, facts, accelerator, strength, forge
     const result = live.change.at(strength);
     if (recorder) await record(result, time);
     const [before, after] = [shownAs(picture), shownAs(result)];
-    tell({ kind: "restored", number, before, after, duration }, [before, after]);
+    const { windows } = live.session;
+    tell({ kind: "restored", number, before, after, duration, windows }, [before, after]);
   } finally {
     bitmap.close();
   }

@@ -17,6 +17,7 @@ const worker = new Worker(new URL("./film-worker.js", import.meta.url));
 const RATE_MS = 3000; // Over which frames are counted.
 let model = null;
 let source = null; // { kind: "film" or "camera", name, file }
+let windows = 1; // In which a frame goes through the network.
 let lastNumber = 0;
 let running = 0; // Number of the frame that is restored.
 let mixing = 0; // Number of a strength that is drawn, and the one that waits.
@@ -60,6 +61,7 @@ function giveUpFrames() {
 }
 
 function countAnew() {
+  windows = 1;
   counts = { restored: 0, skipped: 0 };
   [presented, moments] = [null, []];
 }
@@ -111,7 +113,10 @@ async function take(time = video.currentTime) {
   forget = false;
 }
 
-function restored({ number, before, after, duration }) {
+// Of what comes out of the network, where a frame is not made smaller for it.
+const fullSize = () => [video.videoWidth * model.scale, video.videoHeight * model.scale];
+
+function restored({ number, before, after, duration, windows: used }) {
   if (number !== running || !source) {
     before.close();
     after.close();
@@ -122,7 +127,11 @@ function restored({ number, before, after, duration }) {
   const now = performance.now();
   moments = [...moments.filter((moment) => now - moment < RATE_MS), now];
   viewer.cover("");
-  viewer.showBoth(before, after);
+  viewer.showBoth(before, after, fullSize());
+  if (used !== windows) {
+    windows = used;
+    refresh();
+  }
   document.body.dataset.restored = counts.restored;
   document.body.dataset.shown = `${number} ${model.name}`;
   showRate(duration);
@@ -161,7 +170,7 @@ function mixed({ number, after }) {
   if (number !== mixing) return after?.close();
   mixing = 0;
   if (after && source && !saving) {
-    viewer.showAfter(after, [after.width, after.height]);
+    viewer.showAfter(after, fullSize());
     document.body.dataset.shown = `${number} ${model.name} ${find("strength").value}`;
   } else after?.close();
   if (mixAgain) {
@@ -196,7 +205,11 @@ async function begin(next, open) {
   refresh();
 }
 
-const sayRunning = () => say(source.kind === "camera" ? "The camera runs." : "The film runs. Move the line to compare.");
+const sayRunning = () => {
+  const isCamera = source.kind === "camera";
+  const rest = isCamera ? "Frames that come meanwhile are skipped." : "What is saved has every frame.";
+  say(`Move the line to compare. ${rest}`);
+};
 
 function close(isTold = true) {
   if (saving) cancelSaving();
@@ -325,7 +338,7 @@ function savingProgress({ number, done, total, before, after }) {
   find("progress").value = done / total;
   if (before) {
     viewer.cover("");
-    viewer.showBoth(before, after);
+    viewer.showBoth(before, after, [after.width, after.height]);
   }
   const rate = (1000 * done) / (performance.now() - saving.started);
   find("facts").textContent = `${saving.name} · frame ${done} of ${total} · ${rate.toFixed(1)} frames/s`;
@@ -385,7 +398,8 @@ function refresh() {
   const name = isCamera ? "Camera" : source.name;
   const size = (factor) => `${video.videoWidth * factor} × ${video.videoHeight * factor}`;
   const sizes = model.scale > 1 ? `${size(1)} → ${size(model.scale)}` : size(1);
-  find("facts").textContent = `${name} · ${sizes} pixels`;
+  const how = windows > 1 ? ` · in ${windows} windows` : "";
+  find("facts").textContent = `${name} · ${sizes} pixels${how}`;
 }
 
 function hear({ data }) {

@@ -6,6 +6,7 @@ import { restoreTiles } from "./tiles.js";
 
 /** A film, of which a network with a state remembers what was before: in each window by itself. */
 export class Session {
+  windows = 0; // Of a frame: more than one where it is larger than the network's.
   #facts;
   #size = "";
   #states = [];
@@ -41,6 +42,7 @@ export class Session {
     };
     try {
       await restoreTiles(change, runTile, progress);
+      this.windows = states.length;
     } catch (error) {
       this.forget(); // Some windows are a frame ahead of others.
       throw error;

@@ -62,16 +62,20 @@ export function showAfter(after, size) {
   else placeLine();
 }
 
-/** Shows a frame of a film and what was made of it; the size on the screen stays. */
-export function showBoth(before, after) {
+/**
+ * Shows a frame of a film and what was made of it; the size on the screen stays.
+ *
+ * @param {ImageBitmap} before The frame.
+ * @param {ImageBitmap} after The result.
+ * @param {number[]} size [width, height] that the result has in full size.
+ */
+export function showBoth(before, after, size) {
   draw("before", before);
   draw("after", after);
-  own = [find("before").width, find("before").height];
-  const size = [find("after").width, find("after").height];
   const isOther = sheet.hidden || size[0] !== width || size[1] !== height;
   sheet.hidden = false;
   setAlone(false);
-  [width, height] = size;
+  own = [width, height] = size;
   if (isOther) fit();
   else placeLine();
 }
