@@ -36,3 +36,6 @@ export function vp9Codec(setup) {
 
 /** VP9, from vpcC of MP4. */
 export const vp9BoxCodec = (setup) => `vp09.${two(setup[4])}.${two(setup[5])}.${two(setup[6] >> 4)}`;
+
+/** AAC, from its AudioSpecificConfig: which kind of it. */
+export const aacCodec = (setup) => `mp4a.40.${setup[0] >> 3}`;

@@ -13,8 +13,8 @@ const MOST_MB = 1000;
  * @returns {Promise<object>} `picture` is { kind, codec, description, shape, turn, packets }: its
  *   codec in a person's words and in a decoder's, the shape of a pixel (width : height), by how many
  *   degrees the frames are turned to the right, and { data, time, duration, isKey } of each packet in the order of
- *   the file, in microseconds. `sound` has a `kind`, and of WebM what else there is. `isCutOff`: the
- *   file ends early.
+ *   the file, in microseconds. `sound` has a `kind`, `packets`, and where it can be decoded `codec`,
+ *   `description`, `rate` and `channels`. `isCutOff`: the file ends early.
  * @throws {Fault} Where it is no film, or one that cannot be taken apart.
  */
 export async function readFilm(file) {
@@ -49,5 +49,6 @@ export async function readFilm(file) {
     packet.duration ||= next.get(packet.time);
     packet.time = Math.round(packet.time + shift);
   }
+  for (const packet of film.sound?.packets ?? []) packet.time = Math.round(packet.time + shift);
   return film;
 }

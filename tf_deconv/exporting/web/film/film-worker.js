@@ -65,7 +65,7 @@ async function frame({ number, bitmap, size, facts, accelerator, strength, forge
     }
     const duration = performance.now() - started;
     const result = live.change.at(strength);
-    if (recorder) await record(result, time);
+    if (recorder) await record(recorder, result, time);
     const [before, after] = [shownAs(picture), shownAs(result)];
     const { windows } = live.session;
     tell({ kind: "restored", number, before, after, duration, windows }, [before, after]);
@@ -83,28 +83,27 @@ async function mix({ number, strength }) {
 
 // ---- Recording what is shown
 
-async function record(result, time) {
+async function record(film, result, time) {
   const [, , , , { FilmWriter }] = await modules;
   const { width, height } = result;
-  recorder.writer ??= await FilmWriter.begin({ width, height });
-  const { writer } = recorder;
+  film.writer ??= await FilmWriter.begin({ width, height });
   const at = Math.round(time * 1e6);
-  recorder.first ??= at;
+  film.first ??= at;
   // A camera that was turned gives frames of another size.
-  recorder.size ??= `${width} ${height}`;
-  if (recorder.size !== `${width} ${height}` || at <= (recorder.last ?? -1)) return;
-  recorder.last = at;
-  await writer.add(result, at - recorder.first, 0);
+  film.size ??= `${width} ${height}`;
+  if (film.size !== `${width} ${height}` || at <= (film.last ?? -1)) return;
+  film.last = at;
+  await film.writer.add(result, at - film.first, 0);
 }
 
 async function endRecording({ number }) {
-  const { writer } = recorder;
+  const { writer } = recorder ?? {};
   recorder = null;
   const [, , , { Fault }] = await modules;
   if (!writer) throw new Fault("Nothing was recorded: no frame was restored meanwhile.");
   const { count: done, codecName } = writer;
   const blob = await writer.finish();
-  tell({ kind: "saved", number, blob, done, total: done, codecName, note: "", isWhole: true });
+  tell({ kind: "recorded", number, blob, done, codecName });
 }
 
 // ---- Saving a film

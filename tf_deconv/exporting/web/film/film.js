@@ -318,15 +318,20 @@ function startSaving() {
 }
 
 function saved({ number, blob, done, total, codecName, note, isWhole }) {
-  const isCamera = saving === null;
-  if (saving && saving.number !== number) return;
-  const name = isCamera ? "camera.webm" : `${saving.name.replace(/\.[^./]*$/, "")}-restored.webm`;
+  if (saving?.number !== number) return;
+  const name = `${saving.name.replace(/\.[^./]*$/, "")}-restored.webm`;
   saving = null;
   download({ blob, name });
   const frames = done < total ? `${done} of ${plural(total, "frame")}` : plural(done, "frame");
   say(`Saved ${name}: ${frames}, ${codecName}${note ? `, ${note}` : ""}.`, !isWhole);
   refresh();
-  if (!isCamera) again();
+  again();
+}
+
+function recorded({ blob, done, codecName }) {
+  const name = "camera.webm";
+  download({ blob, name });
+  say(`Saved ${name}: ${plural(done, "frame")}, ${codecName}, without sound.`);
 }
 
 function savingProgress({ number, done, total, before, after }) {
@@ -417,6 +422,7 @@ function hear({ data }) {
   else if (kind === "mixed") mixed(data);
   else if (kind === "progress") savingProgress(data);
   else if (kind === "saved") saved(data);
+  else if (kind === "recorded") recorded(data);
   else if (kind === "fault") {
     if (data.of === "frame") {
       if (data.number !== running) return;

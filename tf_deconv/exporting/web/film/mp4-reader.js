@@ -1,13 +1,13 @@
 // Films in MP4 and QuickTime files as packets, with their times (ISO 14496-12), whole or in fragments.
 
-import { avcCodec, av1Codec, hevcCodec, vp9BoxCodec } from "./codecs.js";
+import { aacCodec, avcCodec, av1Codec, hevcCodec, vp9BoxCodec } from "./codecs.js";
 
 // Bytes before the boxes within.
 const OPENED = {
   moov: 0, trak: 0, mdia: 0, minf: 0, stbl: 0, edts: 0, mvex: 0, moof: 0, traf: 0, stsd: 8,
 };
 // A sample's entry has its fields before the boxes that set the codec up.
-const ENTRY_BYTES = 86;
+const [ENTRY_BYTES, SOUND_ENTRY_BYTES] = [86, 36];
 const SETUPS = {
   avcC: ["H.264", avcCodec, true],
   hvcC: ["HEVC", hevcCodec, true],
@@ -55,7 +55,7 @@ export function readMp4(bytes) {
   const picture = found.tracks.find(({ handler }) => handler === "vide");
   const sound = found.tracks.find(({ handler }) => handler === "soun");
   const isCutOff = found.tracks.some(({ isShort }) => isShort);
-  return { picture: picture && describe(picture, found.movieScale), sound: sound && describeSound(sound), isCutOff };
+  return { picture: picture && describe(picture, found.movieScale), sound: sound && describeSound(sound, found.movieScale), isCutOff };
 }
 
 function walk(bytes, from, to, found, within) {
@@ -117,14 +117,44 @@ const isEntry = (bytes, from) => from >= 16 && textAt(bytes, from - 12) === "sts
 
 function readEntry(bytes, track, type, start, end) {
   track.entry = type;
-  if (track.handler !== "vide") return;
   const view = viewOf(bytes);
+  if (track.handler === "soun") {
+    // QuickTime's second kind of entry, and its third, have further fields.
+    const more = [0, 16, 36][view.getUint16(start + 16)] ?? 0;
+    track.channels = view.getUint16(start + 24);
+    track.rate = view.getUint16(start + 32);
+    readSound(bytes, track, start + SOUND_ENTRY_BYTES + more, end);
+  }
+  if (track.handler !== "vide") return;
   track.pixels = [view.getUint16(start + 32), view.getUint16(start + 34)];
   track.shape = 1;
   for (const [name, at, last] of boxes(bytes, start + ENTRY_BYTES, end)) {
     if (name in SETUPS) track.setup = [name, bytes.slice(at, last)];
     if (name === "pasp") track.shape = view.getUint32(at) / view.getUint32(at + 4) || 1;
   }
+}
+
+function readSound(bytes, track, from, to) {
+  for (const [name, at, last] of boxes(bytes, from, to)) {
+    if (name === "wave") readSound(bytes, track, at, last); // QuickTime lays it around esds.
+    if (name === "esds") track.soundSetup ??= specificConfig(bytes.subarray(at + 4, last));
+  }
+}
+
+// Returns what sets AAC up, the innermost of the descriptors of esds (ISO 14496-1): each has a number,
+// a length in bytes of seven bits, and before the next one fields of its own.
+function specificConfig(bytes) {
+  const fields = { 3: 3, 4: 13 };
+  for (let at = 0; at + 2 < bytes.length; ) {
+    const kind = bytes[at++];
+    let size = 0;
+    while (bytes[at] & 0x80) size = size * 128 + (bytes[at++] & 0x7f);
+    size = size * 128 + bytes[at++];
+    if (kind === 5) return bytes.slice(at, at + size);
+    if (!(kind in fields)) return null;
+    at += fields[kind];
+  }
+  return null;
 }
 
 // Returns the packets of a track whose tables stand in front.
@@ -193,9 +223,8 @@ function addFragment(bytes, track, { runs, base, time = 0, usual = [] }) {
   }
 }
 
-function describe(track, movieScale) {
-  const { packets, scale, edits, turn, shape = 1 } = track;
-  const [kind, codecOf, isDescribed] = SETUPS[track.setup?.[0]] ?? [track.entry ?? "", null, false];
+// Gives packets their times in microseconds.
+function setTimes({ packets, scale, edits }, movieScale) {
   // The first edit that shows something says where the film begins; one before it waits.
   const shown = edits.findIndex(([, first]) => first >= 0);
   const wait = edits.slice(0, Math.max(shown, 0)).reduce((all, [long]) => all + long, 0);
@@ -204,6 +233,12 @@ function describe(track, movieScale) {
     packet.time = ((packet.ticks - first) / scale + wait / movieScale) * US;
     packet.duration = (packet.duration / scale) * US;
   }
+}
+
+function describe(track, movieScale) {
+  const { packets, turn, shape = 1 } = track;
+  const [kind, codecOf, isDescribed] = SETUPS[track.setup?.[0]] ?? [track.entry ?? "", null, false];
+  setTimes(track, movieScale);
   return {
     kind,
     codec: codecOf ? codecOf(track.setup[1]) : null,
@@ -216,4 +251,10 @@ function describe(track, movieScale) {
 }
 
 const SOUNDS = { mp4a: "AAC", Opus: "Opus", "ac-3": "AC-3", "ec-3": "E-AC-3", alac: "ALAC", ".mp3": "MP3" };
-const describeSound = ({ entry }) => ({ kind: SOUNDS[entry] ?? entry, packets: [] });
+
+function describeSound(track, movieScale) {
+  const { entry, soundSetup: setup, packets, rate, channels } = track;
+  setTimes(track, movieScale);
+  const about = { kind: SOUNDS[entry] ?? entry, packets, rate, channels };
+  return entry === "mp4a" && setup ? { ...about, codec: aacCodec(setup), description: setup } : about;
+}

@@ -4,11 +4,10 @@ import { readFilm } from "./film-reader.js";
 import { FilmWriter } from "./film-writer.js";
 import { Painter, Session } from "./frames.js";
 import { Fault } from "./picture.js";
+import { soundForWebm } from "./sound.js";
 
 const MOST_WAITING = 8; // Frames that were decoded, which may take memory of the graphics processor.
 const US = 1e6;
-// What WebM holds is copied.
-const KEPT_SOUNDS = { A_OPUS: "Opus", A_VORBIS: "Vorbis" };
 
 // Frames of a film in the order in which they are shown, as they are asked for.
 class Decoder {
@@ -81,13 +80,6 @@ async function checkDecoder({ codec, description, kind }) {
   if (!answer.supported) throw new Fault(`This browser cannot decode films in ${kind}: it cannot be saved.`);
 }
 
-// Returns the sound as far as WebM holds it, and what is said of what is not kept.
-function chooseSound(sound) {
-  if (!sound) return [null, ""];
-  const isKept = sound.kind in KEPT_SOUNDS && !sound.isLaced && !sound.isPacked;
-  return isKept ? [sound, ""] : [null, `without its sound (${sound.kind.replace(/^A_/, "")})`];
-}
-
 /**
  * Restores a film.
  *
@@ -105,7 +97,7 @@ export async function restoreFilm(file, facts, strength, step, told, breathe) {
   const film = await readFilm(file);
   const { packets, turn, shape } = film.picture;
   await checkDecoder(film.picture);
-  const [sound, soundNote] = chooseSound(film.sound);
+  const [sound, soundNote] = await soundForWebm(film.sound, breathe);
   const [first, last] = [packets[0], packets.at(-1)];
   const seconds = (last.time + last.duration - first.time) / US;
   const durations = new Map(packets.map(({ time, duration }) => [time, Math.round(duration)]));

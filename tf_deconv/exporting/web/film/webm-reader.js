@@ -1,6 +1,6 @@
 // Films in WebM and Matroska files as packets, with their times (RFC 9559).
 
-import { avcCodec, av1Codec, hevcCodec, vp9Codec } from "./codecs.js";
+import { aacCodec, avcCodec, av1Codec, hevcCodec, vp9Codec } from "./codecs.js";
 
 const ID = {
   segment: 0x18538067,
@@ -147,7 +147,12 @@ export function readWebm(bytes) {
   }
   const picture = tracks.find(({ type }) => type === MOVING_PICTURES);
   const sound = tracks.find(({ type }) => type === SOUND);
-  return { picture: picture && describe(picture), sound: sound && { ...sound, kind: sound.codec }, isCutOff };
+  return { picture: picture && describe(picture), sound: sound && describeSound(sound), isCutOff };
+}
+
+function describeSound({ codec: kind, setup, ...track }) {
+  const isAac = kind === "A_AAC" && setup;
+  return { ...track, kind, setup, ...(isAac && { codec: aacCodec(setup), description: setup }) };
 }
 
 function readBlock(reader, size, tracks, clusterTime, scale, isSimple) {
