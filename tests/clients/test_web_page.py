@@ -444,7 +444,7 @@ GOLDEN_JS = """
 const [facts, right, done] = arguments;
 import(new URL("golden.js", location)).then(async ({ draw, isRight }) => {
   const [height, width] = facts.golden.size;
-  const run = (values) => isRight(facts, async () => Float32Array.from(values));
+  const run = (values) => isRight(facts, async () => [Float32Array.from(values), null]);
   const wrong = [...right];
   wrong[0] += 2 / 255;
   done([
@@ -598,7 +598,8 @@ const shower = element.type === "file" ? element.nextElementSibling
   : element.id === "slider" ? document.getElementById("line")
   : element.type === "radio" ? element.parentElement : element;
 const style = getComputedStyle(shower);
-return [element.id || element.name || element.tagName, style.outlineStyle, style.outlineWidth];
+const name = element.id || element.name || element.getAttribute("href") || element.tagName;
+return [name, style.outlineStyle, style.outlineWidth];
 """
 
 
@@ -618,7 +619,18 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(server, browser, 
         assert style not in ("none", ""), name
         assert float(width.removesuffix("px")) >= 1, name
         reached.append(name)
-    wanted = ["model", "choose", "sample", "fit", "actual", "smaller", "larger", "remove"]
+    wanted = [
+        "./",
+        "film.html",
+        "model",
+        "choose",
+        "sample",
+        "fit",
+        "actual",
+        "smaller",
+        "larger",
+        "remove",
+    ]
     wanted += ["scroller", "slider", "strength", "type", "save", "save-all"]
     assert [name for name in reached if name in wanted] == wanted
     # The line moves by keys, and the picture grows.

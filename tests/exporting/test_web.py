@@ -65,9 +65,9 @@ def test_the_page_is_complete_and_asks_no_other_host(exported, tmp_path, library
 
 
 def test_every_file_that_the_pages_name_is_there():
-    for kind in ("restore", "sample"):
-        there = {p.name for part in ("common", kind) for p in (build.PAGES / part).iterdir()}
-        for part in ("common", kind):
+    for parts in (build.RESTORING, build.GENERATING):
+        there = {p.name for part in parts for p in (build.PAGES / part).iterdir()}
+        for part in parts:
             for path in (build.PAGES / part).glob("*.*"):
                 named = re.findall(
                     r'(?:from|import\(|URL\(|src=|href=) ?"(?:\./)?([\w.-]+)"', path.read_text()
@@ -229,6 +229,29 @@ def test_a_file_that_was_changed_makes_no_page(capsys, tmp_path, library):
     path.unlink()
     assert "does not exist" in refuses(capsys, "export", model, *options)
     assert not (tmp_path / "page").exists()
+
+
+@pytest.mark.parametrize("first", ["index.html", "film.html"])
+def test_a_network_with_a_state_is_on_the_page_for_films(tmp_path, library, monkeypatch, first):
+    path = tmp_path / "moving-float32.tflite"
+    path.write_bytes(b"network")
+    known = dict(name="moving", task="denoise", channels_in=3, channels_out=3, divisor=4, scale=1)
+    known |= dict(tflite_sizes=[[64, 96]], tile_overlap=24)
+    asked = []
+    for kind in ("answer", "answer_of_stream"):
+        monkeypatch.setattr(golden, kind, lambda *given, kind=kind: asked.append(kind) or "AAAA")
+    state = {"channels": 21, "stride": 2, "start": 0.0, "latency_frames": 0}
+    models = [build.PageModel(path, known | {"state": state})]
+    if first == "film.html":  # Beside one of pictures, whose page is the first.
+        (tmp_path / "still.tflite").write_bytes(b"another")
+        models.append(build.PageModel(tmp_path / "still.tflite", known | {"name": "still"}))
+    build.write_web(models, tmp_path / "page", library)
+    facts = json.loads((tmp_path / "page" / "model.json").read_text())
+    assert [model["state"] for model in facts["models"]] == [state, None][: len(models)]
+    assert asked == ["answer_of_stream", "answer"][: len(models)]
+    assert set(facts["page_files"]) == files_of(tmp_path / "page")
+    assert "<title>Restore films</title>" in (tmp_path / "page" / first).read_text()
+    assert ("film.html" in files_of(tmp_path / "page")) == (first == "film.html")
 
 
 def test_a_generator_stands_alone(tmp_path, library):

@@ -54,8 +54,8 @@ class ExportConfig:
     )
     web: str | None = option(
         None,
-        "write a page that restores pictures in the browser into this folder; of models that are"
-        " exported already, nothing else",
+        "write a page that restores pictures and films in the browser into this folder; of models"
+        " that are exported already, nothing else",
         type=str,
         group=WEB,
         metavar="FOLDER",

@@ -66,7 +66,7 @@ class VideoExporter(Exporter):
 
     @staticmethod
     def check_options(config: ExportConfig) -> None:
-        given = {"qat": config.qat, "coreml": config.coreml, "web": config.web}
+        given = {"qat": config.qat, "coreml": config.coreml}
         refused = [f"{name}={value!r}" for name, value in given.items() if value]
         full = [name for name in (config.variants or "").split() if VARIANTS[name].int8_pictures]
         refused += [f"variants={name!r}" for name in full]

@@ -1,8 +1,9 @@
 """A page that runs exported files in the browser, ready to serve from any static host.
 
 The pages lie in folders beside this file: one that restores pictures, by one of several models, one
-that makes them from a seed, and what both share. The runtime is @litertjs/core of the npm registry
-(Apache-2.0), which is copied into the folder, so that the page asks no other host for anything.
+that restores films and the camera's stream, one that makes pictures from a seed, and what all of
+them share. The runtime is @litertjs/core of the npm registry (Apache-2.0), which is copied into the
+folder, so that the page asks no other host for anything.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ from tf_deconv.utils.options import UserError, reason
 
 PAGES = pathlib.Path(__file__).parent
 LIBRARY_VERSION = "2.5.3"
-# Of the page that restores alone, whose worker may have threads.
+# Folders of which a page is made. What restores films takes parts of what restores pictures.
+GENERATING, RESTORING = ("common", "sample"), ("common", "restore", "film")
+_FIRST_PAGE, _FILM_PAGE = "index.html", "film.html"
+# Of the pages that restore, whose workers may have threads.
 _THREADED_FILES = (
     "wasm/litert_wasm_threaded_internal.js",
     "wasm/litert_wasm_threaded_internal.wasm",
@@ -73,6 +77,11 @@ class PageModel:
     def generates(self) -> bool:
         """Whether the model makes pictures from noise; otherwise it restores."""
         return "generator" in self.manifest
+
+    @property
+    def streams(self) -> bool:
+        """Whether the model has a state between frames, so that it restores films alone."""
+        return "state" in self.manifest
 
 
 def check_target(out: pathlib.Path) -> None:
@@ -149,8 +158,10 @@ def write_web(models: Sequence[PageModel], out: pathlib.Path, library: pathlib.P
     parent = files.make_folder(out.parent)
     with staging_files.folder(parent / out.name) as temporary:
         staging = temporary / "page"
-        for part in ("common", "sample" if models[0].generates else "restore"):
+        for part in GENERATING if models[0].generates else RESTORING:
             shutil.copytree(PAGES / part, staging, dirs_exist_ok=True)
+        if all(model.streams for model in models):
+            (staging / _FILM_PAGE).replace(staging / _FIRST_PAGE)
         left_out = _THREADED_FILES if models[0].generates else ()
         _copy_library(library or _fetch(temporary), staging / "lib", left_out)
         (staging / _NOTICES_FILE).write_text(_notices(models), encoding="utf-8")
@@ -260,13 +271,19 @@ def _about_restorer(model: PageModel) -> dict[str, Any]:
     words = words_for(manifest["name"], manifest["task"])
     sizes = manifest["tflite_sizes"]
     kept = ("task", "channels_in", "channels_out", "divisor", "scale")
+    first = tuple(sizes[0])
+    if model.streams:
+        answer = golden.answer_of_stream(model.file, first, manifest["divisor"])
+    else:
+        answer = golden.answer(model.file, first)
     return {
         **dataclasses.asdict(words),
         "sizes": sizes,
         **{key: manifest[key] for key in kept},
+        "state": manifest["state"] if model.streams else None,
         "tile_overlap": _overlap(manifest),
         "keeps_grey": artifacts.keeps_grey(manifest["task"]),
-        "golden": {"size": sizes[0], "answer": golden.answer(model.file, tuple(sizes[0]))},
+        "golden": {"size": sizes[0], "answer": answer},
     }
 
 

@@ -44,7 +44,31 @@ def answer(path: pathlib.Path, size: tuple[int, int]) -> str:
     from tf_deconv.inference.litert_engine import LitertModel
 
     model = LitertModel(path, threads=1)
-    restored = model(draw(*size, model.channels_in)[np.newaxis])[0]
+    return _packed(model(draw(*size, model.channels_in)[np.newaxis])[0])
+
+
+def answer_of_stream(path: pathlib.Path, size: tuple[int, int], divisor: int) -> str:
+    """Runs a `.tflite` file of a frame and a state on that picture, twice.
+
+    Args:
+      path: A file that restores films.
+      size: (height, width) of one of its signatures.
+      divisor: The network's: a state is as large as that of the frame padded to it.
+    Returns:
+      The second frame, which depends on the state, as `answer` has it.
+    """
+    from tf_deconv.inference.litert_engine import LitertCell
+
+    model = LitertCell(path, threads=1)
+    frame = draw(*size, model.channels)[np.newaxis]
+    sides = [(side + -side % divisor) // model.state_stride for side in size]
+    state = np.zeros((1, *sides, model.state_channels), np.float32)
+    _, state = model(frame, state)
+    return _packed(model(frame, state)[0][0])
+
+
+def _packed(restored: np.ndarray) -> str:
+    """Returns every so-maniest pixel of (H, W, C) as bytes, row by row, in base64."""
     step = max(1, max(restored.shape[:2]) // _KEPT)
     kept = np.rint(np.clip(restored[::step, ::step], 0, 1) * 255).astype(np.uint8)
     return base64.b64encode(kept.tobytes()).decode()

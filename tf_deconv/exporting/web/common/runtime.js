@@ -81,16 +81,25 @@ export async function compile(file, accelerator) {
  * @returns {Promise<Float32Array>} A copy of its numbers.
  */
 export async function run(model, signature, inputs, output) {
+  const [values] = await runFor(model, signature, inputs, [output]);
+  return values;
+}
+
+/** Runs a signature as `run` does; returns the numbers of several outputs, in their order. */
+export async function runFor(model, signature, inputs, outputs) {
   const tensors = {};
   try {
     for (const [name, [values, shape]] of Object.entries(inputs)) {
       tensors[name] = new Tensor(values, shape);
     }
     const results = await model.run(signature, tensors);
-    const result = await results[output].moveTo("wasm");
-    const values = Float32Array.from(result.toTypedArray());
-    result.delete();
-    return values;
+    const found = [];
+    for (const output of outputs) {
+      const result = await results[output].moveTo("wasm");
+      found.push(Float32Array.from(result.toTypedArray()));
+      result.delete();
+    }
+    return found;
   } finally {
     for (const tensor of Object.values(tensors)) {
       if (!tensor.deleted) tensor.delete();

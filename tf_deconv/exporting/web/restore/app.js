@@ -3,11 +3,14 @@
 
 import { example, listen } from "./choose.js";
 import { download, find, make, say } from "./dom.js";
+import { listModels, markModel } from "./models.js";
 import { keepOffline } from "./offline.js";
 import { Queue, STATES } from "./queue.js";
 import * as viewer from "./viewer.js";
 
 const facts = await (await fetch("model.json")).json();
+// Those with a state restore films alone, on a page of their own.
+const models = facts.models.filter(({ state }) => !state);
 const options = new URLSearchParams(location.search);
 const pictures = new Worker(new URL("./picture-worker.js", import.meta.url), { type: "module" });
 const asked = new Map(); // Number of a question to what hears its answer.
@@ -36,32 +39,12 @@ const queue = new Queue(hear, options.get("accelerator") ?? "auto");
 
 const hasStrength = () => queue.model.scale === 1 && queue.model.channels_in < 4;
 
-function listModels() {
-  for (const model of facts.models) {
-    const input = make("input", { type: "radio", name: "model", value: model.name });
-    input.addEventListener("change", () => choose(model));
-    const parts = ["title", "note", "summary"].map((part) =>
-      make("span", { className: part, textContent: model[part] }),
-    );
-    find("model-list").append(make("label", { className: "model" }, input, ...parts));
-  }
-  find("models").classList.toggle("only", facts.models.length === 1);
-}
-
 function choose(model) {
-  find("model-list").querySelector(`[value="${CSS.escape(model.name)}"]`).checked = true;
-  find("chosen").textContent = model.title;
+  markModel(model);
   document.body.dataset.ready = "";
   say("Loading…");
   queue.choose(model);
 }
-
-// On a phone the list is folded up: what is chosen stands in its head.
-const isWide = matchMedia("(min-width: 56.01rem)");
-const fold = () => {
-  find("models").open = isWide.matches || facts.models.length === 1;
-};
-isWide.addEventListener("change", fold);
 
 // ---- What is heard of the pictures
 
@@ -269,13 +252,17 @@ find("cancel").addEventListener("click", () => (queue.isBusy ? queue.stop() : qu
 
 // ---- Begin
 
-listModels();
-fold();
+find("pages").hidden = facts.models.every(({ channels_in }) => channels_in === 4);
+listModels(models, choose);
 find("sample").addEventListener("click", async () => {
   queue.add([{ file: await example(queue.model), name: "example.png" }]);
 });
 listen((found, leftOut) => {
+  if (found.length === 1 && found[0].file.type.startsWith("video/")) {
+    say(`${found[0].name} is a film: “Films and camera”, above, restores it.`, true);
+    return;
+  }
   if (found.length) queue.add(found);
   if (leftOut) say(`${plural(leftOut, "file")} that ${leftOut === 1 ? "is no picture" : "are no pictures"} left out.`);
 });
-choose(facts.models.find(({ name }) => name === options.get("model")) ?? facts.models[0]);
+choose(models.find(({ name }) => name === options.get("model")) ?? models[0]);

@@ -24,17 +24,20 @@ export function draw(height, width, channels) {
  * Tries a network.
  *
  * @param {object} facts The model's.
- * @param {function} runTile (Float32Array, [height, width]) to a promise of a Float32Array.
+ * @param {function} step As `open` of network.js returns it.
  * @returns {Promise<boolean>} Whether no pixel is more than a grey level away from what is known.
  */
-export async function isRight({ golden, channels_in, channels_out, scale }, runTile) {
+export async function isRight({ golden, channels_in, channels_out, scale, state }, step) {
   const [height, width] = golden.size;
-  const restored = await runTile(draw(height, width, channels_in), golden.size);
+  const drawn = draw(height, width, channels_in);
+  let [restored, past] = await step(drawn, golden.size);
+  // Of a film the second frame is known, which depends on the state.
+  if (state) [restored] = await step(drawn, golden.size, past);
   const answer = Uint8Array.from(atob(golden.answer), (letter) => letter.charCodeAt(0));
-  const step = Math.max(1, Math.floor((Math.max(height, width) * scale) / KEPT));
+  const apart = Math.max(1, Math.floor((Math.max(height, width) * scale) / KEPT));
   let i = 0;
-  for (let y = 0; y < height * scale; y += step) {
-    for (let x = 0; x < width * scale; x += step) {
+  for (let y = 0; y < height * scale; y += apart) {
+    for (let x = 0; x < width * scale; x += apart) {
       for (let c = 0; c < channels_out; c++) {
         const value = 255 * restored[(y * width * scale + x) * channels_out + c];
         // Written so that NaN is wrong.

@@ -2,95 +2,40 @@
 // itself by importScripts, which modules do not have.
 
 const modules = Promise.all([
-  import("./runtime.js"),
+  import("./network.js"),
   import("./tiles.js"),
   import("./change.js"),
   import("./picture.js"),
-  import("./golden.js"),
 ]);
 const MOST_PIXELS = 40e6; // Of the result.
 const SHOW_MS = 100;
-// What an engine does not say in words that help.
-const OUT_OF_MEMORY = /memory|allocation|array length|table index|out of bounds/i;
-let runtime = null; // Promise of its number of threads.
-let opened = null; // { name, accelerator, model }: one at a time, as each takes memory.
 let stopped = 0; // Jobs up to this number are given up.
-let hasFailed = false; // Whether the GPU gave up on a picture.
 let turn = Promise.resolve();
 
 class Stopped extends Error {}
 
 const tell = (message) => self.postMessage(message);
 
-// Compiles a model: on a GPU where there is one that computes right, unless told otherwise.
-async function open(facts, wanted) {
-  const [{ compile, loadRuntime, run }, , , , { isRight }] = await modules;
-  runtime ??= loadRuntime().catch((error) => {
-    runtime = null; // To be tried again with the next model.
-    throw error;
-  });
-  const threads = await runtime;
-  if (opened?.name === facts.name && opened.wanted === wanted && !opened.isLost) return opened;
-  const before = opened;
-  opened = null;
-  before?.model.delete();
-  const runner = (model) => (pixels, [height, width]) => {
-    const image = [pixels, [1, height, width, facts.channels_in]];
-    return run(model, `restore_${height}x${width}`, { image }, "restored");
-  };
-  let note = hasFailed ? "The graphics processor failed, so the processor is used." : "";
-  if (!hasFailed && (wanted === "webgpu" || (wanted === "auto" && (await hasGpu())))) {
-    let model = null;
-    try {
-      model = await compile(facts.file, "webgpu");
-      if (await isRight(facts, runner(model))) {
-        const runTile = runner(model);
-        opened = { name: facts.name, wanted, model, runTile, how: "graphics processor", isGpu: true };
-        return opened;
-      }
-      note = "The graphics processor computed a test picture wrongly, so the processor is used.";
-    } catch (error) {
-      console.warn(error);
-      note = wanted === "webgpu" ? "There is no graphics processor to be had: the processor is used." : "";
-    }
-    model?.delete();
-  }
-  const model = await compile(facts.file, "wasm");
-  const how = threads > 1 ? `processor, ${threads} threads` : "processor, 1 thread";
-  opened = { name: facts.name, wanted, model, runTile: runner(model), how, note };
-  return opened;
-}
-
-// One that is drawn by the processor would be slower than the processor itself.
-async function hasGpu() {
-  try {
-    const adapter = await navigator.gpu?.requestAdapter();
-    return Boolean(adapter) && !(adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter);
-  } catch {
-    return false;
-  }
-}
-
 async function restore(message) {
-  const [, , , { Fault }] = await modules;
+  const [{ leaveGpu }, , , { Fault }] = await modules;
   try {
     await restoreOnce(message);
   } catch (error) {
     // A device may be lost at any time; the processor is not.
-    if (!opened?.isGpu || error instanceof Stopped || error instanceof Fault) throw error;
+    if (error instanceof Stopped || error instanceof Fault || !leaveGpu()) throw error;
     console.warn(error);
-    [hasFailed, opened.isLost] = [true, true];
     await restoreOnce(message);
   }
 }
 
 async function restoreOnce({ number, file, facts, accelerator }) {
-  const [, { restoreTiles }, { Change }, { readPicture }] = await modules;
-  const { runTile, how, note } = await open(facts, accelerator);
+  const [{ open }, { restoreTiles }, { Change }, { readPicture }] = await modules;
+  const { step, how, note } = await open(facts, accelerator);
   const started = performance.now();
   const picture = await readPicture(file, MOST_PIXELS / facts.scale ** 2);
   const change = new Change(picture, facts);
   let shown = performance.now();
+  const runTile = async (window, size) => (await step(window, size))[0];
   await restoreTiles(change, runTile, async (part) => {
     if (performance.now() - shown < SHOW_MS && part < 1) return;
     tell({ kind: "progress", number, part });
@@ -107,6 +52,7 @@ async function restoreOnce({ number, file, facts, accelerator }) {
 
 async function begin({ facts, accelerator }) {
   try {
+    const [{ open }] = await modules;
     const { how, note } = await open(facts, accelerator);
     const used = performance.getEntriesByType("resource").map(({ name }) => name);
     tell({ kind: "opened", name: facts.name, how, note, used: [...used, facts.file] });
@@ -118,11 +64,11 @@ async function begin({ facts, accelerator }) {
 }
 
 async function explain(error, file) {
-  const [, , , { Fault }] = await modules.catch(() => [, , , {}]);
+  const [{ isOutOfMemory }, , , { Fault }] = await modules.catch(() => [{}, , , {}]);
   if (Fault && error instanceof Fault) return error.message;
   console.error(file.name, error);
   const text = error.message ?? String(error);
-  if (error instanceof RangeError || OUT_OF_MEMORY.test(text)) {
+  if (isOutOfMemory?.(error)) {
     return "Not enough memory for this picture: close other tabs, or choose a smaller one.";
   }
   return `It could not be restored: ${text}.`;

@@ -45,7 +45,8 @@ function windowSize(height, width, { divisor, sizes, tile_overlap: overlap }) {
  * Restores a picture.
  *
  * @param {Change} change Where the result goes: what the network sees is `given` of it.
- * @param {function} runTile (Float32Array, [height, width]) to a promise of a Float32Array.
+ * @param {function} runTile (Float32Array, [height, width], number of the window) to a promise of a
+ *   Float32Array; pictures of one size have the same windows.
  * @param {function} progress Receives the part that is done; awaited.
  */
 export async function restoreTiles(change, runTile, progress) {
@@ -62,7 +63,7 @@ export async function restoreTiles(change, runTile, progress) {
   for (const [top, firstRow, lastRow] of rows) {
     for (const [left, firstColumn, lastColumn] of columns) {
       fill(input, change.given, width, height, channels, top, left, tileHeight, tileWidth);
-      const restored = await runTile(input, [tileHeight, tileWidth]);
+      const restored = await runTile(input, [tileHeight, tileWidth], done);
       const [x, count] = [firstColumn * scale, (Math.min(lastColumn, width) - firstColumn) * scale];
       for (let y = firstRow * scale; y < Math.min(lastRow, height) * scale; y++) {
         const from = ((y - top * scale) * tileWidth * scale + x - left * scale) * channelsOut;

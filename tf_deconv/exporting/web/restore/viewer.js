@@ -62,6 +62,24 @@ export function showAfter(after, size) {
   else placeLine();
 }
 
+/**
+ * Shows a frame of a film and what was made of it; the size on the screen stays.
+ *
+ * @param {ImageBitmap} before The frame.
+ * @param {ImageBitmap} after The result.
+ * @param {number[]} size [width, height] that the result has in full size.
+ */
+export function showBoth(before, after, size) {
+  draw("before", before);
+  draw("after", after);
+  const isOther = sheet.hidden || size[0] !== width || size[1] !== height;
+  sheet.hidden = false;
+  setAlone(false);
+  own = [width, height] = size;
+  if (isOther) fit();
+  else placeLine();
+}
+
 /** Says something over the picture; "" says nothing. */
 export function cover(text) {
   find("cover").textContent = text;

@@ -1,0 +1,466 @@
+// What a visitor does and sees of films. A worker restores one frame at a time; while it does, further
+// ones are skipped, but for a film that is saved. Nothing is sent anywhere.
+
+import { download, find, say } from "./dom.js";
+import { listModels, markModel } from "./models.js";
+import { keepOffline } from "./offline.js";
+import { closeSource, openCamera, openFile } from "./source.js";
+import * as viewer from "./viewer.js";
+
+const facts = await (await fetch("model.json")).json();
+// What fills in needs to be told what is missing, which no film does.
+const models = facts.models.filter(({ channels_in }) => channels_in < 4);
+const options = new URLSearchParams(location.search);
+const accelerator = options.get("accelerator") ?? "auto";
+const video = find("film");
+const worker = new Worker(new URL("./film-worker.js", import.meta.url));
+const RATE_MS = 3000; // Over which frames are counted.
+let model = null;
+let source = null; // { kind: "film" or "camera", name, file }
+let windows = 1; // In which a frame goes through the network.
+let lastNumber = 0;
+let running = 0; // Number of the frame that is restored.
+let mixing = 0; // Number of a strength that is drawn, and the one that waits.
+let mixAgain = false;
+let waiting = null; // The newest frame that came meanwhile.
+let forget = true; // Whether the next frame has no past.
+let saving = null; // { number, isPaused, started } of a film that is saved.
+let recording = false;
+let presented = null; // How many frames the video had shown.
+let counts = { restored: 0, skipped: 0 };
+let moments = []; // When frames were restored.
+
+const send = (message, handedOver = []) => {
+  const number = ++lastNumber;
+  worker.postMessage({ ...message, number, accelerator, facts: model }, handedOver);
+  return number;
+};
+const plural = (count, noun) => (count === 1 ? `1 ${noun}` : `${count} ${noun}s`);
+const strength = () => (hasStrength() ? Number(find("strength").value) : 1);
+const hasStrength = () => model.scale === 1;
+const isStill = () => video.paused || video.ended;
+
+// ---- Models
+
+function choose(chosen) {
+  model = chosen;
+  markModel(model);
+  document.body.dataset.ready = "";
+  giveUpFrames();
+  say("Loading…");
+  send({ kind: "open" });
+  refresh();
+  again();
+}
+
+// ---- Frames that are shown as they come
+
+function giveUpFrames() {
+  if (running) worker.postMessage({ kind: "stop", number: running });
+  [running, waiting, forget] = [0, null, true];
+}
+
+function countAnew() {
+  counts = { restored: 0, skipped: 0 };
+  [presented, moments] = [null, []];
+}
+
+// Restores the frame that is there once more: the model or the size is another one.
+function again() {
+  countAnew();
+  if (source && !saving && isStill()) take();
+}
+
+function listenToFrames() {
+  video.requestVideoFrameCallback((now, metadata) => {
+    listenToFrames();
+    if (!source || saving) return;
+    // The browser itself may leave frames out.
+    const unseen = presented === null ? 0 : metadata.presentedFrames - presented - 1;
+    presented = metadata.presentedFrames;
+    counts.skipped += Math.max(unseen, 0);
+    if (running) {
+      if (waiting) counts.skipped += 1;
+      waiting = metadata;
+    } else take(metadata.mediaTime);
+    showRate();
+  });
+}
+
+async function take(time = video.currentTime) {
+  waiting = null;
+  const factor = Number(find("detail").value);
+  const size = [video.videoWidth, video.videoHeight].map((side) => Math.max(1, Math.round(side * factor)));
+  const number = ++lastNumber;
+  running = number;
+  let bitmap = null;
+  try {
+    bitmap = await createImageBitmap(video);
+  } catch (error) {
+    console.warn(error); // It was closed meanwhile.
+    if (running === number) running = 0;
+    return;
+  }
+  if (running !== number) {
+    bitmap.close();
+    return;
+  }
+  // A camera's own times stand still where it has none.
+  const at = source.kind === "camera" ? performance.now() / 1000 : time;
+  const frame = { kind: "frame", number, bitmap, size, forget, strength: strength(), time: at };
+  worker.postMessage({ ...frame, accelerator, facts: model }, [bitmap]);
+  forget = false;
+}
+
+// Of what comes out of the network, where a frame is not made smaller for it.
+const fullSize = () => [video.videoWidth * model.scale, video.videoHeight * model.scale];
+
+function restored({ number, before, after, duration, windows: used }) {
+  if (number !== running || !source) {
+    before.close();
+    after.close();
+    return;
+  }
+  running = 0;
+  counts.restored += 1;
+  const now = performance.now();
+  moments = [...moments.filter((moment) => now - moment < RATE_MS), now];
+  viewer.cover("");
+  viewer.showBoth(before, after, fullSize());
+  if (used !== windows) {
+    windows = used;
+    refresh();
+  }
+  document.body.dataset.restored = counts.restored;
+  document.body.dataset.shown = `${number} ${model.name}`;
+  showRate(duration);
+  // A film that stands still shows the frame that it stands at; a film that runs goes on with the next.
+  if (waiting && isStill()) take(waiting.mediaTime);
+  else if (waiting) {
+    counts.skipped += 1;
+    waiting = null;
+  }
+}
+
+let lastDuration = 0;
+
+function showRate(duration = lastDuration) {
+  lastDuration = duration;
+  if (!counts.restored) {
+    find("rate").textContent = "";
+    return;
+  }
+  const span = moments.at(-1) - moments[0];
+  const rate = moments.length > 1 ? ((moments.length - 1) * 1000) / span : 1000 / duration;
+  const { restored: done, skipped } = counts;
+  find("rate").textContent = `${rate.toFixed(1)} frames/s · ${plural(done, "frame")} restored, ${skipped} skipped`;
+}
+
+function mixSoon() {
+  if (!source || saving || running || !isStill()) return; // The next frame has it.
+  if (mixing) {
+    mixAgain = true;
+    return;
+  }
+  mixing = send({ kind: "mix", strength: strength() });
+}
+
+function mixed({ number, after }) {
+  if (number !== mixing) return after?.close();
+  mixing = 0;
+  if (after && source && !saving) {
+    viewer.showAfter(after, fullSize());
+    document.body.dataset.shown = `${number} ${model.name} ${find("strength").value}`;
+  } else after?.close();
+  if (mixAgain) {
+    mixAgain = false;
+    mixSoon();
+  }
+  return undefined;
+}
+
+// ---- Where frames come from
+
+async function begin(next, open) {
+  close(false);
+  source = next;
+  document.body.classList.toggle("is-stream", next.kind === "camera");
+  refresh();
+  viewer.clear();
+  viewer.cover("Loading…");
+  say(next.kind === "camera" ? "Opening the camera…" : `Opening ${next.name}…`);
+  try {
+    await open();
+    if (source !== next) return;
+    viewer.cover("Restoring…");
+    if (document.body.dataset.ready === "true") sayRunning();
+    // Where the browser wants to be asked first, the button does it.
+    await video.play().catch((error) => console.warn(error));
+  } catch (error) {
+    if (source !== next) return;
+    close();
+    say(next.kind === "camera" ? error.message : `${next.name}: ${error.message}`, true);
+  }
+  refresh();
+}
+
+const sayRunning = () => {
+  const isCamera = source.kind === "camera";
+  const rest = isCamera ? "Frames that come meanwhile are skipped." : "What is saved has every frame.";
+  say(`Move the line to compare. ${rest}`);
+};
+
+function close(isTold = true) {
+  if (saving) cancelSaving();
+  if (recording) endRecording(false);
+  giveUpFrames();
+  countAnew();
+  [source, windows] = [null, 1];
+  closeSource(video);
+  viewer.clear();
+  viewer.cover("");
+  document.body.dataset.shown = document.body.dataset.restored = "";
+  showRate();
+  refresh();
+  if (isTold) say("Ready.");
+}
+
+function openFilm(file) {
+  begin({ kind: "film", name: file.name, file }, () => openFile(video, file));
+}
+
+find("choose").addEventListener("change", ({ target }) => {
+  const [file] = target.files;
+  target.value = ""; // The same file again is a change too.
+  if (file) openFilm(file);
+});
+for (const kind of ["dragover", "dragleave", "drop"]) {
+  document.addEventListener(kind, (event) => {
+    event.preventDefault();
+    find("drop").classList.toggle("over", kind === "dragover");
+    if (kind === "drop" && event.dataTransfer.files.length) openFilm(event.dataTransfer.files[0]);
+  });
+}
+find("camera").addEventListener("click", () => {
+  const camera = { kind: "camera", name: "camera" };
+  const ended = () => {
+    if (source !== camera) return;
+    close();
+    say("The camera went away.", true);
+  };
+  begin(camera, () => openCamera(video, ended));
+});
+find("close").addEventListener("click", () => {
+  close();
+  find("choose").focus();
+});
+
+// ---- The player
+
+const clock = (seconds) => {
+  const whole = Math.floor(seconds);
+  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+};
+
+function showPlace() {
+  const { currentTime, duration } = video;
+  const isKnown = Number.isFinite(duration) && duration > 0;
+  find("seek").disabled = !isKnown;
+  if (document.activeElement !== find("seek") || !isStill()) {
+    find("seek").value = isKnown ? (1000 * currentTime) / duration : 0;
+  }
+  const place = isKnown ? `${clock(currentTime)} / ${clock(duration)}` : clock(currentTime);
+  find("clock").textContent = place;
+  find("seek").setAttribute("aria-valuetext", place);
+}
+
+find("play").addEventListener("click", () => (isStill() ? video.play() : video.pause()));
+find("seek").addEventListener("input", () => {
+  video.currentTime = (find("seek").value / 1000) * video.duration;
+});
+find("sound").addEventListener("click", () => {
+  video.muted = !video.muted;
+  find("sound").setAttribute("aria-pressed", !video.muted);
+});
+for (const kind of ["play", "pause", "ended", "timeupdate", "durationchange", "loadeddata"]) {
+  video.addEventListener(kind, () => {
+    find("play").textContent = isStill() ? "Play" : "Pause";
+    showPlace();
+  });
+}
+// What is before a jump is no past of what comes after it.
+video.addEventListener("seeking", () => {
+  forget = true;
+  presented = null;
+});
+video.addEventListener("error", () => {
+  if (source?.kind !== "film" || !video.videoWidth) return;
+  const { name } = source;
+  close();
+  say(`${name}: the film is damaged, and cannot be played any further.`, true);
+});
+
+// ---- Saving
+
+function startSaving() {
+  if (!("VideoDecoder" in globalThis && "VideoEncoder" in globalThis)) {
+    say("This browser cannot save films, as it has no WebCodecs: try another one.", true);
+    return;
+  }
+  video.pause();
+  giveUpFrames();
+  const { file, name } = source;
+  const number = send({ kind: "save", file, strength: strength() });
+  saving = { number, name, isPaused: false, started: performance.now() };
+  say(`Restoring every frame of ${name}…`);
+  refresh();
+}
+
+function saved({ number, blob, done, total, codecName, note, isWhole }) {
+  if (saving?.number !== number) return;
+  const name = `${saving.name.replace(/\.[^./]*$/, "")}-restored.webm`;
+  saving = null;
+  download({ blob, name });
+  const frames = done < total ? `${done} of ${plural(total, "frame")}` : plural(done, "frame");
+  say(`Saved ${name}: ${frames}, ${codecName}${note ? `, ${note}` : ""}.`, !isWhole);
+  refresh();
+  again();
+}
+
+function recorded({ blob, done, codecName }) {
+  const name = "camera.webm";
+  download({ blob, name });
+  say(`Saved ${name}: ${plural(done, "frame")}, ${codecName}, without sound.`);
+}
+
+function savingProgress({ number, done, total, before, after }) {
+  if (saving?.number !== number) {
+    before?.close();
+    after?.close();
+    return;
+  }
+  find("progress").value = done / total;
+  if (before) {
+    viewer.cover("");
+    viewer.showBoth(before, after, [after.width, after.height]);
+  }
+  const rate = (1000 * done) / (performance.now() - saving.started);
+  find("facts").textContent = `${saving.name} · frame ${done} of ${total} · ${rate.toFixed(1)} frames/s`;
+  document.body.dataset.progress = done;
+}
+
+function cancelSaving() {
+  worker.postMessage({ kind: "stop", number: saving.number });
+  saving = null;
+  say("Cancelled: nothing was saved.");
+  refresh();
+  if (source) again();
+}
+
+function endRecording(isKept) {
+  recording = false;
+  if (isKept) send({ kind: "endRecording" });
+  else worker.postMessage({ kind: "dropRecording" });
+  refresh();
+}
+
+find("save").addEventListener("click", () => {
+  if (source.kind === "film") startSaving();
+  else if (recording) endRecording(true);
+  else {
+    recording = true;
+    worker.postMessage({ kind: "record" });
+    say("Recording what is shown.");
+    refresh();
+  }
+});
+find("wait").addEventListener("click", () => {
+  saving.isPaused = !saving.isPaused;
+  worker.postMessage({ kind: "pause", isPaused: saving.isPaused });
+  say(saving.isPaused ? "Paused." : `Restoring every frame of ${saving.name}…`);
+  refresh();
+});
+find("cancel").addEventListener("click", cancelSaving);
+
+// ---- What is heard and shown
+
+function refresh() {
+  document.body.classList.toggle("has-pictures", Boolean(source));
+  document.body.classList.toggle("is-saving", Boolean(saving));
+  find("view").hidden = find("settings").hidden = !source;
+  find("going").hidden = !saving;
+  find("wait").textContent = saving?.isPaused ? "Go on" : "Pause";
+  find("mix").hidden = !model || !hasStrength();
+  const isCamera = source?.kind === "camera";
+  find("save").textContent = !isCamera ? "Save the film" : recording ? "Stop and save" : "Record";
+  find("save").disabled = Boolean(saving);
+  find("strength").disabled = Boolean(saving);
+  // A film has one size.
+  find("detail").disabled = Boolean(saving) || recording;
+  for (const input of document.querySelectorAll("[name=model]")) input.disabled = find("detail").disabled;
+  if (!source || saving || !video.videoWidth) return;
+  const name = isCamera ? "Camera" : source.name;
+  const size = (factor) => `${video.videoWidth * factor} × ${video.videoHeight * factor}`;
+  const sizes = model.scale > 1 ? `${size(1)} → ${size(model.scale)}` : size(1);
+  const how = windows > 1 ? ` · in ${windows} windows` : "";
+  find("facts").textContent = `${name} · ${sizes} pixels${how}`;
+}
+
+function hear({ data }) {
+  const { kind } = data;
+  if (kind === "opened") {
+    if (data.name !== model.name) return;
+    document.body.dataset.ready = "true";
+    keepOffline(data.used);
+    find("how").textContent = `Computed by this device's ${data.how}.${data.note ? ` ${data.note}` : ""}`;
+    if (data.note) say(`Ready. ${data.note}`);
+    else if (source && video.videoWidth) sayRunning();
+    else if (!source) say("Ready.");
+  } else if (kind === "closed") say(data.text, true);
+  else if (kind === "restored") restored(data);
+  else if (kind === "mixed") mixed(data);
+  else if (kind === "progress") savingProgress(data);
+  else if (kind === "saved") saved(data);
+  else if (kind === "recorded") recorded(data);
+  else if (kind === "fault") {
+    if (data.of === "frame") {
+      if (data.number !== running) return;
+      // Or every frame would say the same again.
+      running = 0;
+      video.pause();
+      viewer.cover(data.text);
+    }
+    if (data.of === "mix") mixing = 0;
+    if (data.of === "save") saving = null;
+    say(data.text, true);
+    refresh();
+  }
+}
+
+worker.addEventListener("message", hear);
+worker.addEventListener("error", (event) => {
+  event.preventDefault();
+  say(`The page's program did not start: ${event.message}`, true);
+});
+find("strength").addEventListener("input", () => {
+  const percent = `${Math.round(100 * find("strength").value)} %`;
+  find("amount").textContent = percent;
+  find("strength").setAttribute("aria-valuetext", percent);
+  mixSoon();
+});
+find("detail").addEventListener("change", () => {
+  giveUpFrames();
+  again();
+});
+
+// ---- Begin
+
+if (!("requestVideoFrameCallback" in HTMLVideoElement.prototype)) {
+  say("This browser is too old for films: please update it.", true);
+} else {
+  find("pages").hidden = facts.models.every(({ state }) => state);
+  listModels(models, choose);
+  listenToFrames();
+  const wanted = models.find(({ name }) => name === options.get("model"));
+  choose(wanted ?? models.find(({ state }) => state) ?? models[0]);
+}
