@@ -146,9 +146,11 @@ def _run(code: str, *arguments: object) -> tuple[float, float, float]:
 
 def measure(code: str, model: str, clip: pathlib.Path, count: int, out: pathlib.Path):
     """Returns frames/s, the processor's milliseconds for a frame, and the memory in MB."""
-    little = _run(code, model, clip, out.with_stem("little"), 2)
+    first = out.with_stem("little")
+    little = _run(code, model, clip, first, 2)
     much = _run(code, model, clip, out, count)
-    out.unlink(missing_ok=True)
+    for path in (first, out):  # `restore` writes over nothing.
+        path.unlink(missing_ok=True)
     frames = count - 2
     return frames / (much[0] - little[0]), 1000 * (much[1] - little[1]) / frames, much[2]
 
