@@ -80,7 +80,7 @@ def page(tmp_path_factory):
     need_browser()
     folder = tmp_path_factory.mktemp("films")
     command = ["npm", "install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund"]
-    packages = [f"@litertjs/core@{build.LIBRARY_VERSION}", AXE]
+    packages = [*build.PACKAGES, AXE]
     subprocess.run([*command, "--prefix", str(folder), *packages], check=True, capture_output=True)
     model = write_moving_model(folder)
     options = dict(web_library=str(folder / "node_modules" / "@litertjs"), report=lambda _: None)
