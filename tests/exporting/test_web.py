@@ -85,6 +85,10 @@ def test_the_licences_of_what_is_in_the_page_are_told(exported, tmp_path, librar
     assert {"index.js", "LICENSE", "package.json"} == files_of(
         tmp_path / "page" / "lib" / "mediabunny"
     )
+    film_copy = (tmp_path / "page" / "lib" / "mediabunny" / "index.js").read_text()
+    assert film_copy.startswith("// Changed by tf_deconv")
+    assert build._ENDING in film_copy
+    assert build._ENDLESS not in film_copy
     # A copy that was changed says so, as that licence wants.
     copy = (tmp_path / "page" / "lib" / "core" / "index.js").read_text()
     assert copy.startswith("// Changed by tf_deconv")

@@ -56,14 +56,17 @@ _LIBRARY_FILES = {
     ),
     "wasm-utils": ("package.json", "dist/index.js"),
 }
-# Of the page that restores films: where it lies in the package, and in the page. Not every host knows
-# what .mjs is.
-_FILM_LIBRARY = "mediabunny"
+# Of the page that restores films: where it lies in the package, and in the page, as not every host
+# knows what .mjs is.
+_FILM_LIBRARY, _FILM_INDEX = "mediabunny", "index.js"
 _FILM_LIBRARY_FILES = {
     "package.json": "package.json",
     "LICENSE": "LICENSE",
-    "dist/bundles/mediabunny.min.mjs": "index.js",
+    "dist/bundles/mediabunny.min.mjs": _FILM_INDEX,
 }
+# Version 1.61.0 looks for ever for the next part of a damaged Matroska file that has none.
+_ENDLESS, _ENDING = "o.length<_c)break", "o.length<=_c)break"
+_FILM_CHANGE = "resync of src/matroska/ebml.ts also ends where slice.length equals MAX_VAR_INT_SIZE"
 # A worker knows no import map, so the copy names its neighbour by path.
 _IMPORTS, _BY_PATH = '"@litertjs/wasm-utils"', '"../wasm-utils/index.js"'
 _CHANGED = "// Changed by tf_deconv: imports @litertjs/wasm-utils by its path.\n"
@@ -255,6 +258,15 @@ def _copy_film_library(library: pathlib.Path, target: pathlib.Path) -> None:
     target.mkdir(parents=True)
     for name, copy in _FILM_LIBRARY_FILES.items():
         shutil.copyfile(_film_library(library) / name, target / copy)
+    index = target / _FILM_INDEX
+    text = index.read_text(encoding="utf-8")
+    if text.count(_ENDLESS) != 1:
+        raise UserError(
+            f"web_library={str(library)!r}: the {_FILM_LIBRARY} beside it is not version"
+            f" {FILM_LIBRARY_VERSION}: {_EXPECTED}"
+        )
+    text = f"// Changed by tf_deconv: {_FILM_CHANGE}.\n{text.replace(_ENDLESS, _ENDING)}"
+    index.write_text(text, encoding="utf-8")
 
 
 def _notices(models: Sequence[PageModel]) -> str:
@@ -274,10 +286,11 @@ def _notices(models: Sequence[PageModel]) -> str:
     ]
     if not models[0].generates:
         lines.append(
-            f"lib/{_FILM_LIBRARY}: mediabunny {FILM_LIBRARY_VERSION}, under the Mozilla Public License,"
-            f" version 2.0 (lib/{_FILM_LIBRARY}/LICENSE), unchanged. Its source:"
-            f" https://github.com/Vanilagy/mediabunny, version {FILM_LIBRARY_VERSION}, and `npm pack"
-            f" mediabunny@{FILM_LIBRARY_VERSION}`, folder src."
+            f"lib/{_FILM_LIBRARY}: mediabunny {FILM_LIBRARY_VERSION}, under the Mozilla Public"
+            f" License, version 2.0 (lib/{_FILM_LIBRARY}/LICENSE). Its source: version"
+            f" {FILM_LIBRARY_VERSION} of https://github.com/Vanilagy/mediabunny, and the folder src"
+            f" of that version's npm package. lib/{_FILM_LIBRARY}/{_FILM_INDEX} was changed:"
+            f" {_FILM_CHANGE}."
         )
     return "\n\n".join([*lines, *_license_texts()]) + "\n"
 
