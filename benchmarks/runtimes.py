@@ -251,6 +251,7 @@ def counts(rows: list[dict[str, object]]) -> Iterator[str]:
 def _distinct(row: dict[str, object]) -> str:
     """Names what computes: LiteRT's two interfaces are one runtime, OpenCV 4 and 5 are two."""
     name = str(row["runtime"]).removesuffix("-compiled").removesuffix("-default")
+    name = "openvino" if name == "onnxruntime-openvino" else name
     return f"{name} {str(row['version'])[0]}" if name == "opencv" else name
 
 

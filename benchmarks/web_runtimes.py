@@ -4,7 +4,8 @@
     python benchmarks/web_runtimes.py web/photo
 
 LiteRT.js runs the float32 and int8 TFLite files, onnxruntime-web both ONNX files, TensorFlow.js a
-graph model that its converter makes of the SavedModel; each in WebAssembly with SIMD and one
+graph model that its converter makes of the SavedModel, and tfjs-tflite, LiteRT.js's forerunner,
+the float32 TFLite file again; each in WebAssembly with SIMD and one
 thread, as on a host that sends no headers for isolation. Needs npm, Chromium, its driver, selenium.
 Each runs `--rounds` times, in turn; printed are the fastest run, PSNR against Keras's picture (the
 SavedModel's) and the bytes that the page fetched for it: the runtime, and the model.
@@ -29,6 +30,7 @@ NPM = (
     "onnxruntime-web@1.30.0",
     "@tensorflow/tfjs@4.22.0",
     "@tensorflow/tfjs-backend-wasm@4.22.0",
+    "@tensorflow/tfjs-tflite@0.0.1-alpha.10",
 )
 # Without their dependencies, among them a TensorFlow of their own and a library for trees.
 CONVERTER = ("tensorflowjs==4.22.0", "tf_keras==2.21.0", "tensorflow_hub==0.16.1")
@@ -111,6 +113,30 @@ async function tfjs(file) {
   };
 }
 
+async function tfjsTflite(file) {
+  const script = (path) => new Promise((resolve, reject) => {
+    const element = document.createElement("script");
+    [element.src, element.onload, element.onerror] = [library + path, resolve, reject];
+    document.head.append(element);
+  });
+  if (!window.tflite) {
+    if (!window.tf) {
+      await script("@tensorflow/tfjs-core/dist/tf-core.min.js");
+      await script("@tensorflow/tfjs-backend-cpu/dist/tf-backend-cpu.min.js");
+    }
+    await script("@tensorflow/tfjs-tflite/dist/tf-tflite.min.js");
+    tflite.setWasmPath(library + "@tensorflow/tfjs-tflite/wasm/");
+  }
+  const model = await tflite.loadTFLiteModel(file, { numThreads: 1 });  // Its first signature.
+  return async (pixels, shape) => {
+    const image = tf.tensor4d(pixels, [1, ...shape]);
+    const restored = model.predict(image);
+    const values = await restored.data();
+    tf.dispose([image, restored]);
+    return values;
+  };
+}
+
 async function measure(contenders, shape, rounds) {
   const pixels = floats(await (await fetch("picture.f32")).arrayBuffer());
   const results = contenders.map(() => ({ ms: Infinity }));
@@ -118,7 +144,7 @@ async function measure(contenders, shape, rounds) {
   for (const [number, [runtime, ...options]] of contenders.entries()) {
     await fetch(`mark/${number}`);  // The server counts what is fetched from here on for this one.
     try {
-      runs[number] = await { litert, onnxruntime, tfjs }[runtime](...options);
+      runs[number] = await { litert, onnxruntime, tfjs, tfjsTflite }[runtime](...options);
       results[number].values = await runs[number](pixels, shape);  // Warms up.
     } catch (error) {
       results[number].error = String(error);
@@ -148,6 +174,8 @@ async function measure(contenders, shape, rounds) {
 def install(folder: pathlib.Path, packages: tuple[str, ...] = NPM) -> None:
     """Fetches the runtimes into `folder`/node_modules."""
     quiet = ("--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--silent")
+    # tfjs-tflite asks for TensorFlow.js 4.9, and runs with 4.22.
+    quiet += ("--legacy-peer-deps",)
     subprocess.run(["npm", "install", *quiet, "--prefix", folder, *packages], check=True)
 
 
@@ -286,6 +314,8 @@ def main() -> None:
             "onnxruntime-web, any size": ("onnxruntime", f"{name}/onnx/{name}.onnx", False),
             "onnxruntime-web, one size": ("onnxruntime", f"{name}/onnx/{one_size.name}", True),
             "TensorFlow.js": ("tfjs", f"{name}-tfjs/model.json"),
+            # Its int8 file took 32 s there, of a picture of 256x256 by the small network.
+            "tfjs-tflite, float32": ("tfjsTflite", f"{name}/tflite/{name}-float32.tflite"),
         }
         results = measure(folder, contenders, image, options.rounds)
     print(f"{name}, {size[0]}x{size[1]}, one thread; {', '.join(NPM)}")

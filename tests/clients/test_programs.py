@@ -318,7 +318,7 @@ def test_players_with_openvino(given, player, tmp_path):
 
 @pytest.mark.parametrize(
     "runtimes",
-    [("litert", "onnxruntime"), pytest.param(("tfjs",), marks=pytest.mark.exhaustive)],
+    [("litert", "onnxruntime"), pytest.param(("tfjs", "tfjsTflite"), marks=pytest.mark.exhaustive)],
     ids="-".join,
 )
 def test_runtimes_in_a_browser(given, runtimes, tmp_path):
@@ -329,6 +329,7 @@ def test_runtimes_in_a_browser(given, runtimes, tmp_path):
         "onnxruntime-web, any size": ("onnxruntime", f"model/onnx/{MODEL}.onnx", False),
         "onnxruntime-web, one size": ("onnxruntime", f"model/onnx/{MODEL}-{size}.onnx", True),
         "TensorFlow.js": ("tfjs", "tfjs/model.json"),
+        "tfjs-tflite": ("tfjsTflite", f"model/tflite/{MODEL}-float32.tflite"),
     }
     contenders = {name: words for name, words in contenders.items() if words[0] in runtimes}
     (tmp_path / "model").symlink_to(given.folder / "model")

@@ -218,6 +218,25 @@ def test_truncated_files_are_refused(tmp_path, kind):
             read_picture(tmp_path / "x", PIXELS)
 
 
+@pytest.mark.parametrize("kind", ["GIF", "WEBP"])
+def test_an_animation_that_is_cut_off_is_told_in_words(tmp_path, kind):
+    # It was "index out of range", and "could not create decoder object".
+    stream = io.BytesIO()
+    pictures = [Image.fromarray(np.roll(samples(3), n, 1)) for n in range(6)]
+    pictures[0].save(stream, kind, save_all=True, append_images=pictures[1:], duration=40)
+    content, told = stream.getvalue(), []
+    # A GIF's first picture may be whole; where in the next one it ends decides what Pillow says.
+    middle = len(content) * 6 // 10
+    for length in range(middle, middle + 900, 23):
+        (tmp_path / "x").write_bytes(content[:length])
+        try:
+            read_picture(tmp_path / "x", PIXELS)
+        except ValueError as error:
+            told.append(str(error))
+    assert all("damaged" in each or "truncated" in each for each in told), told
+    assert told or kind == "GIF"
+
+
 def test_a_truncated_16_bit_png_is_refused(tmp_path):
     encoded = tf.io.encode_png(samples(3, np.uint16)).numpy()
     (tmp_path / "x").write_bytes(encoded[: len(encoded) // 2])

@@ -143,6 +143,45 @@ class TensorFlowLite(LiteRt):
         return tf.lite.Interpreter(path, num_threads=threads)
 
 
+class TfliteMicro:
+    """TFLite for microcontrollers, run on this processor: of a file its first subgraph."""
+
+    takes, module, package = (".tflite",), "tflite_micro", "tflite-micro"
+    # Room for what lies between operators: far more than a microcontroller has.
+    arena_bytes = 512 * 1024 * 1024
+
+    def __init__(self, path, threads):
+        from tflite_micro import runtime
+
+        try:
+            self.interpreter = runtime.Interpreter.from_file(path, arena_size=self.arena_bytes)
+        except RuntimeError as error:
+            # Which one, it says on stderr alone.
+            told = "it has no operator of float16 weights, and none of int8 weights with floats"
+            raise ValueError(f"{error}: {told}; take NAME-float32 or NAME-int8-full") from error
+        self.details = (
+            self.interpreter.get_input_details(0),
+            self.interpreter.get_output_details(0),
+        )
+
+    def run(self, signature, array):
+        scales = [self._scale(each) for each in self.details]
+        shape = tuple(self.details[0]["shape"])
+        if shape != array.shape:
+            raise ValueError(f"TFLite Micro runs the first subgraph of a file, here of {shape}")
+        array = array if scales[0] is None else _to_int8(array, *scales[0])
+        self.interpreter.set_input(array, 0)
+        self.interpreter.invoke()
+        result = self.interpreter.get_output(0)
+        return result if scales[1] is None else _from_int8(result, *scales[1])
+
+    @staticmethod
+    def _scale(details):
+        told = details["quantization_parameters"]
+        is_int8 = np.dtype(details["dtype"]) == np.int8
+        return (told["scales"][0], told["zero_points"][0]) if is_int8 else None
+
+
 class CompiledLiteRt:
     """ai-edge-litert's CompiledModel on the CPU."""
 
@@ -536,6 +575,26 @@ class Tinygrad(FixedOnnx):
         return self.network({"image": self.tensor(image)})["restored"].numpy()
 
 
+class Aidge(FixedOnnx):
+    """Aidge's own kernels for CPUs; it has one thread."""
+
+    module, package = "aidge_backend_cpu", "aidge-backend-cpu"
+
+    def __init__(self, path, threads):
+        import aidge_backend_cpu  # noqa: F401  It registers itself.
+        import aidge_core
+        import aidge_onnx
+
+        self.tensor, self.network = aidge_core.Tensor, aidge_onnx.load_onnx(path)
+        self.network.set_backend("cpu")
+        self.scheduler = aidge_core.SequentialScheduler(self.network)
+
+    def restore(self, image):
+        self.scheduler.forward(True, [self.tensor(image)])
+        (last,) = self.network.get_output_nodes()
+        return np.array(last.get_operator().get_output(0))
+
+
 class ExecuTorch(FixedOnnx):
     """ExecuTorch on the CPU, of what examples/executorch/convert.py makes of an ONNX file."""
 
@@ -607,6 +666,7 @@ RUNTIMES = {
     "litert-compiled": CompiledLiteRt,
     "tflite-runtime": TfliteRuntime,
     "tensorflow-lite": TensorFlowLite,
+    "tflite-micro": TfliteMicro,
     "onnxruntime": Onnx,
     "onnxruntime-openvino": OnnxOpenVino,
     "onnx-reference": OnnxReference,
@@ -621,6 +681,7 @@ RUNTIMES = {
     "tvm": Tvm,
     "iree": Iree,
     "tinygrad": Tinygrad,
+    "aidge": Aidge,
     "executorch": ExecuTorch,
     "coreml-program": CoreMlProgram,
     "tensorflow": TensorFlow,

@@ -1,9 +1,11 @@
 // What a visitor does and sees of films. A worker restores one frame at a time; while it does, further
 // ones are skipped, but for a film that is saved. Nothing is sent anywhere.
 
+import { Counter } from "./counter.js";
 import { download, find, say } from "./dom.js";
 import { listModels, markModel } from "./models.js";
 import { keepOffline } from "./offline.js";
+import { isStill } from "./player.js";
 import { closeSource, openCamera, openFile } from "./source.js";
 import * as viewer from "./viewer.js";
 
@@ -14,7 +16,6 @@ const options = new URLSearchParams(location.search);
 const accelerator = options.get("accelerator") ?? "auto";
 const video = find("film");
 const worker = new Worker(new URL("./film-worker.js", import.meta.url));
-const RATE_MS = 3000; // Over which frames are counted.
 let model = null;
 let source = null; // { kind: "film" or "camera", name, file }
 let windows = 1; // In which a frame goes through the network.
@@ -26,9 +27,7 @@ let waiting = null; // The newest frame that came meanwhile.
 let forget = true; // Whether the next frame has no past.
 let saving = null; // { number, isPaused, started } of a film that is saved.
 let recording = false;
-let presented = null; // How many frames the video had shown.
-let counts = { restored: 0, skipped: 0 };
-let moments = []; // When frames were restored.
+let counter = new Counter();
 
 const send = (message, handedOver = []) => {
   const number = ++lastNumber;
@@ -38,7 +37,6 @@ const send = (message, handedOver = []) => {
 const plural = (count, noun) => (count === 1 ? `1 ${noun}` : `${count} ${noun}s`);
 const strength = () => (hasStrength() ? Number(find("strength").value) : 1);
 const hasStrength = () => model.scale === 1;
-const isStill = () => video.paused || video.ended;
 
 // ---- Models
 
@@ -61,9 +59,8 @@ function giveUpFrames() {
 }
 
 function countAnew() {
-  windows = 1;
-  counts = { restored: 0, skipped: 0 };
-  [presented, moments] = [null, []];
+  counter = new Counter();
+  counter.show();
 }
 
 // Restores the frame that is there once more: the model or the size is another one.
@@ -76,15 +73,12 @@ function listenToFrames() {
   video.requestVideoFrameCallback((now, metadata) => {
     listenToFrames();
     if (!source || saving) return;
-    // The browser itself may leave frames out.
-    const unseen = presented === null ? 0 : metadata.presentedFrames - presented - 1;
-    presented = metadata.presentedFrames;
-    counts.skipped += Math.max(unseen, 0);
+    counter.see(metadata);
     if (running) {
-      if (waiting) counts.skipped += 1;
+      if (waiting) counter.skipped += 1;
       waiting = metadata;
     } else take(metadata.mediaTime);
-    showRate();
+    counter.show();
   });
 }
 
@@ -123,38 +117,21 @@ function restored({ number, before, after, duration, windows: used }) {
     return;
   }
   running = 0;
-  counts.restored += 1;
-  const now = performance.now();
-  moments = [...moments.filter((moment) => now - moment < RATE_MS), now];
+  counter.add(duration);
   viewer.cover("");
   viewer.showBoth(before, after, fullSize());
   if (used !== windows) {
     windows = used;
     refresh();
   }
-  document.body.dataset.restored = counts.restored;
   document.body.dataset.shown = `${number} ${model.name}`;
-  showRate(duration);
   // A film that stands still shows the frame that it stands at; a film that runs goes on with the next.
   if (waiting && isStill()) take(waiting.mediaTime);
   else if (waiting) {
-    counts.skipped += 1;
+    counter.skipped += 1;
     waiting = null;
   }
-}
-
-let lastDuration = 0;
-
-function showRate(duration = lastDuration) {
-  lastDuration = duration;
-  if (!counts.restored) {
-    find("rate").textContent = "";
-    return;
-  }
-  const span = moments.at(-1) - moments[0];
-  const rate = moments.length > 1 ? ((moments.length - 1) * 1000) / span : 1000 / duration;
-  const { restored: done, skipped } = counts;
-  find("rate").textContent = `${rate.toFixed(1)} frames/s · ${plural(done, "frame")} restored, ${skipped} skipped`;
+  counter.show();
 }
 
 function mixSoon() {
@@ -216,12 +193,11 @@ function close(isTold = true) {
   if (recording) endRecording(false);
   giveUpFrames();
   countAnew();
-  source = null;
+  [source, windows] = [null, 1];
   closeSource(video);
   viewer.clear();
   viewer.cover("");
-  document.body.dataset.shown = document.body.dataset.restored = "";
-  showRate();
+  document.body.dataset.shown = "";
   refresh();
   if (isTold) say("Ready.");
 }
@@ -256,43 +232,10 @@ find("close").addEventListener("click", () => {
   find("choose").focus();
 });
 
-// ---- The player
-
-const clock = (seconds) => {
-  const whole = Math.floor(seconds);
-  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
-};
-
-function showPlace() {
-  const { currentTime, duration } = video;
-  const isKnown = Number.isFinite(duration) && duration > 0;
-  find("seek").disabled = !isKnown;
-  if (document.activeElement !== find("seek") || !isStill()) {
-    find("seek").value = isKnown ? (1000 * currentTime) / duration : 0;
-  }
-  const place = isKnown ? `${clock(currentTime)} / ${clock(duration)}` : clock(currentTime);
-  find("clock").textContent = place;
-  find("seek").setAttribute("aria-valuetext", place);
-}
-
-find("play").addEventListener("click", () => (isStill() ? video.play() : video.pause()));
-find("seek").addEventListener("input", () => {
-  video.currentTime = (find("seek").value / 1000) * video.duration;
-});
-find("sound").addEventListener("click", () => {
-  video.muted = !video.muted;
-  find("sound").setAttribute("aria-pressed", !video.muted);
-});
-for (const kind of ["play", "pause", "ended", "timeupdate", "durationchange", "loadeddata"]) {
-  video.addEventListener(kind, () => {
-    find("play").textContent = isStill() ? "Play" : "Pause";
-    showPlace();
-  });
-}
 // What is before a jump is no past of what comes after it.
 video.addEventListener("seeking", () => {
   forget = true;
-  presented = null;
+  counter.jump();
 });
 video.addEventListener("error", () => {
   if (source?.kind !== "film" || !video.videoWidth) return;
@@ -423,6 +366,7 @@ function hear({ data }) {
   else if (kind === "progress") savingProgress(data);
   else if (kind === "saved") saved(data);
   else if (kind === "recorded") recorded(data);
+  else if (kind === "stopped" && data.number === mixing) mixing = 0;
   else if (kind === "fault") {
     if (data.of === "frame") {
       if (data.number !== running) return;
