@@ -35,7 +35,7 @@ class Sound {
       }
     } catch (error) {
       console.warn(error);
-      this.note = [this.note, "whose end cannot be decoded"].filter(Boolean).join(", ");
+      this.note = this.note ? `${this.note}, whose end cannot be decoded` : "its sound as far as it can be read";
       this.#next = { done: true };
     }
     if (!this.#next.done) return;
