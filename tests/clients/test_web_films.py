@@ -80,7 +80,7 @@ def page(tmp_path_factory):
     need_browser()
     folder = tmp_path_factory.mktemp("films")
     command = ["npm", "install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund"]
-    packages = [f"@litertjs/core@{build.LIBRARY_VERSION}", AXE]
+    packages = [*build.PACKAGES, AXE]
     subprocess.run([*command, "--prefix", str(folder), *packages], check=True, capture_output=True)
     model = write_moving_model(folder)
     options = dict(web_library=str(folder / "node_modules" / "@litertjs"), report=lambda _: None)
@@ -372,6 +372,13 @@ KINDS = {
     "fragments.mp4": dict(muxer_options={"movflags": "frag_keyframe+empty_moov"}),
     "ntsc.mov": dict(rate=Fraction(30000, 1001)),
     "clip.mkv": dict(),
+    "opus.mp4": dict(sound="libopus"),
+    "lossless.mkv": dict(sound="flac"),
+}
+# What is told of sound that WebM does not hold.
+ENCODED = {
+    "aac": ", its sound (AAC) encoded anew as Opus",
+    "flac": ", its sound (FLAC) encoded anew as Opus",
 }
 
 
@@ -384,7 +391,7 @@ def test_every_frame_is_saved_at_its_time(server, browser, saved, tmp_path, movi
     wait_for(browser, "return Boolean(document.body.dataset.shown)")
     film, said = saved(browser)
     source = [frame.pixels for frame in frames_of(path)]
-    sound = ", its sound (AAC) encoded anew as Opus" if options.get("sound") == "aac" else ""
+    sound = ENCODED.get(options.get("sound"), "")
     assert said == f"Saved {path.stem}-restored.webm: {len(source)} frames, VP9{sound}."
     made = [frame.pixels for frame in frames_of(film)]
     assert len(made) == len(source)
@@ -438,6 +445,19 @@ def test_a_phones_film_stands_upright(server, browser, saved, tmp_path, moving):
     assert metrics.psnr_db(next(frames_of(film)).pixels / 255, expected / 255) > 28
 
 
+def test_the_shape_of_pixels_is_kept(server, browser, saved, tmp_path):
+    shape = Fraction(4, 3)
+    path = write(tmp_path / "wide.mp4", noisy(2), stream_fields=[("sample_aspect_ratio", shape)])
+    open_page(browser, server, f"film.html?model={FILMS}")
+    browser.find_element("id", "choose").send_keys(str(path))
+    wait_for(browser, "return Boolean(document.body.dataset.shown)")
+    film, _ = saved(browser)
+    with av.open(str(film)) as made:
+        (stream,) = made.streams
+        assert stream.sample_aspect_ratio == shape
+        assert (stream.height, stream.width) == SIZE
+
+
 # --- What cannot be done.
 
 
@@ -480,9 +500,13 @@ def test_what_is_no_film_is_told_and_the_page_goes_on(server, browser, tmp_path)
     assert browser.find_element("id", "sheet").is_displayed()
 
 
-def test_a_film_that_breaks_off_is_saved_as_far_as_it_goes(server, browser, saved, tmp_path):
-    whole = write(tmp_path / "whole.webm")
-    short = tmp_path / "short.webm"
+@pytest.mark.parametrize("suffix", [".webm", ".mp4"])
+def test_a_film_that_breaks_off_is_saved_as_far_as_it_goes(
+    server, browser, saved, tmp_path, suffix
+):
+    in_front = {"movflags": "faststart"} if suffix == ".mp4" else None
+    whole = write(tmp_path / f"whole{suffix}", muxer_options=in_front)
+    short = tmp_path / f"short{suffix}"
     short.write_bytes(whole.read_bytes()[: whole.stat().st_size * 3 // 5])
     open_page(browser, server, f"film.html?model={FILMS}")
     browser.find_element("id", "choose").send_keys(str(short))

@@ -51,7 +51,7 @@ def page(exported, tmp_path_factory):
     need_browser()
     folder = tmp_path_factory.mktemp("web")
     command = ["npm", "install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund"]
-    packages = [f"@litertjs/core@{build.LIBRARY_VERSION}", AXE]
+    packages = [*build.PACKAGES, AXE]
     subprocess.run([*command, "--prefix", str(folder), *packages], check=True, capture_output=True)
     library = folder / "node_modules" / "@litertjs"
     tf_deconv.export(

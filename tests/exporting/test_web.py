@@ -80,6 +80,15 @@ def test_the_licences_of_what_is_in_the_page_are_told(exported, tmp_path, librar
     text = (tmp_path / "page" / "LICENSES.txt").read_text()
     assert "Apache License" in text
     assert "TERMS AND CONDITIONS FOR USE" in text
+    assert "lib/mediabunny: mediabunny 1.61.0, under the Mozilla Public License" in text
+    assert "https://github.com/Vanilagy/mediabunny" in text
+    assert {"index.js", "LICENSE", "package.json"} == files_of(
+        tmp_path / "page" / "lib" / "mediabunny"
+    )
+    film_copy = (tmp_path / "page" / "lib" / "mediabunny" / "index.js").read_text()
+    assert film_copy.startswith("// Changed by tf_deconv")
+    assert build._ENDING in film_copy
+    assert build._ENDLESS not in film_copy
     # A copy that was changed says so, as that licence wants.
     copy = (tmp_path / "page" / "lib" / "core" / "index.js").read_text()
     assert copy.startswith("// Changed by tf_deconv")
@@ -140,7 +149,7 @@ def test_npms_cause_is_told_and_not_where_its_log_is(tmp_path, monkeypatch):
     )
     done = types.SimpleNamespace(returncode=1, stderr=stderr)
     monkeypatch.setattr(build.subprocess, "run", lambda *_, **__: done)
-    with pytest.raises(UserError, match=r"2\.5\.3: notarget No matching version found; name a"):
+    with pytest.raises(UserError, match=r"1\.61\.0: notarget No matching version found; name a"):
         build._fetch(tmp_path)
 
 
@@ -151,6 +160,16 @@ def test_without_the_runtime_the_way_to_get_it_is_told(own_library, monkeypatch)
     monkeypatch.setattr(shutil, "which", lambda _: None)
     with pytest.raises(UserError, match="install npm, or name a node_modules"):
         build.find_library(None)
+
+
+def test_what_takes_films_apart_must_lie_beside_the_runtime(own_library):
+    folder = own_library.parent / "mediabunny"
+    (folder / "package.json").write_text('{"version": "1.0.0"}')
+    with pytest.raises(UserError, match=r"mediabunny beside it is 1\.0\.0: expected .*@1\.61\.0"):
+        build.find_library(str(own_library))
+    shutil.rmtree(folder)
+    with pytest.raises(UserError, match=r"no mediabunny/package\.json beside it: .*npm install"):
+        build.find_library(str(own_library))
 
 
 def test_a_runtime_of_another_version_is_refused(exported, tmp_path, own_library):

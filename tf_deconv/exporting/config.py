@@ -62,8 +62,8 @@ class ExportConfig:
     )
     web_library: str | None = option(
         None,
-        "folder node_modules/@litertjs that the page's runtime is taken from; fetched by npm when"
-        " left out",
+        "folder node_modules/@litertjs that the page's runtime is taken from, mediabunny beside"
+        " it; fetched by npm when left out",
         type=str,
         group=WEB,
         metavar="FOLDER",

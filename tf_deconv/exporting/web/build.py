@@ -2,8 +2,9 @@
 
 The pages lie in folders beside this file: one that restores pictures, by one of several models, one
 that restores films and the camera's stream, one that makes pictures from a seed, and what all of
-them share. The runtime is @litertjs/core of the npm registry (Apache-2.0), which is copied into the
-folder, so that the page asks no other host for anything.
+them share. The runtime is @litertjs/core of the npm registry (Apache-2.0), and mediabunny (MPL-2.0)
+takes films apart and writes them; both are copied into the folder, so that the page asks no other
+host for anything.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ from tf_deconv.utils.options import UserError, reason
 
 PAGES = pathlib.Path(__file__).parent
 LIBRARY_VERSION = "2.5.3"
+FILM_LIBRARY_VERSION = "1.61.0"
+# What npm installs.
+PACKAGES = (f"@litertjs/core@{LIBRARY_VERSION}", f"mediabunny@{FILM_LIBRARY_VERSION}")
 # Folders of which a page is made. What restores films takes parts of what restores pictures.
 GENERATING, RESTORING = ("common", "sample"), ("common", "restore", "film")
 _FIRST_PAGE, _FILM_PAGE = "index.html", "film.html"
@@ -52,12 +56,24 @@ _LIBRARY_FILES = {
     ),
     "wasm-utils": ("package.json", "dist/index.js"),
 }
+# Of the page that restores films: where it lies in the package, and in the page, as not every host
+# knows what .mjs is.
+_FILM_LIBRARY, _FILM_INDEX = "mediabunny", "index.js"
+_FILM_LIBRARY_FILES = {
+    "package.json": "package.json",
+    "LICENSE": "LICENSE",
+    "dist/bundles/mediabunny.min.mjs": _FILM_INDEX,
+}
+# Version 1.61.0 looks for ever for the next part of a damaged Matroska file that has none.
+_ENDLESS, _ENDING = "o.length<_c)break", "o.length<=_c)break"
+_FILM_CHANGE = "resync of src/matroska/ebml.ts also ends where slice.length equals MAX_VAR_INT_SIZE"
 # A worker knows no import map, so the copy names its neighbour by path.
 _IMPORTS, _BY_PATH = '"@litertjs/wasm-utils"', '"../wasm-utils/index.js"'
 _CHANGED = "// Changed by tf_deconv: imports @litertjs/wasm-utils by its path.\n"
 # LiteRT's Python package, which is of the same sources, brings the text of the licence.
 _LICENSED_PACKAGE = "ai-edge-litert"
 _NOTICES_FILE = "LICENSES.txt"
+_EXPECTED = f"expected node_modules/@litertjs after `npm install {' '.join(PACKAGES)}`"
 _FACTS_FILE = "model.json"
 
 
@@ -118,7 +134,8 @@ def find_library(library: str | None) -> pathlib.Path | None:
     """Finds the runtime before minutes of work are spent.
 
     Args:
-      library: `node_modules/@litertjs` of an installation; None to have npm fetch it later.
+      library: `node_modules/@litertjs` of an installation, beside which mediabunny lies; None to
+        have npm fetch both later.
     Returns:
       The folder, or None.
     Raises:
@@ -135,11 +152,33 @@ def find_library(library: str | None) -> pathlib.Path | None:
     for package, names in _LIBRARY_FILES.items():
         for name in names:
             if not (folder / package / name).is_file():
-                raise UserError(
-                    f"web_library={library!r} has no {package}/{name}: expected"
-                    f" node_modules/@litertjs after `npm install @litertjs/core@{LIBRARY_VERSION}`"
-                )
+                raise UserError(f"web_library={library!r} has no {package}/{name}: {_EXPECTED}")
+    _check_film_library(folder)
     return folder
+
+
+def _check_film_library(library: pathlib.Path) -> None:
+    """Refuses a folder beside which what takes films apart is missing, or of another version."""
+    folder = _film_library(library)
+    for name in _FILM_LIBRARY_FILES:
+        if not (folder / name).is_file():
+            raise UserError(
+                f"web_library={str(library)!r} has no {_FILM_LIBRARY}/{name} beside it: {_EXPECTED}"
+            )
+    try:
+        known = parse_json((folder / "package.json").read_text(encoding="utf-8"))
+        version = known["version"]
+    except (OSError, ValueError, KeyError, TypeError):
+        version = "of an unknown version"
+    if version != FILM_LIBRARY_VERSION:
+        raise UserError(
+            f"web_library={str(library)!r}: the {_FILM_LIBRARY} beside it is {version}: {_EXPECTED}"
+        )
+
+
+def _film_library(library: pathlib.Path) -> pathlib.Path:
+    # What is behind a link, and what "." is, has its neighbours there.
+    return library.resolve().parent / _FILM_LIBRARY
 
 
 def write_web(models: Sequence[PageModel], out: pathlib.Path, library: pathlib.Path | None) -> None:
@@ -163,7 +202,10 @@ def write_web(models: Sequence[PageModel], out: pathlib.Path, library: pathlib.P
         if all(model.streams for model in models):
             (staging / _FILM_PAGE).replace(staging / _FIRST_PAGE)
         left_out = _THREADED_FILES if models[0].generates else ()
-        _copy_library(library or _fetch(temporary), staging / "lib", left_out)
+        library = library or _fetch(temporary)
+        _copy_library(library, staging / "lib", left_out)
+        if not models[0].generates:
+            _copy_film_library(library, staging / "lib" / _FILM_LIBRARY)
         (staging / _NOTICES_FILE).write_text(_notices(models), encoding="utf-8")
         for model in models:
             shutil.copyfile(model.file, staging / model.file.name)
@@ -207,10 +249,24 @@ def _copy_library(
     if text.count(_IMPORTS) != 1:
         raise UserError(
             f"web_library={str(library)!r}: core/dist/index.js is not that of @litertjs/core"
-            f" {LIBRARY_VERSION}; expected node_modules/@litertjs after"
-            f" `npm install @litertjs/core@{LIBRARY_VERSION}`"
+            f" {LIBRARY_VERSION}; {_EXPECTED}"
         )
     index.write_text(_CHANGED + text.replace(_IMPORTS, _BY_PATH), encoding="utf-8")
+
+
+def _copy_film_library(library: pathlib.Path, target: pathlib.Path) -> None:
+    target.mkdir(parents=True)
+    for name, copy in _FILM_LIBRARY_FILES.items():
+        shutil.copyfile(_film_library(library) / name, target / copy)
+    index = target / _FILM_INDEX
+    text = index.read_text(encoding="utf-8")
+    if text.count(_ENDLESS) != 1:
+        raise UserError(
+            f"web_library={str(library)!r}: the {_FILM_LIBRARY} beside it is not version"
+            f" {FILM_LIBRARY_VERSION}: {_EXPECTED}"
+        )
+    text = f"// Changed by tf_deconv: {_FILM_CHANGE}.\n{text.replace(_ENDLESS, _ENDING)}"
+    index.write_text(text, encoding="utf-8")
 
 
 def _notices(models: Sequence[PageModel]) -> str:
@@ -228,6 +284,14 @@ def _notices(models: Sequence[PageModel]) -> str:
         " (https://www.apache.org/licenses/LICENSE-2.0). lib/core/index.js was changed: it imports"
         " its neighbour by a path.",
     ]
+    if not models[0].generates:
+        lines.append(
+            f"lib/{_FILM_LIBRARY}: mediabunny {FILM_LIBRARY_VERSION}, under the Mozilla Public"
+            f" License, version 2.0 (lib/{_FILM_LIBRARY}/LICENSE). Its source: version"
+            f" {FILM_LIBRARY_VERSION} of https://github.com/Vanilagy/mediabunny, and the folder src"
+            f" of that version's npm package. lib/{_FILM_LIBRARY}/{_FILM_INDEX} was changed:"
+            f" {_FILM_CHANGE}."
+        )
     return "\n\n".join([*lines, *_license_texts()]) + "\n"
 
 
@@ -320,13 +384,13 @@ def _fetch(folder: pathlib.Path) -> pathlib.Path:
     # On Windows it is npm.cmd, which is found by its whole name alone.
     npm = shutil.which("npm") or "npm"
     command = [npm, "install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund"]
-    command += ["--prefix", str(folder), f"@litertjs/core@{LIBRARY_VERSION}"]
+    command += ["--prefix", str(folder), *PACKAGES]
     done = subprocess.run(
         command, capture_output=True, encoding="utf-8", errors="replace", check=False
     )
     if done.returncode:
         raise UserError(
-            f"web: npm could not fetch @litertjs/core {LIBRARY_VERSION}: {_cause(done.stderr)};"
+            f"web: npm could not fetch {' and '.join(PACKAGES)}: {_cause(done.stderr)};"
             " name a node_modules/@litertjs folder with --web-library"
         )
     return folder / "node_modules" / "@litertjs"

@@ -2,8 +2,9 @@
 // Named after the folder too: pages of several networks on one host have a cache each.
 const PREFIX = `tf-deconv ${self.registration.scope} `;
 const CACHE = `${PREFIX}VERSION`; // Written at export: another network is another cache.
-// Large files are kept when they are used: a runtime has three builds, of which a browser takes one.
-const LARGE = /\.(wasm|tflite)$|_internal\.js$/;
+// Large files are kept when they are used: a runtime has three builds, of which a browser takes one, and
+// not everybody has films.
+const LARGE = /\.(wasm|tflite)$|_internal\.js$|lib\/mediabunny\//;
 // Asks the host again, or a new version would be filled with a browser's copies of the old.
 const FRESH = { cache: "no-cache" };
 // With these a browser lets a page have threads. Many hosts cannot be told to send them.

@@ -1,54 +1,106 @@
 // Film files as packets that the browser's decoders take, whatever container they came in.
 
+import {
+  BlobSource, EncodedPacketSink, Input, MATROSKA, MP4, QTFF, UnsupportedInputFormatError, WEBM,
+} from "./lib/mediabunny/index.js";
+import { wholeOf } from "./cut-off.js";
 import { Fault } from "./picture.js";
-import { isMp4, readMp4 } from "./mp4-reader.js";
-import { isWebm, readWebm } from "./webm-reader.js";
 
-const MOST_MB = 1000;
+// Not all that the library knows: a playlist of films would be fetched from other hosts.
+const FORMATS = [MP4, QTFF, MATROSKA, WEBM];
+const NAMES = { avc: "H.264", hevc: "HEVC", vp8: "VP8", vp9: "VP9", av1: "AV1", prores: "ProRes" };
+const US = 1e6;
+const USUAL_GAP_US = 40_000;
 
 /**
- * Takes a film file apart.
+ * Opens a film file; what is read of it later is read from the disk, and never all of it kept.
  *
  * @param {Blob} file The film.
- * @returns {Promise<object>} `picture` is { kind, codec, description, shape, turn, packets }: its
- *   codec in a person's words and in a decoder's, the shape of a pixel (width : height), by how many
- *   degrees the frames are turned to the right, and { data, time, duration, isKey } of each packet in the order of
- *   the file, in microseconds. `sound` has a `kind`, `packets`, and where it can be decoded `codec`,
- *   `description`, `rate` and `channels`. `isCutOff`: the file ends early.
+ * @returns {Promise<object>} `picture` is { kind, codec, description, shape, turn, seconds, durations, packets }:
+ *   its codec in a person's words and in a decoder's, the shape of a pixel (width : height), by how many
+ *   degrees the frames are turned to the right, how long it is, how long each frame is shown by its time, in
+ *   microseconds, and `packets()`, which yields { data, time, duration, type } of each in the order of the
+ *   file. `sound` is the library's track, or null; its times count from `shift` seconds before the film's.
+ *   `isCutOff`: the file ends early; of some files that is known after the last packet alone. `close()` lets go of the file.
  * @throws {Fault} Where it is no film, or one that cannot be taken apart.
  */
 export async function readFilm(file) {
-  if (file.size > MOST_MB * 1e6) {
-    throw new Fault(`A film of ${Math.round(file.size / 1e6)} MB is too large to be saved here: at most ${MOST_MB} MB.`);
-  }
-  let bytes = null;
+  let input = null;
   try {
-    bytes = new Uint8Array(await file.arrayBuffer());
-  } catch {
-    throw new Fault("The file cannot be read any more: choose it again.");
-  }
-  const read = bytes.length < 16 ? null : isWebm(bytes) ? readWebm : isMp4(bytes) ? readMp4 : null;
-  if (!read) throw new Fault("Films are saved from MP4, MOV, WebM and Matroska files alone.");
-  let film = null;
-  try {
-    film = read(bytes);
+    const { blob, isCutOff } = await wholeOf(file);
+    input = new Input({ formats: FORMATS, source: new BlobSource(blob, { handleUnhandledError: console.warn }) });
+    return await describe(input, isCutOff);
   } catch (error) {
-    console.warn(error);
-    throw new Fault("The file is damaged: it cannot be taken apart.");
+    input?.dispose();
+    throw faultOf(error);
   }
-  const { picture } = film;
-  if (!picture?.packets.length) throw new Fault("The file has no moving pictures.");
-  if (!picture.codec) throw new Fault(`The codec ${picture.kind || "of the film"} cannot be taken apart here.`);
-  const shown = picture.packets.map(({ time }) => time).sort((a, b) => a - b);
+}
+
+function faultOf(error) {
+  if (error instanceof Fault) return error;
+  if (error instanceof UnsupportedInputFormatError) {
+    return new Fault("Films are saved from MP4, MOV, WebM and Matroska files alone.");
+  }
+  if (error.name === "NotReadableError" || error.name === "NotFoundError") {
+    return new Fault("The file cannot be read any more: choose it again.");
+  }
+  console.warn(error);
+  return new Fault("The file is damaged: it cannot be taken apart.");
+}
+
+async function describe(input, isCutOff) {
+  const track = await input.getPrimaryVideoTrack();
+  const found = track ? await packetTimes(track) : [];
+  // Its end was not there.
+  if (isCutOff) found.pop();
+  if (!found.length) throw new Fault("The file has no moving pictures.");
+  const kind = NAMES[await track.getCodec()] ?? String(await track.getInternalCodecId()).replace(/^V_/, "");
+  const config = await track.getDecoderConfig();
+  if (!config) throw new Fault(`The codec ${kind} cannot be taken apart here.`);
+  const { num, den } = await track.getPixelAspectRatio();
+  const shown = found.map(({ timestamp }) => timestamp).sort((a, b) => a - b);
   // A decoder takes whole microseconds, and no film begins before it begins.
   const shift = Math.max(0, -shown[0]);
-  const gap = shown.length > 1 ? (shown.at(-1) - shown[0]) / (shown.length - 1) : 40_000;
-  const last = picture.frameDuration || gap;
-  const next = new Map(shown.map((time, i) => [time, (shown[i + 1] ?? time + last) - time]));
-  for (const packet of picture.packets) {
-    packet.duration ||= next.get(packet.time);
-    packet.time = Math.round(packet.time + shift);
+  const times = shown.map((timestamp) => Math.round((timestamp + shift) * US));
+  const gap = times.length > 1 ? (times.at(-1) - times[0]) / (times.length - 1) : USUAL_GAP_US;
+  const last = found.find(({ timestamp }) => timestamp === shown.at(-1)).duration * US || gap;
+  const durations = new Map(times.map((time, i) => [time, Math.round((times[i + 1] ?? time + last) - time)]));
+  const film = {
+    picture: {
+      kind,
+      codec: config.codec,
+      description: config.description,
+      shape: num / den,
+      turn: await track.getRotation(),
+      seconds: (times.at(-1) + last - times[0]) / US,
+      total: times.length,
+      durations,
+      packets,
+    },
+    sound: await input.getPrimaryAudioTrack(),
+    shift,
+    isCutOff,
+    close: () => input.dispose(),
+  };
+  async function* packets() {
+    let count = 0;
+    let isBegun = false;
+    for await (const { data, timestamp, type } of new EncodedPacketSink(track).packets()) {
+      if (count === film.picture.total) break;
+      count += 1;
+      isBegun ||= type === "key"; // A decoder begins at a key frame.
+      const time = Math.round((timestamp + shift) * US);
+      if (isBegun) yield { data, time, duration: durations.get(time), type };
+    }
+    // Tables in front tell of more than there is.
+    if (count < film.picture.total) film.isCutOff = true;
   }
-  for (const packet of film.sound?.packets ?? []) packet.time = Math.round(packet.time + shift);
   return film;
+}
+
+async function packetTimes(track) {
+  const found = [];
+  const packets = new EncodedPacketSink(track).packets(undefined, undefined, { metadataOnly: true });
+  for await (const { timestamp, duration } of packets) found.push({ timestamp, duration });
+  return found;
 }

@@ -7,21 +7,18 @@ import { Fault } from "./picture.js";
 import { soundForWebm } from "./sound.js";
 
 const MOST_WAITING = 8; // Frames that were decoded, which may take memory of the graphics processor.
-const US = 1e6;
 
 // Frames of a film in the order in which they are shown, as they are asked for.
 class Decoder {
   #packets;
   #decoder;
   #frames = [];
-  #isFlushing = false;
+  #isFed = false;
   #isOver = false;
   #wake = () => {};
-  fault = null;
 
   constructor({ packets, codec, description }) {
-    // A decoder begins at a key frame.
-    this.#packets = packets.slice(Math.max(packets.findIndex(({ isKey }) => isKey), 0));
+    this.#packets = packets();
     this.#decoder = new VideoDecoder({
       output: (frame) => {
         this.#frames.push(frame);
@@ -34,22 +31,24 @@ class Decoder {
   }
 
   #end(fault = null) {
-    this.fault ??= fault;
+    if (fault) console.warn(fault);
     this.#isOver = true;
     this.#wake();
   }
 
-  #feed() {
+  async #feed() {
     const decoder = this.#decoder;
     const hasRoom = () => decoder.decodeQueueSize < MOST_WAITING && this.#frames.length < MOST_WAITING;
-    while (!this.#isOver && this.#packets.length && hasRoom()) {
-      const { data, time, duration, isKey } = this.#packets.shift();
-      const type = isKey ? "key" : "delta";
-      decoder.decode(new EncodedVideoChunk({ type, timestamp: time, duration, data }));
-    }
-    if (!this.#isOver && !this.#packets.length && !this.#isFlushing) {
-      this.#isFlushing = true;
-      decoder.flush().then(() => this.#end(), (error) => this.#end(error));
+    while (!this.#isOver && !this.#isFed && hasRoom()) {
+      const { value: packet, done } = await this.#packets.next();
+      if (this.#isOver) return;
+      if (done) {
+        this.#isFed = true;
+        decoder.flush().then(() => this.#end(), (error) => this.#end(error));
+        return;
+      }
+      const { time: timestamp, ...rest } = packet;
+      decoder.decode(new EncodedVideoChunk({ timestamp, ...rest }));
     }
   }
 
@@ -57,7 +56,7 @@ class Decoder {
   async next() {
     for (;;) {
       try {
-        this.#feed();
+        await this.#feed();
       } catch (error) {
         this.#end(error);
       }
@@ -95,16 +94,14 @@ async function checkDecoder({ codec, description, kind }) {
  */
 export async function restoreFilm(file, facts, strength, step, told, breathe) {
   const film = await readFilm(file);
-  const { packets, turn, shape } = film.picture;
-  await checkDecoder(film.picture);
-  const [sound, soundNote] = await soundForWebm(film.sound, breathe);
-  const [first, last] = [packets[0], packets.at(-1)];
-  const seconds = (last.time + last.duration - first.time) / US;
-  const durations = new Map(packets.map(({ time, duration }) => [time, Math.round(duration)]));
-  const [decoder, session, painter] = [new Decoder(film.picture), new Session(facts), new Painter()];
-  const notes = [soundNote];
-  let [writer, size] = [null, null];
+  const { turn, shape, seconds, total, durations } = film.picture;
+  let [decoder, sound, writer, size] = [null, null, null, null];
   try {
+    await checkDecoder(film.picture);
+    const notes = [];
+    [sound, notes[0]] = await soundForWebm(film);
+    decoder = new Decoder(film.picture);
+    const [session, painter] = [new Session(facts), new Painter()];
     for (let frame = await decoder.next(); frame; frame = await decoder.next()) {
       const { timestamp, visibleRect } = frame;
       const sides = [visibleRect.width, visibleRect.height];
@@ -121,22 +118,24 @@ export async function restoreFilm(file, facts, strength, step, told, breathe) {
       writer ??= await FilmWriter.begin({
         width: after.width,
         height: after.height,
-        framesPerSecond: packets.length / seconds || 30,
+        framesPerSecond: total / seconds || 30,
         shape: turn % 180 ? 1 / shape : shape,
         sound,
       });
       await writer.add(after, timestamp, durations.get(timestamp) ?? 0);
-      await told({ done: writer.count, total: packets.length, before, after });
+      await told({ done: writer.count, total, before, after });
     }
     if (!writer) throw new Fault("The film is damaged: no frame can be decoded.");
     const { codecName, count: done } = writer;
-    const total = packets.length;
     if (film.isCutOff) notes.push("as far as the file goes, which ends early");
     else if (done < total && notes.length === 1) notes.push("the others cannot be decoded");
-    const note = notes.filter(Boolean).join(", ");
-    return { blob: await writer.finish(), done, total, codecName, note, isWhole: done === total && !film.isCutOff };
+    const blob = await writer.finish();
+    const note = [sound?.note, ...notes].filter(Boolean).join(", ");
+    return { blob, done, total, codecName, note, isWhole: done === total && !film.isCutOff };
   } finally {
-    decoder.close();
+    decoder?.close();
     writer?.cancel();
+    await sound?.cancel();
+    film.close();
   }
 }

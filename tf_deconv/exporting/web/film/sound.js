@@ -1,93 +1,124 @@
 // The sound of a film as WebM holds it: its packets as they are, or encoded anew as Opus.
 
-// What WebM holds is copied.
-const KEPT = new Set(["A_OPUS", "A_VORBIS"]);
-const BITS_PER_CHANNEL = 96_000; // Each second: no loss is heard.
-const PREROLL_NS = 80e6; // What a decoder of Opus needs before a place that is jumped to (RFC 7845).
-const RATE = 48_000;
-const MOST_WAITING = 64;
+import {
+  AudioSampleSink, AudioSampleSource, canEncodeAudio, EncodedAudioPacketSource, EncodedPacketSink, Quality,
+} from "./lib/mediabunny/index.js";
 
-const named = ({ kind }) => kind.replace(/^A_/, "");
+// What WebM holds is copied.
+const KEPT = new Set(["opus", "vorbis"]);
+const NAMES = { ac3: "AC-3", eac3: "E-AC-3", vorbis: "Vorbis", opus: "Opus" };
+const BITS_PER_CHANNEL = 96_000; // Each second: no loss is heard.
+
+/** Sound on its way into a film: `source` is what the film's writer takes. */
+class Sound {
+  note = "";
+  #items;
+  #next = null;
+
+  constructor(source, items) {
+    [this.source, this.#items] = [source, items];
+  }
+
+  /** Whether there is any. */
+  async begin() {
+    this.#next = await this.#items.next();
+    return !this.#next.done;
+  }
+
+  /** Hands over what is heard up to a time, in seconds, and says when it was the last. */
+  async upTo(time) {
+    if (!this.source) return;
+    try {
+      while (!this.#next.done && this.#next.value.time <= time) {
+        await this.#next.value.add();
+        this.#next = await this.#items.next();
+      }
+    } catch (error) {
+      console.warn(error);
+      this.note = this.note ? `${this.note}, whose end cannot be decoded` : "its sound as far as it can be read";
+      this.#next = { done: true };
+    }
+    if (!this.#next.done) return;
+    this.source.close();
+    this.source = null;
+  }
+
+  /** Lets go of what was not written. */
+  async cancel() {
+    this.#next?.value?.drop?.();
+    await this.#items.return();
+  }
+}
+
+async function* copied(packets, decoderConfig, shift, source) {
+  for await (const packet of packets) {
+    const time = packet.timestamp + shift;
+    yield { time, add: () => source.add(packet.clone({ timestamp: time }), { decoderConfig }) };
+  }
+}
+
+async function* encodedAnew(samples, shift, source) {
+  for await (const sample of samples) {
+    const time = sample.timestamp + shift;
+    const drop = () => sample.close();
+    // What an encoder lays before the beginning is not heard.
+    if (time + sample.duration <= 0) {
+      drop();
+      continue;
+    }
+    sample.setTimestamp(Math.max(time, 0));
+    yield { time, drop, add: () => source.add(sample).finally(drop) };
+  }
+}
+
+// Of a file that is cut off the last packet is none.
+async function* withoutLast(items) {
+  let held = null;
+  for await (const item of items) {
+    if (held) yield held;
+    held = item;
+  }
+}
 
 /**
  * Makes a film's sound fit for WebM.
  *
- * @param {object} sound As film-reader.js gives it, or nothing.
- * @param {function} breathe Called now and then, and awaited; what it throws ends it.
- * @returns {Promise<[object, string]>} The sound, as `WebmWriter` takes it with its packets, or null; and
- *   what is said of what is not as it was.
+ * @param {object} film As film-reader.js gives it.
+ * @returns {Promise<[Sound | null, string]>} The sound, and what is said where there is none of it.
  */
-export async function soundForWebm(sound, breathe) {
-  if (!sound) return [null, ""];
-  const leftOut = [null, `without its sound (${named(sound)})`];
-  if (sound.isLaced || sound.isPacked || !sound.packets.length) return leftOut;
-  if (KEPT.has(sound.kind)) return [sound, ""];
-  if (!sound.codec || !("AudioDecoder" in globalThis && "AudioEncoder" in globalThis)) return leftOut;
-  const { codec, description, rate, channels } = sound;
-  const given = { codec, description, sampleRate: rate, numberOfChannels: channels };
-  const bitrate = BITS_PER_CHANNEL * channels;
-  const made = { codec: "opus", sampleRate: rate, numberOfChannels: channels, bitrate };
-  try {
-    const answers = [AudioDecoder.isConfigSupported(given), AudioEncoder.isConfigSupported(made)];
-    if (!(await Promise.all(answers)).every(({ supported }) => supported)) return leftOut;
-  } catch {
-    return leftOut;
+export async function soundForWebm({ sound: track, shift, isCutOff }) {
+  if (!track) return [null, ""];
+  const codec = await track.getCodec();
+  const name = NAMES[codec] ?? (codec ?? String(await track.getInternalCodecId()).replace(/^A_/, "")).toUpperCase();
+  let sound = null;
+  if (KEPT.has(codec)) {
+    const source = new EncodedAudioPacketSource(codec);
+    const packets = new EncodedPacketSink(track).packets();
+    const config = await track.getDecoderConfig();
+    sound = new Sound(source, copied(isCutOff ? withoutLast(packets) : packets, config, shift, source));
+  } else if (await canBeEncoded(track)) {
+    const quality = await qualityOf(track);
+    const source = new AudioSampleSource({ codec: "opus", quality });
+    sound = new Sound(source, encodedAnew(new AudioSampleSink(track).samples(), shift, source));
+    sound.note = `its sound (${name}) encoded anew as Opus`;
   }
-  const encoded = await encodeAnew(sound.packets, given, made, breathe);
-  return encoded ? [encoded, `its sound (${named(sound)}) encoded anew as Opus`] : leftOut;
+  try {
+    if (await sound?.begin()) return [sound, ""];
+  } catch (error) {
+    console.warn(error);
+  }
+  return [null, `without its sound (${name})`];
 }
 
-// Returns the sound in Opus; null where the browser cannot make all of it.
-async function encodeAnew(packets, given, made, breathe) {
-  let [fault, setup] = [null, null];
-  const found = [];
-  const error = (reason) => {
-    fault ??= reason;
+const qualityOf = async (track) =>
+  new Quality({ bitrate: BITS_PER_CHANNEL * (await track.getNumberOfChannels()) });
+
+async function canBeEncoded(track) {
+  if (!("AudioDecoder" in globalThis && "AudioEncoder" in globalThis)) return false;
+  const about = {
+    numberOfChannels: await track.getNumberOfChannels(),
+    sampleRate: await track.getSampleRate(),
+    quality: await qualityOf(track),
   };
-  const encoder = new AudioEncoder({
-    output: (chunk, metadata) => {
-      const data = new Uint8Array(chunk.byteLength);
-      chunk.copyTo(data);
-      found.push({ data, time: Math.max(chunk.timestamp, 0) });
-      const { description } = metadata?.decoderConfig ?? {};
-      if (description) setup ??= new Uint8Array(description.buffer ?? description).slice();
-    },
-    error,
-  });
-  const decoder = new AudioDecoder({
-    output: (data) => {
-      // What an encoder lays before the beginning is not heard.
-      const isHeard = data.timestamp + data.duration > 0;
-      if (isHeard && encoder.state === "configured") encoder.encode(data);
-      data.close();
-    },
-    error,
-  });
-  try {
-    decoder.configure(given);
-    encoder.configure(made);
-    for (const { data, time, duration } of packets) {
-      if (fault) break;
-      decoder.decode(new EncodedAudioChunk({ type: "key", timestamp: time, duration, data }));
-      if (decoder.decodeQueueSize + encoder.encodeQueueSize > MOST_WAITING) {
-        await new Promise((go) => setTimeout(go));
-        await breathe();
-      }
-    }
-    await decoder.flush();
-    await encoder.flush();
-  } catch (reason) {
-    if (!(reason instanceof DOMException)) throw reason; // It was cancelled.
-    error(reason);
-  } finally {
-    for (const each of [decoder, encoder]) if (each.state !== "closed") each.close();
-  }
-  if (fault || !setup || !found.length) {
-    console.warn(fault);
-    return null;
-  }
-  // Its samples before the first one that is heard (RFC 7845).
-  const delay = Math.round(((setup[10] | (setup[11] << 8)) * 1e9) / RATE);
-  const channels = made.numberOfChannels;
-  return { kind: "A_OPUS", setup, rate: RATE, channels, delay, preroll: PREROLL_NS, packets: found };
+  return (await track.canDecode()) && (await canEncodeAudio("opus", about));
 }
