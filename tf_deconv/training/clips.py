@@ -133,17 +133,11 @@ class ClipRestoration(Objective):
             shown = np.linspace(0, last - 1, PREVIEW_FRAMES).round().astype(int)
             for what, clip in (("input", degraded), ("output", restored), ("target", clean)):
                 rows.append([clip[number] for number in shown])
-                captions.append(
-                    [
-                        f"{what}, frame {number}"
-                        + (
-                            ""
-                            if what == "target"
-                            else f", {_db(clip[number], clean[number]):.1f} dB"
-                        )
-                        for number in shown
-                    ]
-                )
+                told = [what, *(f"frame {number}" for number in shown[1:])]
+                if what != "target":
+                    scores = (_db(clip[number], clean[number]) for number in shown)
+                    told = [f"{name}, {db:.1f} dB" for name, db in zip(told, scores)]
+                captions.append(told)
         return sheets.contact_sheet(rows, captions)
 
     def scores(self, saved: keras.Model) -> dict[str, Any]:
