@@ -267,6 +267,7 @@ def test_mistakes_are_one_line(capsys, monkeypatch, exported, tmp_path):
         (("verify", file, "--size", "28,256"), "expected one size"),
         (("verify", folder, "--runtime", "tract"), "takes an .onnx file: "),
         (("verify", folder, "--runtime", "ncnn"), "takes a .param file: "),
+        (("verify", folder, "--runtime", "executorch"), "takes a .pte file: "),
         (("verify", tmp_path / "x.tflite"), "lies in no export: give --of"),
         (("verify", tmp_path / "x.tflite", "--of", folder), "x.tflite"),
         (("verify", folder, "--output", tmp_path / "small.npy"), "5x5x3: made of no known"),
