@@ -500,13 +500,9 @@ def test_what_is_no_film_is_told_and_the_page_goes_on(server, browser, tmp_path)
     assert browser.find_element("id", "sheet").is_displayed()
 
 
-@pytest.mark.parametrize("suffix", [".webm", ".mp4"])
-def test_a_film_that_breaks_off_is_saved_as_far_as_it_goes(
-    server, browser, saved, tmp_path, suffix
-):
-    in_front = {"movflags": "faststart"} if suffix == ".mp4" else None
-    whole = write(tmp_path / f"whole{suffix}", muxer_options=in_front)
-    short = tmp_path / f"short{suffix}"
+def test_a_film_that_breaks_off_is_saved_as_far_as_it_goes(server, browser, saved, tmp_path):
+    whole = write(tmp_path / "whole.webm")
+    short = tmp_path / "short.webm"
     short.write_bytes(whole.read_bytes()[: whole.stat().st_size * 3 // 5])
     open_page(browser, server, f"film.html?model={FILMS}")
     browser.find_element("id", "choose").send_keys(str(short))

@@ -89,7 +89,7 @@ async function* withoutLast(items) {
 export async function soundForWebm({ sound: track, shift, isCutOff }) {
   if (!track) return [null, ""];
   const codec = await track.getCodec();
-  const name = NAMES[codec] ?? (codec ?? String(await track.getInternalCodecId()).replace(/^A_/, "")).toUpperCase();
+  const name = await nameOf(track, codec);
   let sound = null;
   if (KEPT.has(codec)) {
     const source = new EncodedAudioPacketSource(codec);
@@ -108,6 +108,11 @@ export async function soundForWebm({ sound: track, shift, isCutOff }) {
     console.warn(error);
   }
   return [null, `without its sound (${name})`];
+}
+
+async function nameOf(track, codec) {
+  if (!codec) return String(await track.getInternalCodecId()).replace(/^A_/, "");
+  return NAMES[codec] ?? (codec.startsWith("pcm-") ? "PCM" : codec.toUpperCase());
 }
 
 const qualityOf = async (track) =>
