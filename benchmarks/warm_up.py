@@ -12,7 +12,6 @@ over clips, the worst first frame, and the largest difference in levels of 255.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 
 import numpy as np
 
@@ -25,22 +24,6 @@ from tf_deconv.images.arrays import to_uint8
 WARM_UPS = (0, 1, 2, 5, 10, 24, 48)
 CHAINS = ("noise:30", "camera:1600", "codec:h264-33")
 GO_ON_AT, COMPARED = 64, 12
-
-
-def open_model(path: str):
-    """Opens a model; one of Keras runs as a graph, 2.5 times as fast as call by call."""
-    model = tf_deconv.load_video(path)
-    cell = model.artifact
-    if cell.model is not None:
-        import tensorflow as tf
-
-        step = tf.function(
-            lambda frame, state: cell.model([frame, state], training=False), autograph=False
-        )
-        model.artifact = dataclasses.replace(
-            cell, step=lambda frame, state: tuple(each.numpy() for each in step(frame, state))
-        )
-    return model
 
 
 def make_clips(side: int, pictures: int):
@@ -74,7 +57,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=128)
     parser.add_argument("--pictures", type=int, default=1)
     given = parser.parse_args()
-    model = open_model(given.model)
+    model = tf_deconv.load_video(given.model)
     found = {count: [] for count in WARM_UPS}
     for name, clip in make_clips(given.side, given.pictures):
         whole = restored(model, clip)[GO_ON_AT : GO_ON_AT + COMPARED]

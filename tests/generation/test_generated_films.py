@@ -15,6 +15,7 @@ from tf_deconv.generation import editing, generator
 from tf_deconv.generation.opening import open_generator
 from tf_deconv.images import arrays, sheets
 from tf_deconv.video import making, reading
+from tf_deconv.video.codecs import CODECS
 from tf_deconv.video.containers import CONTAINER_OF, CONTAINERS
 
 av = pytest.importorskip("av")
@@ -64,11 +65,26 @@ def test_frames_are_a_film_of_any_container(tmp_path, rng, name):
     assert np.abs(middles - pictures).mean() < 2
 
 
+@pytest.mark.parametrize("codec", CODECS)
+def test_frames_are_a_film_in_every_codec(tmp_path, codec):
+    # MJPEG's encoder refused the narrow range, after all pictures were made.
+    container = next(each for each in CONTAINER_OF.values() if codec in each.codecs)
+    path = tmp_path / f"x{container.suffixes[0]}"
+    levels = np.array([20, 90, 160, 230], np.uint8)
+    making.write(path, making.plan(path, 25, codec), levels.repeat(64 * 64).reshape(4, 64, 64, 1))
+    found = np.stack(shown(path))
+    assert len(found) == 4
+    # ProRes has 10 bits.
+    shares = found / np.iinfo(found.dtype).max
+    assert np.abs(shares - levels[:, None, None, None] / 255).max() < 4 / 255
+
+
 def test_an_interpolation_goes_there_and_back(capsys, tmp_path, models, pair):
     film = tmp_path / "new" / "way.mp4"
-    options = ("--action", "interpolate", "--frames", 4, "--out", film)
+    # A rate that a GIF has not.
+    options = ("--action", "interpolate", "--frames", 4, "--frame-rate", 60, "--out", film)
     out = does(capsys, "edit", models["colour"], *pair, *options)
-    assert "6 frames, h264 crf 17, 12.5 frames/s" in out
+    assert "6 frames, h264 crf 17, 60 frames/s" in out
     assert tree(film.parent) == [film.name]
     opened = open_generator(models["colour"])
     ends = np.stack([arrays.to_float(np.asarray(Image.open(path))) for path in pair])
@@ -136,6 +152,11 @@ def test_of_many_pictures_the_film_shows_the_first_ones_and_says_so(capsys, tmp_
         ),
         ("sample", ("flow", "-o", "x.mkv", "--codec", "ffv1", "--crf", 3), "ffv1 has none"),
         ("sample", ("flow", "-o", "x.mkv", "--codec", "vp10"), "did you mean 'vp9'?"),
+        (
+            "sample",
+            ("flow", "-o", "x.ts", "--codec", "mpeg2", "--frame-rate", 13),
+            "--frame-rate 13: mpeg2 is not written at this rate; expected 24, 25, 30, 50 or 60",
+        ),
         ("sample", ("flow", "-o", "x.gif", "--crf", 3), "--crf 3 with --out x.gif"),
         ("sample", ("flow", "-o", "x.gif", "--frame-rate", 60), "expected at most 50 of a GIF"),
         ("edit", ("flow", "a.png", "-o", "x.mp4"), "a film is made of interpolate alone"),
@@ -177,6 +198,12 @@ def test_an_odd_size_is_said(tmp_path):
     (note,) = making.write(tmp_path / "x.mp4", plan, frames)
     assert "35x33 became 36x34" in note
     assert np.abs(np.stack(shown(tmp_path / "x.mp4")).astype(int) - 90).max() < 3
+
+
+@pytest.mark.parametrize("rate", [23.976, 29.97, 59.94])
+def test_rates_of_television_are_exact(tmp_path, rate):
+    plan = making.plan(tmp_path / "x.ts", rate, "mpeg2")
+    assert plan.rate == Fraction(round(rate) * 1000, 1001)
 
 
 @pytest.mark.parametrize("rate", [0.5, 12.5, 23.976, 29.97, 30, 120])

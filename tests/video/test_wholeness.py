@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.fixtures.commands import call, refuses
-from tests.fixtures.films import make_frames, write_film
+from tests.fixtures.films import make_frames, tone_packets, write_film
 from tf_deconv.utils.options import UserError
 from tf_deconv.video import reading, wholeness
 from tf_deconv.video.containers import CONTAINERS
@@ -145,6 +145,34 @@ def test_what_was_asked_for_may_be_whole_in_a_film_that_breaks_off(capsys, tmp_p
     for options in (("--start", "1"), ("--start", "0.5", "--duration", "9")):
         code, said = restore(capsys, source, "--overwrite", *options)
         assert (code, "breaks off" in said) == (1, True)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
+@pytest.mark.parametrize("options", [("--frames", "p"), ("--frames", "p", "--duration", "2")])
+def test_pictures_of_a_film_whose_sound_lasts_longer_are_whole(
+    capsys, tmp_path, monkeypatch, suffix, options
+):
+    # Their sound is not copied, so that the film seemed to break off where the pictures end.
+    monkeypatch.chdir(tmp_path)
+    code, said = restore(capsys, _with_long_sound(tmp_path / f"in{suffix}"), *options)
+    assert (code, "DAMAGED" in said) == (0, False), said
+
+
+def test_a_film_that_leaves_its_longer_sound_out_is_whole(capsys, tmp_path):
+    source, target = _with_long_sound(tmp_path / "in.mkv"), tmp_path / "out.webm"
+    code, out, err = call(capsys, "restore", "photo-small", source, "--out", target)
+    assert "WebM does not hold sound (aac): left out" in out + err
+    assert (code, "DAMAGED" in out + err) == (0, False), out + err
+
+
+def _with_long_sound(path, seconds=2):
+    """Writes a film whose sound goes on after the pictures."""
+    codec, pixel_format, tone = CODECS[path.suffix]
+
+    def prepare(out):
+        return list(tone_packets(out.add_stream(tone, 48000), seconds))
+
+    return write_film(path, make_frames(10), codec, pixel_format, prepare=prepare)
 
 
 def test_dropped_frames_of_an_avi_are_no_damage(capsys, tmp_path):

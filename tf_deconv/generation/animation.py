@@ -47,7 +47,7 @@ class Animation:
     def write(
         self, frames: Sequence[np.ndarray], holds: bool, report: Callable[[str], None]
     ) -> None:
-        """Writes the file, and tells what it is.
+        """Writes the file, whose folder is there, and tells what it is.
 
         Args:
           frames: (H, W, 1 or 3) each, of one size, float in [0, 1] or uint8.
@@ -56,7 +56,6 @@ class Animation:
         Raises:
           UserError, OSError: if it cannot be written; nothing half-written is left.
         """
-        files.make_folder(self.path.parent)
         if self._plan is None:
             content = encode_gif(frames, self._rate, holds)
             files.write_bytes(self.path, content)

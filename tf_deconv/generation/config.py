@@ -54,15 +54,16 @@ def check_film(config: SampleConfig | EditConfig, writes_gif: bool) -> None:
 
     Args:
       config: Valid options.
-      writes_gif: Whether a GIF is written too.
+      writes_gif: Whether a GIF is written into the folder that --out names.
     Raises:
       UserError: with the first fault.
     """
     film = film_of(config.out)
-    if film is None or is_gif(film):
+    if film is not None:
+        writes_gif = is_gif(film)
+    if film is None or writes_gif:
         what = f"out={config.out!r}, which is no film such as x.mp4"
         refuse_options(config, ("codec", "crf"), what)
-        writes_gif = writes_gif or film is not None
     if film is None and not writes_gif:
         refuse_options(config, ("frame_rate",), "neither a film nor a GIF")
     if writes_gif and config.frame_rate > _FASTEST_GIF:

@@ -107,8 +107,7 @@ def edit(
         picture, own_notes = fit(pixels, facts)
         fitted.append(picture)
         notes += [f"{printable(name)}: {note}" for note in own_notes]
-    if film is None:
-        files.make_folder(pathlib.Path(config.out))
+    files.make_folder(pathlib.Path(config.out) if film is None else film.path.parent)
     report(f"model: {config.model}; action: {config.action}")
     for note in notes:
         report(f"note: {note}")

@@ -74,6 +74,7 @@ def sample(config: SampleConfig, report: Callable[[str], None] = print) -> Sampl
     check_generator_options(config, facts.kind, facts.classes)
     labels = generating.labels_of(facts, config.count, config.label)
     if film is not None:
+        files.make_folder(film.path.parent)
         report(f"model: {config.model}; {description(facts)}")
         return _write_film(generator, config, located, labels, film, report)
     folder = files.make_folder(pathlib.Path(config.out))

@@ -24,7 +24,7 @@ from tf_deconv.video import codecs, colour, wholeness
 from tf_deconv.video.codecs import Encoding
 from tf_deconv.video.companions import Companions, Trim, open_companions
 from tf_deconv.video.containers import CONTAINER_OF, Container
-from tf_deconv.video.reading import MAX_PIXELS, Film, require_av
+from tf_deconv.video.reading import MAX_PIXELS, Film, end_of_others_s, require_av
 from tf_deconv.video.segments import PART_FRAMES, Parts
 from tf_deconv.video.writing import PART, FilmWriter, Shell, join
 
@@ -105,9 +105,13 @@ def _missing(
       job: Of which file.
       options: What part of it was asked for.
       count: How many frames there were.
-      heard_s: When its sound ends, in seconds from its beginning.
+      heard_s: When what was copied of its other streams ends, in seconds from its beginning.
     """
-    gone = wholeness.breaks_off(film, heard_s, options.start_s, options.duration_s)
+    part = options.start_s, options.duration_s
+    gone = wholeness.breaks_off(film, heard_s, *part)
+    if gone is not None:
+        # What is not copied, such as the sound of --frames, may last longer than the pictures.
+        gone = wholeness.breaks_off(film, end_of_others_s(film, job.source), *part)
     if gone is not None:
         return [gone]
     trimmed = options.start_s is not None or options.duration_s is not None

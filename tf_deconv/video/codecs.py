@@ -430,12 +430,14 @@ def plan_encoding(
     elif codec.name == "mpeg4" and time_base.denominator > _MOST_UNITS_OF_MPEG4:
         time_base = Fraction(1, 60000)
     full = stored.is_rgb or film.conversion.range == FULL_RANGE
+    becomes_luma = film.pixels.is_rgb and not stored.is_rgb
+    if becomes_luma:  # As players expect it.
+        full = False
     if codec.name == "mjpeg":  # JPEG knows no other range.
         full = True
-    if film.pixels.is_rgb and not stored.is_rgb:
-        # Red, green and blue become what players expect of luma and chroma, and it is said.
-        full = False
-        colour = dataclasses.replace(colour, matrix=film.conversion.matrix, range=LIMITED_RANGE)
+    if becomes_luma:
+        said = FULL_RANGE if full else LIMITED_RANGE
+        colour = dataclasses.replace(colour, matrix=film.conversion.matrix, range=said)
     tag = "hvc1" if codec.name == "hevc" and container.demuxer == "mov" else None
     return (
         Encoding(

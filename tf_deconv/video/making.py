@@ -23,6 +23,11 @@ from tf_deconv.video.containers import CONTAINER_OF, Container
 from tf_deconv.video.reading import require_av
 from tf_deconv.video.writing import FilmWriter, Shell
 
+# Of the frames that an encoder is tried with.
+_TRIED_SIDE_PX = 64
+# 23.976 is what people write of 24000/1001, and no other rate is as near.
+_ROUNDED_OFF = 5e-4
+
 
 @dataclasses.dataclass(frozen=True)
 class _Drawing:
@@ -92,13 +97,14 @@ def plan(path: pathlib.Path, rate: float, codec: str | None = None, crf: int | N
       crf: What --crf says; None: a quality at which no loss is seen.
     Raises:
       UserError: if PyAV is not installed, the container does not hold the codec, or the codec
-        has no such quality.
+        has no such quality or rate.
     """
     require_av()
     container = CONTAINER_OF[path.suffix.lower()]
     chosen = codecs.choose_codec(codec, "", container)
-    exact = Fraction(rate).limit_denominator(1001)
-    return Plan(container, chosen, codecs.check_crf(chosen, crf), exact)
+    made = Plan(container, chosen, codecs.check_crf(chosen, crf), _exact(rate))
+    _check_rate(made)
+    return made
 
 
 def write(path: pathlib.Path, plan: Plan, frames: Iterable[np.ndarray]) -> list[str]:
@@ -116,9 +122,36 @@ def write(path: pathlib.Path, plan: Plan, frames: Iterable[np.ndarray]) -> list[
     try:
         with files.replacing(path) as temporary:
             return _write(temporary, plan, frames)
-    except OSError as error:  # Its own words name a file beside it.
+    except (OSError, require_av().FFmpegError) as error:  # Its own words name a file beside it.
         remedy = "; make room and start again" if files.no_space(error, path.parent) else ""
         raise UserError(f"{str(path)!r} cannot be written: {reason(error)}{remedy}") from error
+
+
+def _exact(rate: float) -> Fraction:
+    """Returns frames in a second as a fraction; 29.97 is the 30000/1001 of television."""
+    of_television = Fraction(round(rate * 1.001) * 1000, 1001)
+    if of_television and abs(of_television - rate) < _ROUNDED_OFF:
+        return of_television
+    return Fraction(rate).limit_denominator(1001)
+
+
+def _check_rate(plan: Plan) -> None:
+    """Tries the encoder: MPEG-2 has some rates alone, and their fractions."""
+    av = require_av()
+    encoding, _ = _encoding(plan, _TRIED_SIDE_PX, _TRIED_SIDE_PX)
+    context = av.CodecContext.create(encoding.codec.encoder, "w")
+    context.height = context.width = _TRIED_SIDE_PX
+    context.pix_fmt, context.options = encoding.pixel_format, encoding.options
+    context.time_base, context.framerate = encoding.time_base, encoding.rate
+    context.color_range = colour.FULL_RANGE if encoding.full_range else encoding.colour.range
+    try:
+        with files.silent_stderr(show=False):
+            context.open()
+    except av.FFmpegError as error:
+        raise UserError(
+            f"frame_rate={float(plan.rate):g}: {plan.codec.name} is not written at this rate;"
+            " expected 24, 25, 30, 50 or 60, or another --codec"
+        ) from error
 
 
 def _write(path: pathlib.Path, plan: Plan, frames: Iterable[np.ndarray]) -> list[str]:

@@ -452,3 +452,29 @@ def _choose_stream(source: Any) -> Any:
 def is_cover(stream: Any) -> bool:
     """Returns whether a stream is a still picture, such as the cover of an album."""
     return stream.type == "video" and bool(int(stream.disposition) & (1 << 10))
+
+
+def end_of_others_s(film: Film, path: str | os.PathLike[str]) -> Fraction:
+    """Returns when the last packet of a film's other streams ends, in seconds from its beginning.
+
+    Nothing is decoded; where they are damaged it is the last packet before.
+
+    Args:
+      film: The film.
+      path: Its file, which is read from the beginning to the end.
+    """
+    av = require_av()
+    end_s = film.origin_s
+    with open_container(path) as (source, _):
+        packets = source.demux()
+        while True:
+            try:
+                packet = next(packets, None)
+            except (av.FFmpegError, ValueError):
+                packet = None
+            if packet is None:
+                return end_s - film.origin_s
+            stamp = packet.pts if packet.pts is not None else packet.dts
+            is_other = packet.stream.index != film.stream.index and not is_cover(packet.stream)
+            if packet.size and stamp is not None and is_other:
+                end_s = max(end_s, (stamp + (packet.duration or 0)) * packet.time_base)
