@@ -22,9 +22,9 @@ from tf_deconv.networks.table import STATE_STRIDE
 from tf_deconv.utils.options import UserError
 
 # After so many frames no pixel is more than a level of 255 from that of a film that was not begun
-# in its middle (75 dB in the worst of 15 clips); after 10 some are 14 levels off, though 61 dB and
-# more (benchmarks/warm_up.py).
-WARM_UP_FRAMES = 24
+# in its middle (76 dB in the worst of 15 clips); after 24 some are 6 levels off
+# (benchmarks/warm_up.py).
+WARM_UP_FRAMES = 48
 # A window has at most this many pixels squared unless asked for otherwise: 1920x1080 took 713 MB
 # with 512 and 754 with 640.
 AUTOMATIC_TILE_PX = 576
