@@ -314,8 +314,11 @@ def test_a_clip_of_another_size_is_made_by_another_file(trained, capsys, tmp_pat
 def test_runtimes_of_one_input_and_sizes_that_are_not_there_are_one_line(trained, capsys, tmp_path):
     (tmp_path / "v.onnx").write_bytes(b"not looked into")
     file, elsewhere = trained.folder / "tflite" / "v-float32.tflite", tmp_path / "v.onnx"
+    other = tmp_path / "v.mnn"
+    other.write_bytes(b"not looked into")
     cases = [
         ((elsewhere, "--of", trained.folder, "--runtime", "tract"), "takes a frame and a state"),
+        ((other, "--of", trained.folder), "state: expected a file of the export itself"),
         ((file, "--size", "20"), "has 16x16, 32x32 alone"),
         ((trained.folder, "--runtime", "opencv"), "takes an .onnx file"),
         ((trained.folder, "--golden", trained.folder / "golden"), "is the export's own"),

@@ -552,9 +552,10 @@ def _check_takes_films(runtime: str, path: pathlib.Path) -> None:
         for name, each in runner.RUNTIMES.items()
         if hasattr(each, "run_named") and _suffix(path) in each.takes
     ]
+    expected = f"one of {', '.join(fitting)}" if fitting else "a file of the export itself"
     raise UserError(
         f"runtime={runtime!r} is given one picture at a time, and {path.name!r} takes a frame and a"
-        f" state: expected one of {', '.join(fitting)}"
+        f" state: expected {expected}"
     )
 
 
