@@ -9,14 +9,17 @@ import types
 import keras
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
 import tf_deconv
 from tests.fixtures import commands, gates
 from tf_deconv.evaluation.inspect import inspect_artifact, lines
 from tf_deconv.exporting import golden, video
+from tf_deconv.exporting.tflite import flatbuffer
 from tf_deconv.images import arrays, metrics
 from tf_deconv.inference import run_folder
 from tf_deconv.inference.streaming import Cell, StreamRestorer, keras_cell, restore_clip
+from tf_deconv.inference.tflite_file import TfliteFile
 from tf_deconv.utils.options import UserError
 
 OPTIONS = ("--network", "video", "--task", "denoise", "--size", "tiny", "--frames", 3)
@@ -58,6 +61,27 @@ def test_a_run_tells_of_clips_and_shows_frames(trained):
     assert (trained.run / "preview.png").stat().st_size > 1000
     samples = run_folder.load_samples(trained.run / "samples.npz")
     assert samples.degraded[0].shape == samples.clean[0].shape == (3, 32, 32, 3)
+
+
+def test_int8_keeps_in_float_what_comes_back_with_the_next_frame(trained):
+    plain, rounded = (
+        TfliteFile((trained.folder / "tflite" / f"v-{kind}.tflite").read_bytes())
+        for kind in ("float32", "int8")
+    )
+    # A state is no picture: its values are not held to [0, 1].
+    inputs, outputs = flatbuffer.picture_tensors(plain)
+    assert len(inputs) == len(outputs) == 2  # Of two signatures the frame and what is made of it.
+    returning = flatbuffer.returning_operators(plain)
+    assert any("keep" in name for name in returning)
+    assert not any("encoder" in name or "bottom" in name for name in returning)
+    integer = schema.TensorType.INT8
+    types_of = {
+        tensor.name.decode(): tensor.type
+        for subgraph in rounded.model.subgraphs
+        for tensor in subgraph.tensors
+    }
+    assert all(types_of[name] != integer for name in returning)
+    assert any(kind == integer for name, kind in types_of.items() if "bottom" in name)
 
 
 def test_a_run_goes_on_and_is_where_another_begins(trained, train, tmp_path):

@@ -130,7 +130,7 @@ class TrainConfig:
     flicker: float | None = option(
         None,
         "what flicker counts in the loss, for the network video: where nothing moves, the change of"
-        " the error from frame to frame; 1 when left out",
+        " the error from frame to frame; 0.1 when left out",
         minimum=0.0,
         maximum=100.0,
         type=float,
@@ -602,8 +602,8 @@ def _network_faults(config: TrainConfig, network: Network) -> list[str]:
     return faults
 
 
-# Pixels' errors and their changes weigh as much.
-FLICKER_WEIGHT = 1.0
+# With 1 what moves was smeared: benchmarks/training_log.md.
+FLICKER_WEIGHT = 0.1
 # Training takes some 16 bytes for each weight.
 _LARGEST_WEIGHTS = 2**27
 # Of a batch; a network takes some 700 bytes for each.
