@@ -1,7 +1,7 @@
 """What models gain on films, noise by noise and codec by codec, in decibels and in flicker.
 
     python benchmarks/video.py MODEL ... --data FOLDER [--held-out 0.1] [--clips 10] [--frames 16]
-        [--chains ...]
+        [--chains ...] [--no-filters]
 
 makes clips of the folder's pictures (choose pictures on which no model was trained, or those that
 training with a --validation-fraction held out), one after the other with each of `motion.CAMERAS`,
@@ -157,10 +157,10 @@ def _table(options: argparse.Namespace) -> dict:
         raise SystemExit("; ".join(failures))
     print(f"{len(made)} clips; {notes[-1]}")
     models = {name: clips.open_model(locate(name), config) for name in options.models}
-    filters, said = film_filters.find_filters()
+    filters, said = ({}, []) if options.no_filters else film_filters.find_filters()
     for note in said:
         print(note)
-    tuning = tuning_clips(options.tune)
+    tuning = tuning_clips(options.tune) if filters else []
     figures: dict = {}
     for chain in options.chains:
         task = find_task("denoise", chain)
@@ -201,6 +201,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--chains", nargs="+", default=CHAINS, metavar="CHAIN")
+    parser.add_argument("--no-filters", action="store_true", help="leave FFmpeg's out: much faster")
     parser.add_argument("--json", type=pathlib.Path, help="file that receives the figures")
     parser.add_argument("--strengths", action="store_true")
     parser.add_argument("--cost", action="store_true")

@@ -72,7 +72,7 @@ def test_int8_keeps_in_float_what_comes_back_with_the_next_frame(trained):
     inputs, outputs = flatbuffer.picture_tensors(plain)
     assert len(inputs) == len(outputs) == 2  # Of two signatures the frame and what is made of it.
     returning = flatbuffer.returning_operators(plain)
-    assert any("keep" in name for name in returning)
+    assert any("still" in name for name in returning)
     assert not any("encoder" in name or "bottom" in name for name in returning)
     integer = schema.TensorType.INT8
     types_of = {

@@ -7,6 +7,7 @@ The receptive field is the square of 2 * reach + 1 pixels around it.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,14 +20,16 @@ MAX_REACH = 512
 # Layers that a pixel goes through alone and that bend or drop its value.
 _ACTIVATIONS = (
     *("Activation", "ReLU", "LeakyReLU", "PReLU", "ELU"),
-    *("Dropout", "SpatialDropout2D", "GaussianNoise"),
+    *("Dropout", "SpatialDropout2D", "GaussianNoise", "Absolute", "Cast"),
 )
+# Operations of two values of which one is lost; layers of their kind become `Average`.
+_EXTREMES = ("Minimum", "Maximum")
 # Layers and operations whose gradient is not zero wherever a value depends on another.
 _LINEAR = (
     *("Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Conv2DTranspose", "Dense"),
     *("AveragePooling2D", "UpSampling2D", "ZeroPadding2D", "Cropping2D", "Pad", "GetItem"),
     *("Add", "Subtract", "Multiply", "Average", "Concatenate", "Rescaling", "BatchNormalization"),
-    "Negative",
+    *("Negative", "Divide", "TrueDivide", "Mean"),
 )
 
 
@@ -83,6 +86,8 @@ def _without_losses(layer: Any) -> Any:
     kind, config = type(layer), layer.get_config()
     if kind.__name__ in _ACTIVATIONS:
         return layers.Identity(name=layer.name, dtype="float64")
+    if kind.__name__ in _EXTREMES and not isinstance(layer, layers.Layer):
+        return operator.add
     means = {layers.MaxPooling2D: layers.AveragePooling2D}
     means |= dict.fromkeys((layers.Maximum, layers.Minimum), layers.Average)
     kind = means.get(kind, kind)
@@ -119,7 +124,8 @@ def _support(model: Any, divisor: int, scale: int, side: int, axis: int) -> int:
         with tf.GradientTape() as tape:
             tape.watch(batch)
             sides = [batch.shape[0], *(side // STATE_STRIDE for side in batch.shape[1:3])]
-            states = [tf.zeros((*sides, count), batch.dtype) for count in of_states]
+            # Of a past: with none, what leads a frame to it is not there.
+            states = [tf.ones((*sides, count), batch.dtype) for count in of_states]
             made = model([batch, *states] if states else batch, training=False)
             lines = tf.reduce_sum(made, axis=[3 - axis, 3])
             if lines.shape[1] != side * scale:

@@ -196,7 +196,14 @@ class Builder:
     use_bias: bool
     reparameterize: bool
 
-    def head(self, image: keras.KerasTensor, filters: int, space_to_depth: bool, constraint):
+    def head(
+        self,
+        image: keras.KerasTensor,
+        filters: int,
+        space_to_depth: bool,
+        constraint,
+        name: str = "head",
+    ) -> keras.KerasTensor:
         # Six pixels at stride 2 are three groups of 2x2: space-to-depth and then 3x3, in one layer
         # that every runtime has.
         kernel_size, strides = (6, 2) if space_to_depth else (3, 1)
@@ -204,7 +211,7 @@ class Builder:
         side = 2 * [(kernel_size - strides) // 2]
         image = ops.pad(image, [[0, 0], side, side, [0, 0]], mode="reflect")
         options = dict(strides=strides, padding="valid", kernel_constraint=constraint)
-        return self.conv(image, filters, kernel_size, "head", **options)
+        return self.conv(image, filters, kernel_size, name, **options)
 
     def levels(self, x: keras.KerasTensor, chosen: Size) -> keras.KerasTensor:
         """Goes down and up again; (N, H, W, filters[0]) in and out."""

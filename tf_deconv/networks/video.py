@@ -1,14 +1,13 @@
-"""A recurrent U-Net for moving pictures: `unet`, which knows of the frames before by a state.
+"""A recurrent U-Net for moving pictures: `unet` on what a frame has in common with those before.
 
 The *cell* takes one frame and a state, and gives the restored frame and the next state. The state
-is the restored frame and the features that the U-Net ended with, at half the frame's resolution.
-How the frame differs from the one restored before it, and those features, join the frame's own
-features before the way down; what has moved since is found by the levels themselves, without an
-optical flow (as in RLSP, Fuoli, Gu and Timofte 2019, "Efficient Video Super-Resolution through
-Recurrent Latent Space Propagation"). What the U-Net makes of the frame is then led towards the one
-restored before, as far as the network says that it may at each pixel: as temporal antialiasing
-clamps its history to what the present frame allows (Karis 2014, "High-Quality Temporal
-Supersampling"). A zero state is no past. Why so: docs/decisions/0032-video.md.
+is a weighted mean of the frames before, as they came, and the features that the U-Net ended with,
+at half the frame's resolution. A frame is first *fused* with that mean, at each pixel as far as a
+few small layers allow: where nothing moved, a mean of ten frames has a third of their noise. Then
+the U-Net restores what is left, told by the last features what it saw there. Fusing before
+denoising is what Maggioni et al. 2021 do ("Efficient Multi-Stage Video Denoising with Recurrent
+Spatio-Temporal Fusion"); to hand features on is RLSP's idea (Fuoli, Gu and Timofte 2019). There is
+no optical flow. A zero state is no past. Why so: docs/decisions/0032-video.md.
 """
 
 from __future__ import annotations
@@ -24,15 +23,19 @@ from tf_deconv.networks.table import STATE_STRIDE
 
 NAME = "video"
 DIVISOR = 4
-# Of what the U-Net ends with, so many at most are kept: with the frame, a state of 48 channels.
+# Of what the U-Net ends with, so many at most are kept: with the mean, a state of 48 channels.
 FEATURES = 35
-# The features of `photo` stay below 3, and a frame in [0, 1]; what reached this would be on its way
-# to infinity, whatever comes in later.
+# The features of `photo` stay below 3, and means of frames in [0, 1]; what reached this would be on
+# its way to infinity, whatever comes in later.
 STATE_BOUND = 8.0
-# Where training begins: as much of an allowed difference to the frame before is kept.
-KEPT_AT_FIRST = 0.9
-# The variance of what is allowed, to that of the features: some grey levels.
-REACH_AT_FIRST = 0.01
+# What the mean weighs in the next frame: 0.5 + 0.45 w where it weighed w in this one. From 0 on
+# that is 0.5, 0.73, 0.83, 0.87, ... 0.91: nearly a plain mean at first, and one of twenty frames.
+FIRST_WEIGHT, KEPT_WEIGHT = 0.5, 0.45
+# What speaks for the past and against it where training begins, as multiples of how far the frame
+# is from it.
+SIDES = {"still": 1.0, "moved": 0.5}
+# Features below it are none; a fortieth of a grey level.
+_LEAST = 1e-4
 
 # 12, 218 and 727 thousand weights. `base` is `base` of `unet` and begins with its weights.
 SIZES = {
@@ -57,12 +60,13 @@ def build_video(
     blind_to_levels: bool = False,
     features: int | None = None,
 ) -> keras.Model:
-    """Builds the cell: head, what the state adds, levels, tail; frame and past are added.
+    """Builds the cell: the frame is fused with the past, then head, levels, tail, as of `unet`.
 
     A layer that `unet` has too bears the same name, so that a picture's network is where training
     may begin: of a film's first frame it makes what that network does.
 
-    Positively homogeneous in frame and state together, as long as no feature reaches `STATE_BOUND`.
+    Positively homogeneous in frame and state, its first channel aside, as long as no feature
+    reaches `STATE_BOUND` and frames differ by more than `_LEAST`.
 
     Args:
       height: Pixels, a multiple of the divisor; None for any.
@@ -80,8 +84,8 @@ def build_video(
     Returns:
       A functional model, [frame, state] to [restored, next state]: (N, height, width, C) float32 in
       [0, 1] and (N, height / 2, width / 2, S) float32; the restored frame is not clipped. Of the
-      state's S = 1 + 4 C + features channels the first is 1 where there is a past, and the next
-      hold the last restored frame, four pixels in each.
+      state's S = 1 + 4 C + features channels the first is what the past weighs, 0 where there is
+      none, and the next hold the mean of the past frames, four pixels in each.
     Raises:
       ValueError: if a size, a channel count or the scale is not allowed.
     """
@@ -103,39 +107,95 @@ def build_video(
     state = keras.Input((*sides, inside + features), name="state", dtype="float32")
     build = unet.Builder(use_bias, reparameterize)
     constraint = unet.ZeroSum() if blind_to_levels else None
-    x = build.head(frame, chosen.filters[0], True, constraint)  # (N, H/2, W/2, filters)
-    known, before = state[..., :1], state[..., 1:inside]
-    # What the frame is less than the one before: noise where nothing moved. Nothing where there is
-    # no frame before, whatever the picture's level.
-    difference = before - known * _folded(frame, "frame_folded")
-    past = ops.concatenate([difference, state[..., inside:]], -1) if features else difference
+    weight, before, last = state[..., :1], state[..., 1:inside], state[..., inside:]
+    folded = _folded(frame, "folded")
+
+    # What the mean is more than the frame: noise where nothing moved. Nothing where there is no
+    # past, whatever the picture's level.
+    is_past = ops.minimum(weight / FIRST_WEIGHT, 1.0)
+    towards = before - is_past * folded
+    around = _mean(ops.abs(towards), "differing")
+    both = layers.Concatenate(dtype="float32", name="both")([frame, _unfolded(before, "before")])
+    seen = build.head(both, 2 * chosen.filters[0] // 3, True, constraint, "seen")
+    share = _share(build, seen, towards, around, chosen.filters[0])
+    led = weight * share * towards
+    # Where something moved, what came before it is no longer its past.
+    weight = weight * ops.mean(share, -1, keepdims=True)
+    fused = layers.Add(dtype="float32", name="fused")([folded, led])
+    image = _unfolded(fused, "image")
+
+    x = build.head(image, chosen.filters[0], True, constraint)  # (N, H/2, W/2, filters)
+    past = layers.Concatenate(name="led_and_features")([led, last]) if features else led
     past = build.conv(past, chosen.filters[0], 3, "past", kernel_initializer="zeros")
     x = layers.Add(name="with_past")([x, past])
     x = build.levels(x, chosen)
     correction = build.deconv(
         x, channels_out, STATE_STRIDE, "tail_deconv", kernel_initializer="zeros"
     )  # (N, H, W, C)
-    present = layers.Add(dtype="float32", name="present")([frame, correction])
-    present = _folded(present, "present_folded")
-    # Towards the frame before, no further than `reach` allows: bounds and kernels are homogeneous
-    # where a gate in [0, 1] is not, and need no division.
-    few = keras.initializers.VarianceScaling(REACH_AT_FIRST)
-    reach = build.conv(x, channels_in * STATE_STRIDE**2, 1, "reach", kernel_initializer=few)
-    reach = layers.ReLU(dtype="float32", name="reach_relu")(reach)
-    towards = before - known * present
-    allowed = layers.Minimum(dtype="float32", name="at_most")([towards, reach])
-    allowed = layers.Maximum(dtype="float32", name="at_least")([allowed, -reach])
-    keep = layers.Conv2D(reach.shape[-1], 1, use_bias=False, dtype="float32", name="keep")
-    fused = layers.Add(dtype="float32", name="fused")([present, keep(allowed)])
-    keep.set_weights([KEPT_AT_FIRST * np.eye(reach.shape[-1], dtype="f")[None, None]])
-    restored = _unfolded(fused, "restored")
+    restored = layers.Add(dtype="float32", name="restored")([image, correction])
     # Between two frames a state is float32, whatever the network computes in.
-    following = [ops.minimum(known + 1.0, 1.0), fused]
+    following = [FIRST_WEIGHT + KEPT_WEIGHT * weight, fused]
     if features:
         following.append(ops.cast(x[..., :features], "float32"))
     following = layers.Concatenate(dtype="float32", name="next_state")(following)
     following = ops.clip(following, -STATE_BOUND, STATE_BOUND)
     return keras.Model([frame, state], [restored, following], name=NAME)
+
+
+def _share(
+    build: unet.Builder,
+    seen: keras.KerasTensor,
+    towards: keras.KerasTensor,
+    around: keras.KerasTensor,
+    filters: int,
+) -> keras.KerasTensor:
+    """Says which share of `towards` each value goes: in [0, 1], what speaks for it of all.
+
+    A ratio of two features, so that it is the same for a darker film. What moved is told from noise
+    by means over many pixels, which noise does not survive, and at two resolutions.
+    """
+    wide, channels = 2 * filters // 3, towards.shape[-1]
+    means = ops.abs(_colour_means(towards, "moving"))
+    known = layers.Concatenate(name="known")([seen, towards, means, around])
+    fine = build.conv(known, wide, 3, "fusion_fine", activation="relu")
+    x = build.conv(fine, filters, 2, "fusion_down", strides=2, activation="relu")
+    x = build.conv(x, filters, 3, "fusion_coarse", activation="relu")
+    x = build.deconv(x, wide, 2, "fusion_deconv")
+    x = layers.ReLU(name="fusion_relu")(layers.Add(name="fusion_skip")([fine, x]))
+    x = build.conv(x, wide, 3, "fusion_last", activation="relu")
+    x = layers.Concatenate(name="fusion_known")([x, around])
+    sides = []
+    for name, first in SIDES.items():
+        side = layers.Conv2D(channels, 1, use_bias=build.use_bias, name=name)
+        # Not a relu: one that is 0 everywhere learns nothing any more.
+        sides.append(ops.abs(ops.cast(side(x), "float32")))
+        kernel = np.zeros(side.kernel.shape, "f")
+        kernel[..., -1, :] = first
+        side.kernel.assign(kernel)
+    still, moved = sides
+    return still / ops.maximum(still + moved, _LEAST)
+
+
+def _colour_means(folded: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    """Returns means of each colour over 6x6 pixels of a folded image, (N, H/2, W/2, C) float32."""
+    count = STATE_STRIDE**2
+    channels = folded.shape[-1] // count
+    options = dict(padding="same", use_bias=False, trainable=False, dtype="float32")
+    layer = layers.Conv2D(channels, 3, name=name, **options)
+    means = layer(folded)
+    kernel = np.tile(np.eye(channels, dtype="f"), (count, 1)) / (9 * count)
+    layer.set_weights([np.broadcast_to(kernel, (3, 3, *kernel.shape))])
+    return means
+
+
+def _mean(values: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    """Returns the mean of all channels over 3x3 pixels, (N, H, W, 1) float32."""
+    channels = values.shape[-1]
+    options = dict(padding="same", use_bias=False, trainable=False, dtype="float32")
+    layer = layers.Conv2D(1, 3, name=name, **options)
+    mean = layer(values)
+    layer.set_weights([np.full((3, 3, channels, 1), 1 / (9 * channels), "f")])
+    return mean
 
 
 def _folded(image: keras.KerasTensor, name: str) -> keras.KerasTensor:

@@ -117,6 +117,21 @@ class TrainConfig:
         group=NETWORK,
         metavar="MODEL",
     )
+    init_rest: str | None = option(
+        None,
+        "another such model, whose weights those layers begin with that --init has not",
+        type=str,
+        group=NETWORK,
+        metavar="MODEL",
+    )
+    train_layers: str | None = option(
+        None,
+        "names of the layers to train, such as 'head,tail_deconv'; all others stay as they begin."
+        " All when left out",
+        type=str,
+        group=NETWORK,
+        metavar="NAMES",
+    )
     frames: int | None = option(
         None,
         "frames of a training clip, for the network video: gradients go through all of them; the"
@@ -365,6 +380,10 @@ def check_train_config(config: TrainConfig) -> TrainConfig:
     ]
     if config.resume and config.run_dir is None:
         faults.append("run_dir=None with resume=True: expected the folder of the run")
+    if config.init_rest is not None and config.init is None:
+        faults.append(
+            f"init_rest={config.init_rest!r} without init: expected --init, whose layers come first"
+        )
     if config.data == BUNDLED and config.validation_fraction != TrainConfig.validation_fraction:
         faults.append(
             f"validation_fraction={config.validation_fraction} with data={BUNDLED!r}, of which the"
@@ -470,6 +489,7 @@ _OF_RESTORATION = (
     "grey",
     "degrade",
     "init",
+    "init_rest",
 )
 _OF_A_VAE = ("likelihood", "latent", "free_bits", "kl_warmup")
 _OF_GENERATION = ("conditional", *_OF_A_VAE)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import math
 import pathlib
 from typing import Any
 
@@ -75,11 +77,13 @@ class Start:
       name: Of the run or model, without its path: it is published.
       model: The trained network, float32; None where its weights are in the run's checkpoint.
       facts: What is known of how it was trained, as manifests tell it.
+      rest: Another one, whose weights those layers begin with that `model` has not.
     """
 
     name: str
     model: keras.Model | None
     facts: dict[str, Any]
+    rest: keras.Model | None = None
 
 
 def open_start(init: str) -> Start:
@@ -112,6 +116,18 @@ def open_start(init: str) -> Start:
     )
 
 
+def join(start: Start, rest: Start) -> Start:
+    """Returns a start that has the layers of both, where they have the same one the first's.
+
+    What is known of `rest` is told as if the first of all trainings had begun with it.
+    """
+    facts = first = copy.deepcopy(start.facts)
+    while first.get("began_with"):
+        first = first["began_with"]
+    first["began_with"] = rest.facts
+    return dataclasses.replace(start, facts=facts, rest=rest.model)
+
+
 def _rebuild(folder: pathlib.Path, manifest: dict[str, Any]) -> keras.Model:
     """Builds an exported network again around the weights that its SavedModel holds in order."""
     import tensorflow as tf
@@ -142,7 +158,8 @@ def begin_with(model: keras.Model, start: Start, config: TrainConfig) -> list[st
       UserError: if nothing fits.
     """
     trained = {weight.path for weight in model.trainable_weights}
-    left = [path for path in copy_weights(start.model, model) if path in trained]
+    left = trained if start.rest is None else trained & set(copy_weights(start.rest, model))
+    left = [path for path in copy_weights(start.model, model) if path in left]
     shape = shape_of(start.facts.get("training"))
     other = bool(shape) and any(getattr(config, name) != shape.get(name) for name in SHAPES)
     count = len(trained)
@@ -161,3 +178,29 @@ def begin_with(model: keras.Model, start: Start, config: TrainConfig) -> list[st
         lines.append(f"network: {' '.join(shape.values())}, as {start.name}")
     line = f"init: {count - len(left)} of {count} weights copied"
     return [*lines, f"{line}; these begin anew: {', '.join(left)}" if left else line]
+
+
+def train_only(model: keras.Model, names: str) -> list[str]:
+    """Leaves only some layers trainable; returns lines for the user.
+
+    What is new beside a trained network first learns alone what it is for: its first, large
+    gradients would spoil what the others know.
+
+    Args:
+      model: The network that is to be trained, before it is compiled.
+      names: Of the layers to train, between commas.
+    Raises:
+      UserError: if a layer of such a name has nothing to train.
+    """
+    layers = {layer.name: layer for layer in model.layers if layer.trainable_weights}
+    chosen = [name.strip() for name in names.split(",")]
+    unknown = [name for name in chosen if name not in layers]
+    if unknown:
+        raise UserError(
+            f"train_layers={names!r}: {' and '.join(map(repr, unknown))} cannot be trained in this"
+            f" network; expected some of {', '.join(layers)}"
+        )
+    for name, layer in layers.items():
+        layer.trainable = name in chosen
+    count = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    return [f"trained: {', '.join(chosen)}, {count:,} weights; all others are kept"]

@@ -136,7 +136,7 @@ class Trainer:
         self._say(self.placement.check_batch_size(config.batch_size))
         goes_on = config.resume and checkpoints.has_checkpoint(folder / "checkpoints")
         # Before minutes of reading pictures.
-        start = _open_start(config.init, folder, goes_on)
+        start = _open_start(config, folder, goes_on)
 
         self.objective = make_objective(config, self.device)
         self.config = self.objective.config
@@ -148,6 +148,9 @@ class Trainer:
             if start is not None and not goes_on:
                 network = self.objective.network_in(self.model)
                 self._say(pretrained.begin_with(network, start, self.config))
+            if self.config.train_layers is not None:
+                network = self.objective.network_in(self.model)
+                self._say(pretrained.train_only(network, self.config.train_layers))
             self.objective.compile(self.model)
         self.placement.prepare(self.model)
         self.saved = self.objective.build_saved()
@@ -342,7 +345,10 @@ class Trainer:
         # The name of the folder, not its path: this is published.
         targets = config.targets and pathlib.Path(config.targets).name
         public = dict(
-            data=pathlib.Path(config.data).name, targets=targets, init=start and start.name
+            data=pathlib.Path(config.data).name,
+            targets=targets,
+            init=start and start.name,
+            init_rest=config.init_rest and pathlib.Path(config.init_rest).name,
         )
         public |= dict(run_dir=None, resume=False, strategy="auto")
         return {
@@ -430,20 +436,25 @@ def make_objective(config: TrainConfig, device: Device) -> Objective:
     return Restoration(config, device)
 
 
-def _open_start(init: str | None, folder: pathlib.Path, goes_on: bool) -> pretrained.Start | None:
-    """Opens the model that --init names.
+def _open_start(
+    config: TrainConfig, folder: pathlib.Path, goes_on: bool
+) -> pretrained.Start | None:
+    """Opens the models that --init and --init-rest name.
 
-    The weights of a checkpoint began with it; it need not be there any longer.
+    The weights of a checkpoint began with them; they need not be there any longer.
     """
-    if init is None:
+    if config.init is None:
         return None
     if not goes_on:
-        return pretrained.open_start(init)
+        start = pretrained.open_start(config.init)
+        if config.init_rest is None:
+            return start
+        return pretrained.join(start, pretrained.open_start(config.init_rest))
     try:
         known = run_folder.read_description(folder / run_folder.MODEL_FILE)
     except UserError:  # The model will be written anew; its weights are in the checkpoint.
         known = {}
-    return pretrained.Start(pathlib.Path(init).name, None, known.get("began_with") or {})
+    return pretrained.Start(pathlib.Path(config.init).name, None, known.get("began_with") or {})
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ word. Taking the relu out again brings back version 3, which every runtime has.
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import math
 from typing import Any
@@ -28,6 +29,7 @@ from tf_deconv.inference.tflite_file import (
     builtin_code,
     file_sha256,
 )
+from tf_deconv.networks.table import STATE_STRIDE
 
 # The last version before fused activations.
 TRANSPOSE_CONV_VERSION = 3
@@ -248,10 +250,11 @@ def picture_operators(file: TfliteFile, largest_share: float = 1.0) -> list[str]
 
 
 def returning_operators(file: TfliteFile) -> list[str]:
-    """Returns the results' names of operators that follow the restored frame into the state.
+    """Returns the results' names of operators that lead to the mean of frames in the state.
 
     What is wrong there comes back with the next frame: rounded to 8 bits in each, of which a tenth
-    is forgotten, it is ten times as much in the end.
+    is forgotten, it is ten times as much in the end. Features of the state are no such operators:
+    the next frame makes new ones.
 
     Args:
       file: The file; of one without a state there are none.
@@ -260,18 +263,42 @@ def returning_operators(file: TfliteFile) -> list[str]:
     for subgraph in file.model.subgraphs:
         if len(subgraph.inputs) < 2:
             continue
-        following: set[int] = set()
-        for operator in subgraph.operators:  # In the order in which they run.
-            code = builtin_code(file.model.operatorCodes[operator.opcodeIndex])
-            restores = (
-                code in _CONVOLUTIONS
-                and _touches_the_picture(file.model, subgraph, operator)
-                and int(subgraph.tensors[operator.inputs[1]].shape[3]) > PICTURE_CHANNELS
-            )
-            if restores or following & {int(number) for number in operator.inputs}:
-                following |= {int(number) for number in operator.outputs}
-                names.append(_result(subgraph, operator))
+        made_by = {int(made): each for each in subgraph.operators for made in each.outputs}
+        found: set[int] = set()
+        waiting = _means(file.model, subgraph, made_by)
+        while waiting:
+            number = waiting.pop()
+            if number in made_by and number not in found:
+                found.add(number)
+                waiting += [int(each) for each in made_by[number].inputs]
+        names += [
+            _result(subgraph, each) for each in subgraph.operators if int(each.outputs[0]) in found
+        ]
     return names
+
+
+def _means(
+    model: schema.ModelT, subgraph: schema.SubGraphT, made_by: dict[int, schema.OperatorT]
+) -> list[int]:
+    """Returns the tensors that are joined to the first channels of the next state.
+
+    They are the past's weight and the mean, four pixels of a frame in each (`networks.video`).
+    """
+
+    def channels(number: int) -> int:
+        return int(subgraph.tensors[number].shape[-1])
+
+    wanted = 1 + STATE_STRIDE**2 * min(channels(number) for number in subgraph.inputs)
+    number = max((int(each) for each in subgraph.outputs), key=channels)
+    while number in made_by:
+        operator = made_by[number]
+        code = builtin_code(model.operatorCodes[operator.opcodeIndex])
+        if code == schema.BuiltinOperator.CONCATENATION:
+            parts = [int(each) for each in operator.inputs]
+            before = itertools.accumulate(map(channels, parts), initial=0)
+            return [part for part, first in zip(parts, before) if first < wanted]
+        number = int(operator.inputs[0])
+    return []
 
 
 def _result(subgraph: schema.SubGraphT, operator: schema.OperatorT) -> str:
