@@ -37,7 +37,14 @@ from tests.fixtures.browsers import (
     wait_until_kept,
     wait_until_ready,
 )
-from tests.fixtures.films import VARYING, make_frames, packet_bytes, stamps, write_film
+from tests.fixtures.films import (
+    VARYING,
+    make_frames,
+    packet_bytes,
+    stamps,
+    tone_packets,
+    write_film,
+)
 from tf_deconv.exporting.web import build
 from tf_deconv.images import metrics
 from tf_deconv.inference import artifacts, run_folder, shipped
@@ -537,6 +544,20 @@ def test_a_film_is_saved_after_a_pause_and_not_when_it_is_cancelled(
     browser.find_element("id", "wait").click()
     film, _ = saved(browser, "wait")
     assert len(list(frames_of(film))) == 10
+
+
+def test_sounds_beside_the_first_one_are_not_left_out_in_silence(server, browser, saved, tmp_path):
+    def second(film):
+        return list(tone_packets(film.add_stream("libopus", 48000), 0.2))
+
+    path = write(tmp_path / "two.webm", noisy(2), sound="libopus", prepare=second)
+    open_page(browser, server, f"film.html?model={FILMS}")
+    browser.find_element("id", "choose").send_keys(str(path))
+    wait_for(browser, "return Boolean(document.body.dataset.shown)")
+    film, said = saved(browser)
+    assert said == "Saved two-restored.webm: 2 frames, VP9, one of its 2 sounds alone."
+    with av.open(str(film)) as made:
+        assert [stream.type for stream in made.streams] == ["video", "audio"]
 
 
 def test_a_film_that_is_saved_is_not_given_up_for_another_one(server, browser, saved, tmp_path):
