@@ -39,7 +39,8 @@ async function filesIn(entry, path = "") {
   }
 }
 
-const named = (files) => [...files].map((file) => ({ file, name: file.webkitRelativePath || file.name || "pasted.png" }));
+const nameOf = (file) => file.webkitRelativePath || file.name || "pasted.png";
+const named = (files) => [...files].map((file) => ({ file, name: nameOf(file) }));
 
 async function filesOf({ files, items }) {
   // Asked for at once: afterwards the browser has taken the items away.
@@ -75,9 +76,9 @@ export function listen(inputs, take) {
       event.preventDefault();
       find("drop").classList.toggle("over", kind === "dragover");
       if (kind !== "drop") return;
-      const { items } = event.dataTransfer;
-      const isFile = [...items].some((item) => item.kind === "file");
-      give(await filesOf(event.dataTransfer), isFile ? "There is no file in that folder." : `What was dropped ${NO_FILE}`);
+      const hasFiles = [...event.dataTransfer.items].some((item) => item.kind === "file");
+      const fault = hasFiles ? "There is no file in that folder." : `What was dropped ${NO_FILE}`;
+      give(await filesOf(event.dataTransfer), fault);
     });
   }
   document.addEventListener("paste", ({ clipboardData }) => {
