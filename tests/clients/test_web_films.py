@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import io
 import json
+import re
 import shutil
 import subprocess
 import time
@@ -19,6 +20,8 @@ from tests.fixtures import gates
 from tests.fixtures.browsers import (
     CAMERA_FLAGS,
     as_a_phone,
+    asks_before_leaving,
+    drop,
     faults_of_access,
     fits_in_width,
     in_the_dark,
@@ -29,11 +32,20 @@ from tests.fixtures.browsers import (
     saved_files,
     serve,
     start_browser,
+    tab_stops,
+    text_of,
     wait_for,
     wait_until_kept,
     wait_until_ready,
 )
-from tests.fixtures.films import VARYING, make_frames, packet_bytes, stamps, write_film
+from tests.fixtures.films import (
+    VARYING,
+    make_frames,
+    packet_bytes,
+    stamps,
+    tone_packets,
+    write_film,
+)
 from tf_deconv.exporting.web import build
 from tf_deconv.images import metrics
 from tf_deconv.inference import artifacts, run_folder, shipped
@@ -128,7 +140,7 @@ def saved(page):
 
 
 def status(browser):
-    return browser.execute_script("return document.getElementById('status').textContent")
+    return text_of(browser, "status")
 
 
 def noisy(count, height=SIZE[0], width=SIZE[1]):
@@ -334,13 +346,24 @@ def test_the_strength_moves_while_the_film_stands_still(server, browser, tmp_pat
     assert np.abs(after.astype(int) - before).max() > 5
 
 
-def test_the_camera_is_restored_and_recorded(server, browser, saved, moving):
-    open_page(browser, server, f"film.html?model={FILMS}")
+def open_camera(browser):
+    """Opens the camera, and has its frames restored small."""
     browser.find_element("id", "camera").click()
     # A whole frame takes hundreds of windows: it is given up.
     browser.find_element("css selector", "#detail [value='0.25']").click()
     collect(browser)
     wait_for(browser, "return window.pairs.length > 1")
+
+
+def see_more(browser, count=3):
+    """Waits until some further frames were restored."""
+    now = len(pairs(browser))
+    wait_for(browser, f"return window.pairs.length >= {now + count}")
+
+
+def test_the_camera_is_restored_and_recorded(server, browser, saved, moving):
+    open_page(browser, server, f"film.html?model={FILMS}")
+    open_camera(browser)
     assert "frames/s" in browser.find_element("id", "rate").text
     assert (
         f"Camera \N{MIDDLE DOT} 640 {TIMES} 480 pixels" in browser.find_element("id", "facts").text
@@ -348,9 +371,7 @@ def test_the_camera_is_restored_and_recorded(server, browser, saved, moving):
     assert not browser.find_element("id", "seek").is_displayed()
     save_screenshot(browser, "camera")
     browser.find_element("id", "save").click()
-    count = "window.pairs.length"
-    now = browser.execute_script(f"return {count}")
-    wait_for(browser, f"return {count} > {now + 2}")
+    see_more(browser)
     path, said = saved(browser)
     assert said.startswith("Saved camera.webm: ")
     shape = {frame.pixels.shape for frame in frames_of(path)}
@@ -361,6 +382,112 @@ def test_the_camera_is_restored_and_recorded(server, browser, saved, moving):
     # The camera goes off.
     browser.find_element("id", "close").click()
     assert browser.execute_script("return document.getElementById('film').srcObject") is None
+
+
+# What ends a recording that nobody asked to be ended, and what the page says of itself then.
+UNPLUG_JS = """
+const [track] = document.getElementById("film").srcObject.getVideoTracks();
+track.dispatchEvent(new Event("ended"));
+"""
+ENDS = {
+    "the camera goes away": (
+        lambda browser, film: browser.execute_script(UNPLUG_JS),
+        "The camera went away.",
+    ),
+    "a film is dropped": (drop, "Move the line to compare."),
+    "the camera is opened anew": (
+        lambda browser, film: browser.find_element("id", "camera").click(),
+        "Move the line to compare.",
+    ),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_recording_is_kept_whatever_ends_it(page, server, browser, tmp_path, end):
+    # It was dropped in silence.
+    film = write(tmp_path / "clip.webm", noisy(2))
+    folder = saved_files(page.folder / "profile")
+    shutil.rmtree(folder, ignore_errors=True)
+    open_page(browser, server, f"film.html?model={FILMS}")
+    open_camera(browser)
+    browser.find_element("id", "save").click()
+    assert asks_before_leaving(browser)
+    see_more(browser)
+    act, said = ENDS[end]
+    act(browser, film)
+    wait_for(browser, "return document.getElementById('kept').textContent")
+    kept, link = text_of(browser, "kept").rsplit(" frames, VP9, without sound. ", 1)
+    start, count = kept.rsplit(" ", 1)
+    assert (start, link) == ("The recording was ended. Saved camera.webm:", "Save it again")
+    wait_for(browser, f"return document.getElementById('status').textContent.startsWith('{said}')")
+    assert not asks_before_leaving(browser)
+    save_screenshot(browser, f"recording-{end.replace(' ', '-')}")
+    # Whoever missed it takes it once more.
+    wait_until_saved(folder / "camera.webm")
+    shutil.rmtree(folder)
+    browser.find_element("link text", link).click()
+    wait_until_saved(folder / "camera.webm")
+    assert len(list(frames_of(folder / "camera.webm"))) == int(count) >= 1
+
+
+def wait_until_saved(path):
+    """Waits until a file was saved whole."""
+    deadline = time.monotonic() + 20
+    while not (path.is_file() and path.stat().st_size):
+        assert time.monotonic() < deadline, "nothing was saved"
+        time.sleep(0.1)
+
+
+# Ends a recording and begins another one while a frame is on its way.
+AGAIN_JS = """
+const button = document.getElementById("save");
+document.getElementById("film").requestVideoFrameCallback(() => setTimeout(() => {
+  button.click();
+  button.click();
+}, 20));
+"""
+
+
+def test_a_second_recording_leaves_the_first_one_alone(server, browser):
+    # Begun before the first one was written, it took its place.
+    open_page(browser, server, f"film.html?model={FILMS}")
+    open_camera(browser)
+    browser.find_element("id", "save").click()
+    see_more(browser, 4)  # The first of them may have been on its way.
+    browser.execute_script(AGAIN_JS)
+    wait_for(browser, "return document.getElementById('kept').textContent")
+    assert int(re.fullmatch(r"Saved camera\.webm: (\d+) frames, .*", status(browser))[1]) >= 3
+    link = "document.querySelector('#kept a').href"
+    first = browser.execute_script(f"return {link}")
+    see_more(browser)
+    browser.find_element("id", "save").click()
+    wait_for(browser, f"return {link} !== '{first}'")
+    assert status(browser).startswith("Saved camera.webm: ")
+
+
+CONSTRAIN_JS = """
+const [size, done] = arguments;
+const [track] = document.getElementById("film").srcObject.getVideoTracks();
+track.applyConstraints(size).then(() => done(""), (error) => done(error.message));
+"""
+
+
+def test_a_camera_that_is_turned_is_recorded_on(server, browser, saved):
+    # What came after that was left out in silence.
+    open_page(browser, server, f"film.html?model={FILMS}")
+    open_camera(browser)
+    browser.find_element("id", "save").click()
+    see_more(browser)
+    assert browser.execute_async_script(CONSTRAIN_JS, {"width": 320, "height": 480}) == ""
+    wait_for(browser, "return document.getElementById('film').videoWidth === 320")
+    see_more(browser)
+    path, _ = saved(browser)
+    first, *_, last = [frame.pixels for frame in frames_of(path)]
+    assert first.shape == last.shape == (120, 160, 3)
+    # Upright within the first ones' size, between black.
+    assert first[:, :35].mean() > 40
+    assert last[:, :35].max() < 40
+    assert last[:, 45:115].mean() > 40
 
 
 # --- What is saved.
@@ -428,6 +555,61 @@ def test_a_film_is_saved_after_a_pause_and_not_when_it_is_cancelled(
     browser.find_element("id", "wait").click()
     film, _ = saved(browser, "wait")
     assert len(list(frames_of(film))) == 10
+
+
+def test_sounds_beside_the_first_one_are_not_left_out_in_silence(server, browser, saved, tmp_path):
+    def second(film):
+        return list(tone_packets(film.add_stream("libopus", 48000), 0.2))
+
+    path = write(tmp_path / "two.webm", noisy(2), sound="libopus", prepare=second)
+    open_page(browser, server, f"film.html?model={FILMS}")
+    browser.find_element("id", "choose").send_keys(str(path))
+    wait_for(browser, "return Boolean(document.body.dataset.shown)")
+    film, said = saved(browser)
+    assert said == "Saved two-restored.webm: 2 frames, VP9, one of its 2 sounds alone."
+    with av.open(str(film)) as made:
+        assert [stream.type for stream in made.streams] == ["video", "audio"]
+
+
+def test_a_film_that_is_saved_is_not_given_up_for_another_one(server, browser, saved, tmp_path):
+    # It was cancelled in silence, hours of work.
+    path, other = (write(tmp_path / name) for name in ("clip.webm", "other.webm"))
+    open_page(browser, server, f"film.html?model={PICTURES}")
+    drop(browser, path)
+    wait_for(browser, "return Boolean(document.body.dataset.shown)")
+    assert not asks_before_leaving(browser)
+    browser.find_element("id", "save").click()
+    wait_for(browser, "return Number(document.body.dataset.progress) >= 1")
+    browser.find_element("id", "wait").click()
+    assert asks_before_leaving(browser)
+    for act, refused in (
+        (lambda: drop(browser, other), "other.webm was not opened"),
+        (
+            lambda: browser.find_element("id", "choose").send_keys(str(other)),
+            "other.webm was not opened",
+        ),
+        (browser.find_element("id", "camera").click, "The camera was not opened"),
+        (browser.find_element("id", "close").click, "The film stays open"),
+    ):
+        browser.execute_script("document.getElementById('note').textContent = ''")
+        act()
+        wait_for(browser, "return document.getElementById('note').textContent")
+        assert text_of(browser, "note") == (
+            f"{refused}, as clip.webm is being saved: wait for it, or cancel it first."
+        )
+        assert status(browser) == "Paused."
+    save_screenshot(browser, "film-refused")
+    film, _ = saved(browser, "wait")
+    assert len(list(frames_of(film))) == 10
+    assert text_of(browser, "note") == ""
+    assert not asks_before_leaving(browser)
+    # The second time the bar begins anew, where it stood at the end.
+    progress = "const bar = document.getElementById('progress');"
+    assert browser.execute_script(f"{progress} return bar.value") == 1
+    begin = "document.getElementById('save').click();"
+    assert browser.execute_script(f"{progress} {begin} return bar.value") == 0
+    browser.find_element("id", "cancel").click()
+    assert not asks_before_leaving(browser)
 
 
 def test_a_phones_film_stands_upright(server, browser, saved, tmp_path, moving):
@@ -500,6 +682,54 @@ def test_what_is_no_film_is_told_and_the_page_goes_on(server, browser, tmp_path)
     assert browser.find_element("id", "sheet").is_displayed()
 
 
+def test_what_is_dropped_and_not_taken_is_named(server, browser, tmp_path):
+    # All but the first file was left out in silence, and what is no file altogether.
+    first = write(tmp_path / "first.webm", noisy(2))
+    others = [shutil.copyfile(first, tmp_path / f"{n}.webm") for n in range(2)]
+    text = tmp_path / "letter.txt"
+    text.write_text("dear", encoding="utf-8")
+    open_page(browser, server, f"film.html?model={FILMS}")
+
+    def told():
+        wait_for(browser, "return document.getElementById('note').textContent")
+        said = text_of(browser, "note")
+        browser.execute_script("document.getElementById('note').textContent = ''")
+        return said
+
+    def name():
+        wait_for(browser, "return Boolean(document.body.dataset.shown)")
+        return browser.find_element("id", "facts").text.split(" ")[0]
+
+    drop(browser, text, first, *others)
+    assert told() == (
+        "One film is opened at a time. Left out: 0.webm and 1.webm."
+        " Left out, as no film: letter.txt."
+    )
+    assert name() == "first.webm"
+    save_screenshot(browser, "film-dropped")
+    # Of a folder what is in it.
+    folder = tmp_path / "folder" / "inner"
+    folder.mkdir(parents=True)
+    drop(browser, tmp_path / "folder")
+    assert told() == "There is no file in that folder."
+    shutil.copyfile(text, folder / "letter.txt")
+    shutil.copyfile(first, folder / "inside.webm")
+    drop(browser, tmp_path / "folder")
+    assert told() == "Left out, as no film: folder/inner/letter.txt."
+    wait_for(browser, "return document.getElementById('facts').textContent.startsWith('inside')")
+    for number in range(4):
+        shutil.copyfile(text, folder / f"{number}.txt")
+    (folder / "inside.webm").unlink()
+    drop(browser, tmp_path / "folder")
+    said = told()
+    assert said.startswith("There is no film among folder/inner/")
+    assert said.endswith(".txt and 2 more.")
+    # What is open stays open.
+    assert name() == "inside.webm"
+    drop(browser, text="a letter")
+    assert told().startswith("What was dropped is no file, but text or an address: ")
+
+
 def test_a_film_that_breaks_off_is_saved_as_far_as_it_goes(server, browser, saved, tmp_path):
     whole = write(tmp_path / "whole.webm")
     short = tmp_path / "short.webm"
@@ -541,8 +771,9 @@ def test_each_page_names_the_other_one(server, browser, tmp_path):
     models = browser.find_elements("css selector", "[name=model]")
     assert [model.get_attribute("value") for model in models] == [PICTURES]
     browser.find_element("id", "choose").send_keys(str(path))
-    wait_for(browser, "return document.getElementById('status').className === 'fault'")
-    assert "clip.webm is a film" in status(browser)
+    wait_for(browser, "return document.getElementById('note').className === 'fault'")
+    assert text_of(browser, "note").startswith("Left out, as no picture: clip.webm. ")
+    assert text_of(browser, "note").endswith(", above, restores films.")
     browser.find_element("link text", "Films and camera").click()
     wait_until_ready(browser)
     models = browser.find_elements("css selector", "[name=model]")
@@ -602,32 +833,12 @@ def test_everybody_gets_in(page, server, browser, tmp_path):
         assert faults_of_access(browser, page.axe) == []
 
 
-FOCUSED_JS = """
-const element = document.activeElement;
-const shower = element.type === "file" ? element.nextElementSibling
-  : element.id === "slider" ? document.getElementById("line")
-  : element.type === "radio" ? element.parentElement : element;
-const style = getComputedStyle(shower);
-const name = element.id || element.name || element.getAttribute("href") || element.tagName;
-return [name, style.outlineStyle, style.outlineWidth];
-"""
-
-
 def test_the_keyboard_reaches_everything_and_shows_where_it_is(server, browser, tmp_path):
-    from selenium.webdriver import ActionChains, Keys
+    from selenium.webdriver import Keys
 
     open_page(browser, server, f"film.html?model={FILMS}")
     put_in(browser, write(tmp_path / "clip.webm", noisy(2)))
-    browser.execute_script("document.activeElement.blur()")
-    reached = []
-    for _ in range(30):
-        ActionChains(browser).send_keys(Keys.TAB).perform()
-        name, style, width = browser.execute_script(FOCUSED_JS)
-        if name == "BODY" or name in reached[:1]:
-            break
-        assert style not in ("none", ""), name
-        assert float(width.removesuffix("px")) >= 1, name
-        reached.append(name)
+    reached = tab_stops(browser)
     wanted = [
         "./",
         "film.html",

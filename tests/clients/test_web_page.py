@@ -17,6 +17,8 @@ from PIL import Image
 import tf_deconv
 from tests.fixtures.browsers import (
     as_a_phone,
+    asks_before_leaving,
+    drop,
     faults_of_access,
     fits_in_width,
     in_the_dark,
@@ -27,6 +29,8 @@ from tests.fixtures.browsers import (
     saved_files,
     serve,
     start_browser,
+    tab_stops,
+    text_of,
     wait_for,
     wait_until_kept,
     wait_until_ready,
@@ -94,7 +98,7 @@ def saved(page):
 
 
 def status(browser):
-    return browser.execute_script("return document.getElementById('status').textContent")
+    return text_of(browser, "status")
 
 
 def choose_model(browser, name):
@@ -579,6 +583,52 @@ def test_pictures_are_pasted_and_dropped(server, browser, tmp_path, kind):
     assert "brought.png" in browser.find_element("id", "facts").text
 
 
+def test_what_is_dropped_and_not_taken_is_named(server, browser, tmp_path):
+    # Of other files there was a number, which the next line took away; of text there was nothing.
+    picture = write(tmp_path, "small.png", noisy(20, 31))
+    for name in ("clip.mp4", "letter.txt"):
+        (tmp_path / name).write_text("no picture", encoding="utf-8")
+    (tmp_path / "folder").mkdir()
+    open_page(browser, server, "?model=photo-small")
+    drop(browser, tmp_path / "folder")
+    wait_for(browser, "return document.getElementById('note').textContent")
+    assert text_of(browser, "note") == "There is no file in that folder."
+    drop(browser, tmp_path / "clip.mp4", picture, tmp_path / "letter.txt")
+    wait_until_done(browser)
+    assert text_of(browser, "note").startswith("Left out, as no picture: clip.mp4 and letter.txt. ")
+    assert text_of(browser, "note").endswith(", above, restores films.")
+    assert status(browser).startswith("Done.")
+    save_screenshot(browser, "dropped")
+    drop(browser, text="a letter")
+    wait_for(browser, "return document.getElementById('note').className === 'fault'")
+    assert text_of(browser, "note").startswith(
+        "What was dropped is no file, but text or an address"
+    )
+    assert shown(browser).shape == (20, 31, 4)
+
+
+def test_it_is_not_left_with_work_that_is_not_saved(server, browser, saved, tmp_path):
+    paths = [write(tmp_path, f"{n}.png", noisy(20, 31)) for n in range(2)]
+    large = write(tmp_path, "large.png", noisy(900, 1200))
+    open_page(browser, server, "?model=photo-small")
+    assert not asks_before_leaving(browser)
+    # What anybody can make again in a moment may go.
+    browser.find_element("id", "sample").click()
+    wait_until_done(browser)
+    assert not asks_before_leaving(browser)
+    browser.find_element("id", "remove").click()
+    put_in(browser, *paths)
+    assert asks_before_leaving(browser)
+    saved(browser.find_element("id", "save").click)
+    assert asks_before_leaving(browser)
+    saved(browser.find_element("id", "save-all").click)
+    wait_for(browser, "return document.getElementById('status').textContent.startsWith('Saved')")
+    assert not asks_before_leaving(browser)
+    browser.find_element("id", "choose").send_keys(str(large))
+    wait_for(browser, "return !document.getElementById('going').hidden")
+    assert asks_before_leaving(browser)
+
+
 def test_everybody_gets_in(page, server, browser, tmp_path):
     paths = [write(tmp_path, f"{n}.png", noisy(20, 31)) for n in range(2)]
     open_page(browser, server, "?model=photo-small")
@@ -592,33 +642,13 @@ def test_everybody_gets_in(page, server, browser, tmp_path):
         assert faults_of_access(browser, page.axe) == []
 
 
-FOCUSED_JS = """
-const element = document.activeElement;
-const shower = element.type === "file" ? element.nextElementSibling
-  : element.id === "slider" ? document.getElementById("line")
-  : element.type === "radio" ? element.parentElement : element;
-const style = getComputedStyle(shower);
-const name = element.id || element.name || element.getAttribute("href") || element.tagName;
-return [name, style.outlineStyle, style.outlineWidth];
-"""
-
-
 def test_the_keyboard_reaches_everything_and_shows_where_it_is(server, browser, tmp_path):
-    from selenium.webdriver import ActionChains, Keys
+    from selenium.webdriver import Keys
 
     paths = [write(tmp_path, f"{n}.png", noisy(20, 31)) for n in range(2)]
     open_page(browser, server, "?model=photo-small")
     put_in(browser, *paths)
-    browser.execute_script("document.activeElement.blur()")
-    reached = []
-    for _ in range(30):
-        ActionChains(browser).send_keys(Keys.TAB).perform()
-        name, style, width = browser.execute_script(FOCUSED_JS)
-        if name == "BODY" or name in reached[:1]:
-            break
-        assert style not in ("none", ""), name
-        assert float(width.removesuffix("px")) >= 1, name
-        reached.append(name)
+    reached = tab_stops(browser)
     wanted = [
         "./",
         "film.html",

@@ -20,7 +20,7 @@ const USUAL_GAP_US = 40_000;
  *   its codec in a person's words and in a decoder's, the shape of a pixel (width : height), by how many
  *   degrees the frames are turned to the right, how long it is, how long each frame is shown by its time, in
  *   microseconds, and `packets()`, which yields { data, time, duration, type } of each in the order of the
- *   file. `sound` is the library's track, or null; its times count from `shift` seconds before the film's.
+ *   file. `sound` is the library's track of `sounds`, or null; its times count from `shift` seconds before the film's.
  *   `isCutOff`: the file ends early; of some files that is known after the last packet alone. `close()` lets go of the file.
  * @throws {Fault} Where it is no film, or one that cannot be taken apart.
  */
@@ -78,6 +78,7 @@ async function describe(input, isCutOff) {
       packets,
     },
     sound: await input.getPrimaryAudioTrack(),
+    sounds: (await input.getAudioTracks()).length,
     shift,
     isCutOff,
     close: () => input.dispose(),

@@ -89,21 +89,23 @@ async function record(film, result, time) {
   film.writer ??= await FilmWriter.begin({ width, height });
   const at = Math.round(time * 1e6);
   film.first ??= at;
-  // A camera that was turned gives frames of another size.
-  film.size ??= `${width} ${height}`;
-  if (film.size !== `${width} ${height}` || at <= (film.last ?? -1)) return;
+  if (at <= (film.last ?? -1)) return;
   film.last = at;
   await film.writer.add(result, at - film.first, 0);
 }
 
-async function endRecording({ number }) {
+async function beginRecording() {
+  recorder = {};
+}
+
+async function endRecording() {
   const { writer } = recorder ?? {};
   recorder = null;
   const [, , , { Fault }] = await modules;
   if (!writer) throw new Fault("Nothing was recorded: no frame was restored meanwhile.");
   const { count: done, codecName } = writer;
   const blob = await writer.finish();
-  tell({ kind: "recorded", number, blob, done, codecName });
+  tell({ kind: "recorded", blob, done, codecName });
 }
 
 // ---- Saving a film
@@ -144,7 +146,8 @@ async function explain(error) {
   return `It could not be restored: ${error.message ?? error}.`;
 }
 
-const JOBS = { frame, mix, save, endRecording };
+// Those of recordings come without a number, and so are never given up.
+const JOBS = { frame, mix, save, record: beginRecording, endRecording };
 
 async function handle(message) {
   const { kind, number } = message;
@@ -178,10 +181,5 @@ self.addEventListener("message", ({ data }) => {
     stopped = data.number;
     setPaused(false);
   } else if (data.kind === "pause") setPaused(data.isPaused);
-  else if (data.kind === "record") recorder = {};
-  else if (data.kind === "dropRecording") {
-    recorder?.writer?.cancel();
-    recorder = null;
-  }
   else turn = turn.then(() => handle(data));
 });

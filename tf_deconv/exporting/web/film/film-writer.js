@@ -24,7 +24,8 @@ async function chooseEncoder(width, height, framesPerSecond) {
     const quantizer = codec === "vp9" ? QUANTIZER : undefined;
     const quality = new Quality({ quantizer, bitrate, bitrateMode: "variable" });
     // "realtime" would leave frames out.
-    const config = { quality, latencyMode: "quality" };
+    // A camera that was turned gives frames of another size: they stand whole within the first one's.
+    const config = { quality, latencyMode: "quality", sizeChangeBehavior: "contain" };
     if (await canEncodeVideo(codec, { width, height, ...config })) {
       return { name, config: { codec, keyFrameInterval: KEY_SECONDS, ...config } };
     }

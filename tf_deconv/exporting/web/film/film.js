@@ -2,7 +2,9 @@
 // ones are skipped, but for a film that is saved. Nothing is sent anywhere.
 
 import { Counter } from "./counter.js";
-import { download, find, say } from "./dom.js";
+import { askBeforeLeaving, find, note, say } from "./dom.js";
+import { isFilm, listen, naming } from "./incoming.js";
+import { Keeper } from "./keeping.js";
 import { listModels, markModel } from "./models.js";
 import { keepOffline } from "./offline.js";
 import { isStill } from "./player.js";
@@ -25,8 +27,6 @@ let mixing = 0; // Number of a strength that is drawn, and the one that waits.
 let mixAgain = false;
 let waiting = null; // The newest frame that came meanwhile.
 let forget = true; // Whether the next frame has no past.
-let saving = null; // { number, isPaused, started } of a film that is saved.
-let recording = false;
 let counter = new Counter();
 
 const send = (message, handedOver = []) => {
@@ -34,7 +34,10 @@ const send = (message, handedOver = []) => {
   worker.postMessage({ ...message, number, accelerator, facts: model }, handedOver);
   return number;
 };
-const plural = (count, noun) => (count === 1 ? `1 ${noun}` : `${count} ${noun}s`);
+const keeper = new Keeper(worker, send, (isOver) => {
+  refresh();
+  if (isOver) again();
+});
 const strength = () => (hasStrength() ? Number(find("strength").value) : 1);
 const hasStrength = () => model.scale === 1;
 
@@ -66,13 +69,13 @@ function countAnew() {
 // Restores the frame that is there once more: the model or the size is another one.
 function again() {
   countAnew();
-  if (source && !saving && isStill()) take();
+  if (source && !keeper.saving && isStill()) take();
 }
 
 function listenToFrames() {
   video.requestVideoFrameCallback((now, metadata) => {
     listenToFrames();
-    if (!source || saving) return;
+    if (!source || keeper.saving) return;
     counter.see(metadata);
     if (running) {
       if (waiting) counter.skipped += 1;
@@ -135,7 +138,7 @@ function restored({ number, before, after, duration, windows: used }) {
 }
 
 function mixSoon() {
-  if (!source || saving || running || !isStill()) return; // The next frame has it.
+  if (!source || keeper.saving || running || !isStill()) return; // The next frame has it.
   if (mixing) {
     mixAgain = true;
     return;
@@ -146,7 +149,7 @@ function mixSoon() {
 function mixed({ number, after }) {
   if (number !== mixing) return after?.close();
   mixing = 0;
-  if (after && source && !saving) {
+  if (after && source && !keeper.saving) {
     viewer.showAfter(after, fullSize());
     document.body.dataset.shown = `${number} ${model.name} ${find("strength").value}`;
   } else after?.close();
@@ -160,7 +163,7 @@ function mixed({ number, after }) {
 // ---- Where frames come from
 
 async function begin(next, open) {
-  close(false);
+  close();
   source = next;
   document.body.classList.toggle("is-stream", next.kind === "camera");
   refresh();
@@ -188,9 +191,8 @@ const sayRunning = () => {
   say(`Move the line to compare. ${rest}`);
 };
 
-function close(isTold = true) {
-  if (saving) cancelSaving();
-  if (recording) endRecording(false);
+function close(isAsked = false) {
+  if (keeper.isRecording) keeper.endRecording(isAsked);
   giveUpFrames();
   countAnew();
   [source, windows] = [null, 1];
@@ -199,26 +201,34 @@ function close(isTold = true) {
   viewer.cover("");
   document.body.dataset.shown = "";
   refresh();
-  if (isTold) say("Ready.");
 }
 
-function openFilm(file) {
+function openFilm({ file }) {
   begin({ kind: "film", name: file.name, file }, () => openFile(video, file));
 }
 
-find("choose").addEventListener("change", ({ target }) => {
-  const [file] = target.files;
-  target.value = ""; // The same file again is a change too.
-  if (file) openFilm(file);
+listen(["choose"], (found, fault) => {
+  const films = found.filter(({ file }) => isFilm(file));
+  // A single file is what it is taken for, or its fault could not be told.
+  const [chosen] = films.length ? films : found.length === 1 ? found : [];
+  if (!chosen) {
+    note(found.length ? `There is no film among ${naming(found)}.` : fault, true);
+    return;
+  }
+  if (keeper.refuses(`${chosen.name} was not opened`)) return;
+  const further = films.slice(1);
+  const strange = found.filter((each) => each !== chosen && !films.includes(each));
+  const told = [
+    fault,
+    further.length ? `One film is opened at a time. Left out: ${naming(further)}.` : "",
+    strange.length ? `Left out, as no film: ${naming(strange)}.` : "",
+  ];
+  note(told.filter(Boolean).join(" "));
+  openFilm(chosen);
 });
-for (const kind of ["dragover", "dragleave", "drop"]) {
-  document.addEventListener(kind, (event) => {
-    event.preventDefault();
-    find("drop").classList.toggle("over", kind === "dragover");
-    if (kind === "drop" && event.dataTransfer.files.length) openFilm(event.dataTransfer.files[0]);
-  });
-}
 find("camera").addEventListener("click", () => {
+  if (keeper.refuses("The camera was not opened")) return;
+  note("");
   const camera = { kind: "camera", name: "camera" };
   const ended = () => {
     if (source !== camera) return;
@@ -228,7 +238,9 @@ find("camera").addEventListener("click", () => {
   begin(camera, () => openCamera(video, ended));
 });
 find("close").addEventListener("click", () => {
-  close();
+  if (keeper.refuses("The film stays open")) return;
+  close(true);
+  say("Ready.");
   find("choose").focus();
 });
 
@@ -238,97 +250,33 @@ video.addEventListener("seeking", () => {
   counter.jump();
 });
 video.addEventListener("error", () => {
-  if (source?.kind !== "film" || !video.videoWidth) return;
+  // What is saved is read by itself.
+  if (source?.kind !== "film" || !video.videoWidth || keeper.saving) return;
   const { name } = source;
   close();
   say(`${name}: the film is damaged, and cannot be played any further.`, true);
 });
 
-// ---- Saving
-
-function startSaving() {
-  if (!("VideoDecoder" in globalThis && "VideoEncoder" in globalThis)) {
-    say("This browser cannot save films, as it has no WebCodecs: try another one.", true);
-    return;
-  }
-  video.pause();
-  giveUpFrames();
-  const { file, name } = source;
-  const number = send({ kind: "save", file, strength: strength() });
-  saving = { number, name, isPaused: false, started: performance.now() };
-  say(`Restoring every frame of ${name}…`);
-  refresh();
-}
-
-function saved({ number, blob, done, total, codecName, note, isWhole }) {
-  if (saving?.number !== number) return;
-  const name = `${saving.name.replace(/\.[^./]*$/, "")}-restored.webm`;
-  saving = null;
-  download({ blob, name });
-  const frames = done < total ? `${done} of ${plural(total, "frame")}` : plural(done, "frame");
-  say(`Saved ${name}: ${frames}, ${codecName}${note ? `, ${note}` : ""}.`, !isWhole);
-  refresh();
-  again();
-}
-
-function recorded({ blob, done, codecName }) {
-  const name = "camera.webm";
-  download({ blob, name });
-  say(`Saved ${name}: ${plural(done, "frame")}, ${codecName}, without sound.`);
-}
-
-function savingProgress({ number, done, total, before, after }) {
-  if (saving?.number !== number) {
-    before?.close();
-    after?.close();
-    return;
-  }
-  find("progress").value = done / total;
-  if (before) {
-    viewer.cover("");
-    viewer.showBoth(before, after, [after.width, after.height]);
-  }
-  const rate = (1000 * done) / (performance.now() - saving.started);
-  find("facts").textContent = `${saving.name} · frame ${done} of ${total} · ${rate.toFixed(1)} frames/s`;
-  document.body.dataset.progress = done;
-}
-
-function cancelSaving() {
-  worker.postMessage({ kind: "stop", number: saving.number });
-  saving = null;
-  say("Cancelled: nothing was saved.");
-  refresh();
-  if (source) again();
-}
-
-function endRecording(isKept) {
-  recording = false;
-  if (isKept) send({ kind: "endRecording" });
-  else worker.postMessage({ kind: "dropRecording" });
-  refresh();
-}
+// ---- What is kept
 
 find("save").addEventListener("click", () => {
-  if (source.kind === "film") startSaving();
-  else if (recording) endRecording(true);
-  else {
-    recording = true;
-    worker.postMessage({ kind: "record" });
-    say("Recording what is shown.");
-    refresh();
-  }
+  if (source.kind === "camera") {
+    if (keeper.isRecording) keeper.endRecording(true);
+    else keeper.record();
+  } else if ("VideoDecoder" in globalThis && "VideoEncoder" in globalThis) {
+    video.pause();
+    giveUpFrames();
+    keeper.save(source, strength());
+  } else say("This browser cannot save films, as it has no WebCodecs: try another one.", true);
 });
-find("wait").addEventListener("click", () => {
-  saving.isPaused = !saving.isPaused;
-  worker.postMessage({ kind: "pause", isPaused: saving.isPaused });
-  say(saving.isPaused ? "Paused." : `Restoring every frame of ${saving.name}…`);
-  refresh();
-});
-find("cancel").addEventListener("click", cancelSaving);
+find("wait").addEventListener("click", () => keeper.pause());
+find("cancel").addEventListener("click", () => keeper.cancel());
+askBeforeLeaving(() => keeper.isBusy);
 
 // ---- What is heard and shown
 
 function refresh() {
+  const { saving, isRecording } = keeper;
   document.body.classList.toggle("has-pictures", Boolean(source));
   document.body.classList.toggle("is-saving", Boolean(saving));
   find("view").hidden = find("settings").hidden = !source;
@@ -336,11 +284,11 @@ function refresh() {
   find("wait").textContent = saving?.isPaused ? "Go on" : "Pause";
   find("mix").hidden = !model || !hasStrength();
   const isCamera = source?.kind === "camera";
-  find("save").textContent = !isCamera ? "Save the film" : recording ? "Stop and save" : "Record";
+  find("save").textContent = !isCamera ? "Save the film" : isRecording ? "Stop and save" : "Record";
   find("save").disabled = Boolean(saving);
   find("strength").disabled = Boolean(saving);
   // A film has one size.
-  find("detail").disabled = Boolean(saving) || recording;
+  find("detail").disabled = Boolean(saving) || isRecording;
   for (const input of document.querySelectorAll("[name=model]")) input.disabled = find("detail").disabled;
   if (!source || saving || !video.videoWidth) return;
   const name = isCamera ? "Camera" : source.name;
@@ -352,6 +300,7 @@ function refresh() {
 
 function hear({ data }) {
   const { kind } = data;
+  if (keeper.hear(data)) return;
   if (kind === "opened") {
     if (data.name !== model.name) return;
     document.body.dataset.ready = "true";
@@ -363,9 +312,6 @@ function hear({ data }) {
   } else if (kind === "closed") say(data.text, true);
   else if (kind === "restored") restored(data);
   else if (kind === "mixed") mixed(data);
-  else if (kind === "progress") savingProgress(data);
-  else if (kind === "saved") saved(data);
-  else if (kind === "recorded") recorded(data);
   else if (kind === "stopped" && data.number === mixing) mixing = 0;
   else if (kind === "fault") {
     if (data.of === "frame") {
@@ -376,7 +322,6 @@ function hear({ data }) {
       viewer.cover(data.text);
     }
     if (data.of === "mix") mixing = 0;
-    if (data.of === "save") saving = null;
     say(data.text, true);
     refresh();
   }

@@ -84,9 +84,9 @@ async function* withoutLast(items) {
  * Makes a film's sound fit for WebM.
  *
  * @param {object} film As film-reader.js gives it.
- * @returns {Promise<[Sound | null, string]>} The sound, and what is said where there is none of it.
+ * @returns {Promise<[Sound | null, string]>} The sound, and what is said of what is not kept.
  */
-export async function soundForWebm({ sound: track, shift, isCutOff }) {
+export async function soundForWebm({ sound: track, sounds, shift, isCutOff }) {
   if (!track) return [null, ""];
   const codec = await track.getCodec();
   const name = await nameOf(track, codec);
@@ -103,7 +103,7 @@ export async function soundForWebm({ sound: track, shift, isCutOff }) {
     sound.note = `its sound (${name}) encoded anew as Opus`;
   }
   try {
-    if (await sound?.begin()) return [sound, ""];
+    if (await sound?.begin()) return [sound, sounds > 1 ? `one of its ${sounds} sounds alone` : ""];
   } catch (error) {
     console.warn(error);
   }

@@ -1,8 +1,7 @@
 // Where frames come from: a film file, or the camera.
 
+import { isPicture } from "./incoming.js";
 import { Fault } from "./picture.js";
-
-const LOOKS_LIKE_PICTURE = /\.(jpe?g|jfif|png|webp|gif|bmp|avif|heic|heif|jxl|tiff?|svg)$/i;
 
 const once = (target, good, bad) =>
   new Promise((done, fail) => {
@@ -28,7 +27,7 @@ export function closeSource(video) {
  * @throws {Fault} Where the browser cannot play it.
  */
 export async function openFile(video, file) {
-  if (file.type.startsWith("image/") || LOOKS_LIKE_PICTURE.test(file.name)) {
+  if (isPicture(file)) {
     throw new Fault("a picture, and this page restores films: one of pictures takes it.");
   }
   const ready = once(video, "loadeddata", "error");

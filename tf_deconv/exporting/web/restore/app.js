@@ -1,8 +1,9 @@
 // What a visitor does and sees. Pictures are restored in one worker (queue.js), and shown and saved by
 // another one; nothing is sent anywhere.
 
-import { example, listen } from "./choose.js";
-import { download, find, make, say } from "./dom.js";
+import { askBeforeLeaving, download, find, make, note, say } from "./dom.js";
+import { example } from "./example.js";
+import { isFilm, isPicture, listen, naming } from "./incoming.js";
 import { listModels, markModel } from "./models.js";
 import { keepOffline } from "./offline.js";
 import { Queue, STATES } from "./queue.js";
@@ -17,6 +18,8 @@ const asked = new Map(); // Number of a question to what hears its answer.
 let lastNumber = 0;
 let shown = { item: null, result: null }; // What the viewer has.
 let strengthAsked = null; // A strength that waits for the one before to be drawn.
+const safe = new WeakSet(); // Results that were saved, and files of examples.
+let writing = 0; // Files that are on their way to the disk.
 let thumbs = Promise.resolve(); // One after the other, or a folder would keep the viewer waiting.
 
 // Asks the worker of the pictures; `progress` hears the part that is done.
@@ -217,28 +220,36 @@ find("strength").addEventListener("input", () => {
 
 // ---- Saving
 
-async function save(message) {
+async function save(items, message) {
   const progress = (part) => say(`Packing… ${Math.round(100 * part)} %`);
   say("Saving…");
+  writing += 1;
+  const results = items.map((item) => queue.resultOf(item));
   try {
     const file = await ask({ ...message, type: find("type").value, strength: strength() }, progress);
     download(file);
+    for (const result of results) safe.add(result);
     const wanted = find("type").value;
     const isOther = message.kind === "save" && wanted !== "same" && file.blob.type !== wanted;
     say(isOther ? `Saved ${file.name}: this browser cannot write the other type.` : `Saved ${file.name}.`);
   } catch (error) {
     say(`It could not be saved: ${error.message}`, true);
   }
+  writing -= 1;
 }
 
 find("save").addEventListener("click", () => {
   const item = queue.selected;
-  save({ ...resultMessage(item, queue.resultOf(item)), kind: "save" });
+  save([item], { ...resultMessage(item, queue.resultOf(item)), kind: "save" });
 });
 find("save-all").addEventListener("click", () => {
   const done = queue.items.filter((item) => item.state === "done");
   const all = done.map((item) => resultMessage(item, queue.resultOf(item)));
-  save({ kind: "zip", pictures: all });
+  save(done, { kind: "zip", pictures: all });
+});
+askBeforeLeaving(() => {
+  const isUnsaved = (item) => item.state === "done" && !safe.has(item.file) && !safe.has(queue.resultOf(item));
+  return queue.isBusy || writing > 0 || queue.items.some(isUnsaved);
 });
 find("remove").addEventListener("click", () => {
   queue.remove(queue.selected);
@@ -255,14 +266,21 @@ find("cancel").addEventListener("click", () => (queue.isBusy ? queue.stop() : qu
 find("pages").hidden = facts.models.every(({ channels_in }) => channels_in === 4);
 listModels(models, choose);
 find("sample").addEventListener("click", async () => {
-  queue.add([{ file: await example(queue.model), name: "example.png" }]);
+  const file = await example(queue.model);
+  safe.add(file);
+  queue.add([{ file, name: "example.png" }]);
 });
-listen((found, leftOut) => {
-  if (found.length === 1 && found[0].file.type.startsWith("video/")) {
-    say(`${found[0].name} is a film: “Films and camera”, above, restores it.`, true);
-    return;
-  }
-  if (found.length) queue.add(found);
-  if (leftOut) say(`${plural(leftOut, "file")} that ${leftOut === 1 ? "is no picture" : "are no pictures"} left out.`);
+listen(["choose", "folder", "take"], (found, fault) => {
+  const hasFilm = found.some(({ file }) => isFilm(file));
+  // A single file is what it is taken for, or its fault could not be told.
+  const taken = found.length === 1 && !hasFilm ? found : found.filter(({ file }) => isPicture(file));
+  const rest = found.filter((each) => !taken.includes(each));
+  const told = [
+    fault,
+    rest.length ? `Left out, as no picture: ${naming(rest)}.` : "",
+    hasFilm && !find("pages").hidden ? "“Films and camera”, above, restores films." : "",
+  ];
+  note(told.filter(Boolean).join(" "), !taken.length);
+  if (taken.length) queue.add(taken);
 });
 choose(models.find(({ name }) => name === options.get("model")) ?? models[0]);
