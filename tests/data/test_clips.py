@@ -267,6 +267,22 @@ def test_films_and_sequences_are_found_and_the_others_named(film_folder):
     assert "4 films and 1 sequence of pictures, 92 frames" in source.notes[0]
 
 
+def test_films_that_are_not_read_are_named_too(tmp_path):
+    # Neither a kind of film that is not read, nor one without a byte, was said anything of.
+    pytest.importorskip("av")
+    film_files.write_film(tmp_path / "film.mp4", film_files.make_frames(8), "mpeg4")
+    (tmp_path / "empty.mov").touch()
+    (tmp_path / "raw.y4m").write_bytes(b"YUV4MPEG2 W64 H48 F25:1 Ip A1:1\nFRAME\n")
+    (tmp_path / "words.srt").write_text("1\n00:00:00,100 --> 00:00:00,300\nHello\n")
+    found = films.open_films(str(tmp_path), 6, 32, 2**28)
+    assert [film.name for film in found.films] == ["film.mp4"]
+    assert [line.partition(": put it")[0] for line in found.failures] == [
+        "empty.mov: is an empty file, though it is named as a film",
+        "raw.y4m: is a film in YUV4MPEG2, which is not read",
+    ]
+    assert found.notes[1:] == ["1 file that is no film: left alone"]
+
+
 def test_a_clip_of_a_film_is_frames_that_follow_each_other(film_folder):
     found = films.open_films(str(film_folder), 6, 32, 2**28)
     for film in found.films[::4]:  # A film and a sequence.

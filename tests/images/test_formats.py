@@ -38,6 +38,12 @@ def write_picture(path, kind="PNG"):
         (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "HEIC"),
         (b"\0\0\0\x18ftypcrx \0\0\0\x01crx isom", "a camera raw file"),
         (FILM, "a film"),
+        (b"\x06\x0e\x2b\x34\x02\x05\x01\x01\x0d\x01\x02\x01", "a film in MXF"),
+        (b"YUV4MPEG2 W64 H48 F25:1", "a film in YUV4MPEG2"),
+        (b"DKIF\0\0\x20\0VP90", "a film in IVF"),
+        (b"\x1f\x07\0\xbf\xf8\x78", "a raw stream of DV"),
+        (b"\0\0\0\x01\x67\x64\0\x0a", "a raw stream of H.264"),
+        (b"\0\0\0\x01\x40\x01\x0c\x01", "a raw stream of HEVC"),
         (b"\0\0\0\x14ftypqt  \0\0\0\0qt  ", "a film"),
         (b"\xff\x0a\xfa", "JPEG XL"),
         (PDF, "a PDF document"),
@@ -162,6 +168,34 @@ def test_a_raw_file_that_looks_like_tiff_is_no_picture(tmp_path):
     tifffile.imwrite(path, preview, photometric="rgb", extratags=[version])
     with pytest.raises(ValueError, match="is a camera raw file, which is not read: develop it"):
         reading.read_header(path)
+
+
+@pytest.mark.parametrize("kind", list(formats.UNREAD_FILMS))
+def test_a_film_of_a_kind_that_is_not_read_says_what_to_do(kind):
+    said = formats.refusal(kind, 1000)
+    assert said.startswith(f"is {kind}, which is not read: ")
+    assert "`ffmpeg -i FILE" in said
+
+
+def test_pictures_behind_the_first_one_of_a_jpeg_are_told():
+    # A camera's .mjpeg of 12 frames became one picture, without a word.
+    stream = io.BytesIO()
+    Image.new("RGB", (16, 8)).save(stream, "JPEG")
+    with reading.open_pictures(stream.getvalue() * 12, 2**20) as file:
+        assert file.header.count == 1
+        assert file.notes == ("11 more pictures in the file left out: only the first is read",)
+
+
+def test_a_gif_without_its_end_is_told():
+    stream = io.BytesIO()
+    frames = [Image.new("L", (40, 30), grey) for grey in (10, 200)]
+    frames[0].save(stream, "GIF", save_all=True, append_images=frames[1:])
+    content = stream.getvalue()
+    assert gif.has_end(content)
+    with reading.open_pictures(content, 2**20) as file:
+        assert file.notes == ()
+    with reading.open_pictures(content[:-1], 2**20) as file:
+        assert file.notes == ("the GIF file breaks off: more pictures may have followed",)
 
 
 def test_a_gif_whose_picture_lies_far_outside_its_screen_is_refused():

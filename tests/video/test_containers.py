@@ -25,7 +25,7 @@ def test_the_page_tells_of_every_container_what_it_is_written_with(repository):
         assert rows[name][1] == entry.codecs[0]
         assert set(entry.codecs) <= set(codecs.CODECS)
     others = {name for name, entry in containers.CONTAINERS.items() if not entry.muxer}
-    assert others == {"MPEG-PS", "MPEG video", "Ogg", "Flash", "ASF", "GIF"}
+    assert others == {"MPEG-PS", "MPEG video", "Ogg", "Flash", "GIF"}
     for name, entry in containers.CONTAINERS.items():
         target = containers.CONTAINERS[entry.becomes]
         assert target.muxer is not None, name

@@ -1,5 +1,6 @@
 """Films that are not whole, or not to be decoded: what is missing is said, by what it is."""
 
+import re
 import struct
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 
 from tests.fixtures.commands import call, refuses
 from tests.fixtures.films import make_frames, tone_packets, write_film
+from tests.inference import test_films
+from tf_deconv.inference import film_sinks
 from tf_deconv.utils.options import UserError
 from tf_deconv.video import reading, wholeness
 from tf_deconv.video.containers import CONTAINERS
@@ -229,3 +232,123 @@ def test_what_follows_a_segment_of_matroska_is_no_damage(tmp_path):
         stream.write(bytes(1000))
     with reading.open_film(source) as opened:
         assert wholeness.fault_of(source, opened, None) is None
+
+
+NULL_PACKET = b"\x47\x1f\xff\x10" + b"\xff" * 184
+
+
+@pytest.mark.parametrize(
+    "filling", [NULL_PACKET * 20, bytes(188 * 20), bytes(1000), b"\xff" * 5000], ids=str
+)
+def test_a_transport_stream_that_is_filled_up_is_whole(capsys, tmp_path, filling):
+    # Recorders fill a file up to the size of a block, and it was called damaged.
+    source = film(tmp_path / "in.ts")
+    with open(source, "ab") as stream:
+        stream.write(filling)
+    code, said = restore(capsys, source)
+    assert (code, "DAMAGED" in said) == (0, False), said
+
+
+def test_zeros_from_within_a_packet_on_are_a_download_that_was_stopped(capsys, tmp_path):
+    source = film(tmp_path / "in.ts", sound=False)
+    content = source.read_bytes()
+    kept = len(content) // 2 // 188 * 188 + 100
+    source.write_bytes(content[:kept] + bytes(len(content) - kept))
+    code, said = restore(capsys, source)
+    assert (code, "DAMAGED" in said) == (1, True), said
+
+
+def _gif(path, count=6):
+    """Writes an animation; returns where each of its pictures ends."""
+    from PIL import Image
+
+    frames = [Image.fromarray(frame) for frame in make_frames(count)]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=40)
+    content, ends = path.read_bytes(), []
+
+    def table(flags):
+        return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
+
+    place = 13 + table(content[10])
+    while content[place] != 0x3B:
+        picture = content[place] == 0x2C
+        place += 11 + table(content[place + 9]) if picture else 2
+        while content[place]:
+            place += content[place] + 1
+        place += 1
+        ends += [place] * picture
+    return ends
+
+
+@pytest.mark.parametrize("pictures", [1, 4])
+def test_a_gif_that_is_cut_off_between_two_pictures_is_told(capsys, tmp_path, pictures):
+    # Pictures that are all whole made a shorter film, without a word.
+    source = tmp_path / "in.gif"
+    ends = _gif(source)
+    source.write_bytes(source.read_bytes()[: ends[pictures - 1]])
+    target = tmp_path / "out.mp4"
+    code, out, err = call(capsys, "restore", "photo-small", source, "--out", target)
+    assert (code, "DAMAGED: it breaks off at" in out + err) == (1, True), out + err
+    assert len(list(reading.frames(target))) == pictures
+    code, said = restore(capsys, source)
+    assert code == 0
+    assert "breaks off: more pictures may have followed" in said
+
+
+def test_a_whole_gif_is_whole(capsys, tmp_path):
+    source = tmp_path / "in.gif"
+    _gif(source)
+    target = tmp_path / "out.mp4"
+    code, out, err = call(capsys, "restore", "photo-small", source, "--out", target)
+    assert (code, "DAMAGED" in out + err) == (0, False), out + err
+    assert "breaks off" not in restore(capsys, source)[1]
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".webm"])
+def test_a_film_that_begins_late_is_whole(capsys, tmp_path, suffix):
+    # Matroska says when a film ends, not how long it lasts: 5 s seemed to be missing.
+    codec, pixel_format, _ = CODECS[suffix]
+    ticks = range(125, 135)
+    source = write_film(tmp_path / f"in{suffix}", make_frames(10), codec, pixel_format, ticks=ticks)
+    code, said = restore(capsys, source)
+    assert (code, "DAMAGED" in said) == (0, False), said
+
+
+@pytest.mark.parametrize("suffix", [".avi", ".ts"])
+def test_damage_is_told_alike_by_a_run_that_goes_on(tmp_path, monkeypatch, suffix):
+    # Of what a stopped run had decoded, the next one knew nothing: its numbers were others.
+    monkeypatch.setattr(film_sinks, "PART_FRAMES", 5)
+    codec, pixel_format = ("mjpeg", "yuvj420p") if suffix == ".avi" else ("libx264", "yuv420p")
+    source = write_film(
+        tmp_path / f"in{suffix}", make_frames(90), codec, pixel_format, options={"g": "10"}
+    )
+    content = bytearray(source.read_bytes())
+    if suffix == ".avi":
+        places = [found.start() + 8 for found in re.finditer(b"00dc", content)]
+        for number in (3, 4, 80):
+            content[places[number] : places[number] + 600] = bytes(600)
+    else:
+        content[len(content) // 8 :][:400] = bytes(400)
+        content[3000:3400] = bytes(400)
+    source.write_bytes(content)
+    whole = test_films.restore(source, tmp_path / f"whole{suffix}")
+    target = tmp_path / f"out{suffix}"
+    with pytest.raises(KeyboardInterrupt):
+        test_films.restore(source, target, test_films.Plain(stop_at=70), resume=True)
+    told = test_films.restore(source, target, resume=True)
+    assert told.before > 40
+    assert told.before + told.frames == whole.frames
+    assert told.damage == whole.damage
+    assert told.damage is not None
+
+
+def test_frames_that_an_avi_lost_in_its_middle_do_not_break_it_off(tmp_path):
+    # Its frames have no times: what is missing anywhere makes it shorter.
+    source = write_film(tmp_path / "in.avi", make_frames(40), "mpeg4", options={"g": "10"})
+    content = bytearray(source.read_bytes())
+    places = [found.start() for found in re.finditer(b"00dc", content)]
+    content[places[3] : places[4] + 100] = bytes(places[4] + 100 - places[3])
+    source.write_bytes(content)
+    told = test_films.restore(source, tmp_path / "out.avi")
+    assert told.damage is not None
+    assert "of its index could not be found" in told.damage

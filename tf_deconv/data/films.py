@@ -23,7 +23,7 @@ from tf_deconv.images import arrays, formats, picture_file
 from tf_deconv.images import reading as pictures
 from tf_deconv.images.arrays import CHANNELS, is_grey, printable
 from tf_deconv.utils.options import UserError, reason
-from tf_deconv.video import reading
+from tf_deconv.video import containers, reading
 
 # The picture by which a film is known: the first that is not all of one colour, of so many.
 _LOOKED_AT, _FLAT_STDDEV = 100, 2.0
@@ -255,7 +255,7 @@ def open_films(data: str, frames: int, patch_size: int, max_pixels: int) -> Foun
     found = FoundFilms([], [], [], [], data)
     try:
         if folder.is_file():
-            listed = _Listed([folder], {}, 0)
+            listed = _Listed([folder], {}, [], 0)
         elif folder.is_dir():
             listed = _list(folder)
         else:
@@ -288,8 +288,19 @@ def open_films(data: str, frames: int, patch_size: int, max_pixels: int) -> Foun
             found.skipped.append(f"{name}: {fault}")
         else:
             found.films.append(film)
+    for path, why in listed.unread:
+        found.failures.append(f"{printable(os.path.relpath(path, base))}: {why}")
     if alone:
-        found.notes.append(f"{alone} pictures that are no numbered frames of a film: left alone")
+        found.notes.append(
+            f"{_counted(alone, 'picture')} that {'is' if alone == 1 else 'are'} no numbered"
+            f" {'frame' if alone == 1 else 'frames'} of a film: left alone"
+        )
+    if listed.others:
+        others = listed.others
+        found.notes.append(
+            f"{_counted(others, 'file')} that {'is' if others == 1 else 'are'} no"
+            f" {'film' if others == 1 else 'films'}: left alone"
+        )
     found.skipped = sorted(found.skipped + found.failures)
     if not found.films:
         first = f": {found.skipped[0]}" if found.skipped else ""
@@ -313,7 +324,8 @@ def _counted(count: int, what: str) -> str:
 
 def _too_small(film: FilmFile, frames: int, patch_size: int) -> str | None:
     if film.frames < frames:
-        return f"{film.frames} frames are fewer than the {frames} of a clip"
+        are = "frame is" if film.frames == 1 else "frames are"
+        return f"{film.frames} {are} fewer than the {frames} of a clip"
     if min(film.height, film.width) < patch_size:
         return f"{film.width}x{film.height} is smaller than a clip, {patch_size}x{patch_size}"
     return None
@@ -324,16 +336,24 @@ def _too_small(film: FilmFile, frames: int, patch_size: int) -> str | None:
 
 @dataclasses.dataclass
 class _Listed:
-    """Films below a folder, its pictures by the folder that they lie in, and other files."""
+    """Films below a folder, its pictures by the folder that they lie in, and other files.
+
+    Attributes:
+      films: Films that are read, as far as their first bytes tell.
+      pictures: Pictures, by their folder.
+      unread: Films that are not read, and why.
+      others: Number of files that are neither.
+    """
 
     films: list[pathlib.Path]
     pictures: dict[pathlib.Path, list[pathlib.Path]]
+    unread: list[tuple[pathlib.Path, str]]
     others: int
 
 
 def _list(folder: pathlib.Path) -> _Listed:
     """Sorts files by their first bytes; hidden ones are left alone."""
-    listed = _Listed([], {}, 0)
+    listed = _Listed([], {}, [], 0)
     for place, folders, names in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
@@ -342,8 +362,15 @@ def _list(folder: pathlib.Path) -> _Listed:
                 continue
             if reading.is_film(path):
                 listed.films.append(path)
-            elif formats.sniff_file(path) in formats.FORMATS:
+                continue
+            kind = formats.sniff_file(path)
+            if kind in formats.FORMATS:
                 listed.pictures.setdefault(pathlib.Path(place), []).append(path)
+            elif kind in formats.UNREAD_FILMS:
+                listed.unread.append((path, formats.refusal(kind, 1)))
+            elif path.suffix.lower() in containers.SUFFIXES:
+                state = "is no film" if path.stat().st_size else "is an empty file"
+                listed.unread.append((path, f"{state}, though it is named as a film"))
             else:
                 listed.others += 1
     return listed

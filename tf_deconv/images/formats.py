@@ -64,10 +64,22 @@ SUFFIXES = tuple(suffix for entry in FORMATS.values() for suffix in entry.suffix
 _CONVERT = "convert it to PNG, TIFF or JPEG first"
 _DEVELOP = "develop it to TIFF or JPEG first, as darktable or RawTherapee do"
 _FRAMES = "cut it into pictures first, as `tf-deconv restore FILM --strength 0 --frames DIR` does"
+_REWRAP = "put it into Matroska first, as `ffmpeg -i FILE -c copy FILE.mkv` does"
+# Frames of a raw stream have no times that could be copied.
+_DECODE = "put it into Matroska first, as `ffmpeg -i FILE -c:v ffv1 FILE.mkv` does without loss"
 _PAGES = "take its pictures out first, as `pdfimages -all FILE page` does"
+UNREAD_FILMS = {
+    "a film in MXF": _REWRAP,
+    "a film in YUV4MPEG2": _REWRAP,
+    "a film in IVF": _REWRAP,
+    "a raw stream of DV": _REWRAP,
+    "a raw stream of H.264": _DECODE,
+    "a raw stream of HEVC": _DECODE,
+}
 _OTHERS = {
     "a camera raw file": _DEVELOP,
     "a film": _FRAMES,
+    **UNREAD_FILMS,
     "a PDF document": _PAGES,
     "a PostScript file": _CONVERT,
     "a Photoshop document": _CONVERT,
@@ -142,6 +154,13 @@ _MAGIC = (
     (b"\0\0\x01\xb3", "a film"),
     (b"FLV\x01", "a film"),
     (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "a film"),
+    (b"\x06\x0e\x2b\x34\x02\x05\x01\x01", "a film in MXF"),
+    (b"YUV4MPEG2 ", "a film in YUV4MPEG2"),
+    (b"DKIF\0\0", "a film in IVF"),
+    (b"\x1f\x07\0", "a raw stream of DV"),
+    # A parameter set, or the mark before one, begins them.
+    *((b"\0\0\0\x01" + unit, "a raw stream of H.264") for unit in (b"\x67", b"\x27", b"\x09")),
+    *((b"\0\0\0\x01" + unit, "a raw stream of HEVC") for unit in (b"\x40\x01", b"\x46\x01")),
     (b"\0\0\x01\0", "an icon"),
 )
 # Brands of ISO base media files: the first one that is known says what a file is.

@@ -3,7 +3,7 @@
 Pillow makes room for a picture that is larger than the screen when it comes to it, and a few bytes
 can claim 65535x65535.
 
-Reference: GIF89a specification, sections 18 (screen) and 20 (image descriptor).
+Reference: GIF89a specification, sections 18 (screen), 20 (image descriptor) and 27 (trailer).
 """
 
 from __future__ import annotations
@@ -16,23 +16,33 @@ def extent(content: bytes) -> tuple[int, int]:
 
     Damage is passed over: whoever decodes says what is wrong.
     """
+    height, width, _ = _walk(content)
+    return height, width
+
+
+def has_end(content: bytes) -> bool:
+    """Returns whether a file has the mark behind its last picture: one that was cut off has not."""
+    return _walk(content)[2]
+
+
+def _walk(content: bytes) -> tuple[int, int, bool]:
     if len(content) < 13:
-        return 0, 0
+        return 0, 0, False
     width, height, flags = struct.unpack_from("<HHB", content, 6)
     place = 13 + _table_bytes(flags)
-    while place + 1 < len(content):
+    while place < len(content):
         kind = content[place]
+        if kind == 0x3B:
+            return height, width, True
         if kind == 0x21:  # An extension: its label, then blocks.
             place = _after_blocks(content, place + 2)
         elif kind == 0x2C and place + 10 <= len(content):
             left, top, wide, high, flags = struct.unpack_from("<HHHHB", content, place + 1)
             width, height = max(width, left + wide), max(height, top + high)
             place = _after_blocks(content, place + 10 + _table_bytes(flags) + 1)
-        elif kind == 0x3B:
-            break
         else:
             place += 1  # As decoders do, which look for the next picture.
-    return height, width
+    return height, width, False
 
 
 def _table_bytes(flags: int) -> int:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import os
+import pathlib
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -58,12 +60,21 @@ def look_at(job: Job, options: FilmOptions) -> str:
     with open_film(job.source, options.max_pixels) as film:
         _check_start(film, options)
         if options.frames is not None:
+            _check_writable(options.frames)
             return film.describe()
         encoding, _ = codecs.plan_encoding(
             film, container_for(job.target), 1, options.codec, options.crf
         )
+        codecs.check_encoder(encoding)
         quality = "" if encoding.codec.crf is None else f" crf {encoding.options['crf']}"
         return f"{film.describe()}; written in {encoding.codec.name}{quality}"
+
+
+def _check_writable(folder: pathlib.Path) -> None:
+    """Refuses a folder that can be neither made nor written, before any work is done."""
+    there = next((each for each in (folder, *folder.absolute().parents) if each.exists()), folder)
+    if not os.access(there, os.W_OK):
+        raise UserError(f"folder {str(folder)!r} cannot be written: choose another --frames")
 
 
 def restore_film(
@@ -96,7 +107,17 @@ def restore_film(
         sink = stack.enter_context(open_sink(film, scale, job, options, notes))
         work = _Work(film, model, scale, sink, options, progress, shown, fills)
         ended_by = work.run()
+        if sink.before:
+            # What was damaged in the frames of an earlier run, only decoding them tells.
+            film = stack.enter_context(open_film(job.source, options.max_pixels))
+            _look_through(film, options)
         damage = [film.damage(), ended_by, *sink.finish(work.count, film)]
+        if film.woven:
+            one = film.woven == 1
+            notes.append(
+                f"{film.woven} {'frame is' if one else 'frames are'} interlaced, unlike the first"
+                f" one: {'it was' if one else 'they were'} restored as a whole, not field by field"
+            )
         if work.flattened:
             notes.append("transparent parts lie over white now: the codec holds none")
         return FilmTold(
@@ -105,6 +126,15 @@ def restore_film(
             tuple(dict.fromkeys((*notes, *sink.notes))),
             "; ".join(filter(None, damage)) or None,
         )
+
+
+def _look_through(film: Film, options: FilmOptions) -> None:
+    """Decodes a film, or the part that is asked for, to find what is damaged."""
+    try:
+        for _ in film.decode(options.start_s, options.duration_s):
+            pass
+    except UserError:  # It ends there; the one who restores it says why.
+        return
 
 
 def _first_notes(film: Film) -> list[str]:
@@ -117,6 +147,10 @@ def _first_notes(film: Film) -> list[str]:
     if others:
         count = "1 more stream" if len(others) == 1 else f"{len(others)} more streams"
         notes.append(f"of its pictures one stream was restored; {count} of them goes unrestored")
+    if film.clock.jumps:
+        count = len(film.clock.jumps)
+        times = "once" if count == 1 else f"{count} times"
+        notes.append(f"its clock begins anew {times}: its parts follow one another now")
     if film.lost:
         notes.append(f"not kept: {', '.join(film.lost)}")
     return notes

@@ -30,6 +30,8 @@ from tf_deconv.video.writing import PART, FilmWriter, Shell, join
 
 # Times of these begin anywhere, as a recording's clock stood.
 _BEGIN_ANYWHERE = ("MPEG-PS", "MPEG-TS")
+# A difference of times that nobody sees, as rounding to milliseconds makes.
+_MOVED_S = Fraction(1, 500)
 _FRAME_TABLE = "frames.csv"
 
 
@@ -112,13 +114,14 @@ def _missing(
     if gone is not None:
         # What is not copied, such as the sound of --frames, may last longer than the pictures.
         gone = wholeness.breaks_off(film, end_of_others_s(film, job.source), *part)
-    if gone is not None:
-        return [gone]
     trimmed = options.start_s is not None or options.duration_s is not None
     if trimmed:
         # Damage elsewhere in the file does not matter.
-        return []
-    return [wholeness.fault_of(job.source, film, count)]
+        return [gone]
+    if gone is None or film.container.name == "AVI":
+        # Of an AVI, which has no time stamps, frames that are missing anywhere make it shorter.
+        gone = wholeness.fault_of(job.source, film, count) or gone
+    return [gone]
 
 
 @contextlib.contextmanager
@@ -178,6 +181,7 @@ class _Encoded(Sink):
         self.holds_alpha = stored.channels == 4
         self._threads = options.threads or core_count()
         self._shift_s: Fraction | None = None
+        self._moved_s = Fraction(0)
         self._turns = film.matrix is not None and not self._container.holds_turns
         if self._turns:
             self.notes.append(
@@ -222,7 +226,9 @@ class _Encoded(Sink):
         matrix = self._film.matrix if self._container.holds_turns else None
         return Shell(path, self._container, matrix, said, int(stream.disposition), companions)
 
-    def _compare(self, path: pathlib.Path, companions: Companions, count: int) -> list[str | None]:
+    def _compare(
+        self, film: Film, path: pathlib.Path, companions: Companions, count: int
+    ) -> list[str | None]:
         """Looks at the file of so many frames; returns what of the source is not whole."""
         with require_av().open(f"file:{os.path.abspath(path)}", metadata_errors="replace") as out:
             lost = companions.missing_from(out)
@@ -231,8 +237,16 @@ class _Encoded(Sink):
             lost.append(f"the shape of pixels, {_ratio(self._film.aspect)}")
         if lost:
             self.notes.append(f"{self._container.name} does not hold {', '.join(lost)}: left out")
+        self.notes += companions.notes
+        if self._moved_s > _MOVED_S:
+            self.notes.append(
+                f"{self._encoding.codec.name} in {self._container.name} has one rate,"
+                f" {float(self._encoding.rate):.4g} frames/s: frames are up to"
+                f" {1000 * float(self._moved_s):.0f} ms from their times"
+            )
         heard_s = companions.last_s - self._film.origin_s
-        return _missing(self._film, self._job, self._options, count, heard_s)
+        gone = _missing(film, self._job, self._options, count, heard_s)
+        return [*gone, *companions.damage()]
 
 
 def _ratio(value: Fraction) -> str:
@@ -275,8 +289,9 @@ class _FilmSink(_Encoded):
         if self._writer is None:
             return []
         self._writer.close()
+        self._moved_s = self._writer.moved_s
         self.written = True
-        return self._compare(self._path, self._companions, count)
+        return self._compare(film, self._path, self._companions, count)
 
     def let_go(self) -> None:
         """Closes the source; of a film that is not whole nothing is put in order any more."""
@@ -319,7 +334,7 @@ class _PartsSink(_Encoded):
             files.replacing(self._job.target) as path,
         ):
             join(self._parts.done, self._shell(path, companions), self._encoding)
-            whole = self._compare(path, companions, self.before + count)
+            whole = self._compare(film, path, companions, self.before + count)
         self._parts.joined = True
         return whole
 
@@ -328,6 +343,7 @@ class _PartsSink(_Encoded):
             return
         writer, self._writer = self._writer, None
         writer.close()
+        self._moved_s = max(self._moved_s, writer.moved_s)
         durations, self._durations = self._durations, []
         self._parts.add(writer.order or [], durations, self._last, self._shift_s or Fraction(0))
 

@@ -18,6 +18,7 @@ from tf_deconv.inference.in_turn import REPORT_S
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError, reason
 from tf_deconv.utils.progress import Bar, duration_text
+from tf_deconv.video.reading import require_av
 from tf_deconv.video.segments import folder_of
 
 Shown = Callable[[Job, int, np.ndarray, np.ndarray], None]
@@ -74,6 +75,7 @@ def restore_films(
         head = f"[{number}/{len(jobs)}] {printable(str(job.source))}"
         given = options(job)
         line = _Line(head, report)
+        target = given.frames if given.frames is not None else job.target
         see = None
         if shown is not None:
 
@@ -89,10 +91,10 @@ def restore_films(
                 if given.resume:
                     kept = "; what is done is kept, and the same command goes on"
                 raise UserError(
-                    f"{str(job.target)!r} cannot be written: {reason(error)}; make room and start"
+                    f"{str(target)!r} cannot be written: {reason(error)}; make room and start"
                     f" again{kept}"
                 ) from error
-            reasons[job.target] = error.message if isinstance(error, UserError) else reason(error)
+            reasons[job.target] = _words_of(error)
             report(f"{head}: FAILED: {reasons[job.target]}")
             continue
         except BaseException:
@@ -104,7 +106,6 @@ def restore_films(
                 )
             raise
         line.clear()
-        target = given.frames if given.frames is not None else job.target
         report(f"{head} -> {printable(str(target))}  {_rate(told, line.seconds())}")
         notes = [*told.notes, *filter(None, [conversion])]
         for note in notes:
@@ -113,6 +114,15 @@ def restore_films(
             damage[job.target] = f"{told.damage}; what could be decoded is restored"
             report(f"{head}: DAMAGED: {damage[job.target]}")
     return reasons, damage
+
+
+def _words_of(error: Exception) -> str:
+    if isinstance(error, UserError):
+        return error.message
+    said = getattr(error, "strerror", None)
+    if said and isinstance(error, require_av().FFmpegError):  # Its file is one on the way.
+        return f"cannot be written: {said}"
+    return reason(error)
 
 
 def tell_films(

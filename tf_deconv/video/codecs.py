@@ -12,6 +12,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
+from tf_deconv.utils.files import silent_stderr
 from tf_deconv.utils.options import UserError, nearest
 from tf_deconv.video.colour import (
     FULL_RANGE,
@@ -31,6 +32,8 @@ _PRESET = "superfast"
 _X264 = "mbtree=0"
 # Frames between two key frames: a player seeks to one.
 _KEY_DISTANCE = 250
+# In a second, of frames of one rate, between which some may be left out.
+_MOST_TICKS = 240
 # MPEG-4 part 2 has 16 bits for the units of a second.
 _MOST_UNITS_OF_MPEG4 = 65535
 
@@ -358,6 +361,29 @@ def _loss(pixels: PixelFormat, candidate: PixelFormat) -> tuple[float, ...]:
     )
 
 
+def check_encoder(encoding: Encoding) -> None:
+    """Tries an encoder: some take no small frames, or only some rates.
+
+    Raises:
+      UserError: if it refuses.
+    """
+    import av
+
+    context = av.CodecContext.create(encoding.codec.encoder, "w")
+    context.height, context.width = encoding.height, encoding.width
+    context.pix_fmt, context.options = encoding.pixel_format, encoding.options
+    context.time_base, context.framerate = encoding.time_base, encoding.rate
+    context.color_range = FULL_RANGE if encoding.full_range else encoding.colour.range
+    try:
+        with silent_stderr(show=False):  # Encoders introduce themselves.
+            context.open()
+    except av.FFmpegError as error:
+        raise UserError(
+            f"{encoding.codec.name} does not take frames of {encoding.width}x{encoding.height} at"
+            f" {float(encoding.rate):.4g} a second: expected another --codec, such as h264"
+        ) from error
+
+
 def plan_encoding(
     film: Any, container: Container, scale: int, asked: str | None, crf: int | None
 ) -> tuple[Encoding, list[str]]:
@@ -397,6 +423,9 @@ def plan_encoding(
         options["g"] = str(_KEY_DISTANCE)
     if container.name in _IN_ORDER:
         options["bf"] = "0"
+    if codec.name == "prores" and stored.chroma == (1, 1):
+        # 4444; the profile of 4:2:2 leaves transparency out.
+        options["profile"] = "4"
     colour = film.colour
     hdr = colour.hdr
     if hdr:
@@ -421,11 +450,17 @@ def plan_encoding(
         )
         if codec.marks_fields:
             options["flags"] = options.get("flags", "") + "+ildct+ilme"
+            if film.fields == "bottom" and "x264-params" in options:
+                # Else the stream's head says the top field, and its frames the bottom one.
+                options["x264-params"] += ":bff=1"
         else:
             notes.append(f"{codec.name} does not mark fields: a player has to be told")
     rate = film.rate or Fraction(25)
     time_base = film.time_base
     if codec.one_rate or container.name in _IN_ORDER:
+        # Of a film whose rate varies, the rate at whose ticks its frames are.
+        ticks = film.tick_rate or rate
+        rate = ticks if ticks <= _MOST_TICKS else rate
         time_base = 1 / Fraction(rate)
     elif codec.name == "mpeg4" and time_base.denominator > _MOST_UNITS_OF_MPEG4:
         time_base = Fraction(1, 60000)

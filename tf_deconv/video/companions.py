@@ -7,14 +7,17 @@ is named.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import io
 import os
+import re
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
+from tf_deconv.video import clocks
 from tf_deconv.video.containers import Container
 from tf_deconv.video.reading import Film, is_cover, open_container, require_av
 
@@ -26,6 +29,33 @@ _OF_THE_FILE = {
     *("handler_name", "language", "rotate", "encoder_options", "isft", "metadata_block_picture"),
 }
 _KINDS = {"audio": "sound", "subtitle": "subtitles", "data": "data", "attachment": "attachment"}
+_COVER_TYPES = {
+    "mjpeg": ("cover.jpg", "image/jpeg"),
+    "png": ("cover.png", "image/png"),
+    "gif": ("cover.gif", "image/gif"),
+    "bmp": ("cover.bmp", "image/bmp"),
+    "webp": ("cover.webp", "image/webp"),
+}
+# What a stream is for, by the bits of FFmpeg's flags. (The default one is left to players.)
+_PURPOSES = {
+    1 << 1: "dub",
+    1 << 2: "original",
+    1 << 3: "comment",
+    1 << 4: "lyrics",
+    1 << 6: "forced",
+    1 << 7: "for the hard of hearing",
+    1 << 8: "for the blind",
+}
+# What a transport stream has a mark for; its muxer writes anything, as data that nothing reads.
+_MARKED_IN_TS = {
+    "audio": (
+        *("aac", "aac_latm", "ac3", "eac3", "mp1", "mp1float", "mp2", "mp2float", "mp3"),
+        *("mp3float", "dca", "truehd", "opus", "libopus", "s302m"),
+    ),
+    "subtitle": ("dvbsub", "dvb_subtitle", "dvb_teletext", "libzvbi_teletextdec", "arib_caption"),
+}
+# A time code, as a camera counts frames; ";" before the last number where it drops some.
+_TIME_CODE = re.compile(r"\d\d:\d\d:\d\d([:;.,])\d\d+")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,27 +77,51 @@ class Companions:
     """The other streams of a film, on their way into another file.
 
     Attributes:
+      lost: What the target does not hold, named for a message.
+      notes: What else is not carried over, a line each.
+      refused: How many packets of a stream of the output its muxer did not take.
       last_s: When the last packet that was read ends, in seconds; what a whole file has.
     """
 
-    def __init__(self, film: Film, source: Any, target: Container, trim: Trim):
+    def __init__(
+        self,
+        film: Film,
+        source: Any,
+        target: Container,
+        trim: Trim,
+        path: str | os.PathLike[str],
+    ):
         """Finds out what the target holds; `open_companions` opens the source."""
         self._source, self._target, self._trim = source, target, trim
-        self._container = film.container
+        self._clock = film.clock
         self._kept: list[Any] = []
         self.lost: list[str] = []
+        self.notes: list[str] = []
+        self.refused: collections.Counter[int] = collections.Counter()
         self.last_s = Fraction(0)
         chapters = source.chapters()
+        self._time_code = _time_code_of(source)
+        self._covers: list[Any] = []
         for stream in source.streams:
             if stream.index == film.stream.index:
                 continue
             if _is_written_anew(stream, film, chapters):
                 continue
-            if _can_hold(target, stream):
+            if is_cover(stream) and target.muxer == "matroska" and stream.name in _COVER_TYPES:
+                self._covers.append(stream)
+            elif _can_hold(target, stream):
                 self._kept.append(stream)
             else:
                 self.lost.append(_describe(stream))
-        self._chapters = chapters
+        if self._time_code is not None and not _is_usable(self._time_code, film, trim):
+            self.notes.append(
+                f"the time code {self._time_code} is left out: the film begins later now"
+                if trim.start_s is not None
+                else f"the time code {self._time_code} is left out: it is none of"
+                f" {float(film.rate or 0):.4g} frames/s"
+            )
+            self._time_code = None
+        self._chapters, self._path = chapters, path
         self._into: dict[int, Any] = {}
         self._packets: Iterator[Any] = iter(())
         self._waiting: Any = None
@@ -103,16 +157,29 @@ class Companions:
         said = {k: v for k, v in self._source.metadata.items() if _is_of_film(k)}
         if "creation_time" in self._source.metadata:
             said["creation_time"] = self._source.metadata["creation_time"]
+        if self._time_code is not None:
+            said["timecode"] = self._time_code
         out.metadata.update(said)
+        self._attach_covers(out)
         if self._kept:
             for stream in self._source.streams:
                 if stream.index not in self._into:
                     # They are not even read, where the file has an index.
                     stream.discard = require_av().stream.Discard.all
-            if start is not None and start > 1:
+            if start is not None and start > 1 and not self._clock.jumps:
                 with contextlib.suppress(Exception):
                     self._source.seek(int(start * 10**6))
             self._packets = self._read()
+
+    def _attach_covers(self, out: Any) -> None:
+        """Gives Matroska its covers as attachments, which is how it has them."""
+        for cover in self._covers:
+            name, kind = _COVER_TYPES[cover.name]
+            said = {key.lower(): value for key, value in cover.metadata.items()}
+            with open_container(self._path) as (source, _):
+                packets = source.demux(source.streams[cover.index])
+                data = next((bytes(packet) for packet in packets if packet.size), b"")
+            out.add_attachment(said.get("filename", name), said.get("mimetype", kind), data)
 
     def packets_until(self, time_s: Fraction | None) -> Iterator[Any]:
         """Yields packets up to a time of the output, None: to the end, ready to be written."""
@@ -133,6 +200,7 @@ class Companions:
         begins_s = Fraction(0)
         trim = self._trim
         ended: set[int] = set()
+        running = clocks.Running(self._clock)
         packets = self._source.demux(*self._kept)
         while len(ended) < len(self._kept):
             try:
@@ -143,6 +211,7 @@ class Companions:
                 return
             if not packet.size:
                 continue
+            running.set(packet)
             stream = packet.stream
             base, stamp = packet.time_base, packet.pts if packet.pts is not None else packet.dts
             if stamp is not None and not is_cover(stream):
@@ -169,12 +238,27 @@ class Companions:
             packet.stream = self._into[stream.index]
             yield packet, begins_s
 
+    def damage(self) -> list[str]:
+        """Tells what of the streams could not be copied."""
+        lines = []
+        for stream in self._kept:
+            count = self.refused[self._into[stream.index].index]
+            if count:
+                packets = "1 packet" if count == 1 else f"{count} packets"
+                lines.append(f"{packets} of {_describe(stream)} without a right time left out")
+        return lines
+
     def missing_from(self, out: Any) -> list[str]:
         """Compares a file that was written with the source; returns what of it is not there."""
         lost = list(self.lost)
         have = len(out.chapters())
         if self._chapters and not have:
             lost.append("chapters")
+        lost += self._words_missing_from(out)
+        codes = [out.metadata, *(stream.metadata for stream in out.streams)]
+        written = [value for said in codes for key, value in said.items() if _is_time_code(key)]
+        if self._time_code is not None and not written:
+            lost.append(f"the time code {self._time_code}")
         there = {key.lower() for key in out.metadata}
         gone = sorted(
             key for key in self._source.metadata if _is_of_film(key) and key.lower() not in there
@@ -184,6 +268,25 @@ class Companions:
         gone = [key for key in gone if self._source.metadata[key] not in values]
         if gone:
             lost.append("what is said of it as " + ", ".join(gone))
+        return lost
+
+    def _words_missing_from(self, out: Any) -> list[str]:
+        """Returns what of the kept streams is not said in a file that was written."""
+        lost = []
+        for kind in ("audio", "subtitle"):
+            there = [stream for stream in out.streams if stream.type == kind]
+            for one, other in zip([each for each in self._kept if each.type == kind], there):
+                have = {key.lower(): value for key, value in other.metadata.items()}
+                for key in ("language", "title"):
+                    said = {k.lower(): v for k, v in one.metadata.items()}.get(key, "und")
+                    if said not in ("und", "", *have.values()):
+                        lost.append(f"the {key} of {_describe(one)}")
+                gone = int(one.disposition) & ~int(other.disposition)
+                lost += [
+                    f"the mark {purpose!r} of {_describe(one)}"
+                    for bit, purpose in _PURPOSES.items()
+                    if gone & bit
+                ]
         return lost
 
 
@@ -200,20 +303,44 @@ def open_companions(
       trim: What part of the film is kept.
     """
     with open_container(path) as (source, _):
-        yield Companions(film, source, target, trim)
+        yield Companions(film, source, target, trim, path)
 
 
 def _is_of_film(key: str) -> bool:
     return key.lower() not in _OF_THE_FILE
 
 
+def _is_time_code(key: str) -> bool:
+    return key.lower() == "timecode"
+
+
+def _time_code_of(source: Any) -> str | None:
+    """Returns the time code of a film's first frame, wherever the file says it."""
+    for said in (source.metadata, *(stream.metadata for stream in source.streams)):
+        for key, value in said.items():
+            if _is_time_code(key):
+                return str(value)
+    return None
+
+
+def _is_usable(time_code: str, film: Film, trim: Trim) -> bool:
+    """Returns whether a muxer takes a time code: it would give up the film for a wrong one."""
+    found = _TIME_CODE.fullmatch(time_code)
+    if found is None or trim.start_s is not None or not film.rate:
+        return False
+    # Frames are dropped from the count of 29.97 and 59.94 in a second alone.
+    return found[1] == ":" or round(film.rate) in (30, 60)
+
+
 def _is_written_anew(stream: Any, film: Film, chapters: list[Any]) -> bool:
     """Returns whether a stream of MOV is one that its muxer makes: of chapters, or a time code."""
     if film.container.demuxer != "mov" or stream.type != "data":
         return False
-    if "timecode" in film.stream.metadata and "TimeCode" in stream.metadata.get("handler_name", ""):
+    if any(_is_time_code(key) for key in stream.metadata):
         return True
-    return bool(chapters) and "bin_data" in (stream.name or "")
+    # The demuxer makes chapters of the stream, and has it skipped; other data it reads.
+    skipped = int(stream.discard) >= int(require_av().stream.Discard.all)
+    return bool(chapters) and "bin_data" in (stream.name or "") and skipped
 
 
 def _describe(stream: Any) -> str:
@@ -236,6 +363,10 @@ def _can_hold(target: Container, stream: Any) -> bool:
     if stream.type not in (*_KINDS, "video") or stream.time_base is None:
         return False
     if is_cover(stream) and target.muxer not in ("mp4", "mov", "matroska"):
+        return False
+    if target.muxer == "mpegts" and stream.name not in _MARKED_IN_TS.get(
+        stream.type, (stream.name,)
+    ):
         return False
     av = require_av()
     try:

@@ -64,6 +64,10 @@ class _Drawing:
     def time_base(self) -> Fraction:
         return Fraction(1, self.rate.numerator)
 
+    @property
+    def tick_rate(self) -> Fraction:
+        return self.rate
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:

@@ -7,6 +7,7 @@ follows names within a file (playlists, scripts) is ever asked, and nothing is f
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import functools
@@ -21,7 +22,7 @@ import numpy as np
 from tf_deconv.images import arrays
 from tf_deconv.utils.extras import how_to_install
 from tf_deconv.utils.options import UserError, reason
-from tf_deconv.video import colour, wholeness
+from tf_deconv.video import clocks, colour, wholeness
 from tf_deconv.video.colour import Colour, Converter
 from tf_deconv.video.containers import Container, container_of
 
@@ -29,8 +30,11 @@ from tf_deconv.video.containers import Container, container_of
 MAX_PIXELS = 2**28
 # What a codec may pad a frame by while it decodes, with room to spare; the true size is checked.
 _SLACK_PX = 2**21
-# A stream that ends this much before the file says that it does is not whole.
-_SHORT_S = Fraction(1, 2)
+# Demuxers of containers whose head says when a film ends, wherever it begins; others, how long it
+# lasts.
+_COUNT_FROM_ZERO = ("matroska", "asf")
+# Demuxers of containers that may be joined byte by byte.
+_JOINED_BYTE_BY_BYTE = ("mpegts", "mpeg")
 # FFmpeg's decoder of VP8 and VP9 leaves their transparency out.
 _DECODERS_OF_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 _FIELD_ORDERS = {2: "top", 3: "bottom", 4: "top", 5: "bottom"}
@@ -182,10 +186,13 @@ class Film:
       conversion: How frames become RGB.
       time_base: Seconds for each unit of a time stamp.
       rate: Frames in a second, on average; None where that is not known.
+      tick_rate: Frames in a second as they would be if none were left out, as far as FFmpeg's
+        libraries guess; None where that is not known.
       aspect: Width of a pixel by its height; 1 where nothing else is said.
       matrix: The display matrix; None: upright.
       orientation: How it turns pixels upright, as `arrays.oriented` takes it.
       fields: "top" or "bottom": which field of an interlaced film comes first; None: progressive.
+      woven: How many frames so far are interlaced, where the first one is not.
       mastering: On what screen a film of high dynamic range was made.
       lost: What of a frame is not carried on, named for a message.
       origin_s: Time of the first packet of any stream, in seconds: where players begin.
@@ -195,6 +202,7 @@ class Film:
       damaged: How many frames were decoded with faults so far.
       first_damage_s: When the first of either would be shown; None: no damage.
       last_s: When the last decoded frame ends.
+      clock: Where the time stamps begin anew.
     """
 
     def __init__(
@@ -212,6 +220,8 @@ class Film:
         self.broken = self.damaged = self._packets = 0
         self.first_damage_s: Fraction | None = None
         self.last_s = Fraction(0)
+        self.clock = clock_of(path, container)
+        self._running = clocks.Running(self.clock)
         # What the container says of colours; a decoder may know less of them.
         told = (
             context.colorspace,
@@ -222,6 +232,10 @@ class Film:
         start = source.start_time
         self.origin_s = max(Fraction(0), Fraction(start or 0, 10**6))
         self._next_pts: int | None = None
+        # AVI says when packets are decoded. For H.264 its demuxer adds one frame to that, and has
+        # it in the order of decoding.
+        self._by_order = container.demuxer == "avi" and self.codec == "h264"
+        self._stamps: collections.deque[int] = collections.deque()
         self._at_beginning, self._pending = True, self._decode_all()
         first = self._first_frame()
         self._first = first
@@ -234,13 +248,16 @@ class Film:
         )
         self.conversion = colour.Conversion.of(self.pixels, self.colour, self.height)
         self.rate = self.stream.average_rate or self.stream.guessed_rate
+        self.tick_rate = self.stream.guessed_rate
         self.aspect = self.stream.sample_aspect_ratio or Fraction(1)
         side_data = {each.type.name: bytes(each) for each in first.side_data}
         self.matrix = colour.display_matrix(side_data.get("DISPLAYMATRIX", b""))
         self.orientation = colour.orientation_of(self.matrix)
-        self.fields = None
+        self.woven, self.fields = 0, None
         if first.interlaced_frame:
-            self.fields = _FIELD_ORDERS.get(context.field_order, "top")
+            # DV says it of each frame alone, and has the bottom one first.
+            usual = "bottom" if self.codec == "dvvideo" else "top"
+            self.fields = _FIELD_ORDERS.get(context.field_order, usual)
         self.mastering = colour.mastering_of(
             side_data.get("MASTERING_DISPLAY_METADATA"), side_data.get("CONTENT_LIGHT_LEVEL")
         )
@@ -256,6 +273,10 @@ class Film:
             if kind in side_data
         )
         self.duration_s = None if not source.duration else Fraction(source.duration, 10**6)
+        if self.duration_s is not None and container.demuxer in _COUNT_FROM_ZERO:
+            self.duration_s = max(Fraction(0), self.duration_s - self.origin_s) or None
+        if self.clock.jumps:
+            self.duration_s = self.clock.end_s - self.origin_s
         self.count = self.stream.frames or None
         if self.count is None and self.duration_s and self.rate:
             self.count = max(1, round(self.duration_s * self.rate))
@@ -294,6 +315,7 @@ class Film:
                     " expected one size; cut it there first"
                 )
             self.last_s = time_s + frame.duration * self.time_base
+            self.woven += bool(frame.interlaced_frame) and self.fields is None
             yield frame
 
     def damage(self) -> str | None:
@@ -364,7 +386,7 @@ class Film:
         """Yields the frames from the key frame before a time on; the first one is not done anew."""
         if not self._at_beginning:
             self._seek(begin or Fraction(0))
-        elif begin is not None and begin > 1:
+        elif begin is not None and begin > 1 and not self.clock.jumps:
             self._seek(begin)
         else:
             yield self._first
@@ -372,7 +394,8 @@ class Film:
         yield from self._pending
 
     def _seek(self, begin: Fraction) -> None:
-        target = (begin + self.origin_s) / self.time_base
+        # No index knows of jumps: from the beginning, then.
+        target = (self.origin_s if self.clock.jumps else begin + self.origin_s) / self.time_base
         self._pending.close()
         av = require_av()
         try:
@@ -381,6 +404,7 @@ class Film:
             with contextlib.suppress(av.FFmpegError, OSError):
                 self.source.seek(0, stream=self.stream, backward=True, any_frame=True)
         self._decoder.flush_buffers()
+        self._stamps.clear()
         self._next_pts = None
         self.broken = self.damaged = 0
         self.first_damage_s = None
@@ -397,10 +421,16 @@ class Film:
                 packet = next(packets, None)
                 if packet is None:
                     return
+                if not packet.size and (packet.pts is not None or packet.dts is not None):
+                    # The frame before stays: Theora says so, and recorders that had no time. A
+                    # decoder would take it for the end of the film.
+                    continue
                 if packet.size and packet.has_sidedata("encryption_info"):
                     raise UserError("is encrypted (DRM): expected a film that plays without a key")
                 self._packets += packet.size > 0
-                marked += packet.is_corrupt
+                marked += not self._running.is_whole(packet)
+                self._running.set(packet)
+                self._keep_stamp(packet)
                 decoded = self._decoder.decode(packet if packet.size else None)
             except (av.FFmpegError, ValueError) as error:
                 if isinstance(error, UserError):
@@ -409,6 +439,8 @@ class Film:
                     return
                 self.broken += 1
                 self._note_damage()
+                if self._stamps:
+                    self._stamps.pop()
                 if self.broken > 10_000 or isinstance(error, MemoryError):
                     return
                 continue
@@ -421,8 +453,15 @@ class Film:
                     self._note_damage()
                 yield frame
 
+    def _keep_stamp(self, packet: Any) -> None:
+        if self._by_order and packet.size and packet.dts is not None:
+            delayed = self._decoder.has_b_frames
+            self._stamps.append(packet.pts if delayed and packet.pts else packet.dts)
+
     def _stamp(self, frame: Any) -> None:
         """Gives a frame a time stamp where it has none, or one that is not after the last one's."""
+        if self._stamps:
+            frame.pts = self._stamps.popleft()
         if frame.pts is None or (self._next_pts is not None and frame.pts < self._next_pts):
             frame.pts = self._next_pts or 0
         if not frame.duration and self.stream.guessed_rate:
@@ -432,6 +471,20 @@ class Film:
     def _note_damage(self) -> None:
         if self.first_damage_s is None and self._next_pts is not None:
             self.first_damage_s = self.time_of(self._next_pts)
+
+
+def clock_of(path: str | os.PathLike[str], container: Container) -> clocks.Clock:
+    """Returns where the time stamps of a file begin anew, which takes reading all of it."""
+    if container.demuxer not in _JOINED_BYTE_BY_BYTE:
+        return clocks.Clock()
+    status = os.stat(path)
+    return _clock_of_file(os.path.abspath(path), status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=4096)
+def _clock_of_file(path: str, size: int, changed_ns: int) -> clocks.Clock:
+    with open_container(path) as (source, _):
+        return clocks.find_clock(source)
 
 
 def _choose_stream(source: Any) -> Any:
@@ -465,6 +518,7 @@ def end_of_others_s(film: Film, path: str | os.PathLike[str]) -> Fraction:
     """
     av = require_av()
     end_s = film.origin_s
+    running = clocks.Running(film.clock)
     with open_container(path) as (source, _):
         packets = source.demux()
         while True:
@@ -474,6 +528,7 @@ def end_of_others_s(film: Film, path: str | os.PathLike[str]) -> Fraction:
                 packet = None
             if packet is None:
                 return end_s - film.origin_s
+            running.set(packet)
             stamp = packet.pts if packet.pts is not None else packet.dts
             is_other = packet.stream.index != film.stream.index and not is_cover(packet.stream)
             if packet.size and stamp is not None and is_other:

@@ -14,7 +14,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from tf_deconv.images import formats
+from tf_deconv.images import formats, gif
+from tf_deconv.video import layouts
 from tf_deconv.video.containers import Container
 
 # A film that ends so long before its file says that it does breaks off.
@@ -24,6 +25,8 @@ _TELL_LENGTH = ("mov", "matroska", "avi", "flv", "asf")
 # A packet of MPEG-4 as small as that stands for a frame that was packed into another one.
 _PLACEHOLDER_BYTES = 20
 _CHUNK_BYTES = 2**24
+# So many zeros at the end of a packet are no part of it.
+_ZEROS_WITHIN = 16
 # Of a transport stream, as cameras write it; 188 are usual.
 _LONGEST_PACKET = 192
 
@@ -78,6 +81,19 @@ def fault_of(path: str | os.PathLike[str], film: Any, frames: int | None) -> str
         gone = 0 if frames is None else len(index) - frames - film.broken
         word = "frame" if gone == 1 else "frames"
         return f"{gone} {word} of its index could not be found" if gone > 0 else None
+    if kind == "gif":
+        with open(path, "rb") as stream:
+            whole = gif.has_end(stream.read())
+        return None if whole else f"it breaks off at {float(film.last_s):.2f} s"
+    if kind in layouts.FAULTS:
+        with open(path, "rb") as stream:
+            fault = layouts.FAULTS[kind](stream)
+            if fault is None or (fault[0] and _is_padding(stream, fault[0])):
+                return None
+        at, ends_there = fault
+        if ends_there:
+            return f"it breaks off at {float(film.last_s):.2f} s"
+        return f"it is damaged at byte {at}"
     if kind not in ("matroska", "mpegts"):
         return None
     with open(path, "rb") as stream:
@@ -107,11 +123,29 @@ def _fault_of_transport(stream: IO[bytes]) -> int | None:
         # The sync byte; and the bit by which a receiver marks what it got wrong.
         wrong = (packets[:, first] != 0x47) | (packets[:, first + 1] & 0x80 != 0)
         if wrong.any():
-            return at + int(wrong.argmax()) * step
+            place = at + int(wrong.argmax()) * step
+            return None if _is_padding(stream, place) else place
         if whole < len(chunk):
-            return at + whole
+            return None if _is_padding(stream, at + whole) else at + whole
         at += whole
     return None
+
+
+def _is_padding(stream: IO[bytes], place: int) -> bool:
+    """Returns whether a file is filled up from a place on, as disks and burned discs have it.
+
+    Zeros that begin within the packet before are what a download has not reached.
+    """
+    stream.seek(max(0, place - _ZEROS_WITHIN))
+    if not any(stream.read(min(place, _ZEROS_WITHIN))):
+        return False
+    filling = stream.read(1)
+    if filling not in (b"\0", b"\xff"):
+        return False
+    while chunk := stream.read(_CHUNK_BYTES):
+        if chunk.count(filling) < len(chunk):
+            return False
+    return True
 
 
 def _fault_of_matroska(stream: IO[bytes]) -> int | None:

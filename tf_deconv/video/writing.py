@@ -89,18 +89,24 @@ class _Output:
 
     def mux(self, packet: Any) -> None:
         """Writes a packet of pictures after what comes before it of the other streams."""
-        if self._companions is not None:
-            stamp = packet.pts if packet.dts is None else packet.dts
-            for other in self._companions.packets_until(stamp * packet.time_base + _AHEAD_S):
-                self.file.mux(other)
+        stamp = packet.pts if packet.dts is None else packet.dts
+        self._copy_until(stamp * packet.time_base + _AHEAD_S)
         self.file.mux(packet)
 
     def close(self) -> None:
         """Writes the rest of the other streams, and the end of the file."""
-        if self._companions is not None:
-            for other in self._companions.packets_until(None):
-                self.file.mux(other)
+        self._copy_until(None)
         self.file.close()
+
+    def _copy_until(self, time_s: Fraction | None) -> None:
+        companions = self._companions
+        if companions is None:
+            return
+        for packet in companions.packets_until(time_s):
+            try:
+                self.file.mux(packet)
+            except require_av().error.ArgumentError:  # It has no time, or one before the last.
+                companions.refused[packet.stream.index] += 1
 
 
 class FilmWriter:
@@ -108,6 +114,7 @@ class FilmWriter:
 
     Attributes:
       order: Time stamps of the packets so far, as they are decoded; only of a part.
+      moved_s: By how much a frame was moved from its time, at most, in seconds.
     """
 
     def __init__(self, shell: Shell, encoding: Encoding, threads: int = 0):
@@ -135,6 +142,7 @@ class FilmWriter:
         context.flags |= int(av.codec.context.Flags.frame_duration)
         self._output.describe(self._stream, shell, encoding)
         self.order: list[int] | None = [] if shell.container is PART else None
+        self.moved_s = Fraction(0)
         self._last: int | None = None
 
     def encode(self, frame: Any) -> tuple[int, int]:
@@ -146,6 +154,7 @@ class FilmWriter:
           OSError: if it cannot be written.
         """
         base = self._encoding.time_base
+        time_s = frame.pts * frame.time_base
         if frame.time_base != base:
             stamp = round(frame.pts * frame.time_base / base)
             lasts = max(1, round(frame.duration * frame.time_base / base))
@@ -156,6 +165,7 @@ class FilmWriter:
         elif frame.pts <= self._last:
             frame.pts = self._last + 1
         self._last = frame.pts
+        self.moved_s = max(self.moved_s, abs(frame.pts * base - time_s))
         # What kind the source's encoder made of it is none of this one's business.
         frame.pict_type = 0
         _tell_colours(frame, self._encoding)

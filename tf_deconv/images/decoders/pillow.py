@@ -30,6 +30,8 @@ _BAND_ROWS = 64
 _SMALL_PIXELS = 2**18
 # A picture that any machine has room for.
 _SMALL_PX = 2**22
+# The end of a JPEG picture, and the beginning of another one.
+_NEXT_JPEG = b"\xff\xd9\xff\xd8\xff"
 _plugins_lock = threading.Lock()
 
 
@@ -53,6 +55,11 @@ class PillowFile(PictureFile):
     def _describe(self) -> None:
         image = self._image
         count = getattr(image, "n_frames", 1)
+        if self._kind == "JPEG" and count == 1:
+            # Cameras that film write one picture behind another, and call it .mjpeg or .jpg.
+            count += content_of(self._source).count(_NEXT_JPEG)
+        if self._kind == "GIF" and not gif.has_end(content_of(self._source)):
+            self._notes.append("the GIF file breaks off: more pictures may have followed")
         if self._kind in ("JPEG", "HEIC") and count > 1:
             word = "picture" if count == 2 else "pictures"
             self._notes.append(

@@ -1,0 +1,288 @@
+"""What used to be lost on a film's way without a word: it is kept, or a line says so."""
+
+import io
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.fixtures.films import make_frames, packet_bytes, stamps, tone_packets, write_film
+from tests.inference.test_films import restore
+from tf_deconv.images.files import Job
+from tf_deconv.inference import film_job
+from tf_deconv.inference.film_sinks import FilmOptions
+from tf_deconv.utils.options import UserError
+from tf_deconv.video import codecs, companions, reading
+
+av = pytest.importorskip("av")
+
+TIME_CODE = "01:02:03:04"
+
+
+def time_code(path):
+    with av.open(str(path)) as film:
+        said = [film.metadata, *(stream.metadata for stream in film.streams)]
+    return {value for each in said for key, value in each.items() if key.lower() == "timecode"}
+
+
+@pytest.mark.parametrize("suffix", [".mov", ".mp4", ".mkv"])
+@pytest.mark.parametrize("to", [".mov", ".mp4", ".mkv", ".avi"])
+def test_a_time_code_is_kept(tmp_path, suffix, to):
+    # A MOV with one was not restored at all; in MP4 and Matroska it was gone.
+    source = write_film(tmp_path / f"in{suffix}", metadata={"timecode": TIME_CODE}, sound="aac")
+    assert time_code(source) == {TIME_CODE}
+    told = restore(source, tmp_path / f"out{to}")
+    assert time_code(tmp_path / f"out{to}") == {TIME_CODE}
+    assert not any("time code" in note or "data" in note for note in told.notes)
+
+
+def test_a_time_code_that_cannot_be_kept_is_named(tmp_path):
+    source = write_film(tmp_path / "in.mov", make_frames(50), metadata={"timecode": TIME_CODE})
+    (note,) = restore(source, tmp_path / "out.ts").notes
+    assert note == f"MPEG-TS does not hold the time code {TIME_CODE}: left out"
+    (note,) = restore(source, tmp_path / "part.mov", start_s=1.0).notes
+    assert note == f"the time code {TIME_CODE} is left out: the film begins later now"
+    # Frames are dropped from the count of 29.97 in a second alone; a muxer gives up the film.
+    source = write_film(tmp_path / "in.mkv", metadata={"timecode": "01:02:03;04"})
+    (note,) = restore(source, tmp_path / "out.mov").notes
+    assert note == "the time code 01:02:03;04 is left out: it is none of 25 frames/s"
+
+
+def _with_cover(path):
+    def prepare(film):
+        data = io.BytesIO()
+        Image.fromarray(make_frames(1)[0]).save(data, "JPEG")
+        if path.suffix == ".mkv":
+            film.add_attachment("front.jpg", "image/jpeg", data.getvalue())
+            return []
+        cover = film.add_stream("mjpeg", 25, width=64, height=48, pix_fmt="yuvj420p")
+        cover.disposition = 1 << 10
+        packet = av.Packet(data.getvalue())
+        packet.stream, packet.pts, packet.dts, packet.time_base = cover, 0, 0, Fraction(1, 25)
+        return [packet]
+
+    return write_film(path, prepare=prepare)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize("to", [".mp4", ".mkv"])
+def test_a_cover_stays_a_cover(tmp_path, suffix, to):
+    # In Matroska it became a second stream of moving pictures, of one frame.
+    source, target = _with_cover(tmp_path / f"in{suffix}"), tmp_path / f"out{to}"
+    assert restore(source, target).notes == ()
+    with av.open(str(source)) as one, av.open(str(target)) as other:
+        covers = [next(s for s in f.streams if reading.is_cover(s)) for f in (one, other)]
+        first, second = (bytes(next(f.demux(c))) for f, c in zip((one, other), covers))
+        assert first == second
+        assert len(other.streams.video) == 2
+        if suffix == to == ".mkv":
+            assert covers[1].metadata["filename"] == "front.jpg"
+
+
+def _with_sound(path, sounds, codec="aac"):
+    """Writes a film with streams of sound: (language, title, disposition) each."""
+
+    def prepare(film):
+        packets = []
+        for language, title, disposition in sounds:
+            tone = film.add_stream(codec, 48000)
+            tone.metadata.update({"language": language, "title": title})
+            tone.disposition = disposition
+            packets += tone_packets(tone, 0.4)
+        return packets
+
+    return write_film(path, prepare=prepare)
+
+
+def test_what_a_stream_is_for_is_kept_or_named(tmp_path):
+    sounds = [("eng", "", 1), ("fra", "Commentaire", 1 << 3), ("deu", "", 1 << 8)]
+    source = _with_sound(tmp_path / "in.mkv", sounds)
+    assert restore(source, tmp_path / "out.mkv").notes == ()
+    (note,) = restore(source, tmp_path / "out.avi").notes
+    for part in (
+        "the language of sound (aac, eng)",
+        "the language of sound (aac, fra)",
+        "the mark 'comment' of sound (aac, fra)",
+        "the mark 'for the blind' of sound (aac, deu)",
+    ):
+        assert part in note
+    (note,) = restore(source, tmp_path / "out.ts").notes
+    assert "the title of sound (aac, fra), the mark 'comment'" in note
+
+
+def test_streams_that_a_transport_stream_has_no_mark_for_are_named(tmp_path):
+    # They were written, as data that nothing reads.
+    source = _with_sound(tmp_path / "in.mkv", [("und", "", 1)], "flac")
+    (note,) = restore(source, tmp_path / "out.ts").notes
+    assert note == "MPEG-TS does not hold sound (flac): left out"
+    with av.open(str(tmp_path / "out.ts")) as film:
+        assert [stream.type for stream in film.streams] == ["video"]
+
+
+@pytest.mark.parametrize("suffix", [".wmv", ".asf"])
+def test_a_windows_media_film_keeps_its_sound(tmp_path, suffix):
+    # It was written as Matroska, for which PyAV takes no WMA.
+    def prepare(film):
+        tone = film.add_stream("wmav2", 48000)
+        tone.bit_rate = 128_000
+        return list(tone_packets(tone, 0.4))
+
+    source = tmp_path / f"in{suffix}"
+    write_film(source, codec="wmv2", prepare=prepare, muxer="asf")
+    target = tmp_path / f"out{suffix}"
+    assert restore(source, target).notes == ()
+    assert packet_bytes(target) == packet_bytes(source)
+    assert stamps(target) == stamps(source)
+    assert stamps(target, "audio") == stamps(source, "audio")
+
+
+@pytest.mark.parametrize(
+    ("codec", "pixel_format"), [("prores_ks", "yuva444p10le"), ("png", "rgba")]
+)
+def test_transparency_of_prores_is_kept(tmp_path, codec, pixel_format):
+    # The profile of 4:2:2 was asked for, which leaves it out.
+    source = tmp_path / "in.mov"
+    options = {"profile": "4"} if codec == "prores_ks" else {}
+    with av.open(str(source), "w") as film:
+        stream = film.add_stream(codec, 25, options, width=64, height=48)
+        stream.pix_fmt = pixel_format
+        pixels = np.zeros((48, 64, 4), np.uint8)
+        pixels[..., 0], pixels[:, :32, 3] = 200, 255
+        for number in range(3):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgba")
+            frame.pts = number
+            film.mux(stream.encode(frame))
+        film.mux(stream.encode())
+    notes = restore(source, tmp_path / "out.mov").notes
+    assert not any("transparent" in note for note in notes)
+    with reading.open_film(tmp_path / "out.mov") as film:
+        assert film.pixels.channels == 4
+        frame = next(film.decode())
+        alpha = frame.to_ndarray(format="rgba")[..., 3]
+    assert alpha[:, :24].min() > 250
+    assert alpha[:, 40:].max() < 5
+
+
+def test_the_field_that_comes_first_is_said_of_the_stream_too(tmp_path):
+    # The head said the top one, and each frame the bottom one.
+    source = tmp_path / "in.avi"
+    frames = make_frames(3, 576, 720)
+    write_film(source, frames, "dvvideo", stream_fields=[("field_order", 3)])
+    told = restore(source, tmp_path / "out.mkv")
+    assert "interlaced (bottom field first)" in told.notes[0]
+    with av.open(str(tmp_path / "out.mkv")) as film:
+        assert film.streams.video[0].codec_context.field_order == 3
+
+
+def test_frames_that_are_interlaced_after_the_first_are_said(tmp_path):
+    # The first frame decides; of the others nothing was said.
+    woven = {"flags": "+ildct+ilme", "x264-params": "tff=1"}
+    parts = [
+        write_film(tmp_path / f"{number}.ts", make_frames(4, 64, 96), options=options)
+        for number, options in enumerate(({}, woven))
+    ]
+    source = tmp_path / "in.ts"
+    source.write_bytes(b"".join(part.read_bytes() for part in parts))
+    notes = restore(source, tmp_path / "out.ts").notes
+    assert any(note.startswith("4 frames are interlaced, unlike the first one") for note in notes)
+
+
+def test_frames_that_one_rate_moves_are_said(tmp_path):
+    # 25 frames in a second of which some are missing lie at the ticks of one rate; others do not.
+    source = write_film(tmp_path / "in.mkv", ticks=(0, 2, 3, 5, 6, 8, 9, 11))
+    assert restore(source, tmp_path / "out.avi").notes == ()
+    found = [frame.time_s for frame in reading.frames(tmp_path / "out.avi")]
+    assert found == stamps(source)
+    times = (0, 33, 80, 115, 160, 260, 275, 300)
+    source = write_film(tmp_path / "varies.mkv", ticks=times, time_base=Fraction(1, 1000))
+    for name, codec in (("out.avi", "h264"), ("out.mkv", "mpeg2")):
+        (note,) = restore(source, tmp_path / f"{codec}{name}", codec=codec).notes
+        assert f"{codec} in" in note
+        assert "frames are up to" in note
+        assert "ms from their times" in note
+
+
+@pytest.mark.parametrize("codec", ["hevc", "av1"])
+def test_an_encoder_that_takes_no_small_frames_is_named_before(tmp_path, codec):
+    source = write_film(tmp_path / "in.mp4", make_frames(2, 2, 2))
+    job = Job(source, tmp_path / "out.mp4")
+    with pytest.raises(UserError, match=f"{codec} does not take frames of 2x2 at 25 a second"):
+        film_job.look_at(job, FilmOptions(codec=codec))
+
+
+@pytest.mark.parametrize("name", list(codecs.CODECS))
+def test_every_encoder_takes_what_is_planned_for_it(tmp_path, name):
+    container = ".mov" if name == "prores" else ".mkv"
+    source = write_film(tmp_path / "in.mkv", make_frames(2, 64, 96))
+    assert "h264" in film_job.look_at(
+        Job(source, tmp_path / f"out{container}"), FilmOptions(codec=name)
+    )
+
+
+def test_a_packet_without_bytes_leaves_the_frame_before(tmp_path):
+    # Theora says so of a frame that is like the one before; the film ended there, and all seemed
+    # well.
+    source = write_film(tmp_path / "in.mkv", codec="ffv1")
+
+    class Source:
+        def __init__(self, source):
+            self._source = source
+
+        def __getattr__(self, name):
+            return getattr(self._source, name)
+
+        def demux(self, *streams):
+            for number, packet in enumerate(self._source.demux(*streams)):
+                if number == 3:
+                    empty = av.Packet(b"")
+                    empty.pts, empty.dts, empty.time_base = packet.pts, packet.dts, packet.time_base
+                    empty.stream = packet.stream
+                    yield empty
+                else:
+                    yield packet
+
+    with reading.open_container(source) as (opened, container):
+        film = reading.Film(Source(opened), container, reading.MAX_PIXELS, source)
+        found = [frame.pts * film.time_base for frame in film.decode()]
+    assert found == [Fraction(n, 25) for n in (0, 1, 2, 4, 5, 6, 7)]
+
+
+def test_sound_whose_time_no_muxer_takes_is_left_out_and_said(tmp_path, monkeypatch):
+    # One such packet was the end of the whole film.
+    source, target = _with_sound(tmp_path / "in.mkv", [("deu", "", 1)]), tmp_path / "out.mp4"
+    original, seen = companions.Companions.packets_until, []
+
+    def packets_until(self, time_s):
+        for packet in original(self, time_s):
+            seen.append(packet)
+            if len(seen) in (3, 4):
+                packet.dts = packet.pts = -500
+            yield packet
+
+    monkeypatch.setattr(companions.Companions, "packets_until", packets_until)
+    told = restore(source, target)
+    assert told.damage == "1 packet of sound (aac, deu) without a right time left out"
+    assert told.frames == len(stamps(target))
+    assert len(packet_bytes(target)) == len(packet_bytes(source)) - 1
+
+
+@pytest.mark.parametrize("frames_between", ["0", "2"])
+def test_frames_of_h264_in_avi_are_shown_one_after_the_other(tmp_path, frames_between):
+    # Its demuxer gives them times in the order of decoding, and a frame too late.
+    options = {"bf": frames_between, "x264-params": "b-adapt=0:scenecut=0"}
+    source = write_film(tmp_path / "in.avi", make_frames(20), options=options)
+    found = [frame.time_s * 25 for frame in reading.frames(source)]
+    first = 0 if frames_between == "0" else 1
+    assert found == list(range(first, first + 20))
+
+
+def test_a_folder_of_pictures_that_cannot_be_written_is_refused_before(tmp_path, monkeypatch):
+    source = write_film(tmp_path / "in.mp4", make_frames(2))
+    monkeypatch.setattr(film_job.os, "access", lambda path, mode: False)
+    job = Job(source, tmp_path / "out.mp4")
+    with pytest.raises(
+        UserError, match=r"new/pictures' cannot be written: choose another --frames"
+    ):
+        film_job.look_at(job, FilmOptions(frames=tmp_path / "new" / "pictures"))
+    assert not (tmp_path / "new").exists()
