@@ -33,7 +33,7 @@ def trained(train, script, made_once):
     def make(folder):
         output = train("--run-dir", folder / "run", "--epochs", 2, *OPTIONS)
         with gates.in_this_process():
-            sizes = ("--sizes", "16,32", "--variants", "float32 int8")
+            sizes = ("--sizes", "16,64", "--variants", "float32 int8")
             return output + script("export", folder / "run", "--out", folder, "--name", "v", *sizes)
 
     folder, output = made_once("video", make)
