@@ -196,23 +196,35 @@ def test_a_picture_that_is_too_large_for_the_disk_is_not_half_written(capsys, he
     assert os.listdir(here / "restored") == []
 
 
-@pytest.mark.parametrize("limit_bytes", [2_000, 300_000])
+@pytest.mark.parametrize(("what", "limit_bytes"), [("weights", 2_000), ("graph", 50_000)])
 def test_exporting_onto_a_full_disk_is_one_line_and_leaves_nothing(
-    capsys, untrained, tmp_path, monkeypatch, limit_bytes
+    capsys, untrained, tmp_path, monkeypatch, what, limit_bytes
 ):
     # TensorFlow's error is none of the system's, and came through as a traceback.
+    import keras
     import tensorflow as tf
 
-    save = tf.saved_model.save
+    from tf_deconv.inference import run_folder
 
-    def save_on_a_full_disk(*arguments, **options):
-        with files_of_at_most(limit_bytes):
-            save(*arguments, **options)
+    save, model, wrote_weights = tf.saved_model.save, untrained, []
+    if what == "graph":  # The weights come first, and few of them fit.
+        image = keras.Input((None, None, 3))
+        network = keras.Model(image, keras.layers.Conv2D(3, 3, padding="same")(image))
+        model = tmp_path / "few.keras"
+        run_folder.save_model(network, model, dict(task="denoise", divisor=1, scale=1))
+
+    def save_on_a_full_disk(module, folder, *more):
+        try:
+            with files_of_at_most(limit_bytes):
+                save(module, folder, *more)
+        finally:
+            wrote_weights.append(os.path.exists(f"{folder}/variables/variables.index"))
 
     monkeypatch.setattr(tf.saved_model, "save", save_on_a_full_disk)
     options = ("--sizes", "28", "--variants", "float32", "--name", "m")
-    line = fails(capsys, "export", untrained, "--out", tmp_path / "out", *options)
+    line = fails(capsys, "export", model, "--out", tmp_path / "out", *options)
     assert "make room and start again" in line
+    assert wrote_weights == [what == "graph"]
     assert os.listdir(tmp_path / "out") == []
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.fixtures import client_runs
+from tests.fixtures import client_runs, gates
 from tests.fixtures.tflite_files import converted, portable
 from tf_deconv.exporting import pipeline
 from tf_deconv.exporting.tflite import convert, flatbuffer
@@ -145,7 +145,8 @@ def published(exported, run, train, script, tmp_path_factory):
                 *("--network", "unet", "--size", "tiny", "--task", "denoise"),
                 *("--epochs", 1, "--steps-per-epoch", 20, "--run-dir", run_folder),
             )
-            script("export.py", run_folder, "--out", out)
+            with gates.in_this_process():
+                script("export.py", run_folder, "--out", out)
             folder = out / "denoise-unet"
         described[network] = types.SimpleNamespace(
             run=run_folder,
@@ -335,7 +336,8 @@ def onnx_file(published, script, tmp_path_factory):
         if network not in made:
             out = tmp_path_factory.mktemp("onnx")
             options = ("--onnx", "--variants", "float32", "--sizes", 32, "--name", "model")
-            script("export.py", published(network).run, "--out", out, *options)
+            with gates.in_this_process():
+                script("export.py", published(network).run, "--out", out, *options)
             made[network] = out / "model" / "onnx" / "model.onnx"
         return made[network]
 

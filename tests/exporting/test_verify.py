@@ -201,7 +201,7 @@ def test_every_file_of_an_export_is_verified(capsys, exported):
 
 
 @pytest.mark.slow
-def test_a_file_alone_or_elsewhere_is_verified(capsys, exported, tmp_path):
+def test_a_file_alone_or_elsewhere_is_verified(capsys, exported, tmp_path, gate_here):
     path = exported.tflite("float32")
     code, output, _ = call(capsys, "verify", path, "--size", 256, "--runtime", "litert-compiled")
     assert code == 0
@@ -243,7 +243,7 @@ def test_what_a_client_made_is_judged(capsys, exported, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_known_picture_of_any_size_is_written(capsys, exported, tmp_path):
+def test_the_known_picture_of_any_size_is_written(capsys, exported, tmp_path, gate_here):
     code, _, _ = call(
         capsys, "verify", exported.tflite("float32"), "--size", 256, "--golden", tmp_path / "g"
     )
@@ -293,7 +293,7 @@ def test_a_runtime_that_is_missing_is_named_with_its_package(capsys, monkeypatch
 
 
 @pytest.mark.slow
-def test_known_pictures_are_added_to_an_export_that_has_none(capsys, exported, tmp_path):
+def test_known_pictures_are_added_to_an_export_that_has_none(capsys, exported, tmp_path, gate_here):
     folder = tmp_path / "model"
     shutil.copytree(exported.folder, folder)
     asked = ("verify", folder, "--golden", folder / "golden")

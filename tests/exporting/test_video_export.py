@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import types
@@ -85,10 +86,8 @@ def test_int8_keeps_in_float_what_comes_back_with_the_next_frame(trained):
 
 
 def test_a_run_goes_on_and_is_where_another_begins(trained, train, tmp_path):
-    output = train("--run-dir", tmp_path / "on", "--epochs", 1, *OPTIONS)
-    assert "resuming after epoch 1" in train(
-        "--resume", "--run-dir", tmp_path / "on", "--epochs", 2
-    )
+    run = shutil.copytree(trained.run, tmp_path / "on")
+    assert "resuming after epoch 2" in train("--resume", "--run-dir", run, "--epochs", 3)
     output = train(
         *("--run-dir", tmp_path / "next", "--epochs", 1, "--init", trained.run),
         *(4 if option == 3 else option for option in OPTIONS),
@@ -314,7 +313,7 @@ def test_what_a_client_made_of_the_clip_is_judged(trained, cell, capsys, tmp_pat
 
 
 @pytest.mark.slow
-def test_every_file_of_it_is_verified(trained, capsys):
+def test_every_file_of_it_is_verified(trained, capsys, gate_here):
     code, output, _ = commands.call(capsys, "verify", trained.folder, "--json")
     rows = json.loads(output)["rows"]
     assert code == 0
@@ -323,7 +322,7 @@ def test_every_file_of_it_is_verified(trained, capsys):
 
 
 @pytest.mark.slow
-def test_a_clip_of_another_size_is_made_by_another_file(trained, capsys, tmp_path):
+def test_a_clip_of_another_size_is_made_by_another_file(trained, capsys, tmp_path, gate_here):
     file = trained.folder / "tflite" / "v-int8.tflite"
     words = ("verify", file, "--size", 32, "--runtime", "litert-compiled", "--golden", tmp_path)
     code, output, _ = commands.call(capsys, *words)

@@ -15,6 +15,7 @@ from tf_deconv.training.config import EPOCHS, TrainConfig, check_train_config
 
 RATE = 0.002
 SMALL = ("--task", "denoise", "--steps-per-epoch", 2, "--batch-size", 4, "--learning-rate", RATE)
+SMALL += ("--patch-size", 16)
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from tf_deconv.training import pretrained, trainer
 from tf_deconv.training.config import TrainConfig
 from tf_deconv.utils.options import UserError
 
-TINY = dict(epochs=1, steps_per_epoch=2, batch_size=4)
+TINY = dict(epochs=1, steps_per_epoch=2, batch_size=4, patch_size=16)
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -19,7 +18,7 @@ import tensorflow as tf
 from tf_deconv.data import films, sources
 from tf_deconv.data.config import BUNDLED
 from tf_deconv.data.motion import MovingPictures
-from tf_deconv.data.patches import BRIGHTNESS_STREAM, GREY_STREAM, VALIDATION_EPOCH, to_unit
+from tf_deconv.data.patches import VALIDATION_EPOCH, degradation_threads, to_unit, varied_pair
 from tf_deconv.degradations import operators
 from tf_deconv.degradations.tasks import Task
 from tf_deconv.images.arrays import CHANNELS
@@ -203,7 +202,7 @@ def training_clips(
             brightness,
             grey,
         ),
-        num_parallel_calls=_threads(),
+        num_parallel_calls=degradation_threads(),
         deterministic=True,
     )
     # Few batches wait: one of clips is as large as ten of patches.
@@ -242,7 +241,7 @@ def fixed_clips(
         lambda index: _make_example(
             draw, task, shape, 1.0, 0.0, tf.constant(VALIDATION_EPOCH, tf.int64), index
         ),
-        num_parallel_calls=_threads(),
+        num_parallel_calls=degradation_threads(),
         deterministic=True,
     )
     degraded, clean = zip(*examples.as_numpy_iterator())
@@ -292,26 +291,4 @@ def _make_example(
     pixels, seed = tf.numpy_function(draw, [epoch, index], (tf.uint8, tf.int32), stateful=False)
     clip = to_unit(tf.ensure_shape(pixels, shape))
     seed = tf.ensure_shape(seed, (2,))
-    if brightness < 1.0:
-        own = tf.random.experimental.stateless_fold_in(seed, BRIGHTNESS_STREAM)
-        clip *= tf.random.stateless_uniform((), own, brightness, 1.0)
-    if grey == 0.0:
-        return operators.make_clip_pair(task, clip, seed)
-    own = tf.random.experimental.stateless_fold_in(seed, GREY_STREAM)
-    return tf.cond(
-        tf.random.stateless_uniform((), own) < grey,
-        lambda: _grey_pair(task, clip, seed),
-        lambda: operators.make_clip_pair(task, clip, seed),
-    )
-
-
-def _grey_pair(task: Task, clip: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    grey_task = dataclasses.replace(task, grey_input=True, grey_output=True)
-    degraded, clean = operators.make_clip_pair(grey_task, clip, seed)
-    return tf.repeat(degraded, 3, axis=-1), tf.repeat(clean, 3, axis=-1)
-
-
-def _threads() -> int:
-    """Returns how many clips are made at a time; the number does not change what comes."""
-    cores = os.cpu_count() or 2
-    return max(2, cores if tf.config.get_visible_devices("GPU") else cores // 2)
+    return varied_pair(operators.make_clip_pair, task, clip, seed, brightness, grey)

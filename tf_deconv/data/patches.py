@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -24,9 +24,9 @@ DETAIL_STEP_PX = 2
 # The epoch number that draws the fixed validation patches; no training epoch is negative.
 VALIDATION_EPOCH = -1
 # Folded into a patch's seed for its brightness; no operator folds in this number.
-BRIGHTNESS_STREAM = 2_000_003
+_BRIGHTNESS_STREAM = 2_000_003
 # Folded into a patch's seed to decide whether it is grey; likewise.
-GREY_STREAM = 2_000_004
+_GREY_STREAM = 2_000_004
 # Batches that wait on a GPU while it trains on another.
 BATCHES_ON_DEVICE = 2
 
@@ -312,13 +312,13 @@ def _degraded(
         lambda patch, *rest: _make_example(
             task, to_unit(patch, *rest[:-1]), rest[-1], brightness, grey
         ),
-        num_parallel_calls=_degradation_threads(),
+        num_parallel_calls=degradation_threads(),
         deterministic=True,
     )
 
 
-def _degradation_threads() -> int:
-    """Returns how many patches are degraded at a time: on a CPU the training step needs cores too.
+def degradation_threads() -> int:
+    """Returns how many examples are made at a time: on a CPU the training step needs cores too.
 
     The number does not change what comes, nor in which order.
     """
@@ -329,26 +329,44 @@ def _degradation_threads() -> int:
 def _make_example(
     task: Task, image: tf.Tensor, seed: tf.Tensor, brightness: float, grey: float
 ) -> tuple[tf.Tensor, ...]:
-    if brightness < 1.0:
-        own = tf.random.experimental.stateless_fold_in(seed, BRIGHTNESS_STREAM)
-        image *= tf.random.stateless_uniform((), own, brightness, 1.0)
-    if grey > 0.0:
-        own = tf.random.experimental.stateless_fold_in(seed, GREY_STREAM)
-        degraded, clean = tf.cond(
-            tf.random.stateless_uniform((), own) < grey,
-            lambda: _grey_pair(task, image, seed),
-            lambda: operators.make_pair(task, image, seed),
-        )
-    else:
-        degraded, clean = operators.make_pair(task, image, seed)
+    degraded, clean = varied_pair(operators.make_pair, task, image, seed, brightness, grey)
     if not task.blind_spots:
         return degraded, clean
     hidden, weights = operators.hide_pixels(degraded, seed)
     return hidden, clean, weights
 
 
-def _grey_pair(task: Task, image: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns a pair of a grey picture, repeated in three channels as files hold it."""
-    grey_task = dataclasses.replace(task, grey_input=True, grey_output=True)
-    degraded, clean = operators.make_pair(grey_task, image, seed)
-    return tf.repeat(degraded, 3, axis=-1), tf.repeat(clean, 3, axis=-1)
+def varied_pair(
+    make_pair: Callable[[Task, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]],
+    task: Task,
+    image: tf.Tensor,
+    seed: tf.Tensor,
+    brightness: float,
+    grey: float,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Makes the pair of a patch or a clip, which is darkened and made grey by chance.
+
+    Args:
+      make_pair: `operators.make_pair`, or `make_clip_pair`.
+      task: The task.
+      image: What it takes, in [0, 1].
+      seed: (2,) int32.
+      brightness: It is multiplied by a factor drawn between this and 1.
+      grey: How likely it becomes grey, in three channels as files hold it, its noise too.
+    Returns:
+      degraded and clean.
+    """
+    if brightness < 1.0:
+        own = tf.random.experimental.stateless_fold_in(seed, _BRIGHTNESS_STREAM)
+        image *= tf.random.stateless_uniform((), own, brightness, 1.0)
+    if grey == 0.0:
+        return make_pair(task, image, seed)
+
+    def make_grey() -> tuple[tf.Tensor, tf.Tensor]:
+        grey_task = dataclasses.replace(task, grey_input=True, grey_output=True)
+        degraded, clean = make_pair(grey_task, image, seed)
+        return tf.repeat(degraded, 3, axis=-1), tf.repeat(clean, 3, axis=-1)
+
+    own = tf.random.experimental.stateless_fold_in(seed, _GREY_STREAM)
+    is_grey = tf.random.stateless_uniform((), own) < grey
+    return tf.cond(is_grey, make_grey, lambda: make_pair(task, image, seed))

@@ -15,7 +15,9 @@ import keras
 
 from tf_deconv.exporting.config import ExportConfig
 from tf_deconv.exporting.parity.gate import Report
+from tf_deconv.exporting.variants import VARIANTS, parse_variants
 from tf_deconv.inference.tflite_file import TfliteFile
+from tf_deconv.utils.options import UserError
 
 # Signature to input name to tensor or array: what warms a server up.
 Requests = Mapping[str, Mapping[str, Any]]
@@ -44,9 +46,9 @@ class Exporter(abc.ABC):
     ):
         self.path, self.description, self.config, self.report = path, description, config, report
 
-    @staticmethod
+    @classmethod
     @abc.abstractmethod
-    def check_options(config: ExportConfig) -> None:
+    def check_options(cls, config: ExportConfig) -> None:
         """Refuses, before anything is loaded, options that such a model cannot be exported with.
 
         Raises:
@@ -99,3 +101,25 @@ class Exporter(abc.ABC):
     @abc.abstractmethod
     def next_command(self, target: pathlib.Path, file: str) -> str:
         """Returns what to try next with a published file of the folder `target`."""
+
+
+class FloatExporter(Exporter):
+    """A model of which something that goes in or comes out must be float."""
+
+    # Options that such a model cannot be exported with, and why.
+    refused: tuple[str, ...]
+    reason: str
+
+    @classmethod
+    def check_options(cls, config: ExportConfig) -> None:
+        given = {name: getattr(config, name) for name in cls.refused}
+        refused = [f"{name}={value!r}" for name, value in given.items() if value]
+        full = [name for name in (config.variants or "").split() if VARIANTS[name].int8_pictures]
+        refused += [f"variants={name!r}" for name in full]
+        if refused:
+            raise UserError(f"{', '.join(refused)}: the model {cls.reason}; leave it out")
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        names = parse_variants(self.config.variants, self.config.profile)
+        return tuple(name for name in names if not VARIANTS[name].int8_pictures)

@@ -16,12 +16,12 @@ import numpy as np
 
 from tf_deconv.exporting import golden
 from tf_deconv.exporting.config import ExportConfig
-from tf_deconv.exporting.exporter import Exporter, Requests
+from tf_deconv.exporting.exporter import FloatExporter, Requests
 from tf_deconv.exporting.model_card import make_generator_card
 from tf_deconv.exporting.parity import gate
 from tf_deconv.exporting.parity.gate import Report
 from tf_deconv.exporting.saved_model import generator
-from tf_deconv.exporting.variants import PROFILES, VARIANTS, parse_variants
+from tf_deconv.exporting.variants import PROFILES, VARIANTS
 from tf_deconv.generation import noise, opening
 from tf_deconv.generation.config import FLOW_GUIDANCE, FLOW_SOLVER, FLOW_STEPS
 from tf_deconv.generation.generator import from_picture, labels_of, sample
@@ -29,7 +29,6 @@ from tf_deconv.generation.keras_generator import keras_generator
 from tf_deconv.generation.spec import read_spec
 from tf_deconv.inference import run_folder
 from tf_deconv.inference.tflite_file import TfliteFile
-from tf_deconv.utils.options import UserError
 
 # Latents, or pictures and times, that signatures are compared on; pictures that are sampled.
 CASES, PICTURES = 16, 4
@@ -46,11 +45,16 @@ _RANGES = {"image": 1.0, "velocity": 2.0}
 Arrays = dict[str, np.ndarray]
 
 
-class GeneratorExporter(Exporter):
+class GeneratorExporter(FloatExporter):
     """A generator."""
 
     # `sample` takes scalars, which TensorFlow Serving does not join.
     batching = False
+    refused = ("sizes", "qat", "onnx", "coreml")
+    reason = (
+        "generates pictures, of one size and from float noise, and is exported as a SavedModel and"
+        " TFLite files with float results"
+    )
 
     def __init__(
         self,
@@ -65,25 +69,6 @@ class GeneratorExporter(Exporter):
         self.generator = keras_generator(self.model, self.facts)
         self.signature, self.result = opening.SIGNATURES[self.facts.kind]
         self.pictures, self.labels = self._held_out()
-
-    @staticmethod
-    def check_options(config: ExportConfig) -> None:
-        given = {"sizes": config.sizes, "qat": config.qat, "onnx": config.onnx}
-        given["coreml"] = config.coreml
-        refused = [f"{name}={value!r}" for name, value in given.items() if value]
-        full = [name for name in (config.variants or "").split() if VARIANTS[name].int8_pictures]
-        refused += [f"variants={name!r}" for name in full]
-        if refused:
-            raise UserError(
-                f"{', '.join(refused)}: the model generates pictures, of one size and from float"
-                " noise, and is exported as a SavedModel and TFLite files with float results;"
-                " leave it out"
-            )
-
-    @property
-    def variants(self) -> tuple[str, ...]:
-        names = parse_variants(self.config.variants, self.config.profile)
-        return tuple(name for name in names if not VARIANTS[name].int8_pictures)
 
     def write_saved_model(self, folder: pathlib.Path) -> Requests:
         generator.write_saved_model(self.model, self.facts, folder)

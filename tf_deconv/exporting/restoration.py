@@ -62,8 +62,8 @@ class RestorerExporter(Exporter):
         sizes = signature_sizes(config, description, divisor)
         self.reference = Reference(model, divisor, scale, samples, sizes)
 
-    @staticmethod
-    def check_options(config: ExportConfig) -> None:
+    @classmethod
+    def check_options(cls, config: ExportConfig) -> None:
         if config.onnx:
             onnx_file.check_packages()
         if config.coreml:

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from tf_deconv.exporting import golden, onnx_file, publish
 from tf_deconv.exporting.config import ExportConfig
-from tf_deconv.exporting.exporter import Exporter, Requests
+from tf_deconv.exporting.exporter import FloatExporter, Requests
 from tf_deconv.exporting.model_card import make_video_card
 from tf_deconv.exporting.parity import gate
 from tf_deconv.exporting.parity.gate import Report
@@ -24,7 +24,7 @@ from tf_deconv.exporting.restoration import signature_sizes
 from tf_deconv.exporting.saved_model import video as saved_video
 from tf_deconv.exporting.tflite import convert as tflite_convert
 from tf_deconv.exporting.tflite import polyphase
-from tf_deconv.exporting.variants import PROFILES, VARIANTS, parse_variants
+from tf_deconv.exporting.variants import PROFILES
 from tf_deconv.images import metrics
 from tf_deconv.inference import run_folder
 from tf_deconv.inference.artifacts import to_float32
@@ -32,7 +32,6 @@ from tf_deconv.inference.streaming import keras_cell, restore_clip
 from tf_deconv.inference.tflite_file import TfliteFile
 from tf_deconv.networks import complexity, receptive_field
 from tf_deconv.networks.table import STATE, STATE_STRIDE
-from tf_deconv.utils.options import UserError
 
 # Frames of the clip that files stream, and its sides in the files of any size. They are small: a
 # hundred frames of 256x256 would take minutes.
@@ -46,11 +45,17 @@ WARMUP_SIZE = (32, 32)
 CASE = "stream"
 
 
-class VideoExporter(Exporter):
+class VideoExporter(FloatExporter):
     """A network that restores frames in their order, with a state between them."""
 
     # A state belongs to one film; joined requests of several would have to come in step.
     batching = False
+    # An int8 state would be rounded a hundred times over.
+    refused = ("qat", "coreml")
+    reason = (
+        "restores frames with a state between them, which is float, and is exported as a"
+        " SavedModel, TFLite files and with --onnx an ONNX file"
+    )
 
     def __init__(
         self,
@@ -66,26 +71,11 @@ class VideoExporter(Exporter):
         self.sizes = signature_sizes(config, description, self.divisor)
         self.clips, self.clean = self._held_out()
 
-    @staticmethod
-    def check_options(config: ExportConfig) -> None:
-        given = {"qat": config.qat, "coreml": config.coreml}
-        refused = [f"{name}={value!r}" for name, value in given.items() if value]
-        full = [name for name in (config.variants or "").split() if VARIANTS[name].int8_pictures]
-        refused += [f"variants={name!r}" for name in full]
-        if refused:
-            raise UserError(
-                f"{', '.join(refused)}: the model restores frames with a state between them, which"
-                " is float, and is exported as a SavedModel, TFLite files and with --onnx an ONNX"
-                " file; leave it out"
-            )
+    @classmethod
+    def check_options(cls, config: ExportConfig) -> None:
+        super().check_options(config)
         if config.onnx:
             onnx_file.check_packages()
-
-    @property
-    def variants(self) -> tuple[str, ...]:
-        # An int8 state would be rounded a hundred times over.
-        names = parse_variants(self.config.variants, self.config.profile)
-        return tuple(name for name in names if not VARIANTS[name].int8_pictures)
 
     def write_saved_model(self, folder: pathlib.Path) -> Requests:
         saved_video.write_saved_model(self.model, folder, divisor=self.divisor)

@@ -15,12 +15,11 @@ from tf_deconv.degradations.tasks import find_task
 from tf_deconv.images import metrics, sheets
 from tf_deconv.inference import run_folder
 from tf_deconv.inference.streaming import keras_cell, restore_clip
-from tf_deconv.networks import reparameterization, video
+from tf_deconv.networks import video
 from tf_deconv.networks.table import NETWORKS, STATE
 from tf_deconv.training import compilation, losses
 from tf_deconv.training.config import TrainConfig
-from tf_deconv.training.monitor import PSNR
-from tf_deconv.training.objective import Objective
+from tf_deconv.training.restoration import Restoring
 from tf_deconv.utils.devices import Device
 
 VALIDATION_CLIPS = 48
@@ -34,10 +33,9 @@ SAMPLE_CLIPS, CALIBRATION_CLIPS = 12, 4
 PREVIEW_CLIPS, PREVIEW_FRAMES = 4, 3
 
 
-class ClipRestoration(Objective):
+class ClipRestoration(Restoring):
     """A network that undoes what a task did to clips, one frame after the other."""
 
-    monitor = PSNR
     examples = "clips"
 
     def __init__(self, config: TrainConfig, device: Device):
@@ -74,9 +72,6 @@ class ClipRestoration(Objective):
     def network_in(self, model: keras.Model) -> keras.Model:
         return model.get_layer(video.NAME)
 
-    def build_saved(self) -> keras.Model:
-        return compilation.build_in("float32", self.task, self.config)
-
     def compile(self, model: keras.Model) -> None:
         metrics = [losses.Psnr(least_mse=_LEAST_MSE)]
         compilation.compile_model(model, self.config, self.device, metrics)
@@ -84,27 +79,10 @@ class ClipRestoration(Objective):
     def description(self) -> dict[str, Any]:
         return {"divisor": self.divisor, "scale": 1, "state": STATE}
 
-    def saved_weights(self, model, weights, saved):
-        trained = dict(zip([weight.path for weight in model.weights], weights))
-        return reparameterization.fuse(trained, [weight.path for weight in saved.weights])
-
     def training_batches(self, first_epoch: int, part: int = 0, parts: int = 1) -> tf.data.Dataset:
-        config = self.config
-        return clips.training_clips(
-            self.source.training,
-            self.task,
-            frames=config.frames,
-            patch_size=config.patch_size,
-            batch_size=config.batch_size,
-            steps_per_epoch=config.steps_per_epoch,
-            seed=config.seed,
-            first_epoch=first_epoch,
-            candidates=config.candidates,
-            brightness=config.brightness,
-            grey=config.grey,
-            part=part,
-            parts=parts,
-        )
+        share = dict(first_epoch=first_epoch, part=part, parts=parts)
+        options = self.batch_options() | {"frames": self.config.frames}
+        return clips.training_clips(self.source.training, self.task, **options, **share)
 
     def validation_batches(self) -> tf.data.Dataset:
         config = self.config

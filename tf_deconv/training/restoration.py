@@ -37,10 +37,28 @@ EPOCH_PREVIEW_SIDE_PX = 128
 UNET_LUMINANCE_DB = 29.2
 
 
-class Restoration(Objective):
-    """A network that undoes what a task did to pictures."""
+class Restoring(Objective):
+    """What networks share that undo what a task did, to pictures and to clips."""
 
     monitor = PSNR
+    task: Task
+
+    def build_saved(self) -> keras.Model:
+        return compilation.build_in("float32", self.task, self.config)
+
+    def saved_weights(self, model, weights, saved):
+        trained = dict(zip([weight.path for weight in model.weights], weights))
+        return reparameterization.fuse(trained, [weight.path for weight in saved.weights])
+
+    def batch_options(self) -> dict[str, Any]:
+        """Returns what the run's options say of its training batches."""
+        names = ("patch_size", "batch_size", "steps_per_epoch", "seed")
+        names += ("candidates", "brightness", "grey")
+        return {name: getattr(self.config, name) for name in names}
+
+
+class Restoration(Restoring):
+    """A network that undoes what a task did to pictures."""
 
     def __init__(self, config: TrainConfig, device: Device):
         """Reads the pictures.
@@ -64,35 +82,16 @@ class Restoration(Objective):
     def build(self) -> keras.Model:
         return compilation.build_in(self.device.precision, self.task, self.config, trained=True)
 
-    def build_saved(self) -> keras.Model:
-        return compilation.build_in("float32", self.task, self.config)
-
     def compile(self, model: keras.Model) -> None:
         compilation.compile_model(model, self.config, self.device)
 
     def description(self) -> dict[str, Any]:
         return {"divisor": self.divisor, "scale": self.task.scale}
 
-    def saved_weights(self, model, weights, saved):
-        trained = dict(zip([weight.path for weight in model.weights], weights))
-        return reparameterization.fuse(trained, [weight.path for weight in saved.weights])
-
     def training_batches(self, first_epoch: int, part: int = 0, parts: int = 1) -> tf.data.Dataset:
-        config = self.config
-        return patches.training_data(
-            self.source.training,
-            self.task,
-            patch_size=config.patch_size,
-            batch_size=config.batch_size,
-            steps_per_epoch=config.steps_per_epoch,
-            seed=config.seed,
-            first_epoch=first_epoch,
-            candidates=config.candidates,
-            brightness=config.brightness,
-            grey=config.grey,
-            part=part,
-            parts=parts,
-        )
+        share = dict(first_epoch=first_epoch, part=part, parts=parts)
+        store, options = self.source.training, self.batch_options()
+        return patches.training_data(store, self.task, **options, **share)
 
     def validation_batches(self) -> tf.data.Dataset:
         config = self.config

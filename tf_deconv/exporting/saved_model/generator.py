@@ -68,7 +68,8 @@ def write_saved_model(model: keras.Model, facts: GeneratorSpec, folder: pathlib.
     for name, endpoint in endpoints.items():
         function = tf.function(endpoint, autograph=False)
         signatures[name] = function.get_concrete_function(**specs[name])
-        setattr(module, name, function)
+        # Not the function itself, which saving would trace and write once more.
+        setattr(module, name, signatures[name])
     signatures["serving_default"] = signatures["sample"]
     with silent_stderr():
         tf.saved_model.save(module, str(folder), signatures)

@@ -60,10 +60,14 @@ def write_saved_model(
     def serving_default(image: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"restored": restore_tensor(model, _checked(image, channels), divisor, scale)}
 
+    # One function in the graph, which both signatures of encoded pictures call.
+    @functools.partial(tf.function, input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
+    def restore_encoded(encoded: tf.Tensor) -> tf.Tensor:
+        return _restore_pixels(model, decode(encoded, max_pixels), divisor, scale, reach)
+
     def serve(image_bytes: tf.Tensor, encode: Callable) -> dict[str, tf.Tensor]:
         def restore_one(encoded: tf.Tensor) -> tf.Tensor:
-            pixels = decode(encoded, max_pixels)
-            return encode(_restore_pixels(model, pixels, divisor, scale, reach))
+            return encode(restore_encoded(encoded))
 
         # Without this a wrong rank is refused too, but with a text that says nothing of the input.
         with tf.control_dependencies(
@@ -98,7 +102,8 @@ def write_saved_model(
         (serve_jpeg, encoded),
     ):
         function = tf.function(endpoint, input_signature=[spec], autograph=False)
-        signatures[endpoint.__name__] = function.get_concrete_function()
+        # Not its concrete function, which saving would trace and write once more.
+        signatures[endpoint.__name__] = function
         setattr(module, endpoint.__name__, function)
     tf.saved_model.save(module, str(folder), signatures)
 

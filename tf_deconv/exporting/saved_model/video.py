@@ -106,7 +106,8 @@ def write_saved_model(model: keras.Model, folder: pathlib.Path, *, divisor: int)
         (initial_state, counts),
     ):
         function = tf.function(endpoint, input_signature=specs, autograph=False)
-        signatures[endpoint.__name__] = function.get_concrete_function()
+        # Not its concrete function, which saving would trace and write once more.
+        signatures[endpoint.__name__] = function
         setattr(module, endpoint.__name__, function)
     tf.saved_model.save(module, str(folder), signatures)
 
