@@ -46,13 +46,13 @@ def trained(train, script, made_once):
 
 @pytest.fixture(scope="module")
 def cell(trained):
-    return keras_cell(run_folder.load_cell(trained.run / "model.keras"), 4, 21)
+    return keras_cell(run_folder.load_cell(trained.run / "model.keras"), 4, 31)
 
 
 @pytest.fixture
 def film():
-    """Frames of a size that nothing divides."""
-    return np.random.default_rng(0).random((6, 37, 53, 3), np.float32)
+    """Frames of a size that nothing divides, as large as a window when they are padded."""
+    return np.random.default_rng(0).random((6, 61, 63, 3), np.float32)
 
 
 def test_a_run_tells_of_clips_and_shows_frames(trained):
@@ -108,7 +108,7 @@ def test_every_file_streams_what_keras_makes(trained):
         "latency_frames": 0,
         "channels": 21,
     }
-    assert trained.manifest["tflite_signatures"] == ["stream_16x16", "stream_32x32"]
+    assert trained.manifest["tflite_signatures"] == ["stream_16x16", "stream_64x64"]
     assert not (trained.folder / "serving" / "batching.config").exists()
 
 
@@ -166,7 +166,7 @@ def test_the_saved_model_refuses_a_state_of_another_size_and_restores_whole_clip
     np.testing.assert_allclose(made[0], streamed, atol=1e-6)
     frame = tf.constant(film[:1])
     with pytest.raises(tf.errors.InvalidArgumentError, match="as initial_state and stream give"):
-        signatures["stream"](frame=frame, state=tf.zeros((1, 18, 28, 21)))
+        signatures["stream"](frame=frame, state=tf.zeros((1, 30, 32, 21)))
     zero, one = tf.constant(0), tf.constant(1)
     with pytest.raises(tf.errors.InvalidArgumentError, match="expected at least 1"):
         signatures["initial_state"](count=one, height=zero, width=one)
@@ -198,7 +198,7 @@ def test_pictures_and_films_are_not_mistaken_for_each_other(trained, untrained, 
 def test_exported_again_it_streams_the_same(trained, cell, film, tmp_path):
     with gates.in_this_process():
         tf_deconv.export(
-            str(trained.folder), out=str(tmp_path), name="again", sizes="16", variants="float32"
+            str(trained.folder), out=str(tmp_path), name="again", sizes="64", variants="float32"
         )
     again = tf_deconv.load_video(tmp_path / "again")
     np.testing.assert_allclose(
@@ -324,13 +324,13 @@ def test_every_file_of_it_is_verified(trained, capsys, gate_here):
 @pytest.mark.slow
 def test_a_clip_of_another_size_is_made_by_another_file(trained, capsys, tmp_path, gate_here):
     file = trained.folder / "tflite" / "v-int8.tflite"
-    words = ("verify", file, "--size", 32, "--runtime", "litert-compiled", "--golden", tmp_path)
+    words = ("verify", file, "--size", 64, "--runtime", "litert-compiled", "--golden", tmp_path)
     code, output, _ = commands.call(capsys, *words)
     assert code == 0
-    assert "32x32: right, " in output
+    assert "64x64: right, " in output
     assert "against the float32 file in LiteRT" in output
-    clip, made = golden.read_clip(tmp_path, (32, 32))
-    np.testing.assert_array_equal(clip, golden.clip((32, 32), 3))
+    clip, made = golden.read_clip(tmp_path, (64, 64))
+    np.testing.assert_array_equal(clip, golden.clip((64, 64), 3))
     assert made.shape == clip.shape
 
 
@@ -342,7 +342,7 @@ def test_runtimes_of_one_input_and_sizes_that_are_not_there_are_one_line(trained
     cases = [
         ((elsewhere, "--of", trained.folder, "--runtime", "tract"), "takes a frame and a state"),
         ((other, "--of", trained.folder), "state: expected a file of the export itself"),
-        ((file, "--size", "20"), "has 16x16, 32x32 alone"),
+        ((file, "--size", "20"), "has 16x16, 64x64 alone"),
         ((trained.folder, "--runtime", "opencv"), "takes an .onnx file"),
         ((trained.folder, "--golden", trained.folder / "golden"), "is the export's own"),
     ]
