@@ -25,7 +25,7 @@ from tf_deconv.video.codecs import Encoding
 from tf_deconv.video.companions import Companions, Trim, open_companions
 from tf_deconv.video.containers import CONTAINER_OF, Container
 from tf_deconv.video.reading import MAX_PIXELS, Film, end_of_others_s, require_av
-from tf_deconv.video.segments import PART_FRAMES, Parts
+from tf_deconv.video.segments import PART_FRAMES, Parts, folder_of
 from tf_deconv.video.writing import PART, FilmWriter, Shell, join
 
 # Times of these begin anywhere, as a recording's clock stood.
@@ -146,12 +146,28 @@ def open_sink(
             if not sink.written:
                 raise UserError("no frame of it could be decoded")
         return
-    recipe = _recipe_of(job, options, encoding)
-    parts = Parts(job.target, recipe)
-    lock = parts.folder / "lock"
-    with locks.held(lock, f"{str(parts.folder)!r} is in use", "choose another --out"):
+    with _locked_parts(job, options, encoding) as parts:
         yield _PartsSink(film, job, options, encoding, parts)
     parts.remove_if_joined()
+
+
+def check_parts(job: Job, options: FilmOptions, encoding: Encoding) -> None:
+    """Refuses parts that are there and cannot be gone on with, before any work is done.
+
+    Raises:
+      UserError: if they are of other options, or another process works on them.
+    """
+    if folder_of(job.target).exists():
+        with _locked_parts(job, options, encoding):
+            pass
+
+
+@contextlib.contextmanager
+def _locked_parts(job: Job, options: FilmOptions, encoding: Encoding) -> Iterator[Parts]:
+    parts = Parts(job.target, _recipe_of(job, options, encoding))
+    lock = parts.folder / "lock"
+    with locks.held(lock, f"{str(parts.folder)!r} is in use", "choose another --out"):
+        yield parts
 
 
 def _recipe_of(job: Job, options: FilmOptions, encoding: Encoding) -> dict[str, Any]:

@@ -168,9 +168,10 @@ def plan_jobs(
         )
     if file is not None and sources[0].is_film != film_file:
         kind, other = ("film", "picture") if sources[0].is_film else ("picture", "film")
+        written = CONTAINER_OF if sources[0].is_film else FORMAT_OF
         raise UserError(
             f"out={str(file)!r} is named as a {other}, and {str(sources[0].place)!r} is a {kind}:"
-            f" expected a folder or the name of a {kind}"
+            f" expected a folder, or a file ending in {', '.join(written)}"
         )
     wished = {source.relative: source.becomes for source in sources}
     claims = collections.Counter(wished.values())
@@ -214,10 +215,14 @@ def names_file(out: pathlib.Path) -> bool:
     if suffix not in (*formats.SUFFIXES, *FILM_SUFFIXES) or out.is_dir():
         return False
     if suffix not in FORMAT_OF and suffix not in CONTAINER_OF:
-        written = CONTAINER_OF if suffix in FILM_SUFFIXES and suffix != ".gif" else FORMAT_OF
+        endings = []
+        if suffix in formats.SUFFIXES:
+            endings.append(f"a picture ending in {', '.join(FORMAT_OF)}")
+        if suffix in FILM_SUFFIXES:  # A GIF may be either.
+            endings.append(f"a film ending in {', '.join(CONTAINER_OF)}")
         raise UserError(
-            f"out={str(out)!r}: no {suffix} file can be written; expected a folder, or a file"
-            f" ending in {', '.join(written)}"
+            f"out={str(out)!r}: no {suffix} file can be written; expected a folder,"
+            f" {', or '.join(endings)}"
         )
     return True
 
