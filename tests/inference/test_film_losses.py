@@ -286,3 +286,59 @@ def test_a_folder_of_pictures_that_cannot_be_written_is_refused_before(tmp_path,
     ):
         film_job.look_at(job, FilmOptions(frames=tmp_path / "new" / "pictures"))
     assert not (tmp_path / "new").exists()
+
+
+SCALES, TURNS_BY_30 = (131072, 0, 0, 0, 32768, 0), (56756, 32768, 0, -32768, 56756, 0)
+TURNS_AND_SCALES = (0, 131072, 0, -131072, 0, 0)
+
+
+@pytest.mark.parametrize("matrix", [SCALES, TURNS_AND_SCALES, TURNS_BY_30])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
+def test_what_a_display_matrix_does_besides_turning_is_kept_or_named(tmp_path, matrix, suffix):
+    fields = [("display_matrix", (*matrix, 0, 0, 1 << 30))]
+    source = write_film(tmp_path / "in.mp4", make_frames(2), stream_fields=fields)
+    target = tmp_path / f"out{suffix}"
+    notes = restore(source, target).notes
+    told = [note for note in notes if "the scale or shear of its display matrix" in note]
+    assert len(told) == (suffix != ".mp4" and matrix != TURNS_BY_30)
+    if not told:
+        with reading.open_film(target) as film:
+            np.testing.assert_allclose(film.matrix[:5], matrix[:5], atol=65)
+
+
+@pytest.mark.parametrize("matrix", [SCALES, TURNS_AND_SCALES, TURNS_BY_30])
+def test_pictures_tell_of_a_display_matrix_that_is_no_quarter_turn(tmp_path, matrix):
+    fields = [("display_matrix", (*matrix, 0, 0, 1 << 30))]
+    source = write_film(tmp_path / "in.mp4", make_frames(2), stream_fields=fields)
+    notes = restore(source, tmp_path / "out.mp4", frames=tmp_path / "pictures").notes
+    assert any("is no plain quarter turn: what else it does is left out" in note for note in notes)
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".mov", ".avi"])
+def test_h264_of_rgb_stays_rgb(tmp_path, suffix):
+    # Screens are recorded so; it became luma and chroma without a word.
+    source = write_film(tmp_path / "in.mkv", codec="libx264rgb", pixel_format="rgb24")
+    target = tmp_path / f"out{suffix}"
+    assert restore(source, target, crf=0).notes == ()
+    with reading.open_film(target) as film:
+        assert (film.codec, film.pixels.name, film.colour.matrix) == ("h264", "gbrp", 0)
+    for one, other in zip(reading.frames(source), reading.frames(target)):
+        np.testing.assert_array_equal(one.pixels, other.pixels)
+
+
+@pytest.mark.parametrize(("codec", "kept"), [("h264", False), ("vp9", True)])
+def test_rgb_that_becomes_luma_and_chroma_is_named(tmp_path, codec, kept):
+    source = write_film(tmp_path / "in.mkv", codec="ffv1", pixel_format="bgr0")
+    notes = restore(source, tmp_path / "out.mkv", codec=codec).notes
+    told = "its red, green and blue became luma and chroma of 8 bits, as h264 is written"
+    assert [told in note for note in notes] == ([] if kept else [True])
+
+
+def test_h264_of_rgb_in_parts_is_that_of_one_run(tmp_path):
+    source = write_film(tmp_path / "in.mkv", codec="libx264rgb", pixel_format="rgb24")
+    restore(source, tmp_path / "parts.mp4", resume=True)
+    restore(source, tmp_path / "whole.mp4")
+    for name in ("parts", "whole"):
+        with reading.open_film(tmp_path / f"{name}.mp4") as film:
+            assert film.pixels.is_rgb
+    assert stamps(tmp_path / "parts.mp4") == stamps(source)

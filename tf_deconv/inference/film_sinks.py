@@ -249,6 +249,7 @@ class _Encoded(Sink):
         with require_av().open(f"file:{os.path.abspath(path)}", metadata_errors="replace") as out:
             lost = companions.missing_from(out)
             shape = out.streams.video[0].sample_aspect_ratio or Fraction(1)
+            lost += self._matrix_missing_from(out)
         if shape != self._film.aspect:
             lost.append(f"the shape of pixels, {_ratio(self._film.aspect)}")
         if lost:
@@ -263,6 +264,17 @@ class _Encoded(Sink):
         heard_s = companions.last_s - self._film.origin_s
         gone = _missing(film, self._job, self._options, count, heard_s)
         return [*gone, *companions.damage()]
+
+    def _matrix_missing_from(self, out: Any) -> list[str]:
+        """Compares the display matrix of a file that was written with the film's."""
+        matrix = self._film.matrix
+        if matrix is None or self._turns:
+            return []
+        side_data = next(out.decode(out.streams.video[0])).side_data
+        there = next((bytes(each) for each in side_data if each.type.name == "DISPLAYMATRIX"), b"")
+        if colour.are_alike(matrix, colour.display_matrix(there)):
+            return []
+        return [f"the scale or shear of its display matrix ({colour.matrix_text(matrix)})"]
 
 
 def _ratio(value: Fraction) -> str:
@@ -378,6 +390,11 @@ class _Pictures(Sink):
         if film.aspect != 1:
             self.notes.append(
                 f"pixels of the film are {_ratio(film.aspect)}, those of pictures are square"
+            )
+        if film.matrix is not None and not colour.is_quarter_turn(film.matrix):
+            self.notes.append(
+                f"its display matrix ({colour.matrix_text(film.matrix)}) is no plain quarter turn:"
+                " what else it does is left out of the pictures"
             )
         if film.colour.hdr:
             self.notes.append(f"the pictures are in {film.colour.hdr}, which no picture says")

@@ -406,9 +406,17 @@ def plan_encoding(
     if film.codec == "gif":
         # 256 colours have no fine ones to lose, and few devices play colour at full resolution.
         pixels = dataclasses.replace(pixels, chroma=(2, 2), is_rgb=False)
+    if codec.name == film.codec == "h264" and pixels.is_rgb:
+        # As screens are recorded; of another codec's film it would be H.264 that few devices play.
+        codec = dataclasses.replace(codec, encoder="libx264rgb")
     pixel_format, lost = choose_pixel_format(codec, pixels)
     notes = [f"{codec.name} does not hold {lost}, which the film has"] if lost else []
     stored = describe_format(pixel_format)
+    if pixels.is_rgb and not stored.is_rgb and not lost:
+        notes.append(
+            f"its red, green and blue became luma and chroma of {stored.bits} bits, as"
+            f" {codec.name} is written: each value is rounded"
+        )
     height, width = film.height * scale, film.width * scale
     if codec.even and stored.chroma != (1, 1):
         even = height + height % 2 * (stored.chroma[1] > 1), width + width % 2

@@ -286,6 +286,25 @@ def display_matrix(side_data: bytes) -> tuple[int, ...] | None:
     return None if matrix[:2] + matrix[3:5] == (1 << 16, 0, 0, 1 << 16) else matrix
 
 
+def is_quarter_turn(matrix: Sequence[int]) -> bool:
+    """Returns whether a display matrix turns by quarters, or mirrors, and does nothing else."""
+    return any(are_alike(matrix, (a << 16, b << 16, 0, c << 16, d << 16)) for a, b, c, d in _TURNS)
+
+
+def are_alike(matrix: Sequence[int], other: Sequence[int] | None) -> bool:
+    """Returns whether two display matrices show a picture alike, wherever it lies; None: upright.
+
+    Containers keep an angle instead, or 16 bits of a fraction: a thousandth is no difference.
+    """
+    other = other or (1 << 16, 0, 0, 0, 1 << 16)
+    return all(abs(matrix[place] - other[place]) < 2**16 / 1000 for place in (0, 1, 3, 4))
+
+
+def matrix_text(matrix: Sequence[int]) -> str:
+    """Returns what of a display matrix turns and scales, for a message: "0.5 0 0 1"."""
+    return " ".join(f"{matrix[place] / 2**16:.3g}" for place in (0, 1, 3, 4))
+
+
 @dataclasses.dataclass(frozen=True)
 class Mastering:
     """On what screen a film of high dynamic range was made: SMPTE ST 2086, CTA-861.3.
