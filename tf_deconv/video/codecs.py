@@ -212,8 +212,8 @@ _LOSSLESS = (
     *("ffv1", "huffyuv", "ffvhuff", "utvideo", "magicyuv", "rawvideo", "qtrle", "png", "v210"),
     *("lagarith", "zlib", "zmbv", "flashsv", "r210", "cllc", "fraps"),
 )
-# The lowest number of frames of x264's kind that hold a film back: none where a container stores
-# no order of its own.
+# Containers that do not store when a frame is shown: there frames have to be shown in the order in
+# which they are decoded, and at one rate.
 _IN_ORDER = ("AVI",)
 
 
