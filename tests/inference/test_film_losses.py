@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.fixtures.films import make_frames, packet_bytes, stamps, tone_packets, write_film
-from tests.inference.test_films import restore
+from tests.inference.test_films import Plain, restore
 from tf_deconv.images.files import Job
 from tf_deconv.inference import film_job
 from tf_deconv.inference.film_sinks import FilmOptions
@@ -342,3 +342,54 @@ def test_h264_of_rgb_in_parts_is_that_of_one_run(tmp_path):
         with reading.open_film(tmp_path / f"{name}.mp4") as film:
             assert film.pixels.is_rgb
     assert stamps(tmp_path / "parts.mp4") == stamps(source)
+
+
+def _with_captions(path):
+    """Writes H.264 in a transport stream whose frames have closed captions, as broadcasts do."""
+    said = b"\xb5\x00\x31GA94\x03\xc1\xff\xfc\x94\x2c\xff"
+    message = b"\0\0\0\1\x06\x04" + bytes([len(said)]) + said + b"\x80"
+    plain = write_film(path.with_name("plain.ts"), make_frames(8))
+    with av.open(str(plain)) as film, av.open(str(path), "w") as out:
+        stream = out.add_stream_from_template(film.streams.video[0])
+        for packet in film.demux(video=0):
+            if packet.size:
+                content = bytes(packet)
+                first = 6 if content[4] == 9 else 0  # Behind the mark of a frame's beginning.
+                new = av.Packet(content[:first] + message + content[first:])
+                new.pts, new.dts, new.time_base = packet.pts, packet.dts, packet.time_base
+                new.is_keyframe, new.stream = packet.is_keyframe, stream
+                out.mux(new)
+    return path
+
+
+def _captions(path):
+    with av.open(str(path)) as film:
+        return [
+            bytes(each)
+            for frame in film.decode(video=0)
+            for each in frame.side_data
+            if each.type.name == "A53_CC"
+        ]
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc", "mpeg2"])
+@pytest.mark.parametrize("scale", [1, 2])
+def test_closed_captions_stay(tmp_path, codec, scale):
+    # HEVC left them out without a word, and so did a model that enlarges.
+    source, target = _with_captions(tmp_path / "in.ts"), tmp_path / "out.mkv"
+    restore(source, target, Plain(scale), codec=codec)
+    assert _captions(target) == _captions(source)
+    assert len(_captions(target)) == 8
+    found = [frame.pixels.astype(int) for frame in reading.frames(target)]
+    enlarged = [frame.pixels.repeat(scale, 0).repeat(scale, 1) for frame in reading.frames(source)]
+    assert np.abs(np.stack(found) - np.stack(enlarged)).mean() < 6
+
+
+@pytest.mark.parametrize("options", [{"codec": "vp9"}, {"frames": "pictures"}])
+def test_closed_captions_that_are_left_out_are_named(tmp_path, options):
+    source = _with_captions(tmp_path / "in.ts")
+    if "frames" in options:
+        options = {"frames": tmp_path / "pictures"}
+    notes = restore(source, tmp_path / "out.mkv", **options).notes
+    why = "pictures have" if "frames" in options else "the encoder writes"
+    assert f"its closed captions are left out: {why} none" in notes

@@ -135,6 +135,9 @@ def restore_film(
                 f"{film.woven} {'frame is' if one else 'frames are'} interlaced, unlike the first"
                 f" one: {'it was' if one else 'they were'} restored as a whole, not field by field"
             )
+        if film.captioned and not sink.holds_captions:
+            why = "pictures have" if options.frames is not None else "the encoder writes"
+            notes.append(f"its closed captions are left out: {why} none")
         if work.flattened:
             notes.append("transparent parts lie over white now: the codec holds none")
         return FilmTold(

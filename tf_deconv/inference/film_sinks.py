@@ -79,11 +79,13 @@ class Sink:
       last_stamp: Time stamp in the source of the last one of these; None: there is none.
       notes: What is not kept, one line each.
       holds_alpha: Whether transparency can be written.
+      holds_captions: Whether closed captions can be written.
     """
 
     before = 0
     last_stamp: int | None = None
     holds_alpha = True
+    holds_captions = False
 
     def __init__(self):
         self.notes: list[str] = []
@@ -195,6 +197,7 @@ class _Encoded(Sink):
         self._converter = colour.Converter(film.conversion)
         stored = colour.describe_format(encoding.pixel_format)
         self.holds_alpha = stored.channels == 4
+        self.holds_captions = encoding.codec.holds_captions
         self._threads = options.threads or core_count()
         self._shift_s: Fraction | None = None
         self._moved_s = Fraction(0)

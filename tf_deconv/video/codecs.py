@@ -53,6 +53,7 @@ class Codec:
         not told.
       one_rate: Whether all frames last equally long.
       marks_fields: Whether it marks the fields of interlaced frames.
+      holds_captions: Whether its encoder writes closed captions (CEA-708) among the pictures.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Codec:
     holds_hdr: Callable[[Mastering], dict[str, str]] | None = None
     one_rate: bool = False
     marks_fields: bool = False
+    holds_captions: bool = False
 
 
 def _screen(mastering: Mastering, unit: int, light_unit: int) -> str:
@@ -129,6 +131,7 @@ CODECS = {
             options=lambda crf: {"crf": str(crf), "preset": _PRESET, "x264-params": _X264},
             holds_hdr=_for_x264,
             marks_fields=True,
+            holds_captions=True,
         ),
         Codec(
             "hevc",
@@ -140,8 +143,10 @@ CODECS = {
                 "crf": str(crf),
                 "preset": _PRESET,
                 "x265-params": "log-level=none",
+                "a53cc": "1",
             },
             holds_hdr=_for_x265,
+            holds_captions=True,
         ),
         Codec(
             "av1",
@@ -190,6 +195,7 @@ CODECS = {
             options=lambda crf: {**_constant_scale(2), "flags": "+qscale+low_delay"},
             one_rate=True,
             marks_fields=True,
+            holds_captions=True,
         ),
         Codec("mjpeg", "mjpeg", None, options=lambda crf: _constant_scale(2)),
         Codec("prores", "prores_ks", None, even=True, options=lambda crf: {"profile": "3"}),
