@@ -393,3 +393,16 @@ def test_closed_captions_that_are_left_out_are_named(tmp_path, options):
     notes = restore(source, tmp_path / "out.mkv", **options).notes
     why = "pictures have" if "frames" in options else "the encoder writes"
     assert f"its closed captions are left out: {why} none" in notes
+
+
+def test_what_is_said_of_the_pictures_is_kept_or_named(tmp_path):
+    words = {"title": "Left camera", "COMMENT": "second take", "language": "deu", "BPS-eng": "9"}
+    source = write_film(tmp_path / "in.mkv", stream_fields=[("metadata", words)])
+    assert restore(source, tmp_path / "out.mkv").notes == ()
+    with av.open(str(tmp_path / "out.mkv")) as film:
+        said = film.streams.video[0].metadata
+        assert [said.get(key) for key in words] == [*list(words.values())[:3], None]
+    (note,) = restore(source, tmp_path / "out.mp4").notes
+    assert note == "MP4 does not hold the comment of pictures (h264, deu): left out"
+    (note,) = restore(source, tmp_path / "out.ts").notes
+    assert "the title of pictures (h264, deu), the comment of pictures (h264, deu)" in note
