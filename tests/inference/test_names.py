@@ -86,7 +86,7 @@ def test_of_many_pictures_it_is_said_how_many_are_there(capsys, here, picture):
     write_noise(here / "b.png")
     write_noise(here / "restored" / "b.png")
     line = refuses(capsys, "restore", "denoise-color", "a.png", "b.png")
-    assert "1 of 2 pictures are there already, 'restored/b.png'" in line
+    assert "1 of 2 pictures is there already, 'restored/b.png'" in line
     assert not (here / "restored" / "a.png").exists()
     message = refuses(capsys, "restore", "denoise-color", "a.png", "--overwrite", "--skip-existing")
     assert "--skip-existing with --overwrite" in message

@@ -198,7 +198,7 @@ def _check_size(film: Film, scale: int, options: FilmOptions) -> None:
     if height * width > options.max_pixels:
         raise UserError(
             f"frames of {film.width}x{film.height} become {width}x{height}: more than --max-pixels"
-            f" {options.max_pixels}"
+            f" {options.max_pixels}; raise it, or choose a model that enlarges less"
         )
 
 

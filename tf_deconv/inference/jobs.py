@@ -243,7 +243,8 @@ def check_targets(jobs: Sequence[Job], word: str = "picture") -> None:
     """
     there = [job.target for job in jobs if os.path.lexists(job.target)]
     if there:
-        count = f"{len(there)} of {len(jobs)} {word}s are" if len(jobs) > 1 else f"the {word} is"
+        are = "is" if len(there) == 1 else "are"
+        count = f"{len(there)} of {len(jobs)} {word}s {are}" if len(jobs) > 1 else f"the {word} is"
         raise UserError(
             f"{count} there already, {str(there[0])!r}: choose another --out, or add --overwrite to"
             " replace what is there, or --skip-existing to leave it out"

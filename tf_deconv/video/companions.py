@@ -311,7 +311,7 @@ def open_companions(
 
 
 def is_of_film(key: str) -> bool:
-    """Returns whether a word of metadata is of the film, or of a stream, and not of the old file."""
+    """Returns whether something is said of a film or a stream, and not of the old file alone."""
     # mkvmerge once wrote of statistics in which language they are: "BPS-eng".
     return key.lower().partition("-")[0] not in _OF_THE_FILE
 
