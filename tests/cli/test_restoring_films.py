@@ -127,6 +127,10 @@ def test_parts_that_cannot_be_gone_on_with_are_refused_before_any_work(capsys, h
     assert "parts that were made with another" in fails(
         capsys, *command, "--duration", "0.1", "--dry-run"
     )
+    status = os.stat("in/film.mp4")
+    os.utime("in/film.mp4", ns=(status.st_atime_ns, status.st_mtime_ns - 10**9))
+    assert "another state of the source, which was changed since: give" in fails(capsys, *command)
+    os.utime("in/film.mp4", ns=(status.st_atime_ns, status.st_mtime_ns))
     with locks.held(here / "x.mp4.parts" / "lock", "", ""):
         assert "'x.mp4.parts' is in use by process" in fails(capsys, *command)
     assert sorted((here / "x.mp4.parts").iterdir()) == before

@@ -130,6 +130,9 @@ def _difference(before: Any, now: dict[str, Any]) -> str:
         old = before.get(key)
         if old == value:
             continue
+        if key == "source" and isinstance(old, list) and old[:1] == value[:1]:
+            told.append("state of the source, which was changed since")
+            continue
         if isinstance(old, list) and isinstance(value, list):
             # Of several values, those that only one of the two has.
             old, value = (
