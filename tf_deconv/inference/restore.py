@@ -142,9 +142,9 @@ def restore(
     # For the engine `beam` too: what is wrong with the model is said before any worker starts.
     model = open_model(located, config, "cpu" if config.engine == "beam" else "auto")
     film_options_of = _film_options_of(config, model, located, film_options, folders)
-    if films_found:
+    scale = model.restorer.artifact.scale
+    if films_found and (config.resume or scale > 1):
         # What only an open model tells: the size that is written, and whose the parts are.
-        scale = model.restorer.artifact.scale
         _, refused = look_at_films(films_found, film_options_of, scale)
         faults |= refused
         plan.unread.extend(_faults_of(films_found, refused))
