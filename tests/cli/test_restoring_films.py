@@ -8,6 +8,8 @@ import pytest
 from tests.fixtures.commands import call, does, fails, refuses
 from tests.fixtures.films import make_frames, stamps, write_film
 from tests.fixtures.picture_folders import write_noise
+from tf_deconv.inference import film_sinks
+from tf_deconv.utils import locks
 from tf_deconv.video import reading
 
 pytest.importorskip("av")
@@ -92,14 +94,69 @@ def test_pictures_instead_of_a_film(capsys, here):
         (["--max-pixels", "100"], "has frames of 64x48 pixels: more than --max-pixels 100"),
         (["--format", "png"], "--format png with films alone: leave it out"),
         (["--sheet", "s.png", "--frames", "p"], "--sheet s.png with --frames p: leave it out"),
-        (["-o", "x.png"], "--out x.png is named as a picture, and 'in/film.mp4' is a film"),
-        (["-o", "x.mpg"], "--out x.mpg: no .mpg file can be written; expected a folder, or"),
+        (
+            ["-o", "x.webp"],
+            "and 'in/film.mp4' is a film: expected a folder, or a file ending in .mp4",
+        ),
+        (["-o", "x.mpg"], "--out x.mpg: no .mpg file can be written; expected a folder, a film"),
+        (
+            ["-o", "x.gif"],
+            "no .gif file can be written; expected a folder, a picture ending in .png",
+        ),
+        (["--frames", "in/film.mp4/p"], "cannot be written: choose another --frames"),
         (["--frames", "p", "--codec", "h264"], "--codec h264 with --frames p: leave it out"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(capsys, here, options, said):
     assert said in refuses(capsys, "restore", "photo-small", "in/film.mp4", *options)
     assert os.listdir(here) == ["in"]
+
+
+def test_parts_that_cannot_be_gone_on_with_are_refused_before_any_work(capsys, here, monkeypatch):
+    # These were failures of a film, code 1, though nothing is wrong with it.
+    command = ("restore", "photo-small", "in/film.mp4", "--resume", "-o", "x.mp4")
+    monkeypatch.setattr(film_sinks, "PART_FRAMES", 3)
+    with monkeypatch.context() as stopped:
+        stopped.setattr(film_sinks, "join", _stop)
+        assert call(capsys, *command)[0] == 130
+    assert len(list((here / "x.mp4.parts").glob("*.nut"))) == 2
+    before = sorted((here / "x.mp4.parts").iterdir())
+    line = fails(capsys, *command, "--strength", "0.5", "--crf", "30")
+    assert "'x.mp4.parts' holds parts that were made with another --strength (1.0, now 0.5)" in line
+    assert ", quality (crf 17, now crf 30): give the same again, or remove that folder, or" in line
+    assert "parts that were made with another" in fails(
+        capsys, *command, "--duration", "0.1", "--dry-run"
+    )
+    status = os.stat("in/film.mp4")
+    os.utime("in/film.mp4", ns=(status.st_atime_ns, status.st_mtime_ns - 10**9))
+    assert "another state of the source, which was changed since: give" in fails(capsys, *command)
+    os.utime("in/film.mp4", ns=(status.st_atime_ns, status.st_mtime_ns))
+    with locks.held(here / "x.mp4.parts" / "lock", "", ""):
+        assert "'x.mp4.parts' is in use by process" in fails(capsys, *command)
+    assert sorted((here / "x.mp4.parts").iterdir()) == before
+    assert "0 frames and 6 from before" in does(capsys, *command)
+    (here / "y.mp4.parts").touch()
+    assert "holds no parts of a film" in fails(capsys, *command[:-1], "y.mp4")
+
+
+def _stop(*arguments):
+    raise KeyboardInterrupt
+
+
+def test_what_only_the_model_tells_is_refused_before_any_work(capsys, here):
+    assert "frames of 64x48 become 128x96: more than --max-pixels 4000" in fails(
+        capsys, "restore", "super-resolve-x2", "in/film.mp4", "--max-pixels", "4000"
+    )
+    assert os.listdir(here) == ["in"]
+
+
+def test_a_part_that_has_sound_alone_is_refused(capsys, here):
+    write_film(here / "long.mkv", sound="aac", ticks=[0, 1, 2, 3, 4, 5, 6, 50])
+    with reading.open_film(here / "long.mkv") as film:
+        assert film.duration_s > 2.06
+    assert "--start 2.05: no frame is there that can be decoded; expected another part of its" in (
+        refuses(capsys, "restore", "photo-small", "long.mkv", "--start", "2.05")
+    )
 
 
 def test_a_picture_is_no_film(capsys, here):

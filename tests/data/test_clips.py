@@ -268,16 +268,19 @@ def test_films_and_sequences_are_found_and_the_others_named(film_folder):
 
 
 def test_films_that_are_not_read_are_named_too(tmp_path):
-    # Neither a kind of film that is not read, nor one without a byte, was said anything of.
+    # Neither a kind of film that is not read, nor one without a byte, was said anything of; and one
+    # link that leads nowhere was the end of the whole folder.
     pytest.importorskip("av")
     film_files.write_film(tmp_path / "film.mp4", film_files.make_frames(8), "mpeg4")
     (tmp_path / "empty.mov").touch()
     (tmp_path / "raw.y4m").write_bytes(b"YUV4MPEG2 W64 H48 F25:1 Ip A1:1\nFRAME\n")
+    (tmp_path / "link.mp4").symlink_to("nowhere.mp4")
     (tmp_path / "words.srt").write_text("1\n00:00:00,100 --> 00:00:00,300\nHello\n")
     found = films.open_films(str(tmp_path), 6, 32, 2**28)
     assert [film.name for film in found.films] == ["film.mp4"]
     assert [line.partition(": put it")[0] for line in found.failures] == [
         "empty.mov: is an empty file, though it is named as a film",
+        "link.mp4: No such file or directory",
         "raw.y4m: is a film in YUV4MPEG2, which is not read",
     ]
     assert found.notes[1:] == ["1 file that is no film: left alone"]

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.fixtures.films import make_frames, packet_bytes, stamps, tone_packets, write_film
-from tests.inference.test_films import restore
+from tests.inference.test_films import Plain, restore
 from tf_deconv.images.files import Job
 from tf_deconv.inference import film_job
 from tf_deconv.inference.film_sinks import FilmOptions
@@ -286,3 +286,123 @@ def test_a_folder_of_pictures_that_cannot_be_written_is_refused_before(tmp_path,
     ):
         film_job.look_at(job, FilmOptions(frames=tmp_path / "new" / "pictures"))
     assert not (tmp_path / "new").exists()
+
+
+SCALES, TURNS_BY_30 = (131072, 0, 0, 0, 32768, 0), (56756, 32768, 0, -32768, 56756, 0)
+TURNS_AND_SCALES = (0, 131072, 0, -131072, 0, 0)
+
+
+@pytest.mark.parametrize("matrix", [SCALES, TURNS_AND_SCALES, TURNS_BY_30])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
+def test_what_a_display_matrix_does_besides_turning_is_kept_or_named(tmp_path, matrix, suffix):
+    fields = [("display_matrix", (*matrix, 0, 0, 1 << 30))]
+    source = write_film(tmp_path / "in.mp4", make_frames(2), stream_fields=fields)
+    target = tmp_path / f"out{suffix}"
+    notes = restore(source, target).notes
+    told = [note for note in notes if "the scale or shear of its display matrix" in note]
+    assert len(told) == (suffix != ".mp4" and matrix != TURNS_BY_30)
+    if not told:
+        with reading.open_film(target) as film:
+            np.testing.assert_allclose(film.matrix[:5], matrix[:5], atol=65)
+
+
+@pytest.mark.parametrize("matrix", [SCALES, TURNS_AND_SCALES, TURNS_BY_30])
+def test_pictures_tell_of_a_display_matrix_that_is_no_quarter_turn(tmp_path, matrix):
+    fields = [("display_matrix", (*matrix, 0, 0, 1 << 30))]
+    source = write_film(tmp_path / "in.mp4", make_frames(2), stream_fields=fields)
+    notes = restore(source, tmp_path / "out.mp4", frames=tmp_path / "pictures").notes
+    assert any("is no plain quarter turn: what else it does is left out" in note for note in notes)
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".mov", ".avi"])
+def test_h264_of_rgb_stays_rgb(tmp_path, suffix):
+    # Screens are recorded so; it became luma and chroma without a word.
+    source = write_film(tmp_path / "in.mkv", codec="libx264rgb", pixel_format="rgb24")
+    target = tmp_path / f"out{suffix}"
+    assert restore(source, target, crf=0).notes == ()
+    with reading.open_film(target) as film:
+        assert (film.codec, film.pixels.name, film.colour.matrix) == ("h264", "gbrp", 0)
+    for one, other in zip(reading.frames(source), reading.frames(target)):
+        np.testing.assert_array_equal(one.pixels, other.pixels)
+
+
+@pytest.mark.parametrize(("codec", "kept"), [("h264", False), ("vp9", True)])
+def test_rgb_that_becomes_luma_and_chroma_is_named(tmp_path, codec, kept):
+    source = write_film(tmp_path / "in.mkv", codec="ffv1", pixel_format="bgr0")
+    notes = restore(source, tmp_path / "out.mkv", codec=codec).notes
+    told = "its red, green and blue became luma and chroma of 8 bits, as h264 is written"
+    assert [told in note for note in notes] == ([] if kept else [True])
+
+
+def test_h264_of_rgb_in_parts_is_that_of_one_run(tmp_path):
+    source = write_film(tmp_path / "in.mkv", codec="libx264rgb", pixel_format="rgb24")
+    restore(source, tmp_path / "parts.mp4", resume=True)
+    restore(source, tmp_path / "whole.mp4")
+    for name in ("parts", "whole"):
+        with reading.open_film(tmp_path / f"{name}.mp4") as film:
+            assert film.pixels.is_rgb
+    assert stamps(tmp_path / "parts.mp4") == stamps(source)
+
+
+def _with_captions(path):
+    """Writes H.264 in a transport stream whose frames have closed captions, as broadcasts do."""
+    said = b"\xb5\x00\x31GA94\x03\xc1\xff\xfc\x94\x2c\xff"
+    message = b"\0\0\0\1\x06\x04" + bytes([len(said)]) + said + b"\x80"
+    plain = write_film(path.with_name("plain.ts"), make_frames(8))
+    with av.open(str(plain)) as film, av.open(str(path), "w") as out:
+        stream = out.add_stream_from_template(film.streams.video[0])
+        for packet in film.demux(video=0):
+            if packet.size:
+                content = bytes(packet)
+                first = 6 if content[4] == 9 else 0  # Behind the mark of a frame's beginning.
+                new = av.Packet(content[:first] + message + content[first:])
+                new.pts, new.dts, new.time_base = packet.pts, packet.dts, packet.time_base
+                new.is_keyframe, new.stream = packet.is_keyframe, stream
+                out.mux(new)
+    return path
+
+
+def _captions(path):
+    with av.open(str(path)) as film:
+        return [
+            bytes(each)
+            for frame in film.decode(video=0)
+            for each in frame.side_data
+            if each.type.name == "A53_CC"
+        ]
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc", "mpeg2"])
+@pytest.mark.parametrize("scale", [1, 2])
+def test_closed_captions_stay(tmp_path, codec, scale):
+    # HEVC left them out without a word, and so did a model that enlarges.
+    source, target = _with_captions(tmp_path / "in.ts"), tmp_path / "out.mkv"
+    restore(source, target, Plain(scale), codec=codec)
+    assert _captions(target) == _captions(source)
+    assert len(_captions(target)) == 8
+    found = [frame.pixels.astype(int) for frame in reading.frames(target)]
+    enlarged = [frame.pixels.repeat(scale, 0).repeat(scale, 1) for frame in reading.frames(source)]
+    assert np.abs(np.stack(found) - np.stack(enlarged)).mean() < 6
+
+
+@pytest.mark.parametrize("options", [{"codec": "vp9"}, {"frames": "pictures"}])
+def test_closed_captions_that_are_left_out_are_named(tmp_path, options):
+    source = _with_captions(tmp_path / "in.ts")
+    if "frames" in options:
+        options = {"frames": tmp_path / "pictures"}
+    notes = restore(source, tmp_path / "out.mkv", **options).notes
+    why = "pictures have" if "frames" in options else "the encoder writes"
+    assert f"its closed captions are left out: {why} none" in notes
+
+
+def test_what_is_said_of_the_pictures_is_kept_or_named(tmp_path):
+    words = {"title": "Left camera", "COMMENT": "second take", "language": "deu", "BPS-eng": "9"}
+    source = write_film(tmp_path / "in.mkv", stream_fields=[("metadata", words)])
+    assert restore(source, tmp_path / "out.mkv").notes == ()
+    with av.open(str(tmp_path / "out.mkv")) as film:
+        said = film.streams.video[0].metadata
+        assert [said.get(key) for key in words] == [*list(words.values())[:3], None]
+    (note,) = restore(source, tmp_path / "out.mp4").notes
+    assert note == "MP4 does not hold the comment of pictures (h264, deu): left out"
+    (note,) = restore(source, tmp_path / "out.ts").notes
+    assert "the title of pictures (h264, deu), the comment of pictures (h264, deu)" in note

@@ -86,7 +86,7 @@ def test_of_many_pictures_it_is_said_how_many_are_there(capsys, here, picture):
     write_noise(here / "b.png")
     write_noise(here / "restored" / "b.png")
     line = refuses(capsys, "restore", "denoise-color", "a.png", "b.png")
-    assert "1 of 2 pictures are there already, 'restored/b.png'" in line
+    assert "1 of 2 pictures is there already, 'restored/b.png'" in line
     assert not (here / "restored" / "a.png").exists()
     message = refuses(capsys, "restore", "denoise-color", "a.png", "--overwrite", "--skip-existing")
     assert "--skip-existing with --overwrite" in message
@@ -123,7 +123,8 @@ def test_out_that_is_a_file_is_refused_where_it_cannot_be_one(capsys, here, pict
     line = refuses(capsys, "restore", "denoise-color", "a.png", "b.png", "--out", "x.png")
     assert "--out x.png is the file of one picture, and there are 2: expected a folder" in line
     line = refuses(capsys, "restore", "denoise-color", "a.png", "--out", "x.gif")
-    assert "--out x.gif: no .gif file can be written; expected a folder, or a file ending" in line
+    assert "--out x.gif: no .gif file can be written; expected a folder, a picture ending" in line
+    assert ", or a film ending in .mp4, " in line
     line = refuses(capsys, "restore", "denoise-color", "a.png", "--out", "a.png", "--overwrite")
     assert "'a.png' would be written over 'a.png', which is an input" in line
     # What is a folder already stays one, whatever its name.

@@ -363,7 +363,11 @@ def _list(folder: pathlib.Path) -> _Listed:
             if reading.is_film(path):
                 listed.films.append(path)
                 continue
-            kind = formats.sniff_file(path)
+            try:
+                kind = formats.sniff_file(path)
+            except (OSError, ValueError) as error:  # A link that leads nowhere, or a pipe.
+                listed.unread.append((path, reason(error)))
+                continue
             if kind in formats.FORMATS:
                 listed.pictures.setdefault(pathlib.Path(place), []).append(path)
             elif kind in formats.UNREAD_FILMS:

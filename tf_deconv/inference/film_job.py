@@ -21,7 +21,13 @@ import numpy as np
 
 from tf_deconv.images.files import Job
 from tf_deconv.images.picture_file import over_white
-from tf_deconv.inference.film_sinks import FilmOptions, Sink, container_for, open_sink
+from tf_deconv.inference.film_sinks import (
+    FilmOptions,
+    Sink,
+    check_parts,
+    container_for,
+    open_sink,
+)
 from tf_deconv.inference.films import FilmModel, Session
 from tf_deconv.inference.picture_job import enlarge
 from tf_deconv.utils.options import UserError, reason
@@ -49,23 +55,34 @@ class FilmTold:
     damage: str | None
 
 
-def look_at(job: Job, options: FilmOptions) -> str:
-    """Finds out whether a film can be restored, before any model is opened.
+def look_at(job: Job, options: FilmOptions, scale: int | None = None) -> str:
+    """Finds out whether a film can be restored, before any work is done.
 
+    Args:
+      job: From where to where.
+      options: How it is read and written.
+      scale: Output pixels per input pixel along each axis; None: no model is open yet, and what
+        depends on it is not looked at.
     Returns:
       What it is, and how it is written.
     Raises:
       UserError: if it cannot be decoded, or written as it is wanted.
     """
     with open_film(job.source, options.max_pixels) as film:
-        _check_start(film, options)
+        if scale is None:
+            _check_start(film, options)
+            _check_part(film, options)
+        else:
+            _check_size(film, scale, options)
         if options.frames is not None:
             _check_writable(options.frames)
             return film.describe()
         encoding, _ = codecs.plan_encoding(
-            film, container_for(job.target), 1, options.codec, options.crf
+            film, container_for(job.target), scale or 1, options.codec, options.crf
         )
         codecs.check_encoder(encoding)
+        if scale is not None and options.resume:
+            check_parts(job, options, encoding)
         quality = "" if encoding.codec.crf is None else f" crf {encoding.options['crf']}"
         return f"{film.describe()}; written in {encoding.codec.name}{quality}"
 
@@ -73,7 +90,7 @@ def look_at(job: Job, options: FilmOptions) -> str:
 def _check_writable(folder: pathlib.Path) -> None:
     """Refuses a folder that can be neither made nor written, before any work is done."""
     there = next((each for each in (folder, *folder.absolute().parents) if each.exists()), folder)
-    if not os.access(there, os.W_OK):
+    if not there.is_dir() or not os.access(there, os.W_OK):
         raise UserError(f"folder {str(folder)!r} cannot be written: choose another --frames")
 
 
@@ -118,6 +135,9 @@ def restore_film(
                 f"{film.woven} {'frame is' if one else 'frames are'} interlaced, unlike the first"
                 f" one: {'it was' if one else 'they were'} restored as a whole, not field by field"
             )
+        if film.captioned and not sink.holds_captions:
+            why = "pictures have" if options.frames is not None else "the encoder writes"
+            notes.append(f"its closed captions are left out: {why} none")
         if work.flattened:
             notes.append("transparent parts lie over white now: the codec holds none")
         return FilmTold(
@@ -162,12 +182,23 @@ def _check_start(film: Film, options: FilmOptions) -> None:
         raise UserError(f"--start {start:g} is behind its end, {float(lasts):.2f} s")
 
 
+def _check_part(film: Film, options: FilmOptions) -> None:
+    """Refuses a part without pictures: sound and subtitles may last longer than they do."""
+    part = {"--start": options.start_s, "--duration": options.duration_s}
+    asked = " ".join(f"{name} {value:g}" for name, value in part.items() if value is not None)
+    if asked and next(film.decode(options.start_s, options.duration_s), None) is None:
+        lasts = "" if film.duration_s is None else f" of its {float(film.duration_s):.2f} s"
+        raise UserError(
+            f"{asked}: no frame is there that can be decoded; expected another part{lasts}"
+        )
+
+
 def _check_size(film: Film, scale: int, options: FilmOptions) -> None:
     height, width = film.height * scale, film.width * scale
     if height * width > options.max_pixels:
         raise UserError(
             f"frames of {film.width}x{film.height} become {width}x{height}: more than --max-pixels"
-            f" {options.max_pixels}"
+            f" {options.max_pixels}; raise it, or choose a model that enlarges less"
         )
 
 

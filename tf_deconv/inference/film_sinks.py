@@ -25,7 +25,7 @@ from tf_deconv.video.codecs import Encoding
 from tf_deconv.video.companions import Companions, Trim, open_companions
 from tf_deconv.video.containers import CONTAINER_OF, Container
 from tf_deconv.video.reading import MAX_PIXELS, Film, end_of_others_s, require_av
-from tf_deconv.video.segments import PART_FRAMES, Parts
+from tf_deconv.video.segments import PART_FRAMES, Parts, folder_of
 from tf_deconv.video.writing import PART, FilmWriter, Shell, join
 
 # Times of these begin anywhere, as a recording's clock stood.
@@ -79,11 +79,13 @@ class Sink:
       last_stamp: Time stamp in the source of the last one of these; None: there is none.
       notes: What is not kept, one line each.
       holds_alpha: Whether transparency can be written.
+      holds_captions: Whether closed captions can be written.
     """
 
     before = 0
     last_stamp: int | None = None
     holds_alpha = True
+    holds_captions = False
 
     def __init__(self):
         self.notes: list[str] = []
@@ -146,12 +148,28 @@ def open_sink(
             if not sink.written:
                 raise UserError("no frame of it could be decoded")
         return
-    recipe = _recipe_of(job, options, encoding)
-    parts = Parts(job.target, recipe)
-    lock = parts.folder / "lock"
-    with locks.held(lock, f"{str(parts.folder)!r} is in use", "choose another --out"):
+    with _locked_parts(job, options, encoding) as parts:
         yield _PartsSink(film, job, options, encoding, parts)
     parts.remove_if_joined()
+
+
+def check_parts(job: Job, options: FilmOptions, encoding: Encoding) -> None:
+    """Refuses parts that are there and cannot be gone on with, before any work is done.
+
+    Raises:
+      UserError: if they are of other options, or another process works on them.
+    """
+    if folder_of(job.target).exists():
+        with _locked_parts(job, options, encoding):
+            pass
+
+
+@contextlib.contextmanager
+def _locked_parts(job: Job, options: FilmOptions, encoding: Encoding) -> Iterator[Parts]:
+    parts = Parts(job.target, _recipe_of(job, options, encoding))
+    lock = parts.folder / "lock"
+    with locks.held(lock, f"{str(parts.folder)!r} is in use", "choose another --out"):
+        yield parts
 
 
 def _recipe_of(job: Job, options: FilmOptions, encoding: Encoding) -> dict[str, Any]:
@@ -179,6 +197,7 @@ class _Encoded(Sink):
         self._converter = colour.Converter(film.conversion)
         stored = colour.describe_format(encoding.pixel_format)
         self.holds_alpha = stored.channels == 4
+        self.holds_captions = encoding.codec.holds_captions
         self._threads = options.threads or core_count()
         self._shift_s: Fraction | None = None
         self._moved_s = Fraction(0)
@@ -233,6 +252,7 @@ class _Encoded(Sink):
         with require_av().open(f"file:{os.path.abspath(path)}", metadata_errors="replace") as out:
             lost = companions.missing_from(out)
             shape = out.streams.video[0].sample_aspect_ratio or Fraction(1)
+            lost += self._matrix_missing_from(out)
         if shape != self._film.aspect:
             lost.append(f"the shape of pixels, {_ratio(self._film.aspect)}")
         if lost:
@@ -247,6 +267,17 @@ class _Encoded(Sink):
         heard_s = companions.last_s - self._film.origin_s
         gone = _missing(film, self._job, self._options, count, heard_s)
         return [*gone, *companions.damage()]
+
+    def _matrix_missing_from(self, out: Any) -> list[str]:
+        """Compares the display matrix of a file that was written with the film's."""
+        matrix = self._film.matrix
+        if matrix is None or self._turns:
+            return []
+        side_data = next(out.decode(out.streams.video[0])).side_data
+        there = next((bytes(each) for each in side_data if each.type.name == "DISPLAYMATRIX"), b"")
+        if colour.are_alike(matrix, colour.display_matrix(there)):
+            return []
+        return [f"the scale or shear of its display matrix ({colour.matrix_text(matrix)})"]
 
 
 def _ratio(value: Fraction) -> str:
@@ -362,6 +393,11 @@ class _Pictures(Sink):
         if film.aspect != 1:
             self.notes.append(
                 f"pixels of the film are {_ratio(film.aspect)}, those of pictures are square"
+            )
+        if film.matrix is not None and not colour.is_quarter_turn(film.matrix):
+            self.notes.append(
+                f"its display matrix ({colour.matrix_text(film.matrix)}) is no plain quarter turn:"
+                " what else it does is left out of the pictures"
             )
         if film.colour.hdr:
             self.notes.append(f"the pictures are in {film.colour.hdr}, which no picture says")

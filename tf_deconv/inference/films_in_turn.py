@@ -25,17 +25,21 @@ Shown = Callable[[Job, int, np.ndarray, np.ndarray], None]
 
 
 def look_at_films(
-    jobs: Sequence[Job], options: FilmOptions
+    jobs: Sequence[Job], options: Callable[[Job], FilmOptions], scale: int | None = None
 ) -> tuple[dict[pathlib.Path, str], dict[pathlib.Path, str]]:
-    """Looks at films before a model is opened.
+    """Looks at films before any is restored.
 
+    Args:
+      jobs: The films.
+      options: How each is read and written.
+      scale: Output pixels per input pixel along each axis; None: no model is open yet.
     Returns:
       What each one is; and why others cannot be restored; by `Job.target`.
     """
     found, faults = {}, {}
     for job in jobs:
         try:
-            found[job.target] = look_at(job, options)
+            found[job.target] = look_at(job, options(job), scale)
         except UserError as error:
             faults[job.target] = error.message
         except (OSError, ValueError, RuntimeError, MemoryError) as error:

@@ -168,9 +168,10 @@ def plan_jobs(
         )
     if file is not None and sources[0].is_film != film_file:
         kind, other = ("film", "picture") if sources[0].is_film else ("picture", "film")
+        written = CONTAINER_OF if sources[0].is_film else FORMAT_OF
         raise UserError(
             f"out={str(file)!r} is named as a {other}, and {str(sources[0].place)!r} is a {kind}:"
-            f" expected a folder or the name of a {kind}"
+            f" expected a folder, or a file ending in {', '.join(written)}"
         )
     wished = {source.relative: source.becomes for source in sources}
     claims = collections.Counter(wished.values())
@@ -214,10 +215,14 @@ def names_file(out: pathlib.Path) -> bool:
     if suffix not in (*formats.SUFFIXES, *FILM_SUFFIXES) or out.is_dir():
         return False
     if suffix not in FORMAT_OF and suffix not in CONTAINER_OF:
-        written = CONTAINER_OF if suffix in FILM_SUFFIXES and suffix != ".gif" else FORMAT_OF
+        endings = []
+        if suffix in formats.SUFFIXES:
+            endings.append(f"a picture ending in {', '.join(FORMAT_OF)}")
+        if suffix in FILM_SUFFIXES:  # A GIF may be either.
+            endings.append(f"a film ending in {', '.join(CONTAINER_OF)}")
         raise UserError(
-            f"out={str(out)!r}: no {suffix} file can be written; expected a folder, or a file"
-            f" ending in {', '.join(written)}"
+            f"out={str(out)!r}: no {suffix} file can be written; expected a folder,"
+            f" {', or '.join(endings)}"
         )
     return True
 
@@ -238,7 +243,8 @@ def check_targets(jobs: Sequence[Job], word: str = "picture") -> None:
     """
     there = [job.target for job in jobs if os.path.lexists(job.target)]
     if there:
-        count = f"{len(there)} of {len(jobs)} {word}s are" if len(jobs) > 1 else f"the {word} is"
+        are = "is" if len(there) == 1 else "are"
+        count = f"{len(there)} of {len(jobs)} {word}s {are}" if len(jobs) > 1 else f"the {word} is"
         raise UserError(
             f"{count} there already, {str(there[0])!r}: choose another --out, or add --overwrite to"
             " replace what is there, or --skip-existing to leave it out"

@@ -121,14 +121,11 @@ def restore(
         word, were = (f"{word} is", "was") if len(skipped) == 1 else (f"{word}s are", "were")
         were = "would be skipped" if config.dry_run else f"{were} skipped"
         report(f"{len(skipped)} {word} there already and {were}")
-    looked_at, faults = look_at_films(films, film_options)
+    looked_at, faults = look_at_films(films, lambda job: film_options)
     films_found = [job for job in films if job.target in looked_at]
-    for job in films:
-        if job.target in faults:
-            plan.unread.append(f"{printable(str(job.source))}: {faults[job.target]}")
+    plan.unread.extend(_faults_of(films, faults))
     if not waiting and not films_found and not skipped:
-        more = f" (and {len(plan.unread) - 1} more)" if len(plan.unread) > 1 else ""
-        raise UserError(f"{plan.unread[0]}{more}")
+        raise _nothing_to_do(plan)
     if not waiting and not films_found:
         _report_unread(plan, report)
         if sheet is not None and not config.dry_run:
@@ -144,6 +141,16 @@ def restore(
         return RestoreResult((), skipped, tuple(plan.unread))
     # For the engine `beam` too: what is wrong with the model is said before any worker starts.
     model = open_model(located, config, "cpu" if config.engine == "beam" else "auto")
+    film_options_of = _film_options_of(config, model, located, film_options, folders)
+    scale = model.restorer.artifact.scale
+    if films_found and (config.resume or scale > 1):
+        # What only an open model tells: the size that is written, and whose the parts are.
+        _, refused = look_at_films(films_found, film_options_of, scale)
+        faults |= refused
+        plan.unread.extend(_faults_of(films_found, refused))
+        films_found = [job for job in films_found if job.target not in refused]
+        if not waiting and not films_found and not skipped:
+            raise _nothing_to_do(plan)
     if not config.dry_run:
         for folder in ([] if folders else [out]) + ([sheet.parent] if sheet else []):
             files.make_folder(folder)
@@ -169,9 +176,7 @@ def restore(
     else:
         reasons = _restore_here(config, model, waiting, report)
     if films_found and not config.dry_run:
-        film_reasons, damage = _restore_films(
-            config, model, located, films_found, film_options, folders, report
-        )
+        film_reasons, damage = _restore_films(model, films_found, film_options_of, report)
         reasons = {**reasons, **film_reasons}
     _report_unread(plan, report)
     if sheet is not None and not config.dry_run:
@@ -199,6 +204,19 @@ def restore(
         )
         + tuple(plan.unread),
     )
+
+
+def _faults_of(films: Sequence[Job], faults: dict[pathlib.Path, str]) -> list[str]:
+    return [
+        f"{printable(str(job.source))}: {faults[job.target]}"
+        for job in films
+        if job.target in faults
+    ]
+
+
+def _nothing_to_do(plan: Plan) -> UserError:
+    more = f" (and {len(plan.unread) - 1} more)" if len(plan.unread) > 1 else ""
+    return UserError(f"{plan.unread[0]}{more}")
 
 
 def _film_options(config: RestoreConfig) -> FilmOptions:
@@ -241,17 +259,14 @@ def _frame_folders(config: RestoreConfig, films: Sequence[Job]) -> dict[Job, pat
     return found
 
 
-def _restore_films(
+def _film_options_of(
     config: RestoreConfig,
     model: Model,
     located: LocatedModel,
-    films: Sequence[Job],
     options: FilmOptions,
     folders: dict[Job, pathlib.Path],
-    report: Callable[[str], None],
-) -> tuple[dict[pathlib.Path, str], dict[pathlib.Path, str]]:
-    """Restores films; returns why some failed, and what of others is damaged, by `Job.target`."""
-    artifact = model.restorer.artifact
+) -> Callable[[Job], FilmOptions]:
+    """Returns how each film is read and written, by which model."""
     recipe = (
         ("model", [str(located.path), located.known.get("version")]),
         ("engine", model.engine),
@@ -264,6 +279,17 @@ def _restore_films(
     def options_of(job: Job) -> FilmOptions:
         return dataclasses.replace(options, frames=folders.get(job), recipe=recipe)
 
+    return options_of
+
+
+def _restore_films(
+    model: Model,
+    films: Sequence[Job],
+    options_of: Callable[[Job], FilmOptions],
+    report: Callable[[str], None],
+) -> tuple[dict[pathlib.Path, str], dict[pathlib.Path, str]]:
+    """Restores films; returns why some failed, and what of others is damaged, by `Job.target`."""
+    artifact = model.restorer.artifact
     _, conversion = choose_conversion(3, artifact, model.task)
     return restore_films(
         film_model(model.restorer, model.task),

@@ -53,6 +53,7 @@ class Codec:
         not told.
       one_rate: Whether all frames last equally long.
       marks_fields: Whether it marks the fields of interlaced frames.
+      holds_captions: Whether its encoder writes closed captions (CEA-708) among the pictures.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Codec:
     holds_hdr: Callable[[Mastering], dict[str, str]] | None = None
     one_rate: bool = False
     marks_fields: bool = False
+    holds_captions: bool = False
 
 
 def _screen(mastering: Mastering, unit: int, light_unit: int) -> str:
@@ -129,6 +131,7 @@ CODECS = {
             options=lambda crf: {"crf": str(crf), "preset": _PRESET, "x264-params": _X264},
             holds_hdr=_for_x264,
             marks_fields=True,
+            holds_captions=True,
         ),
         Codec(
             "hevc",
@@ -140,8 +143,10 @@ CODECS = {
                 "crf": str(crf),
                 "preset": _PRESET,
                 "x265-params": "log-level=none",
+                "a53cc": "1",
             },
             holds_hdr=_for_x265,
+            holds_captions=True,
         ),
         Codec(
             "av1",
@@ -190,6 +195,7 @@ CODECS = {
             options=lambda crf: {**_constant_scale(2), "flags": "+qscale+low_delay"},
             one_rate=True,
             marks_fields=True,
+            holds_captions=True,
         ),
         Codec("mjpeg", "mjpeg", None, options=lambda crf: _constant_scale(2)),
         Codec("prores", "prores_ks", None, even=True, options=lambda crf: {"profile": "3"}),
@@ -212,8 +218,8 @@ _LOSSLESS = (
     *("ffv1", "huffyuv", "ffvhuff", "utvideo", "magicyuv", "rawvideo", "qtrle", "png", "v210"),
     *("lagarith", "zlib", "zmbv", "flashsv", "r210", "cllc", "fraps"),
 )
-# The lowest number of frames of x264's kind that hold a film back: none where a container stores
-# no order of its own.
+# Containers that do not store when a frame is shown: there frames have to be shown in the order in
+# which they are decoded, and at one rate.
 _IN_ORDER = ("AVI",)
 
 
@@ -406,9 +412,17 @@ def plan_encoding(
     if film.codec == "gif":
         # 256 colours have no fine ones to lose, and few devices play colour at full resolution.
         pixels = dataclasses.replace(pixels, chroma=(2, 2), is_rgb=False)
+    if codec.name == film.codec == "h264" and pixels.is_rgb:
+        # As screens are recorded; of another codec's film it would be H.264 that few devices play.
+        codec = dataclasses.replace(codec, encoder="libx264rgb")
     pixel_format, lost = choose_pixel_format(codec, pixels)
     notes = [f"{codec.name} does not hold {lost}, which the film has"] if lost else []
     stored = describe_format(pixel_format)
+    if pixels.is_rgb and not stored.is_rgb and not lost:
+        notes.append(
+            f"its red, green and blue became luma and chroma of {stored.bits} bits, as"
+            f" {codec.name} is written: each value is rounded"
+        )
     height, width = film.height * scale, film.width * scale
     if codec.even and stored.chroma != (1, 1):
         even = height + height % 2 * (stored.chroma[1] > 1), width + width % 2

@@ -43,6 +43,7 @@ _MOST_LINES_OF_SD = 576
 # SWS_BICUBIC | SWS_FULL_CHR_H_INT | SWS_FULL_CHR_H_INP | SWS_ACCURATE_RND of libswscale: without
 # them every second column would take its chroma from its neighbour, and rounding would be biased.
 _INTERPOLATION = 0x4 | 0x2000 | 0x4000 | 0x40000
+_NEAREST = 0x10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -228,17 +229,29 @@ def wrap(array: np.ndarray, like: Any) -> Any:
 
     Args:
       array: (H, W, C) uint8 or uint16.
-      like: The frame of whose time it is.
+      like: The frame of whose time it is, and whose closed captions go with it.
     """
     from av import VideoFrame
 
     names = {1: ("gray", "gray16le"), 3: ("rgb24", "rgb48le"), 4: ("rgba", "rgba64le")}
     name = names[array.shape[-1]][array.dtype.itemsize > 1]
+    if has_captions(like):
+        # PyAV carries them from frame to frame where it converts one, and adds none to another.
+        height, width, channels = array.shape
+        frame = like.reformat(width, height, name, interpolation=_NEAREST, threads=1)
+        bits = 8 * array.dtype.itemsize
+        view(frame, PixelFormat(name, bits, channels, True, (1, 1)))[...] = array
+        return frame
     flat = array[..., 0] if array.shape[-1] == 1 else array
     frame = VideoFrame.from_ndarray(np.ascontiguousarray(flat), format=name)
     frame.pts, frame.time_base, frame.duration = like.pts, like.time_base, like.duration
     frame.color_primaries, frame.color_trc = like.color_primaries, like.color_trc
     return frame
+
+
+def has_captions(frame: Any) -> bool:
+    """Returns whether closed captions (CEA-708) go with a frame."""
+    return any(each.type.name == "A53_CC" for each in frame.side_data)
 
 
 def _padded(frame: Any, size: tuple[int, int]) -> Any:
@@ -284,6 +297,25 @@ def display_matrix(side_data: bytes) -> tuple[int, ...] | None:
         return None
     matrix = struct.unpack("=9i", side_data[:36])
     return None if matrix[:2] + matrix[3:5] == (1 << 16, 0, 0, 1 << 16) else matrix
+
+
+def is_quarter_turn(matrix: Sequence[int]) -> bool:
+    """Returns whether a display matrix turns by quarters, or mirrors, and does nothing else."""
+    return any(are_alike(matrix, (a << 16, b << 16, 0, c << 16, d << 16)) for a, b, c, d in _TURNS)
+
+
+def are_alike(matrix: Sequence[int], other: Sequence[int] | None) -> bool:
+    """Returns whether two display matrices show a picture alike, wherever it lies; None: upright.
+
+    Containers keep an angle instead, or 16 bits of a fraction: a thousandth is no difference.
+    """
+    other = other or (1 << 16, 0, 0, 0, 1 << 16)
+    return all(abs(matrix[place] - other[place]) < 2**16 / 1000 for place in (0, 1, 3, 4))
+
+
+def matrix_text(matrix: Sequence[int]) -> str:
+    """Returns what of a display matrix turns and scales, for a message: "0.5 0 0 1"."""
+    return " ".join(f"{matrix[place] / 2**16:.3g}" for place in (0, 1, 3, 4))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -27,6 +27,7 @@ _OF_THE_FILE = {
     *("creation_time", "date", "_statistics_tags", "_statistics_writing_app", "timecode"),
     *("_statistics_writing_date_utc", "bps", "number_of_frames", "number_of_bytes", "vendor_id"),
     *("handler_name", "language", "rotate", "encoder_options", "isft", "metadata_block_picture"),
+    *("source_id", "variant_bitrate"),
 }
 _KINDS = {"audio": "sound", "subtitle": "subtitles", "data": "data", "attachment": "attachment"}
 _COVER_TYPES = {
@@ -93,7 +94,7 @@ class Companions:
     ):
         """Finds out what the target holds; `open_companions` opens the source."""
         self._source, self._target, self._trim = source, target, trim
-        self._clock = film.clock
+        self._clock, self._pictures = film.clock, film.stream
         self._kept: list[Any] = []
         self.lost: list[str] = []
         self.notes: list[str] = []
@@ -154,7 +155,7 @@ class Companions:
             )
         with contextlib.suppress(Exception):  # A container without chapters: it is told later.
             out.set_chapters(chapters)
-        said = {k: v for k, v in self._source.metadata.items() if _is_of_film(k)}
+        said = {k: v for k, v in self._source.metadata.items() if is_of_film(k)}
         if "creation_time" in self._source.metadata:
             said["creation_time"] = self._source.metadata["creation_time"]
         if self._time_code is not None:
@@ -261,7 +262,7 @@ class Companions:
             lost.append(f"the time code {self._time_code}")
         there = {key.lower() for key in out.metadata}
         gone = sorted(
-            key for key in self._source.metadata if _is_of_film(key) and key.lower() not in there
+            key for key in self._source.metadata if is_of_film(key) and key.lower() not in there
         )
         # A container may call a thing by another name: the value tells.
         values = set(out.metadata.values())
@@ -273,14 +274,17 @@ class Companions:
     def _words_missing_from(self, out: Any) -> list[str]:
         """Returns what of the kept streams is not said in a file that was written."""
         lost = []
-        for kind in ("audio", "subtitle"):
-            there = [stream for stream in out.streams if stream.type == kind]
-            for one, other in zip([each for each in self._kept if each.type == kind], there):
+        for kind in ("video", "audio", "subtitle"):
+            there = [each for each in out.streams if each.type == kind and not is_cover(each)]
+            kept = [each for each in self._kept if each.type == kind and not is_cover(each)]
+            if kind == "video":
+                kept.insert(0, self._pictures)
+            for one, other in zip(kept, there):
                 have = {key.lower(): value for key, value in other.metadata.items()}
-                for key in ("language", "title"):
-                    said = {k.lower(): v for k, v in one.metadata.items()}.get(key, "und")
-                    if said not in ("und", "", *have.values()):
-                        lost.append(f"the {key} of {_describe(one)}")
+                for key, said in one.metadata.items():
+                    asked = key.lower() == "language" or is_of_film(key)
+                    if asked and said not in ("und", "", *have.values()):
+                        lost.append(f"the {key.lower()} of {_describe(one)}")
                 gone = int(one.disposition) & ~int(other.disposition)
                 lost += [
                     f"the mark {purpose!r} of {_describe(one)}"
@@ -306,8 +310,10 @@ def open_companions(
         yield Companions(film, source, target, trim, path)
 
 
-def _is_of_film(key: str) -> bool:
-    return key.lower() not in _OF_THE_FILE
+def is_of_film(key: str) -> bool:
+    """Returns whether something is said of a film or a stream, and not of the old file alone."""
+    # mkvmerge once wrote of statistics in which language they are: "BPS-eng".
+    return key.lower().partition("-")[0] not in _OF_THE_FILE
 
 
 def _is_time_code(key: str) -> bool:

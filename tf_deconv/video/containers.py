@@ -79,7 +79,7 @@ CONTAINERS = {
         Container("MPEG video", (".m2v", ".m1v"), "mpegvideo", None, "Matroska"),
         Container("Ogg", (".ogv", ".ogg"), "ogg", None, "Matroska"),
         Container("Flash", (".flv",), "flv", None, "MP4"),
-        # Its sound (WMA) goes into no other container here, and its frames have one time alone: a
+        # PyAV copies its sound (WMA) into AVI alone besides, and its frames have one time alone: a
         # codec whose frames are shown in the order in which they are decoded.
         Container("ASF", (".wmv", ".asf"), "asf", "asf", "ASF", ("mpeg4",)),
         # An animation among pictures; it is a film where something is asked for that films have.

@@ -193,6 +193,7 @@ class Film:
       orientation: How it turns pixels upright, as `arrays.oriented` takes it.
       fields: "top" or "bottom": which field of an interlaced film comes first; None: progressive.
       woven: How many frames so far are interlaced, where the first one is not.
+      captioned: Whether any frame so far has closed captions.
       mastering: On what screen a film of high dynamic range was made.
       lost: What of a frame is not carried on, named for a message.
       origin_s: Time of the first packet of any stream, in seconds: where players begin.
@@ -253,7 +254,7 @@ class Film:
         side_data = {each.type.name: bytes(each) for each in first.side_data}
         self.matrix = colour.display_matrix(side_data.get("DISPLAYMATRIX", b""))
         self.orientation = colour.orientation_of(self.matrix)
-        self.woven, self.fields = 0, None
+        self.woven, self.fields, self.captioned = 0, None, False
         if first.interlaced_frame:
             # DV says it of each frame alone, and has the bottom one first.
             usual = "bottom" if self.codec == "dvvideo" else "top"
@@ -316,6 +317,7 @@ class Film:
                 )
             self.last_s = time_s + frame.duration * self.time_base
             self.woven += bool(frame.interlaced_frame) and self.fields is None
+            self.captioned = self.captioned or colour.has_captions(frame)
             yield frame
 
     def damage(self) -> str | None:

@@ -104,10 +104,10 @@ class Parts:
                 f"{str(self.folder)!r} is there and holds no parts of a film: {remedy}"
             ) from error
         if recipe != self._recipe:
-            other = [key for key in self._recipe if recipe.get(key) != self._recipe[key]]
             raise UserError(
                 f"{str(self.folder)!r} holds parts that were made with another"
-                f" {', '.join(other) or 'recipe'}: give the same again, or {remedy}"
+                f" {_difference(recipe, self._recipe) or 'recipe'}: give the same again, or"
+                f" {remedy}"
             )
         while (path := self.next_path()).exists():
             try:
@@ -120,3 +120,30 @@ class Parts:
         part = Part(path, tuple(facts["order"]), tuple(facts["durations"]))
         self.last_stamp, self.shift_s = int(facts["last_stamp"]), Fraction(*facts["shift"])
         self.done.append(part)
+
+
+def _difference(before: Any, now: dict[str, Any]) -> str:
+    """Tells in what a recipe that was read differs, and what each has there."""
+    before = before if isinstance(before, dict) else {}
+    told = []
+    for key, value in now.items():
+        old = before.get(key)
+        if old == value:
+            continue
+        if key == "source" and isinstance(old, list) and old[:1] == value[:1]:
+            told.append("state of the source, which was changed since")
+            continue
+        if isinstance(old, list) and isinstance(value, list):
+            # Of several values, those that only one of the two has.
+            old, value = (
+                " ".join(_text(each) for each in one if each not in other) or "nothing"
+                for one, other in ((old, value), (value, old))
+            )
+        told.append(f"{key} ({_text(old)}, now {_text(value)})")
+    return ", ".join(told)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return "none" if value is None else str(value)

@@ -15,7 +15,7 @@ from typing import Any
 from tf_deconv.utils.files import silent_stderr
 from tf_deconv.video.codecs import Encoding
 from tf_deconv.video.colour import FULL_RANGE, RGB_MATRIX, UNSPECIFIED
-from tf_deconv.video.companions import Companions
+from tf_deconv.video.companions import Companions, is_of_film
 from tf_deconv.video.containers import Container
 from tf_deconv.video.reading import require_av
 
@@ -25,7 +25,7 @@ os.environ.setdefault("SVT_LOG", "1")
 # picture the others may come.
 _AHEAD_S = Fraction(1, 2)
 _FIELD_ORDERS = {"top": 2, "bottom": 3}
-_FIRST_WORDS = ("language", "title", "handler_name")
+_FIRST_WORDS = ("language", "handler_name")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +82,9 @@ class _Output:
             context.codec_tag = encoding.tag
         if shell.matrix is not None:
             stream.set_display_matrix(shell.matrix)
-        stream.metadata.update({k: v for k, v in shell.said.items() if k in _FIRST_WORDS})
+        stream.metadata.update(
+            {k: v for k, v in shell.said.items() if k in _FIRST_WORDS or is_of_film(k)}
+        )
         stream.disposition = shell.disposition
         if self._companions is not None:
             self._companions.add_to(self.file)
