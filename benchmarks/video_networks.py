@@ -123,7 +123,7 @@ def features_only() -> keras.Model:
 
 
 def not_led(gate: bool = False) -> keras.Model:
-    """Builds the network's cell without what leads a frame to the one before, or with a gate."""
+    """Builds a cell whose state is the last restored frame and features, led by a gate or not."""
     frame, state = keras.Input((None, None, 3), name="frame"), keras.Input((None, None, 48))
     build, chosen = unet.Builder(False, False), unet.Size((48, 96), (2, 3), True)
     x = build.head(frame, 48, True, unet.ZeroSum())
@@ -157,27 +157,33 @@ def _recurrent(blocks=(2, 3), features=35):
 
 
 def _single():
+    """Builds the network's cell for frames that have no past."""
     cell = video.build_video(blind_to_levels=True)
-    cell.get_layer("past").trainable = False
-    keep = cell.get_layer("keep")
-    keep.trainable = False
-    keep.set_weights([np.zeros_like(weight) for weight in keep.get_weights()])
-    return cell, video.unroll
+    for layer in cell.layers:
+        known = ("seen", "past", "still", "moved")
+        layer.trainable &= not layer.name.startswith(("fusion", *known))
+
+    def unroll(cell: keras.Model, frames: int) -> keras.Model:
+        clip = keras.Input((frames, None, None, 3), name="clip")
+        none = video.zero_state(clip[:, 0], cell.inputs[1].shape[-1])
+        return keras.Model(
+            clip, keras.ops.stack([cell([clip[:, t], none])[0] for t in range(frames)], 1)
+        )
+
+    return cell, unroll
 
 
 CANDIDATES = {
     "frame by frame": (_single, 1296 + 75024),
-    "recurrent": (_recurrent, 81684),
-    "recurrent, not led": (lambda: (not_led(), video.unroll), 81504),
-    "recurrent, led by a gate": (lambda: (not_led(gate=True), video.unroll), 81648),
-    "recurrent, features only": (lambda: (features_only(), video.unroll), 81504),
-    "recurrent, restored only": (lambda: _recurrent(features=0), 77688),
-    "recurrent, 19 features": (lambda: _recurrent(features=19), 79740),
-    "recurrent, blocks 2,4": (lambda: _recurrent((2, 4)), 91872),
-    "recurrent, blocks 3,3": (lambda: _recurrent((3, 3)), 102240),
+    "fused": (_recurrent, 91362),
+    "features and frame": (lambda: (not_led(), video.unroll), 81504),
+    "features and frame, led by a gate": (lambda: (not_led(gate=True), video.unroll), 81648),
+    "features only": (lambda: (features_only(), video.unroll), 81504),
+    "fused, no features": (lambda: _recurrent(features=0), 87582),
+    "fused, blocks 3,3": (lambda: _recurrent((3, 3)), 112098),
     "window of 3": (lambda: (window(3), slide), 78912),
     "window of 5": (lambda: (window(5), slide), 81504),
-    "recurrent, a frame ahead": (lambda: (look_ahead(), unroll_ahead), 82800),
+    "features and the next frame": (lambda: (look_ahead(), unroll_ahead), 82800),
 }
 
 

@@ -8,8 +8,9 @@ import pytest
 from tf_deconv.inference import run_folder
 from tf_deconv.networks.article import build_article
 from tf_deconv.networks.unet import build_unet
+from tf_deconv.networks.video import build_video
 from tf_deconv.training.config import TrainConfig, check_train_config, take_from_init
-from tf_deconv.training.pretrained import Start, begin_with, copy_weights
+from tf_deconv.training.pretrained import Start, begin_with, copy_weights, join, train_only
 from tf_deconv.utils.options import UserError
 
 
@@ -102,3 +103,43 @@ def test_the_network_is_that_of_the_model_where_none_is_named(untrained, tmp_pat
         assert take_from_init(left_alone) == left_alone
     with pytest.raises(UserError, match="does not exist"):
         take_from_init(dataclasses.replace(given, init="./nowhere"))
+
+
+def test_a_second_model_fills_what_the_first_has_not_and_is_told():
+    # The first is a U-Net of pictures, the second has its layers too and what a film's adds.
+    first = Start("photo", filled(filters=(8, 16), blocks=(1, 1), space_to_depth=True), {})
+    rest = build_video(size="tiny")
+    rest.get_layer("seen").kernel.assign(rest.get_layer("seen").kernel + 1)
+    facts = {"training": {"seed": 1}, "began_with": {"training": {"seed": 2}}}
+    first = dataclasses.replace(first, facts=facts)
+    joined = join(first, Start("fusion", rest, {"training": {"seed": 3}}))
+    assert joined.name == "photo"
+    assert joined.facts["began_with"]["began_with"] == {"training": {"seed": 3}}
+    assert "began_with" not in facts["began_with"]
+    target = build_video(size="tiny")
+    config = TrainConfig(network="video", size="tiny")
+    count = len(target.trainable_weights)
+    assert begin_with(target, joined, config)[-1] == f"init: {count} of {count} weights copied"
+    for name, model in (("head", first.model), ("seen", rest)):
+        np.testing.assert_array_equal(target.get_layer(name).kernel, model.get_layer(name).kernel)
+
+
+def test_a_rest_without_a_first_is_refused():
+    with pytest.raises(UserError, match="init_rest='photo' without init: expected --init"):
+        check_train_config(TrainConfig(network="unet", task="denoise", init_rest="photo"))
+
+
+def test_only_the_layers_that_are_named_are_trained(rng):
+    model = filled(size="tiny")
+    every = {weight.path: weight.numpy() for weight in model.weights}
+    told = train_only(model, "head, tail")
+    assert told == ["trained: head, tail, 432 weights; all others are kept"]
+    model.compile("sgd", "mse")
+    image = rng.random((2, 8, 12, 3), np.float32)
+    model.fit(image, 1 - image, verbose=0)
+    changed = {
+        weight.path for weight in model.weights if np.any(weight.numpy() != every[weight.path])
+    }
+    assert changed == {"head/kernel", "tail/kernel"}
+    with pytest.raises(UserError, match=r"'nowhere' cannot be trained in this network; .* head, "):
+        train_only(filled(size="tiny"), "head,nowhere")

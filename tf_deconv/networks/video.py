@@ -37,7 +37,7 @@ SIDES = {"still": 1.0, "moved": 0.5}
 # Features below it are none; a fortieth of a grey level.
 _LEAST = 1e-4
 
-# 12, 218 and 727 thousand weights. `base` is `base` of `unet` and begins with its weights.
+# 14, 249 and 791 thousand weights. `base` is `base` of `unet` and begins with its weights.
 SIZES = {
     "tiny": unet.Size((8, 16), (1, 1), space_to_depth=True),
     "small": unet.Size((32, 64), (1, 2), space_to_depth=True),
