@@ -104,7 +104,8 @@ def test_a_run_goes_on_without_the_model_that_it_began_with(tmp_path, folders):
     assert after["began_with"] == before["began_with"] != {}
     assert after["training"]["init"] == "run"
     # The better of two epochs may be the first, whose file stays: the last one's tells it too.
-    start = trainer._open_start(str(first.run_dir), resumed.run_dir, goes_on=True)
+    given = TrainConfig(init=str(first.run_dir))
+    start = trainer._open_start(given, resumed.run_dir, goes_on=True)
     assert (start.name, start.facts) == ("run", before["began_with"])
 
 
