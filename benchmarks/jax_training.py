@@ -108,6 +108,9 @@ class Trained:
         self.config, self.task = config, find_task(config.task, config.degrade)
         if self.task.mask or self.task.paired or self.task.generates or config.self_supervised:
             raise UserError(f"task {config.task!r} is not trained here: expected one that degrades")
+        for name in ("init_rest", "train_layers"):
+            if getattr(config, name) is not None:
+                raise UserError(f"{name}={getattr(config, name)!r}: not known here, leave it out")
         keras.utils.set_random_seed(config.seed)
         precision = "mixed_bfloat16" if config.precision == "auto" else config.precision
         self.model = compilation.build_in(precision, self.task, config, trained=True)

@@ -480,8 +480,8 @@ def _listed(pictures: Path | Iterable[Path]) -> list[str]:
 
 # Options that are a path, or may be one.
 _PATHS = (
-    *("model", "data", "targets", "init", "mask", "training", "classifier", "export"),
-    *("out", "run_dir", "web", "web_library", "of", "output", "golden"),
+    *("model", "data", "targets", "init", "init_rest", "mask", "training", "classifier"),
+    *("export", "out", "run_dir", "web", "web_library", "of", "output", "golden"),
 )
 
 

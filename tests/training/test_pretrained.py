@@ -124,6 +124,32 @@ def test_a_second_model_fills_what_the_first_has_not_and_is_told():
         np.testing.assert_array_equal(target.get_layer(name).kernel, model.get_layer(name).kernel)
 
 
+def test_models_that_add_nothing_are_refused():
+    picture = Start("photo", filled(filters=(8, 16), blocks=(1, 1), space_to_depth=True), {})
+    film, config = build_video(size="tiny"), TrainConfig(network="video", init_rest="twin")
+    with pytest.raises(UserError, match="init_rest='twin' has no layer that init='photo' has not"):
+        begin_with(build_video(size="tiny"), join(picture, picture), config)
+    other = Start("article", build_article(), {})
+    with pytest.raises(UserError, match="init='article' shares no layer with network='video'"):
+        begin_with(film, join(other, picture), config)
+
+
+def test_models_that_tell_nothing_leave_no_stage_behind():
+    told, silent = Start("a", None, {"training": {"seed": 1}}), Start("b", None, {})
+    assert join(told, silent).facts == join(silent, told).facts == told.facts
+    assert join(silent, silent).facts == {}
+
+
+def test_kernels_that_are_not_trained_are_not_shared_out_among_colours():
+    colour = build_video(size="tiny")
+    fixed = [layer for layer in colour.layers if layer.weights and not layer.trainable]
+    before = [layer.kernel.numpy() for layer in fixed]
+    left = copy_weights(build_video(size="tiny", channels_in=1, channels_out=1), colour)
+    assert "head/kernel" not in left
+    for layer, kernel in zip(fixed, before):
+        np.testing.assert_array_equal(layer.kernel, kernel)
+
+
 def test_a_rest_without_a_first_is_refused():
     with pytest.raises(UserError, match="init_rest='photo' without init: expected --init"):
         check_train_config(TrainConfig(network="unet", task="denoise", init_rest="photo"))
@@ -141,5 +167,9 @@ def test_only_the_layers_that_are_named_are_trained(rng):
         weight.path for weight in model.weights if np.any(weight.numpy() != every[weight.path])
     }
     assert changed == {"head/kernel", "tail/kernel"}
+    wide = filled(size="tiny", reparameterize=True)
+    train_only(wide, "bottom_block_1_conv_1")
+    names = {layer.name for layer in wide.layers if layer.trainable_weights}
+    assert names == {"bottom_block_1_conv_1", "bottom_block_1_conv_1_point"}
     with pytest.raises(UserError, match=r"'nowhere' cannot be trained in this network; .* head, "):
         train_only(filled(size="tiny"), "head,nowhere")

@@ -283,19 +283,26 @@ _REPEAT = """Each run began with the one above it; `--init` tells what that one'
 To repeat them, give each a `--run-dir`, and the next one that folder as `--init`.
 
 """
+_REST = """Where a command has `--init-rest`, the runs of the model that it names come first of all,
+and those of `--init` after them.
+
+"""
 
 
 def origin(manifest: dict[str, Any]) -> str:
     """Writes the card's part on training: the command of each run in turn, the first one first."""
     stages, stage, trained_on = [], manifest, manifest["trained_on"]
     while stage:
-        stages.insert(0, stage)
+        if stage.get("training"):
+            stages.insert(0, stage)
         stage = stage.get("began_with")
     commands = "\n".join(f"python train.py {_command(stage['training'])}" for stage in stages)
     repeat = duration = ""
     digest = manifest["data_sha256"]
     if len(stages) > 1:
         repeat = _REPEAT
+        if any(stage["training"].get("init_rest") for stage in stages):
+            repeat += _REST
     if all(stage.get("training_s") for stage in stages):
         by_device = itertools.groupby(stages, lambda stage: stage.get("device", trained_on))
         shown = (f"{_durations(some)} on {device}" for device, some in by_device)

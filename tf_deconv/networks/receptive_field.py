@@ -41,7 +41,7 @@ def compute_reach(model: Any, divisor: int, scale: int) -> int | None:
     """Computes the reach of a Keras model: how far the support of a gradient extends.
 
     The gradient is that of a copy in which nothing is lost: weights are positive, activations are
-    left out, maxima and minima are means, and one filter stands for many.
+    left out, maxima and minima are means or sums, and one filter stands for many.
 
     Args:
       model: Made of convolutions, transposed convolutions, poolings and pointwise layers; or one of
@@ -124,7 +124,7 @@ def _support(model: Any, divisor: int, scale: int, side: int, axis: int) -> int:
         with tf.GradientTape() as tape:
             tape.watch(batch)
             sides = [batch.shape[0], *(side // STATE_STRIDE for side in batch.shape[1:3])]
-            # Of a past: with none, what leads a frame to it is not there.
+            # Of a past: with none, no frame is fused with it.
             states = [tf.ones((*sides, count), batch.dtype) for count in of_states]
             made = model([batch, *states] if states else batch, training=False)
             lines = tf.reduce_sum(made, axis=[3 - axis, 3])

@@ -119,7 +119,7 @@ NETWORKS = {
         levels_enlarging={"small": 1, "tiny": 1, "base": 2},
     ),
     "video": Network(
-        summary="recurrent U-Net for moving pictures: base (default), small, tiny; 12 to 727"
+        summary="recurrent U-Net for moving pictures: base (default), small, tiny; 14 to 791"
         " thousand weights; begins best with --init photo",
         builder="tf_deconv.networks.video:build_video",
         divisor=4,

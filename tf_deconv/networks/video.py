@@ -23,7 +23,7 @@ from tf_deconv.networks.table import STATE_STRIDE
 
 NAME = "video"
 DIVISOR = 4
-# Of what the U-Net ends with, so many at most are kept: with the mean, a state of 48 channels.
+# Of what the U-Net ends with, so many at most are kept: with the mean and its weight, 48 channels.
 FEATURES = 35
 # The features of `photo` stay below 3, and means of frames in [0, 1]; what reached this would be on
 # its way to infinity, whatever comes in later.
@@ -65,8 +65,8 @@ def build_video(
     A layer that `unet` has too bears the same name, so that a picture's network is where training
     may begin: of a film's first frame it makes what that network does.
 
-    Positively homogeneous in frame and state, its first channel aside, as long as no feature
-    reaches `STATE_BOUND` and frames differ by more than `_LEAST`.
+    Without biases positively homogeneous in frame and state, its first channel aside, as long as no
+    feature reaches `STATE_BOUND` and what speaks for and against the past is `_LEAST` at least.
 
     Args:
       height: Pixels, a multiple of the divisor; None for any.
@@ -80,7 +80,7 @@ def build_video(
       use_bias: Whether convolutions have biases.
       reparameterize: As in `unet`.
       blind_to_levels: As in `unet`; the state's part is so in any case.
-      features: Channels of the state besides the frame; at most `FEATURES` when left out.
+      features: Channels of the state besides weight and mean; at most `FEATURES` when left out.
     Returns:
       A functional model, [frame, state] to [restored, next state]: (N, height, width, C) float32 in
       [0, 1] and (N, height / 2, width / 2, S) float32; the restored frame is not clipped. Of the
@@ -99,7 +99,12 @@ def build_video(
             " many channels out as in, and scale 1"
         )
     unet.check_sides(chosen, height, width)
+    for name, side in dict(height=height, width=width).items():
+        if side is not None and side % DIVISOR:  # Of a network of one level, which has two here.
+            raise ValueError(f"{name}={side}: expected a multiple of {DIVISOR}, or None for any")
     features = min(FEATURES, chosen.filters[0]) if features is None else features
+    if not 0 <= features <= chosen.filters[0]:
+        raise ValueError(f"features={features}: expected 0 to {chosen.filters[0]}, the filters")
 
     inside = 1 + channels_in * STATE_STRIDE**2  # Channels of the state that are no features.
     sides = [side and side // STATE_STRIDE for side in (height, width)]
@@ -116,7 +121,7 @@ def build_video(
     towards = before - is_past * folded
     around = _mean(ops.abs(towards), "differing")
     both = layers.Concatenate(dtype="float32", name="both")([frame, _unfolded(before, "before")])
-    seen = build.head(both, 2 * chosen.filters[0] // 3, True, constraint, "seen")
+    seen = build.head(both, max(1, 2 * chosen.filters[0] // 3), True, constraint, "seen")
     share = _share(build, seen, towards, around, chosen.filters[0])
     led = weight * share * towards
     # Where something moved, what came before it is no longer its past.
@@ -154,7 +159,7 @@ def _share(
     A ratio of two features, so that it is the same for a darker film. What moved is told from noise
     by means over many pixels, which noise does not survive, and at two resolutions.
     """
-    wide, channels = 2 * filters // 3, towards.shape[-1]
+    wide, channels = max(1, 2 * filters // 3), towards.shape[-1]
     means = ops.abs(_colour_means(towards, "moving"))
     known = layers.Concatenate(name="known")([seen, towards, means, around])
     fine = build.conv(known, wide, 3, "fusion_fine", activation="relu")

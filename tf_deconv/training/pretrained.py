@@ -14,6 +14,7 @@ import numpy as np
 from tf_deconv.degradations.tasks import find_task
 from tf_deconv.inference import run_folder
 from tf_deconv.inference.located import locate
+from tf_deconv.networks import reparameterization
 from tf_deconv.training.compilation import build_in
 from tf_deconv.training.config import SHAPES, TrainConfig, shape_of
 from tf_deconv.utils.mentions import flag_of
@@ -33,7 +34,7 @@ def copy_weights(source: Any, target: Any) -> list[str]:
       target: The one that receives weights.
     Returns:
       Paths of the target's weights that keep their value: the source has none of that name, or one
-      of a shape that cannot be converted.
+      of a shape that cannot be converted, or nothing is trained there.
     """
     known = {weight.path: np.asarray(weight.numpy()) for weight in source.weights}
     left = []
@@ -41,7 +42,8 @@ def copy_weights(source: Any, target: Any) -> list[str]:
         # A convolution's kernel is (h, w, in, out), a transposed one's (h, w, out, in).
         input_axis = 3 if isinstance(layer, keras.layers.Conv2DTranspose) else 2
         for weight in layer.weights:
-            value = known.get(weight.path)
+            # What is not trained is no knowledge, and no kernel to be shared out among colours.
+            value = known.get(weight.path) if layer.trainable else None
             if value is not None:
                 value = _converted(value, tuple(weight.shape), input_axis)
             if value is None:
@@ -124,7 +126,10 @@ def join(start: Start, rest: Start) -> Start:
     facts = first = copy.deepcopy(start.facts)
     while first.get("began_with"):
         first = first["began_with"]
-    first["began_with"] = rest.facts
+    if not facts:  # Of a model that tells nothing of its training.
+        facts = rest.facts
+    elif rest.facts:
+        first["began_with"] = rest.facts
     return dataclasses.replace(start, facts=facts, rest=rest.model)
 
 
@@ -158,20 +163,26 @@ def begin_with(model: keras.Model, start: Start, config: TrainConfig) -> list[st
       UserError: if nothing fits.
     """
     trained = {weight.path for weight in model.trainable_weights}
-    left = trained if start.rest is None else trained & set(copy_weights(start.rest, model))
-    left = [path for path in copy_weights(start.model, model) if path in left]
+    not_of_rest = trained if start.rest is None else trained & {*copy_weights(start.rest, model)}
+    missing = [path for path in copy_weights(start.model, model) if path in trained]
+    left = [path for path in missing if path in not_of_rest]
     shape = shape_of(start.facts.get("training"))
     other = bool(shape) and any(getattr(config, name) != shape.get(name) for name in SHAPES)
     count = len(trained)
-    if len(left) == count:
+    if len(missing) == count:
         options = " and ".join(f"{name}={value!r}" for name, value in shape.items())
         raise UserError(
             f"init={start.name!r} shares no layer with network={config.network!r}: expected"
             + (f" {options}, as it has" if other else " one of the same network and size")
         )
+    if start.rest is not None and left == missing:
+        raise UserError(
+            f"init_rest={config.init_rest!r} has no layer that init={start.name!r} has not:"
+            " expected one, or leave it out"
+        )
     lines = []
     # A network that has every layer of the other one is more than that, and none that differs.
-    if other and count - len(left) < len(start.model.trainable_weights):
+    if other and count - len(missing) < len(start.model.trainable_weights):
         flags = " ".join(f"{flag_of(name)} {value}" for name, value in shape.items())
         lines.append(f"note: {start.name} is {flags}, which this training is not")
     elif shape and not other:
@@ -201,6 +212,7 @@ def train_only(model: keras.Model, names: str) -> list[str]:
             f" network; expected some of {', '.join(layers)}"
         )
     for name, layer in layers.items():
-        layer.trainable = name in chosen
+        # Both layers of a convolution that becomes one.
+        layer.trainable = name.removesuffix(reparameterization.POINT) in chosen or name in chosen
     count = sum(math.prod(weight.shape) for weight in model.trainable_weights)
     return [f"trained: {', '.join(chosen)}, {count:,} weights; all others are kept"]
