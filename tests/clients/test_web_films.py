@@ -74,7 +74,7 @@ def write_moving_model(folder):
     model = build_video(size="tiny")
     random = np.random.default_rng(3)
     past, last = (w for w in model.weights if not np.any(w.numpy()))  # Which begin as zeros.
-    past.assign(random.normal(0, 0.01, past.shape))
+    past.assign(random.normal(0, 0.02, past.shape))
     # The same for all colours: what it adds is grey, so that chroma of half the size holds it.
     last.assign(np.broadcast_to(random.normal(0, 0.003, (2, 2, 1, last.shape[-1])), last.shape))
     known = {"task": "denoise", "network": "video", "divisor": 4, "scale": 1}
