@@ -12,6 +12,10 @@ chain on other clips, made of --tune's pictures; no model is told anything. With
 out photographs of the package are used, of whose training larger copies of many were part: for a
 look, not for a claim.
 
+    python benchmarks/video.py MODEL ... --still [--data ...]
+
+prints, clip by clip, the PSNR of what has stood still for the last eight frames and of all else.
+
     python benchmarks/video.py --strengths
 
 finds the strengths of `evaluation.film_filters.STRENGTHS`, by which `evaluate` tells the filters
@@ -42,6 +46,7 @@ from tf_deconv.degradations.tasks import Task, find_task
 from tf_deconv.evaluation import clips, film_filters
 from tf_deconv.evaluation.config import EvaluateConfig
 from tf_deconv.images import metrics
+from tf_deconv.images.arrays import STILL_LEVELS
 from tf_deconv.inference.located import locate
 
 CHAINS = (
@@ -56,6 +61,7 @@ GRIDS = {
 }
 TUNING_CLIPS, TUNING_FRAMES, TUNING_SIDE_PX = 8, 6, 128
 COST_CLIPS, COST_FRAMES, COST_SIDE_PX = 200, 8, 96
+STILL_FRAMES = 8
 
 
 def tuning_clips(data: str) -> list[np.ndarray]:
@@ -140,23 +146,52 @@ def held_out(data: str, fraction: float, folder: pathlib.Path) -> str:
     return str(folder)
 
 
-def table(options: argparse.Namespace) -> dict:
-    """Prints a table for each chain; returns the figures."""
+def print_tables(options: argparse.Namespace) -> None:
+    """Prints what was asked for of models, on clips of --data."""
     with tempfile.TemporaryDirectory() as folder:
         if options.held_out:
             options.data = held_out(options.data, options.held_out, pathlib.Path(folder))
-        return _table(options)
+        config = EvaluateConfig(
+            data=options.data, clips=options.clips, frames=options.frames, seed=options.seed
+        )
+        made, failures, notes = clips.open_clips(config, options.data)
+        if failures:
+            raise SystemExit("; ".join(failures))
+        print(f"{len(made)} clips; {notes[-1]}")
+        models = {name: clips.open_model(locate(name), config) for name in options.models}
+        if options.still:
+            still_table(options, made, models)
+            return
+        figures = table(options, made, models)
+        if options.json:
+            options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
-def _table(options: argparse.Namespace) -> dict:
-    config = EvaluateConfig(
-        data=options.data, clips=options.clips, frames=options.frames, seed=options.seed
-    )
-    made, failures, notes = clips.open_clips(config, options.data)
-    if failures:
-        raise SystemExit("; ".join(failures))
-    print(f"{len(made)} clips; {notes[-1]}")
-    models = {name: clips.open_model(locate(name), config) for name in options.models}
+def still_table(options: argparse.Namespace, made: list, models: dict) -> None:
+    """Prints PSNR where clips have stood still for `STILL_FRAMES`, and of all else."""
+    for chain in options.chains:
+        print(f"\n{chain}: PSNR dB of what stands still, and of all else")
+        print(f"{'clip':32}{'still':>7}" + "".join(f"{name[-14:]:>16}" for name in models))
+        for clip in made:
+            task = find_task("denoise", chain)
+            degraded, truth = degrade_clip(clip.read(), task, options.seed + clip.own_seed)
+            moves = (np.abs(np.diff(truth, axis=0)) > STILL_LEVELS).any(-1)
+            still = np.stack(
+                [~moves[end - STILL_FRAMES : end].any(0) for end in range(STILL_FRAMES, len(truth))]
+            )
+            row = f"{clip.name[:30]:32}{100 * still.mean():6.0f}%"
+            for model in models.values():
+                restored = np.stack(
+                    [np.clip(each, 0, 1) for each in clips.through(model, degraded)]
+                )
+                squares = np.square(restored - truth)[STILL_FRAMES:].mean(-1)
+                parts = (squares[part].mean() if part.any() else np.nan for part in (still, ~still))
+                row += "".join(f"{-10 * np.log10(part):8.2f}" for part in parts)
+            print(row, flush=True)
+
+
+def table(options: argparse.Namespace, made: list, models: dict) -> dict:
+    """Prints a table for each chain; returns the figures."""
     filters, said = ({}, []) if options.no_filters else film_filters.find_filters()
     for note in said:
         print(note)
@@ -174,7 +209,9 @@ def _table(options: argparse.Namespace) -> dict:
         for name, model in models.items():
             methods[name] = lambda degraded, _, model=model: clips.through(model, degraded)
         measured = [
-            clips.measure(clip.name, clip.read(), task, config.seed + clip.own_seed, methods).scores
+            clips.measure(
+                clip.name, clip.read(), task, options.seed + clip.own_seed, methods
+            ).scores
             for clip in made
         ]
         figures[chain] = {name: clips.means(measured, name) for name in methods}
@@ -203,6 +240,7 @@ def main() -> None:
     parser.add_argument("--chains", nargs="+", default=CHAINS, metavar="CHAIN")
     parser.add_argument("--no-filters", action="store_true", help="leave FFmpeg's out: much faster")
     parser.add_argument("--json", type=pathlib.Path, help="file that receives the figures")
+    parser.add_argument("--still", action="store_true")
     parser.add_argument("--strengths", action="store_true")
     parser.add_argument("--cost", action="store_true")
     options = parser.parse_args()
@@ -211,9 +249,7 @@ def main() -> None:
     elif options.cost:
         print_costs(options.data)
     else:
-        figures = table(options)
-        if options.json:
-            options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        print_tables(options)
 
 
 if __name__ == "__main__":

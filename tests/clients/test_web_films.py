@@ -269,7 +269,8 @@ def test_a_film_runs_through_the_network_and_says_how_fast(server, browser, tmp_
     assert skipped.endswith(" skipped")
     assert 1 <= int(restored.split()[0]) + int(skipped.split()[0]) <= 10
     assert (
-        f"clip.webm \N{MIDDLE DOT} 96 {TIMES} 64 pixels" in browser.find_element("id", "facts").text
+        f"clip.webm \N{MIDDLE DOT} {SIZE[1]} {TIMES} {SIZE[0]} pixels"
+        in browser.find_element("id", "facts").text
     )
     save_screenshot(browser, "film")
     artifact = artifacts.open_artifact(
@@ -628,7 +629,7 @@ def test_a_phones_film_stands_upright(server, browser, saved, tmp_path, moving):
 
 
 def test_the_shape_of_pixels_is_kept(server, browser, saved, tmp_path):
-    shape = Fraction(4, 3)
+    shape = Fraction(5, 4)  # Of whole pixels once they are square.
     path = write(tmp_path / "wide.mp4", noisy(2), stream_fields=[("sample_aspect_ratio", shape)])
     open_page(browser, server, f"film.html?model={FILMS}")
     browser.find_element("id", "choose").send_keys(str(path))

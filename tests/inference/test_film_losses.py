@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.fixtures.films import make_frames, packet_bytes, stamps, tone_packets, write_film
+from tests.fixtures.films import (
+    make_frames,
+    packet_bytes,
+    stamps,
+    tone_packets,
+    write_film,
+    write_half_transparent,
+)
 from tests.inference.test_films import Plain, restore
 from tf_deconv.images.files import Job
 from tf_deconv.inference import film_job
@@ -144,16 +151,7 @@ def test_transparency_of_prores_is_kept(tmp_path, codec, pixel_format):
     # The profile of 4:2:2 was asked for, which leaves it out.
     source = tmp_path / "in.mov"
     options = {"profile": "4"} if codec == "prores_ks" else {}
-    with av.open(str(source), "w") as film:
-        stream = film.add_stream(codec, 25, options, width=64, height=48)
-        stream.pix_fmt = pixel_format
-        pixels = np.zeros((48, 64, 4), np.uint8)
-        pixels[..., 0], pixels[:, :32, 3] = 200, 255
-        for number in range(3):
-            frame = av.VideoFrame.from_ndarray(pixels, format="rgba")
-            frame.pts = number
-            film.mux(stream.encode(frame))
-        film.mux(stream.encode())
+    write_half_transparent(source, codec, pixel_format, options)
     notes = restore(source, tmp_path / "out.mov").notes
     assert not any("transparent" in note for note in notes)
     with reading.open_film(tmp_path / "out.mov") as film:

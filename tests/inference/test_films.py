@@ -17,6 +17,7 @@ from tests.fixtures.films import (
     packet_bytes,
     stamps,
     write_film,
+    write_half_transparent,
 )
 from tf_deconv.images.files import Job
 from tf_deconv.inference import film_job, film_sinks
@@ -307,17 +308,8 @@ def test_a_model_that_looks_ahead_gives_every_frame_its_own_time(tmp_path):
 
 def test_transparency_is_kept_or_laid_over_white(tmp_path):
     source = tmp_path / "in.webm"
-    with av.open(str(source), "w") as film:
-        stream = film.add_stream("libvpx-vp9", 25, {"auto-alt-ref": "0"}, width=64, height=48)
-        stream.pix_fmt = "yuva420p"
-        stream.metadata["alpha_mode"] = "1"
-        pixels = np.zeros((48, 64, 4), np.uint8)
-        pixels[..., 0], pixels[:, :32, 3] = 200, 255
-        for number in range(3):
-            frame = av.VideoFrame.from_ndarray(pixels, format="rgba")
-            frame.pts = number
-            film.mux(stream.encode(frame))
-        film.mux(stream.encode())
+    options, fields = {"auto-alt-ref": "0"}, {"alpha_mode": "1"}
+    write_half_transparent(source, "libvpx-vp9", "yuva420p", options, fields)
     assert restore(source, tmp_path / "out.webm").notes == ()
     with reading.open_film(tmp_path / "out.webm") as film:
         assert film.pixels.name == "yuva420p"

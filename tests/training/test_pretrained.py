@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from tf_deconv.exporting.model_card import origin
 from tf_deconv.inference import run_folder
 from tf_deconv.networks.article import build_article
 from tf_deconv.networks.unet import build_unet
@@ -138,6 +139,19 @@ def test_models_that_tell_nothing_leave_no_stage_behind():
     told, silent = Start("a", None, {"training": {"seed": 1}}), Start("b", None, {})
     assert join(told, silent).facts == join(silent, told).facts == told.facts
     assert join(silent, silent).facts == {}
+
+
+def test_the_card_tells_where_the_runs_of_both_models_stand():
+    run = dict(network="video", task="denoise", trained_on="CPU", data_sha256="0")
+    facts = join(Start("photo", None, {"training": {"seed": 2}}), Start("f", None, {})).facts
+    joined = join(Start("photo", None, facts), Start("f", None, {"training": {"seed": 3}})).facts
+    plain = origin(run | {"training": {"seed": 1, "init": "photo"}, "began_with": facts})
+    both = origin(run | {"training": {"seed": 1, "init_rest": "f"}, "began_with": joined})
+    assert "--seed 2\npython train.py --seed 1" in plain
+    assert "--seed 3\npython train.py --seed 2\npython train.py --seed 1 --init-rest f" in both
+    rest = "the runs of the model that it names come first"
+    assert rest in both
+    assert rest not in plain
 
 
 def test_kernels_that_are_not_trained_are_not_shared_out_among_colours():

@@ -182,25 +182,16 @@ def _share(
 
 
 def _colour_means(folded: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    """Returns means of each colour over 6x6 pixels of a folded image, (N, H/2, W/2, C) float32."""
+    """Returns means of each colour over 3x3 squares, 6x6 pixels: (N, H/2, W/2, C) float32."""
     count = STATE_STRIDE**2
-    channels = folded.shape[-1] // count
-    options = dict(padding="same", use_bias=False, trainable=False, dtype="float32")
-    layer = layers.Conv2D(channels, 3, name=name, **options)
-    means = layer(folded)
-    kernel = np.tile(np.eye(channels, dtype="f"), (count, 1)) / (9 * count)
-    layer.set_weights([np.broadcast_to(kernel, (3, 3, *kernel.shape))])
-    return means
+    colours = np.tile(np.eye(folded.shape[-1] // count), (count, 1)) / (9 * count)
+    return _fixed(layers.Conv2D, folded, np.broadcast_to(colours, (3, 3, *colours.shape)), name)
 
 
-def _mean(values: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    """Returns the mean of all channels over 3x3 pixels, (N, H, W, 1) float32."""
-    channels = values.shape[-1]
-    options = dict(padding="same", use_bias=False, trainable=False, dtype="float32")
-    layer = layers.Conv2D(1, 3, name=name, **options)
-    mean = layer(values)
-    layer.set_weights([np.full((3, 3, channels, 1), 1 / (9 * channels), "f")])
-    return mean
+def _mean(folded: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    """Returns the mean of all channels over 3x3 squares, (N, H/2, W/2, 1) float32."""
+    channels = folded.shape[-1]
+    return _fixed(layers.Conv2D, folded, np.full((3, 3, channels, 1), 1 / (9 * channels)), name)
 
 
 def _folded(image: keras.KerasTensor, name: str) -> keras.KerasTensor:
@@ -208,39 +199,36 @@ def _folded(image: keras.KerasTensor, name: str) -> keras.KerasTensor:
 
     By a convolution that is not trained: other operators for it are not in every runtime.
     """
-    channels = image.shape[-1]
-    count = channels * STATE_STRIDE**2
-    fold = layers.Conv2D(
-        count,
-        STATE_STRIDE,
-        strides=STATE_STRIDE,
-        use_bias=False,
-        trainable=False,
-        dtype="float32",
-        name=name,
-    )
-    folded = fold(image)
-    kernel = np.eye(count, dtype="f").reshape(STATE_STRIDE, STATE_STRIDE, channels, count)
-    fold.set_weights([kernel])
-    return folded
+    kernel = _places(image.shape[-1])
+    return _fixed(layers.Conv2D, image, kernel, name, STATE_STRIDE)
 
 
 def _unfolded(folded: keras.KerasTensor, name: str) -> keras.KerasTensor:
     """Undoes `_folded`: (N, H/2, W/2, 4 C) to (N, H, W, C), in float32."""
-    count = folded.shape[-1]
-    unfold = layers.Conv2DTranspose(
-        count // STATE_STRIDE**2,
-        STATE_STRIDE,
-        strides=STATE_STRIDE,
-        use_bias=False,
-        trainable=False,
-        dtype="float32",
-        name=name,
-    )
-    image = unfold(folded)
-    kernel = np.eye(count, dtype="f").reshape(STATE_STRIDE, STATE_STRIDE, -1, count)
-    unfold.set_weights([kernel])
-    return image
+    kernel = _places(folded.shape[-1] // STATE_STRIDE**2)
+    return _fixed(layers.Conv2DTranspose, folded, kernel, name, STATE_STRIDE)
+
+
+def _places(channels: int) -> np.ndarray:
+    """Returns the kernel, (2, 2, C, 4 C), of which each output channel is one pixel's colour."""
+    count = channels * STATE_STRIDE**2
+    return np.eye(count).reshape(STATE_STRIDE, STATE_STRIDE, channels, count)
+
+
+def _fixed(
+    kind: type[layers.Layer],
+    values: keras.KerasTensor,
+    kernel: np.ndarray,
+    name: str,
+    strides: int = 1,
+) -> keras.KerasTensor:
+    """Convolves, or transposed, with a kernel that is not trained, in float32."""
+    options = dict(use_bias=False, trainable=False, dtype="float32", name=name)
+    filters = kernel.shape[3 if kind is layers.Conv2D else 2]
+    layer = kind(filters, kernel.shape[0], strides=strides, padding="same", **options)
+    made = layer(values)
+    layer.set_weights([kernel])
+    return made
 
 
 def unroll(cell: keras.Model, frames: int) -> keras.Model:
