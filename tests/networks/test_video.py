@@ -43,7 +43,7 @@ def test_the_table_knows_its_sizes_and_its_divisor():
 def test_a_frame_of_base_takes_at_most_one_and_a_half_times_the_work_of_photo():
     own = complexity.multiply_adds_per_pixel(build_video())
     assert own <= 1.5 * complexity.multiply_adds_per_pixel(build_unet(size="base"))
-    assert own == 91362
+    assert own == 91836.25
 
 
 def test_the_reach_within_a_frame_counts_what_the_past_lets_it_see(tiny, rng):
@@ -84,7 +84,10 @@ def test_with_the_weights_of_a_picture_network_a_first_frame_is_that_networks(rn
     unet = randomise(build_unet(filters=(8, 16), blocks=(1, 1), space_to_depth=True))
     cell = build_video(size="tiny")
     left = pretrained.copy_weights(unet, cell)
-    fixed = {"folded", "before", "differing", "moving", "image"}
+    fixed = {"folded", "before", "differing", "moving", "image", "aligned", "compared"}
+    for place in ("square", "pixel"):
+        fixed |= {f"{place}_now", f"{place}_then", f"{place}s_around"}
+    fixed |= {"image_now", "image_then", "pixels_places"}
     fusion = {f"fusion_{part}" for part in ("fine", "down", "coarse", "deconv", "last")}
     new = fixed | fusion | {"seen", "still", "moved", "past"}
     assert set(left) == {f"{name}/kernel" for name in new}
@@ -109,17 +112,51 @@ def test_where_all_speaks_for_the_past_frames_are_averaged_and_else_each_is_by_i
         kernel = np.zeros(cell.get_layer(layer).kernel.shape, "f")
         kernel[..., -1, :] = layer == "still"
         cell.get_layer(layer).set_weights([kernel])
-    clip = rng.random((12, 16, 24, 3), np.float32)
+    picture = rng.random((16, 24, 3), np.float32)
+    clip = picture + rng.normal(0, 0.01, (12, *picture.shape)).astype("f")
     folded = clip.reshape(12, 8, 2, 12, 2, 3).transpose(0, 1, 3, 2, 4, 5).reshape(12, 8, 12, 12)
     averaged = means(cell, clip)
     np.testing.assert_allclose(averaged[0], folded[0], atol=1e-6)
     np.testing.assert_allclose(averaged[1], folded[:2].mean(0), atol=1e-5)
     # Nearly the mean of all: at most a fifth more of the noise's variance than that has.
-    error = np.square(averaged[4] - 0.5).mean() * 5 / np.square(clip - 0.5).mean()
-    assert error < 1.2
+    clean = picture.reshape(8, 2, 12, 2, 3).transpose(0, 2, 1, 3, 4).reshape(8, 12, 12)
+    assert np.square(averaged[4] - clean).mean() * 5 / 0.01**2 < 1.2
     for layer in ("still", "moved"):
         cell.get_layer(layer).set_weights([kernel if layer == "still" else kernel + 1])
     np.testing.assert_allclose(means(cell, clip), folded, atol=1e-6)
+
+
+@pytest.mark.parametrize("move", [(0, 0), (2, 0), (0, -4), (-3, 2), (1, 1), (5, -5)])
+def test_the_past_is_moved_to_where_it_is_seen_now(rng, move):
+    cell = build_video(size="tiny")
+    compared = [cell.get_layer(name).output for name in ("folded", "aligned")]
+    compare = keras.Model(cell.inputs, compared)
+    large = keras.ops.image.resize(rng.random((1, 10, 10, 3), np.float32), (100, 100), "bicubic")
+    large = keras.ops.convert_to_numpy(large)
+    then, now = (
+        large[:, 16:80, 16:80],
+        large[:, 16 + move[0] : 80 + move[0], 16 + move[1] :][:, :, :64],
+    )
+    state = np.zeros((1, 32, 32, cell.inputs[1].shape[-1]), np.float32)
+    state[..., :1], state[..., 1:13] = 0.5, compare([then, state])[0]
+    noisy = now + rng.normal(0, 0.1, now.shape).astype("f")
+    wanted = keras.ops.convert_to_numpy(compare([now, state])[0])
+    aligned = keras.ops.convert_to_numpy(compare([noisy, state])[1])
+    # What it is wrong by is small beside the noise, which a mean of frames is to take off.
+    assert np.square(aligned - wanted)[:, 4:-4, 4:-4].mean() < 0.2 * 0.1**2
+    if np.abs(move).sum() > 3:
+        assert np.square(state[..., 1:13] - wanted)[:, 4:-4, 4:-4].mean() > 0.1**2
+
+
+def test_what_rounds_differently_stays_as_small(rng):
+    # Places that are told too sharply by their distances made it grow from frame to frame.
+    cell = randomise(build_video(size="tiny"), 0.05)
+    large = keras.ops.image.resize(rng.random((1, 20, 20, 3), np.float32), (120, 120), "bicubic")
+    moving = np.stack([np.asarray(large)[0, 2 * n :][:32, n : n + 32] for n in range(40)])
+    noisy = (moving + rng.normal(0, 0.1, moving.shape)).astype("f")
+    other = noisy + rng.normal(0, 1e-6, noisy.shape).astype("f")
+    differing = np.sqrt(np.square(stream(cell, noisy) - stream(cell, other)).mean((1, 2, 3)))
+    assert differing[30:].max() < 4 * differing[0]
 
 
 def test_unrolled_it_is_the_stream(tiny, rng):
@@ -137,7 +174,8 @@ def test_the_past_counts_and_a_zero_state_is_none(tiny, rng):
 
 def test_a_darker_film_is_restored_alike(tiny, rng):
     clip = rng.random((4, 16, 24, 3), np.float32)
-    np.testing.assert_allclose(stream(tiny, clip / 4), stream(tiny, clip) / 4, atol=1e-5)
+    # Here and there what speaks for and against the past falls below `_LEAST`.
+    np.testing.assert_allclose(stream(tiny, clip / 4), stream(tiny, clip) / 4, atol=1e-4)
 
 
 def test_blind_to_levels_a_film_keeps_its_colours(rng):

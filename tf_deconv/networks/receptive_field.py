@@ -7,7 +7,7 @@ The receptive field is the square of 2 * reach + 1 pixels around it.
 
 from __future__ import annotations
 
-import operator
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,6 +31,8 @@ _LINEAR = (
     *("Add", "Subtract", "Multiply", "Average", "Concatenate", "Rescaling", "BatchNormalization"),
     *("Negative", "Divide", "TrueDivide", "Mean"),
 )
+# Operations over channels alone, each of whose results depends on all of them.
+_OF_CHANNELS = ("Min", "Max", "Softmax")
 
 
 class _UnknownLayerError(Exception):
@@ -87,7 +89,12 @@ def _without_losses(layer: Any) -> Any:
     if kind.__name__ in _ACTIVATIONS:
         return layers.Identity(name=layer.name, dtype="float64")
     if kind.__name__ in _EXTREMES and not isinstance(layer, layers.Layer):
-        return operator.add
+        # A name of its own: one that is counted may be that of another operation of the model.
+        return functools.partial(_sum, layer.name)
+    if kind.__name__ in _OF_CHANNELS and getattr(layer, "axis", None) in (-1, [-1], (-1,)):
+        return layers.Identity(name=layer.name, dtype="float64")
+    if kind.__name__ == "GetItem":
+        return _get_some
     means = {layers.MaxPooling2D: layers.AveragePooling2D}
     means |= dict.fromkeys((layers.Maximum, layers.Minimum), layers.Average)
     kind = means.get(kind, kind)
@@ -106,6 +113,21 @@ def _without_losses(layer: Any) -> Any:
         elif name == "activation" or name.endswith(("_constraint", "_regularizer")):
             config[name] = None
     return kind.from_config({**config, "dtype": "float64"})
+
+
+def _sum(name: str, *values: Any) -> Any:
+    """Adds what is no plain number."""
+    from keras import layers
+
+    tensors = [value for value in values if hasattr(value, "shape")]
+    kind = layers.Add if len(tensors) > 1 else layers.Identity
+    return kind(name=name, dtype="float64")(tensors if len(tensors) > 1 else tensors[0])
+
+
+def _get_some(values: Any, key: Any) -> Any:
+    """Takes what is asked for, or one channel where those asked for are among the left out."""
+    some = values[key]
+    return some if some.shape[-1] else values[..., :1]
 
 
 def _support(model: Any, divisor: int, scale: int, side: int, axis: int) -> int:

@@ -36,6 +36,16 @@ FIRST_WEIGHT, KEPT_WEIGHT = 0.5, 0.45
 SIDES = {"still": 1.0, "moved": 0.5}
 # Features below it are none; a fortieth of a grey level.
 _LEAST = 1e-4
+# How far the past is moved: by up to so many squares, and then by up to so many pixels.
+SQUARES, PIXELS = 2, 1
+# Squares along a side of what is compared for it: as few as tell a place from noise of sigma 30.
+_COMPARED = {SQUARES: 11, PIXELS: 5}
+# A place that is by a 24th further from the frame than the nearest one counts e times less. At 64 what
+# rounds differently in two runtimes grew from frame to frame.
+_SHARPNESS = 24.0
+# A place counts as if it were by so much further from the frame for each step it is away: of two
+# that are alike the nearer one is taken, where half of each would be two ghosts.
+_FARNESS = 0.1
 
 # 14, 249 and 791 thousand weights. `base` is `base` of `unet` and begins with its weights.
 SIZES = {
@@ -112,8 +122,9 @@ def build_video(
     state = keras.Input((*sides, inside + features), name="state", dtype="float32")
     build = unet.Builder(use_bias, reparameterize)
     constraint = unet.ZeroSum() if blind_to_levels else None
-    weight, before, last = state[..., :1], state[..., 1:inside], state[..., inside:]
+    past, last = state[..., :inside], state[..., inside:]
     folded = _folded(frame, "folded")
+    weight, before = _aligned(frame, past, ops.minimum(past[..., :1] / FIRST_WEIGHT, 1.0))
 
     # What the mean is more than the frame: noise where nothing moved. Nothing where there is no
     # past, whatever the picture's level.
@@ -145,6 +156,78 @@ def build_video(
     following = layers.Concatenate(dtype="float32", name="next_state")(following)
     following = ops.clip(following, -STATE_BOUND, STATE_BOUND)
     return keras.Model([frame, state], [restored, following], name=NAME)
+
+
+def _aligned(
+    frame: keras.KerasTensor, past: keras.KerasTensor, is_past: keras.KerasTensor
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Moves the past, weight and mean, to where it is seen now; returns both.
+
+    By whole squares first, then by pixels. Each value of the result is a mean of the past at
+    several places, of which nearly all comes from where the brightness around is most like the
+    frame's; on a flat ground all places are alike, and their mean has the less noise. Distances
+    count as a ratio, so that it is the same for a darker film. No place is an index, which would
+    teach nothing and which not every runtime takes.
+    """
+    frame = is_past * _folded(frame, "compared")  # Without a past, as far from it as any place.
+    now, then = _grey(frame, "square_now"), _grey(past[..., 1:], "square_then")
+    past = _moved(past, _likely(now, then, SQUARES, "squares"), SQUARES, "past_moved")
+    image = _unfolded(past[..., 1:], "image_then")
+    now, then = _grey(_unfolded(frame, "image_now"), "pixel_now"), _grey(image, "pixel_then")
+    places = _likely(now, then, PIXELS, "pixels", STATE_STRIDE)
+    kernel = np.broadcast_to(
+        np.eye(places.shape[-1]), (STATE_STRIDE,) * 2 + (places.shape[-1],) * 2
+    )
+    places = _fixed(layers.Conv2DTranspose, places, kernel, "pixels_places", STATE_STRIDE)
+    return past[..., :1], _folded(_moved(image, places, PIXELS, "image_moved"), "aligned")
+
+
+def _grey(image: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    """Returns the mean of all channels, (N, H, W, 1) float32."""
+    channels = image.shape[-1]
+    return _fixed(layers.Conv2D, image, np.full((1, 1, channels, 1), 1 / channels), name)
+
+
+def _likely(
+    now: keras.KerasTensor, then: keras.KerasTensor, reach: int, name: str, stride: int = 1
+) -> keras.KerasTensor:
+    """Says how likely `now` is each place of `then`: (N, H/2, W/2, (2 reach + 1)^2), 1 in all."""
+    side, size = 2 * reach + 1, _COMPARED[reach]
+    kernel = np.eye(side**2).reshape(side, side, 1, side**2)
+    around = _fixed(layers.Conv2D, _edged(then, reach), kernel, f"{name}_around", padding="valid")
+    distance = ops.abs(now - around)
+    if stride > 1:
+        distance = layers.AveragePooling2D(stride, dtype="float32")(distance)
+    for sides in ((size, 1), (1, size)):
+        pool = layers.AveragePooling2D(sides, strides=1, padding="same", dtype="float32")
+        distance = pool(distance)
+    rows, columns = np.divmod(np.arange(side**2), side) - np.array(reach)
+    distance *= (1 + _FARNESS * (np.abs(rows) + np.abs(columns))).astype("float32")
+    nearest = ops.maximum(ops.min(distance, -1, keepdims=True), _LEAST)
+    return ops.softmax(-_SHARPNESS * distance / nearest)
+
+
+def _moved(
+    values: keras.KerasTensor, places: keras.KerasTensor, reach: int, name: str
+) -> keras.KerasTensor:
+    """Returns means of what `values` are around, each place as much as `places` say."""
+    padded, moved = _edged(values, reach), []
+    for number in range((2 * reach + 1) ** 2):
+        top, left = divmod(number, 2 * reach + 1)
+        sides = ((top, 2 * reach - top), (left, 2 * reach - left))
+        place = layers.Cropping2D(sides, dtype="float32")(padded)
+        moved.append(place * places[..., number : number + 1])
+    return layers.Add(dtype="float32", name=name)(moved)
+
+
+def _edged(values: keras.KerasTensor, reach: int) -> keras.KerasTensor:
+    """Repeats what stands at the border, `reach` times: zeros would be a level of their own."""
+    for axis in (1, 2):
+        ends = (slice(None),) * axis
+        first, last = values[(*ends, slice(0, 1))], values[(*ends, slice(-1, None))]
+        join = layers.Concatenate(axis, dtype="float32")
+        values = join([*[first] * reach, values, *[last] * reach])
+    return values
 
 
 def _share(
@@ -221,11 +304,12 @@ def _fixed(
     kernel: np.ndarray,
     name: str,
     strides: int = 1,
+    padding: str = "same",
 ) -> keras.KerasTensor:
     """Convolves, or transposed, with a kernel that is not trained, in float32."""
     options = dict(use_bias=False, trainable=False, dtype="float32", name=name)
     filters = kernel.shape[3 if kind is layers.Conv2D else 2]
-    layer = kind(filters, kernel.shape[0], strides=strides, padding="same", **options)
+    layer = kind(filters, kernel.shape[0], strides=strides, padding=padding, **options)
     made = layer(values)
     layer.set_weights([kernel])
     return made
