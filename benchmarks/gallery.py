@@ -66,7 +66,8 @@ def _part(picture: np.ndarray, top_share: float) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", default=list(shipped.available()), metavar="NAME")
+    names = [name for name in shipped.available() if not shipped.MODELS[name].moves]
+    parser.add_argument("names", nargs="*", default=names, metavar="NAME")
     parser.add_argument("--out", default="docs/gallery", metavar="DIR")
     arguments = parser.parse_args()
     out = pathlib.Path(arguments.out)

@@ -1,5 +1,6 @@
 """A network for films, trained for a moment: its run, its export, every way to stream frames."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -222,6 +223,36 @@ def test_windows_each_keep_their_state(cell, rng):
     assert metrics.psnr_db(tiled[-1], whole[-1]) > 60
 
 
+def test_windows_of_8_bits_overlap_by_what_changes_them(trained, cell):
+    near = trained.manifest["effective_reach"]
+    assert 1 <= near <= (trained.manifest["receptive_field"] - 1) // 2
+    opened = tf_deconv.load_video(trained.folder)
+    assert opened.artifact.near_px == near
+    windows = StreamRestorer(dataclasses.replace(cell, near_px=8), 96)
+    rows = {}
+    for dtype in (np.uint8, np.uint16, np.float32):
+        planned = windows.windows(windows.artifact, 200, 90, np.dtype(dtype))
+        rows[dtype] = planned[0][1].bottom - planned[0][0].bottom
+    assert rows[np.uint8] == 8
+    assert rows[np.uint16] == rows[np.float32] >= cell.reach_px
+
+
+@pytest.mark.parametrize(
+    ("frame", "chosen"),
+    [
+        ((360, 640), (360, 640)),
+        ((640, 360), (640, 360)),
+        ((720, 1280), (768, 768)),
+        ((30, 40), (64, 64)),
+    ],
+)
+def test_of_fixed_sizes_the_one_is_taken_that_has_the_least_to_do(cell, frame, chosen):
+    sizes = ((64, 64), (360, 640), (640, 360), (768, 768))
+    fixed = StreamRestorer(dataclasses.replace(cell, sizes=sizes))
+    windows = fixed.windows(fixed.artifact, *frame, np.dtype(np.uint8))
+    assert {(window.height, window.width) for _, window in windows} == {chosen}
+
+
 def test_frames_keep_their_type_and_a_stream_its_size(cell):
     stream = StreamRestorer(cell).begin(20, 24)
     for dtype, channels in ((np.uint8, 3), (np.uint16, 1), (np.float32, 3)):
@@ -245,8 +276,6 @@ def test_a_forgotten_past_is_none(cell, film):
 
 
 def test_a_grey_film_stays_grey(cell, film):
-    import dataclasses
-
     keeps = dataclasses.replace(cell, keeps_grey=True)
     grey = np.repeat(film[..., :1], 3, -1)
     for frames in (grey, grey[..., :1]):

@@ -12,7 +12,7 @@ from tf_deconv.degradations.tasks import find_task
 from tf_deconv.images import arrays, metrics
 from tf_deconv.inference import shipped
 
-NAMES = sorted(shipped.available())
+NAMES = sorted(name for name in shipped.available() if not shipped.MODELS[name].moves)
 # What each must gain on photographs that nobody trained on, in dB: a broken one gains far less.
 GAINS_DB = {
     "denoise-grey": 7.0,

@@ -6,6 +6,7 @@ must be Keras's, the last as well as the first, so that nothing adds up.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable
@@ -40,8 +41,10 @@ GATE_FRAMES, GATE_SIDES_PX = 100, (40, 44)
 ODD_SIDES_PX, ODD_FRAMES = (37, 53), 3
 # Frames streamed in a signature that is larger than those of the long clip.
 LARGE_FRAMES = 4
+# Frames after which an edge of a window has done what it does to the picture within.
+REACH_FRAMES, REACH_FILMS = 8, 3
 # Of the requests that warm a server up: they are kept beside the model, and a state is large.
-WARMUP_SIZE = (32, 32)
+WARMUP_SIZE = (8, 8)
 CASE = "stream"
 
 
@@ -199,6 +202,7 @@ class VideoExporter(FloatExporter):
             "state": STATE | {"channels": self.state_channels},
             "receptive_field": 2 * self.reach + 1,
             "tile_overlap": margin,
+            "effective_reach": self.effective_reach,
             "tflite_sizes": [list(size) for size in self.sizes],
             "tflite_signatures": [stream_name(size) for size in self.sizes],
             "profile": self.config.profile,
@@ -236,13 +240,38 @@ class VideoExporter(FloatExporter):
         return receptive_field.compute_reach(self.model, self.divisor, 1)
 
     @functools.cached_property
+    def effective_reach(self) -> int:
+        """How much of the reach matters in 8 bits, of films of `REACH_FRAMES`."""
+
+        def step(*frame_and_state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            # As it is: each of many sizes would have to be compiled for a few frames.
+            restored, state = self.model(frame_and_state, training=False)
+            return np.asarray(restored), np.asarray(state)
+
+        def run(batch: np.ndarray) -> np.ndarray:
+            film = np.stack(np.split(batch[0], batch.shape[-1] // self.channels, -1))
+            return np.concatenate(restore_clip(cell, film), -1)[np.newaxis]
+
+        cell = dataclasses.replace(self.cell, step=step)
+
+        side = 4 * (self.reach + -self.reach % self.divisor)
+        # A film is measured as one picture of as many channels.
+        films = [
+            np.concatenate(self._film(REACH_FRAMES, (side, side), first=first), -1)
+            for first in range(min(REACH_FILMS, len(self.clips)))
+        ]
+        return receptive_field.measure_effective_reach(run, films, self.reach, self.divisor, 1)
+
+    @functools.cached_property
     def golden(self) -> np.ndarray:
         """The known clip, (T, H, W, C): the known picture, which moves by a pixel a frame."""
         return golden.clip(golden.sizes(self.sizes, self.divisor, 1)[0], self.channels)
 
-    def _film(self, frames: int, size: tuple[int, int], *, clean: bool = False) -> np.ndarray:
-        """Returns held-out frames of a size, (frames, H, W, C): to and fro, clip after clip."""
-        clips = self.clean if clean else self.clips
+    def _film(
+        self, frames: int, size: tuple[int, int], *, clean: bool = False, first: int = 0
+    ) -> np.ndarray:
+        """Returns held-out frames of a size, (frames, H, W, C): to and fro, from clip to clip."""
+        clips = (self.clean if clean else self.clips)[first:]
         there_and_back = [frame for clip in clips for frame in (*clip, *clip[-2:0:-1])]
         return np.stack(
             [

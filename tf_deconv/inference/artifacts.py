@@ -230,7 +230,9 @@ def open_cell(
         raise UserError(
             f"{str(located.path)!r} is no model of a frame and a state: {_first_line(error)}"
         ) from error
-    return dataclasses.replace(cell, keeps_grey=cell.channels > 1 and keeps_grey(located.task))
+    near = located.known.get("effective_reach")
+    keeps = cell.channels > 1 and keeps_grey(located.task)
+    return dataclasses.replace(cell, keeps_grey=keeps, near_px=near if _is_count(near) else None)
 
 
 def _keras_cell(path: pathlib.Path, known: dict[str, Any], threads: int) -> Cell:

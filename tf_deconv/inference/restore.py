@@ -158,6 +158,10 @@ def restore(
     report(f"engine: {model.engine}")
     if config.model is None:
         report(f"model: {shipped.DEFAULT} (another one: tf-deconv restore MODEL PICTURE)")
+        if films_found and shipped.FILMS in shipped.available():
+            report(
+                f"note: {shipped.FILMS} is made for films: tf-deconv restore {shipped.FILMS} FILM"
+            )
         notes = shipped.shadowed([str(picture) for picture in pictures])
     elif config.dry_run:
         report(f"model: {located.asked}")

@@ -35,10 +35,12 @@ class Shipped:
     Attributes:
       summary: One line for `--help`.
       in_colour: Of a grey one, the name of the model that keeps colours.
+      moves: Whether it restores films, whose frames before it remembers, and no pictures.
     """
 
     summary: str
     in_colour: str | None = None
+    moves: bool = False
 
 
 MODELS = {
@@ -50,10 +52,13 @@ MODELS = {
     "super-resolve-x2": Shipped("makes a picture twice as wide and as high"),
     "super-resolve-x4": Shipped("makes a picture four times as wide and as high"),
     "deblock": Shipped("takes the blocks and rings of JPEG compression off a picture"),
+    "video": Shipped("takes noise and compression off a film: photo, with a memory", moves=True),
 }
 
 # What `restore` and `load` take where no model is named.
 DEFAULT = "photo"
+# What they name beside it where a film is restored.
+FILMS = "video"
 
 # Other things that people type.
 ALIASES = {

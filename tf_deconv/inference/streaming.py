@@ -10,6 +10,7 @@ Nothing here imports TensorFlow or Keras unless it is given a Keras model.
 from __future__ import annotations
 
 import dataclasses
+import math
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -48,6 +49,7 @@ class Cell:
       model: The Keras model, where it is one.
       keeps_grey: As in `restorer.Artifact`.
       precision: As in `restorer.Artifact`.
+      near_px: As in `restorer.Artifact`; windows of 8 bits overlap by no more.
     """
 
     step: Step
@@ -61,6 +63,7 @@ class Cell:
     model: Any = None
     keeps_grey: bool = False
     precision: str = "float32"
+    near_px: int | None = None
 
     # As a `restorer.Artifact` names it: what asks what goes in and out finds it here too.
     scale = 1
@@ -111,11 +114,12 @@ class StreamRestorer:
         """
         self.artifact, self.strength = cell, strength
         self._open_deeper, self._deeper, self._opening = open_deeper, None, threading.Lock()
-        least = 2 * self._margin_px + cell.divisor
+        margin = _margin_px(cell, np.dtype(np.float32))
+        least = 2 * margin + cell.divisor
         if tile_px and tile_px < least:
             raise UserError(
                 f"tile_size={tile_px}: expected at least {least}, the network's overlap of"
-                f" {self._margin_px} on either side and its divisor, {cell.divisor}"
+                f" {margin} on either side and its divisor, {cell.divisor}"
             )
         self._tile_px = tile_px
 
@@ -138,7 +142,7 @@ class StreamRestorer:
         Raises:
           UserError: if a model of fixed sizes cannot take frames of this one.
         """
-        self.windows(self.artifact, height, width)
+        self.windows(self.artifact, height, width, np.dtype(np.uint8))
         return Stream(self, height, width)
 
     def restore(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -160,11 +164,6 @@ class StreamRestorer:
                 restorer.check_picture(frame)
             yield stream.restore(frame)
 
-    @property
-    def _margin_px(self) -> int:
-        cell = self.artifact
-        return cell.reach_px + -cell.reach_px % cell.divisor
-
     def cell_for(self, dtype: np.dtype) -> Cell:
         """Returns the model that a film of this type goes through."""
         if dtype == np.uint8 or self._open_deeper is None:
@@ -173,13 +172,15 @@ class StreamRestorer:
             self._deeper = self._deeper or self._open_deeper()
         return self._deeper
 
-    def windows(self, cell: Cell, height: int, width: int) -> list[tuple[tiling.Box, tiling.Box]]:
-        """Plans (core, window) once for all frames; all windows have one size.
+    def windows(
+        self, cell: Cell, height: int, width: int, dtype: np.dtype
+    ) -> list[tuple[tiling.Box, tiling.Box]]:
+        """Plans (core, window) once for all frames of a type; all windows have one size.
 
         Raises:
           UserError: if a model of fixed sizes cannot take such frames.
         """
-        margin = self._margin_px
+        margin = _margin_px(cell, dtype)
         sides = [tiling.padded_side(side, cell.divisor) for side in (height, width)]
         if cell.sizes:
             size = _fitting(cell, sides, (height, width), margin)
@@ -235,7 +236,7 @@ class Stream:
         """Chooses, at the first frame, what the film goes through, and sets the states to none."""
         if self._cell is None:
             self._cell = self._owner.cell_for(dtype)
-            self._windows = self._owner.windows(self._cell, *self._size)
+            self._windows = self._owner.windows(self._cell, *self._size, dtype)
         if not self.frames:
             self._states = [self._cell.zero_state(w.height, w.width) for _, w in self._windows]
         return self._cell
@@ -281,6 +282,13 @@ class Stream:
         return restored
 
 
+def _margin_px(cell: Cell, dtype: np.dtype) -> int:
+    """Returns by how much windows overlap: what is further away changes no level of the type."""
+    is_near = dtype == np.uint8 and cell.near_px is not None
+    margin = min(cell.near_px, cell.reach_px) if is_near else cell.reach_px
+    return margin + -margin % cell.divisor
+
+
 def keras_cell(model: Any, divisor: int, reach_px: int) -> Cell:
     """Wraps a Keras model of [frame, state] to [restored, next state], of any height and width."""
 
@@ -313,21 +321,19 @@ def _fitting(cell: Cell, sides: list[int], shown: tuple[int, int], margin: int) 
     """Chooses the window among a model's fixed sizes.
 
     Returns:
-      The largest that lies in the frame, or else the smallest around it.
+      The one of which as many as it takes have the fewest pixels.
     """
-    usable = [
-        size
-        for size in cell.sizes
-        if all(
-            tiling.longest_core(length, max(side, length), margin, cell.divisor) >= 1
-            for length, side in zip(size, sides)
-        )
-    ]
-    inside = [size for size in usable if all(a <= b for a, b in zip(size, sides))]
-    if inside:
-        return max(inside, key=lambda size: size[0] * size[1])
-    if usable:
-        return min(usable, key=lambda size: size[0] * size[1])
+
+    def pixels(size: tuple[int, int]) -> float:
+        total = 1.0
+        for length, side in zip(size, sides):
+            core = tiling.longest_core(length, max(side, length), margin, cell.divisor)
+            total *= length * -(-side // core) if core >= 1 else math.inf
+        return total
+
+    best = min(cell.sizes, key=pixels)
+    if pixels(best) < math.inf:
+        return best
     have = ", ".join(f"{height}x{width}" for height, width in cell.sizes)
     raise UserError(
         f"frames of {shown[1]}x{shown[0]} pixels cannot be cut into windows of this model's sizes"

@@ -40,8 +40,8 @@ _LEAST = 1e-4
 SQUARES, PIXELS = 2, 1
 # Squares along a side of what is compared for it: as few as tell a place from noise of sigma 30.
 _COMPARED = {SQUARES: 11, PIXELS: 5}
-# A place that is by a 24th further from the frame than the nearest one counts e times less. At 64 what
-# rounds differently in two runtimes grew from frame to frame.
+# A place that is by a 24th further from the frame than the nearest one counts e times less. At 64
+# what two runtimes round differently grew from frame to frame.
 _SHARPNESS = 24.0
 # A place counts as if it were by so much further from the frame for each step it is away: of two
 # that are alike the nearer one is taken, where half of each would be two ghosts.

@@ -34,6 +34,11 @@ SHIPPED = {
         "The same with a third of the work and a little less well: for phones and many pictures.",
         "fast",
     ),
+    "video": Words(
+        "Clean up a film",
+        "Grain and compression damage of moving pictures, steadier than picture by picture.",
+        "films",
+    ),
     "deblock": Words(
         "Repair strong compression",
         "Takes away the blocks and the shimmer around edges of small JPEG files. Leaves grain.",

@@ -1,0 +1,90 @@
+"""The shipped model of films: better than `photo` frame by frame, steadier, and whole."""
+
+import json
+
+import numpy as np
+import pytest
+
+import tf_deconv
+from tf_deconv.data.clips import degrade_clip
+from tf_deconv.degradations.tasks import Task
+from tf_deconv.evaluation.flicker import Flicker
+from tf_deconv.images import arrays, metrics
+from tf_deconv.inference import shipped
+
+NAME = "video"
+FRAMES, SIDE = 10, 128
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tf_deconv.load_video(NAME)
+
+
+@pytest.fixture(scope="module")
+def clean(unseen):
+    """A photograph of which the left half stands still and the right half glides by."""
+    photo = unseen["chelsea"]
+    still = photo[40 : 40 + SIDE, 60 : 60 + SIDE]
+    frames = []
+    for number in range(FRAMES):
+        frame = still.copy()
+        at = 160 + 2 * number
+        frame[:, SIDE // 2 :] = photo[100 : 100 + SIDE, at : at + SIDE // 2]
+        frames.append(frame)
+    return np.stack(frames).astype(np.float32) / 255
+
+
+@pytest.fixture(scope="module")
+def noisy(clean):
+    return degrade_clip(arrays.to_uint8(clean), Task("", "noise:30"), 1)[0]
+
+
+def restore(model, clip):
+    stream = model.begin(*clip.shape[1:3])
+    return np.stack([stream.restore(frame) for frame in clip])
+
+
+def scores(restored, clean):
+    flicker = Flicker()
+    for pair in zip(restored, clean):
+        flicker.add(*pair)
+    return np.mean([metrics.psnr_db(*pair) for pair in zip(restored, clean)]), flicker.result()
+
+
+def test_it_is_better_and_steadier_than_a_picture_at_a_time(model, clean, noisy):
+    by_frame = tf_deconv.load("photo")
+    alone, alone_flicker = scores(np.clip([by_frame(frame) for frame in noisy], 0, 1), clean)
+    found, flicker = scores(np.clip(restore(model, noisy), 0, 1), clean)
+    assert found >= alone + 0.8
+    assert flicker <= 0.5 * alone_flicker
+
+
+def test_what_moves_leaves_no_trail(model, clean, noisy):
+    # Where all has changed the past is worth nothing: a cut must not shine through.
+    other = noisy[::-1, ::-1].copy()
+    after = restore(model, np.concatenate([noisy[:6], other[:1]]))[-1]
+    fresh = restore(model, other[:1])[0]
+    target = clean[::-1, ::-1][0]
+    assert metrics.psnr_db(np.clip(after, 0, 1), target) >= (
+        metrics.psnr_db(np.clip(fresh, 0, 1), target) - 0.5
+    )
+
+
+def test_a_grey_film_stays_exactly_grey_and_a_flat_one_flat(model):
+    level = np.full((4, 48, 64, 3), 0.25, np.float32)
+    assert np.abs(restore(model, level) - level).max() <= 0.5 / 255
+    grey = np.random.default_rng(0).integers(0, 255, (3, 48, 64, 1), np.uint8).repeat(3, -1)
+    restored = restore(model, grey)
+    np.testing.assert_array_equal(restored, restored[..., :1].repeat(3, -1))
+
+
+def test_every_file_gives_the_same_film(model, noisy):
+    folder = shipped.find(NAME)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["license"].startswith("of the weights: CC0-1.0")
+    files = [entry["file"] for entry in manifest["files"]]
+    assert files == ["1/", f"tflite/{NAME}-float16.tflite"]
+    expected = restore(model, noisy[:4])
+    small = tf_deconv.load_video(folder / files[1])
+    assert metrics.psnr_db(restore(small, noisy[:4]), expected) >= 60
