@@ -30,12 +30,13 @@ FEATURES = 35
 STATE_BOUND = 8.0
 # What the mean weighs in the next frame: 0.5 + 0.45 w where it weighed w in this one. From 0 on
 # that is 0.5, 0.73, 0.83, 0.87, ... 0.91: nearly a plain mean at first, and one of twenty frames.
-FIRST_WEIGHT, KEPT_WEIGHT = 0.5, 0.45
+# (Constants are values that float16 holds, as trained weights are: docs/decisions/0005.)
+FIRST_WEIGHT, KEPT_WEIGHT = 0.5, float(np.float16(0.45))
 # What speaks for the past and against it where training begins, as multiples of how far the frame
 # is from it.
 SIDES = {"still": 1.0, "moved": 0.5}
 # Features below it are none; a fortieth of a grey level.
-_LEAST = 1e-4
+_LEAST = float(np.float16(1e-4))
 # How far the past is moved: by up to so many squares, and then by up to so many pixels.
 SQUARES, PIXELS = 2, 1
 # Squares along a side of what is compared for it: as few as tell a place from noise of sigma 30.
@@ -202,7 +203,8 @@ def _likely(
         pool = layers.AveragePooling2D(sides, strides=1, padding="same", dtype="float32")
         distance = pool(distance)
     rows, columns = np.divmod(np.arange(side**2), side) - np.array(reach)
-    distance *= (1 + _FARNESS * (np.abs(rows) + np.abs(columns))).astype("float32")
+    farther = (1 + _FARNESS * (np.abs(rows) + np.abs(columns))).astype("float16")
+    distance *= farther.astype("float32")
     nearest = ops.maximum(ops.min(distance, -1, keepdims=True), _LEAST)
     return ops.softmax(-_SHARPNESS * distance / nearest)
 
