@@ -2,12 +2,15 @@
 
 The *cell* takes one frame and a state, and gives the restored frame and the next state. The state
 is a weighted mean of the frames before, as they came, and the features that the U-Net ended with,
-at half the frame's resolution. A frame is first *fused* with that mean, at each pixel as far as a
-few small layers allow: where nothing moved, a mean of ten frames has a third of their noise. Then
-the U-Net restores what is left, told by the last features what it saw there. Fusing before
-denoising is what Maggioni et al. 2021 do ("Efficient Multi-Stage Video Denoising with Recurrent
-Spatio-Temporal Fusion"); to hand features on is RLSP's idea (Fuoli, Gu and Timofte 2019). There is
-no optical flow. A zero state is no past. Why so: docs/decisions/0032-video.md.
+at half the frame's resolution. The mean is first *moved* to where it is seen in the frame, by up
+to five pixels: each value becomes a mean of those around, of which the ones count whose
+surroundings are most like the frame's. Then the frame is *fused* with it, at each pixel as far as
+a few small layers allow: a mean of ten frames has a third of their noise. Last, the U-Net restores
+what is left, told by the last features what it saw there. Fusing before denoising is what Maggioni
+et al. 2021 do ("Efficient Multi-Stage Video Denoising with Recurrent Spatio-Temporal Fusion"); to
+hand features on is RLSP's idea (Fuoli, Gu and Timofte 2019). No place is computed and looked up, as
+by optical flow, which not every runtime could. A zero state is no past. Why so:
+docs/decisions/0032-video.md.
 """
 
 from __future__ import annotations
@@ -48,7 +51,7 @@ _SHARPNESS = 24.0
 # that are alike the nearer one is taken, where half of each would be two ghosts.
 _FARNESS = 0.1
 
-# 14, 249 and 791 thousand weights. `base` is `base` of `unet` and begins with its weights.
+# 16, 250 and 793 thousand weights. `base` is `base` of `unet` and begins with its weights.
 SIZES = {
     "tiny": unet.Size((8, 16), (1, 1), space_to_depth=True),
     "small": unet.Size((32, 64), (1, 2), space_to_depth=True),
