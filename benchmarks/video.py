@@ -240,10 +240,12 @@ def main() -> None:
     parser.add_argument("--chains", nargs="+", default=CHAINS, metavar="CHAIN")
     parser.add_argument("--no-filters", action="store_true", help="leave FFmpeg's out: much faster")
     parser.add_argument("--json", type=pathlib.Path, help="file that receives the figures")
-    parser.add_argument("--still", action="store_true")
+    parser.add_argument("--still", action="store_true", help="PSNR of what stands still, no table")
     parser.add_argument("--strengths", action="store_true")
     parser.add_argument("--cost", action="store_true")
     options = parser.parse_args()
+    if options.still and (options.frames <= STILL_FRAMES or options.json):
+        parser.error(f"--still takes more than {STILL_FRAMES} frames, and no --json")
     if options.strengths:
         print_strengths(options.tune)
     elif options.cost:

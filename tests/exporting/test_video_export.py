@@ -244,6 +244,7 @@ def test_windows_of_8_bits_overlap_by_what_changes_them(trained, cell):
         ((640, 360), (640, 360)),
         ((720, 1280), (768, 768)),
         ((30, 40), (64, 64)),
+        ((340, 1000), (360, 640)),
     ],
 )
 def test_of_fixed_sizes_the_one_is_taken_that_has_the_least_to_do(cell, frame, chosen):

@@ -9,6 +9,7 @@ import tf_deconv
 from tf_deconv.data.clips import degrade_clip
 from tf_deconv.degradations.tasks import Task
 from tf_deconv.evaluation.flicker import Flicker
+from tf_deconv.exporting.web import ready
 from tf_deconv.images import arrays, metrics
 from tf_deconv.inference import shipped
 
@@ -85,6 +86,9 @@ def test_every_file_gives_the_same_film(model, noisy):
     assert manifest["license"].startswith("of the weights: CC0-1.0")
     files = [entry["file"] for entry in manifest["files"]]
     assert files == ["1/", f"tflite/{NAME}-float16.tflite"]
-    expected = restore(model, noisy[:4])
-    small = tf_deconv.load_video(folder / files[1])
-    assert metrics.psnr_db(restore(small, noisy[:4]), expected) >= 60
+    expected = restore(tf_deconv.load_video(NAME, engine="tensorflow"), noisy[:4])
+    for file, floor_db in zip(files[1:], (120, 100, 40)):
+        found = restore(tf_deconv.load_video(folder / file), noisy[:4])
+        assert metrics.psnr_db(found, expected) >= floor_db
+    # The web page runs it.
+    assert ready.choose_file(manifest) is not None

@@ -28,6 +28,8 @@ ENGINES = {
 PRECISIONS = ("auto", "float32", "int8")
 # The most that a model's int8 file may have lost on its own pictures to be taken unasked.
 MAX_LOSS_DB = 0.05
+# Which variants of an export compute in float32 on a CPU, whatever their weights are stored in.
+_FLOAT_VARIANTS = ("float32", "float16")
 # Which variants of an export compute in int8, the one to take first.
 _INT8_VARIANTS = ("int8", "dynamic", "int8-full")
 
@@ -169,7 +171,8 @@ def _for_litert(
         str(entry["file"]): entry.get("task_loss_db") for entry in located.known.get("files", ())
     }
     eight = next((variant for variant in _INT8_VARIANTS if variant in variants), None)
-    if precision == "int8" or (precision == "auto" and "float32" not in variants):
+    plain = next((variant for variant in _FLOAT_VARIANTS if variant in variants), None)
+    if precision == "int8" or (precision == "auto" and plain is None):
         if eight is None and precision == "int8":
             raise UserError(
                 f"precision='int8': model {located.asked!r} has {', '.join(variants)} alone;"
@@ -178,12 +181,12 @@ def _for_litert(
         first = eight or next(iter(variants))
         shown = "int8" if first == eight else None
         return Choice("litert", _other(located, "tflite", variants[first]), shown, None, threads)
-    if "float32" not in variants:
+    if plain is None:
         raise UserError(
             f"precision='float32': model {located.asked!r} has {', '.join(variants)} alone;"
             " expected one that was exported with --variants float32"
         )
-    exact = _other(located, "tflite", variants["float32"])
+    exact = _other(located, "tflite", variants[plain])
     if precision == "auto" and eight is not None and _is_small(losses.get(variants[eight])):
         return Choice("litert", _other(located, "tflite", variants[eight]), "int8", exact, threads)
     return Choice("litert", exact, "float32", None, threads)

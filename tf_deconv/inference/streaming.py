@@ -254,7 +254,8 @@ class Stream:
           (H, W, channels) of the frame's type; float is not clipped. Where the model `keeps_grey`,
           one channel of a frame of one, and equal ones of a frame whose are.
         Raises:
-          UserError: if it is no such frame.
+          UserError: if it is no such frame; or if it is of more than 8 bits, which windows overlap
+            further for, and a model of fixed sizes is too small for that.
         """
         frame = restorer.check_picture(np.asarray(frame))
         if frame.shape[:2] != self._size:
@@ -321,7 +322,8 @@ def _fitting(cell: Cell, sides: list[int], shown: tuple[int, int], margin: int) 
     """Chooses the window among a model's fixed sizes.
 
     Returns:
-      The one of which as many as it takes have the fewest pixels.
+      The one of which as many as it takes have the fewest pixels; of two alike the larger one,
+      which is run less often.
     """
 
     def pixels(size: tuple[int, int]) -> float:
@@ -331,7 +333,7 @@ def _fitting(cell: Cell, sides: list[int], shown: tuple[int, int], margin: int) 
             total *= length * -(-side // core) if core >= 1 else math.inf
         return total
 
-    best = min(cell.sizes, key=pixels)
+    best = min(cell.sizes, key=lambda size: (pixels(size), -math.prod(size)))
     if pixels(best) < math.inf:
         return best
     have = ", ".join(f"{height}x{width}" for height, width in cell.sizes)

@@ -25,8 +25,9 @@ function windows(side, length, overlap) {
 }
 
 // Returns the window's [height, width]: the picture's own, or else the largest inside the picture,
-// where the network sees the true borders, or else the smallest around it.
-function windowSize(height, width, { divisor, sizes, tile_overlap: overlap }) {
+// where the network sees the true borders, or else the smallest around it. Of a network with a state
+// it is the one of which as many as it takes have the fewest pixels.
+function windowSize(height, width, { divisor, sizes, state, tile_overlap: overlap }) {
   const exact = sizes.find(([h, w]) => h === height && w === width);
   if (exact) return exact;
   const sides = [height, width].map((side) => Math.ceil(side / divisor) * divisor);
@@ -34,6 +35,15 @@ function windowSize(height, width, { divisor, sizes, tile_overlap: overlap }) {
     .filter((size) => size.every((length) => length % divisor === 0))
     .filter((size) => size.every((length, axis) => core(sides[axis], length, overlap) > 0))
     .sort((a, b) => a[0] * a[1] - b[0] * b[1]);
+  if (state && usable.length) {
+    const pixels = (size) =>
+      size.reduce(
+        (total, length, axis) =>
+          total * length * Math.ceil(sides[axis] / core(sides[axis], length, overlap)),
+        1,
+      );
+    return usable.reduce((best, size) => (pixels(size) <= pixels(best) ? size : best));
+  }
   const inside = usable.filter((size) => size.every((length, axis) => length <= sides[axis]));
   const chosen = inside.at(-1) ?? usable[0];
   if (chosen) return chosen;
