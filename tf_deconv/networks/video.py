@@ -80,8 +80,8 @@ def build_video(
     may begin: of a film's first frame it makes what that network does.
 
     Without biases positively homogeneous in frame and state, its first channel aside, as long as no
-    feature reaches `STATE_BOUND`, and what speaks for and against the past, and how far the frame is
-    from it, are `_LEAST` at least.
+    feature reaches `STATE_BOUND`, and what speaks for and against the past, and how far the frame
+    is from it, are `_LEAST` at least.
 
     Args:
       height: Pixels, a multiple of the divisor; None for any.
