@@ -172,10 +172,14 @@ def test_the_past_counts_and_a_zero_state_is_none(tiny, rng):
     np.testing.assert_array_equal(whole[:1], stream(tiny, clip[:1]))
 
 
-def test_a_darker_film_is_restored_alike(tiny, rng):
+def test_a_darker_film_is_restored_alike(rng):
+    cell = randomise(build_video(size="tiny"))
+    for layer in map(cell.get_layer, video.SIDES):  # So that neither falls below `_LEAST`.
+        kernel = keras.ops.convert_to_numpy(layer.kernel).copy()
+        kernel[..., -1, :] += 1
+        layer.kernel.assign(kernel)
     clip = rng.random((4, 16, 24, 3), np.float32)
-    # Here and there what speaks for and against the past falls below `_LEAST`.
-    np.testing.assert_allclose(stream(tiny, clip / 4), stream(tiny, clip) / 4, atol=1e-4)
+    np.testing.assert_allclose(stream(cell, clip / 4), stream(cell, clip) / 4, atol=1e-5)
 
 
 def test_blind_to_levels_a_film_keeps_its_colours(rng):
