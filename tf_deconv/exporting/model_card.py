@@ -179,7 +179,8 @@ _STREAMING = """import numpy as np
 import tensorflow as tf
 
 model = tf.saved_model.load("{name}/{version}").signatures
-height, width = frames[0].shape[:2]  # Of (H, W, {channels}) float32 in [0, 1].
+frames = np.load("{name}/golden/input-film.npy")  # Or (T, H, W, {channels}) in [0, 1].
+height, width = frames[0].shape[:2]
 state = model["initial_state"](count=tf.constant(1), height=height, width=width)["state"]
 for frame in frames:
     made = model["stream"](frame=tf.constant(frame[np.newaxis]), state=state)

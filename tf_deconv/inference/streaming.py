@@ -22,12 +22,13 @@ from tf_deconv.inference import restorer, tiling
 from tf_deconv.networks.table import STATE_STRIDE
 from tf_deconv.utils.options import UserError
 
-# After so many frames no pixel is more than a level of 255 from that of a film that was not begun
-# in its middle (76 dB in the worst of 15 clips); after 24 some are 6 levels off
+# After so many frames no pixel is more than two levels of 255 from that of a film that was not
+# begun in its middle, which int8's rounding alone comes to; after ten some are four levels off
 # (benchmarks/warm_up.py).
 WARM_UP_FRAMES = 48
-# A window has at most this many pixels squared unless asked for otherwise: 1920x1080 took 713 MB
-# with 512 and 754 with 640.
+# A window has at most this many pixels squared unless asked for otherwise. `video` took 1.37 GB at
+# 1920x1080 by TensorFlow, whose own memory is part of it, and 0.73 GB by LiteRT, in windows of
+# 768x768.
 AUTOMATIC_TILE_PX = 576
 Step = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
