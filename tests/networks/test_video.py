@@ -59,6 +59,16 @@ def test_the_reach_within_a_frame_counts_what_the_past_lets_it_see(tiny, rng):
     assert of_unet < np.abs(changed - 48).max() <= computed
 
 
+def test_a_loaded_network_sees_as_far(tmp_path):
+    cell = build_video(size="tiny")
+    cell.save(tmp_path / "cell.keras")
+    # As in the next process, where names of operations are counted from nothing again.
+    keras.utils.clear_session()
+    loaded = keras.saving.load_model(tmp_path / "cell.keras")
+    reach = receptive_field.compute_reach(loaded, 4, 1)
+    assert reach == receptive_field.compute_reach(cell, 4, 1) > 0
+
+
 def test_any_size_and_channels(rng):
     cell = randomise(build_video(channels_in=1, channels_out=1, size="tiny"))
     frame, state = rng.random((2, 12, 20, 1), np.float32), np.zeros((2, 6, 10, 13), np.float32)
