@@ -65,6 +65,18 @@ def test_int8_is_taken_where_it_has_lost_little(exported, tmp_path, loss_db, var
     assert choice.describe() == f"LiteRT, {shown}, {count} thread{'s' * (count > 1)}"
 
 
+@pytest.mark.parametrize("precision", ["auto", "float32"])
+def test_float16_stands_in_for_a_float32_file_that_is_not_there(exported, tmp_path, precision):
+    folder = copy_with_loss(exported, tmp_path / "m", 0.3)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"] = [each for each in manifest["files"] if "float32" not in each["file"]]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    choice = engines.choose(locate(folder), precision=precision)
+    # Unasked, not int8: it lost too much.
+    assert choice.model.path.stem.endswith("-float16")
+    assert choice.precision == "float32"
+
+
 def test_a_file_whose_sizes_waste_work_leaves_it_to_the_saved_model(stand_ins, exported):
     # 32x32 pixels of which 19x19 are kept: the SavedModel takes any size.
     config = RestoreConfig(model=str(stand_ins / "denoise-color"))

@@ -87,6 +87,8 @@ def test_every_file_gives_the_same_film(model, noisy):
     files = [entry["file"] for entry in manifest["files"]]
     variants = ("float32", "float16", "int8")
     assert files == ["1/", *(f"tflite/{NAME}-{variant}.tflite" for variant in variants)]
+    # Every operator is known to `versions`; of another one it is the converter's own TensorFlow.
+    assert [each["least_runtime"] for each in manifest["files"][1:]] == ["2.1.0", "2.1.0", "2.4.0"]
     # As large as a signature: a smaller frame is mirrored up to one, which its border shows.
     film = np.pad(noisy[:4], ((0, 0), (0, SIDE), (0, SIDE), (0, 0)), "symmetric")
     expected = restore(tf_deconv.load_video(NAME, engine="tensorflow"), film)

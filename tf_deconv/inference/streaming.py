@@ -23,8 +23,7 @@ from tf_deconv.networks.table import STATE_STRIDE
 from tf_deconv.utils.options import UserError
 
 # After so many frames no pixel is more than two levels of 255 from that of a film that was not
-# begun in its middle, which int8's rounding alone comes to; after ten some are four levels off
-# (benchmarks/warm_up.py).
+# begun in its middle; after ten some are four levels off (benchmarks/warm_up.py).
 WARM_UP_FRAMES = 48
 # A window has at most this many pixels squared unless asked for otherwise. `video` took 1.37 GB at
 # 1920x1080 by TensorFlow, whose own memory is part of it, and 0.73 GB by LiteRT, in windows of
