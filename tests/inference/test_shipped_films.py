@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import tf_deconv
+from tests.fixtures import commands
+from tests.fixtures.films import write_film
 from tf_deconv.data.clips import degrade_clip
 from tf_deconv.degradations.tasks import Task
 from tf_deconv.evaluation.flicker import Flicker
@@ -97,3 +99,13 @@ def test_every_file_gives_the_same_film(model, noisy):
         assert metrics.psnr_db(found, expected) >= floor_db
     # The web page runs it.
     assert ready.choose_file(manifest) is not None
+
+
+def test_a_film_without_a_models_name_is_told_of_it(capsys, tmp_path):
+    pytest.importorskip("av")
+    film, out = tmp_path / "film.mp4", tmp_path / "out"
+    write_film(film)
+    told = commands.does(capsys, "restore", film, "--dry-run", "--out", out)
+    assert f"note: {NAME} is made for films" in told
+    told = commands.does(capsys, "restore", NAME, film, "--dry-run", "--out", out)
+    assert "is made for films" not in told
