@@ -16,6 +16,11 @@ look, not for a claim.
 
 prints, clip by clip, the PSNR of what has stood still for the last eight frames and of all else.
 
+    python benchmarks/video.py MODEL ... --pans 10 20 --alone [--data ...]
+
+prints the first table for cameras that all pan by so many pixels a frame, and also what models with
+a state make of a film when their state stays where it is while the camera moves.
+
     python benchmarks/video.py --strengths
 
 finds the strengths of `evaluation.film_filters.STRENGTHS`, by which `evaluate` tells the filters
@@ -29,6 +34,7 @@ measures the processor's time for a clip of 8 frames of 96x96: to make it, and t
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import json
 import pathlib
@@ -48,6 +54,7 @@ from tf_deconv.evaluation.config import EvaluateConfig
 from tf_deconv.images import metrics
 from tf_deconv.images.arrays import STILL_LEVELS
 from tf_deconv.inference.located import locate
+from tf_deconv.inference.streaming import StreamRestorer
 
 CHAINS = (
     *("noise:10", "noise:20", "noise:30", "noise:50"),
@@ -159,12 +166,40 @@ def print_tables(options: argparse.Namespace) -> None:
             raise SystemExit("; ".join(failures))
         print(f"{len(made)} clips; {notes[-1]}")
         models = {name: clips.open_model(locate(name), config) for name in options.models}
+        if options.alone:
+            for name, model in list(models.items()):
+                if isinstance(model, StreamRestorer):
+                    models[f"{name} alone"] = StreamRestorer(model.artifact, follow=False)
         if options.still:
             still_table(options, made, models)
+            return
+        for speed_px in options.pans:
+            print(f"\n{speed_px:g} pixels a frame")
+            table(options, panned_clips(options, speed_px), models)
+        if options.pans:
             return
         figures = table(options, made, models)
         if options.json:
             options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+def panned_clips(options: argparse.Namespace, speed_px: float) -> list[clips.Clip]:
+    """Returns clips whose camera pans at one speed, of the largest pictures of --data."""
+    store, _, _ = sources.read_pictures(options.data)
+    sides = np.minimum(store.heights, store.widths)
+    largest = np.argsort(-sides, kind="stable")[: options.clips]
+    moving = motion.MovingPictures(store, (1.0, 1.0), (speed_px, speed_px))
+    read = moving.clip_of
+    return [
+        clips.Clip(
+            f"pan: {moving.names[picture]}",
+            number,
+            functools.partial(
+                read, picture, (options.seed, number), "pan", options.frames, clips.CLIP_SIDE_PX
+            ),
+        )
+        for number, picture in enumerate(map(int, largest))
+    ]
 
 
 def still_table(options: argparse.Namespace, made: list, models: dict) -> None:
@@ -241,11 +276,17 @@ def main() -> None:
     parser.add_argument("--no-filters", action="store_true", help="leave FFmpeg's out: much faster")
     parser.add_argument("--json", type=pathlib.Path, help="file that receives the figures")
     parser.add_argument("--still", action="store_true", help="PSNR of what stands still, no table")
+    parser.add_argument("--pans", nargs="+", type=float, default=[], metavar="PX")
+    parser.add_argument(
+        "--alone", action="store_true", help="models with a state also without pans"
+    )
     parser.add_argument("--strengths", action="store_true")
     parser.add_argument("--cost", action="store_true")
     options = parser.parse_args()
     if options.still and (options.frames <= STILL_FRAMES or options.json):
         parser.error(f"--still takes more than {STILL_FRAMES} frames, and no --json")
+    if options.pans and (options.still or options.json):
+        parser.error("--pans takes neither --still nor --json")
     if options.strengths:
         print_strengths(options.tune)
     elif options.cost:

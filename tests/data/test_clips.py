@@ -75,7 +75,7 @@ def test_cameras_move_but_for_the_one_on_a_tripod(camera, moving, plain):
 
 
 def test_a_pan_shows_the_picture_itself_moved_by_parts_of_a_pixel(moving, plain, monkeypatch):
-    monkeypatch.setattr(motion, "_SPEEDS_PX", (0.5, 0.5))
+    monkeypatch.setattr(moving, "speeds_px", (0.5, 0.5))
     clip = moving.clip_of(0, (4, 0), "pan", 3, SIDE).astype(float)
     # Half a pixel a frame: two frames later it is one pixel, in some direction.
     spectra = [np.fft.fft2(frame[..., 1]) for frame in (clip[0], clip[2])]
@@ -99,7 +99,7 @@ def test_frames_are_as_sharp_as_the_picture_made_as_small(moving, plain):
 
 def test_objects_move_before_a_background_that_does_not(moving, monkeypatch):
     only(monkeypatch, "OBJECT_SHARE")
-    monkeypatch.setattr(motion, "_SPEEDS_PX", (3.0, 3.0))
+    monkeypatch.setattr(moving, "speeds_px", (3.0, 3.0))
     seen = 0
     for number in range(8):
         clip = moving.clip_of(number % 6, (number, 1), "still", FRAMES, SIDE)
@@ -109,7 +109,7 @@ def test_objects_move_before_a_background_that_does_not(moving, monkeypatch):
 
 
 def test_an_open_shutter_blurs_what_moves(moving, monkeypatch):
-    monkeypatch.setattr(motion, "_SPEEDS_PX", (5.0, 5.0))
+    monkeypatch.setattr(moving, "speeds_px", (5.0, 5.0))
     detail = {}
     for name in ("none", "BLUR_SHARE"):
         only(monkeypatch, name)

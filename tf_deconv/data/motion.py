@@ -27,7 +27,7 @@ CAMERAS = {"still": 0.2, "pan": 0.25, "hand": 0.25, "zoom": 0.15, "turn": 0.15}
 OBJECT_SHARE, BLUR_SHARE, EXPOSURE_SHARE, CUT_SHARE = 0.35, 0.25, 0.1, 0.06
 
 # Pixels of the clip a frame: of a camera, and of an object.
-_SPEEDS_PX = (0.1, 6.0)
+SPEEDS_PX = (0.1, 6.0)
 # A hand's two oscillations: amplitude in pixels of the clip, and frames of a period.
 _HAND_PX, _HAND_PERIODS = (0.3, 3.0), (5.0, 40.0)
 # Change of size, and of angle in degrees, from one frame to the next.
@@ -99,11 +99,18 @@ class MovingPictures:
       pictures: Their originals.
       shrink: Smallest and largest number of pixels of an original for each of a clip; smaller
         pictures give less.
+      speeds_px: Slowest and fastest even motion, in pixels of a clip from one frame to the next.
     """
 
-    def __init__(self, pictures: PictureStore, shrink: tuple[float, float] = (1.0, 3.0)):
+    def __init__(
+        self,
+        pictures: PictureStore,
+        shrink: tuple[float, float] = (1.0, 3.0),
+        speeds_px: tuple[float, float] = SPEEDS_PX,
+    ):
         self.pictures = pictures
         self.shrink = shrink
+        self.speeds_px = speeds_px
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -190,11 +197,11 @@ class MovingPictures:
         picture: int | None,
     ) -> np.ndarray:
         """Returns (frames, side, side, 3), uint8 where nothing was computed with its values."""
-        move = _draw_move(random, camera)
+        move = _draw_move(random, camera, self.speeds_px)
         blurred, with_object = random.random() < BLUR_SHARE, random.random() < OBJECT_SHARE
         shutter = random.uniform(*_SHUTTERS) if blurred else 0.0
         nearer = with_object and camera != "still" and random.random() < 0.5
-        object_move = _draw_move(random, "pan") if with_object else None
+        object_move = _draw_move(random, "pan", self.speeds_px) if with_object else None
         instants = _instants(move, object_move, frames, shutter)
         count = len(instants) // frames
 
@@ -302,9 +309,9 @@ def _log_uniform(random: np.random.Generator, ends: tuple[float, float]) -> floa
     return ends[0] * (ends[1] / ends[0]) ** random.random()
 
 
-def _draw_move(random: np.random.Generator, camera: str) -> _Move:
+def _draw_move(random: np.random.Generator, camera: str, speeds: tuple[float, float]) -> _Move:
     """Draws how a camera moves, or an object, whose camera is "pan"."""
-    speed, direction = _log_uniform(random, _SPEEDS_PX), random.uniform(0.0, 2 * math.pi)
+    speed, direction = _log_uniform(random, speeds), random.uniform(0.0, 2 * math.pi)
     velocity = speed * np.array([math.sin(direction), math.cos(direction)])
     gain = random.uniform(-0.05, 0.05)  # Of the speed, a frame.
     sign = random.choice([-1.0, 1.0])

@@ -1,8 +1,9 @@
 """Frames of any size, one after the other, through a model that remembers: its state between them.
 
 A `Cell` is such a model, whatever file it came from; a `Stream` is one film on its way through it.
-Of large frames each window keeps a state of its own, so that the memory of a frame's features is
-that of one window.
+Large frames go through in windows, so that the memory of a frame's features is that of one window,
+which leaves its middle in a state of the whole frame. When a camera pans, the state goes along by
+whole squares (`panning`): the network itself finds the past only a few pixels away.
 
 Nothing here imports TensorFlow or Keras unless it is given a Keras model.
 """
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from tf_deconv.images import arrays
-from tf_deconv.inference import restorer, tiling
+from tf_deconv.inference import panning, restorer, tiling
 from tf_deconv.networks.table import STATE_STRIDE
 from tf_deconv.utils.options import UserError
 
@@ -76,6 +77,12 @@ class Cell:
     def channels_out(self) -> int:
         return self.channels
 
+    @property
+    def remembers_frames(self) -> bool:
+        """Whether the state has room for what `panning` moves: as of `networks.video`."""
+        frames = 1 + self.channels * STATE_STRIDE**2
+        return self.state_stride == STATE_STRIDE and self.state_channels >= frames
+
     def zero_state(self, height: int, width: int) -> np.ndarray:
         """Returns the state of no past for frames of a (padded) size."""
         sides = (height // self.state_stride, width // self.state_stride)
@@ -100,6 +107,7 @@ class StreamRestorer:
         tile_px: int = 0,
         strength: float = 1.0,
         open_deeper: Callable[[], Cell] | None = None,
+        follow: bool = True,
     ):
         """Prepares.
 
@@ -109,10 +117,12 @@ class StreamRestorer:
           strength: How much of the network's change is made: 0 none, 1 all of it.
           open_deeper: Opens the same model in more precise arithmetic, for frames of 16 bits and of
             floats; called when the first of these comes.
+          follow: Whether the state goes along when the camera pans. Without it a film is what the
+            cell alone makes of it, frame after frame.
         Raises:
           UserError: if the windows would be too small for the network's reach.
         """
-        self.artifact, self.strength = cell, strength
+        self.artifact, self.strength, self.follow = cell, strength, follow
         self._open_deeper, self._deeper, self._opening = open_deeper, None, threading.Lock()
         margin = _margin_px(cell, np.dtype(np.float32))
         least = 2 * margin + cell.divisor
@@ -226,20 +236,31 @@ class Stream:
         self._owner, self._size, self.frames = owner, (height, width), 0
         self._cell: Cell | None = None
         self._windows: list[tuple[tiling.Box, tiling.Box]] = []
-        self._states: list[np.ndarray] = []
+        # Of the whole frame, (h, w, channels): the state, and room for the next one.
+        self._state, self._next = np.zeros((0, 0, 0)), np.zeros((0, 0, 0))
+        self._pan = panning.Pan()
 
     def forget(self) -> None:
         """Begins anew, as at a cut: what comes next has no past."""
         self.frames = 0
 
-    def _prepare(self, dtype: np.dtype) -> Cell:
-        """Chooses, at the first frame, what the film goes through, and sets the states to none."""
+    def _prepare(self, frame: np.ndarray) -> Cell:
+        """Chooses, at the first frame, what the film goes through; sets the state, or moves it."""
         if self._cell is None:
-            self._cell = self._owner.cell_for(dtype)
-            self._windows = self._owner.windows(self._cell, *self._size, dtype)
+            self._cell = self._owner.cell_for(frame.dtype)
+            self._windows = self._owner.windows(self._cell, *self._size, frame.dtype)
+        cell = self._cell
         if not self.frames:
-            self._states = [self._cell.zero_state(w.height, w.width) for _, w in self._windows]
-        return self._cell
+            height = max(window.bottom for _, window in self._windows)
+            width = max(window.right for _, window in self._windows)
+            self._state, self._pan = cell.zero_state(height, width)[0], panning.Pan()
+            self._next = np.empty_like(self._state)
+        if self._owner.follow and cell.remembers_frames:
+            down_px, right_px = self._pan.to(frame)
+            if down_px or right_px:
+                panning.follow(self._state, down_px, right_px, cell.channels, self._next)
+                self._state, self._next = self._next, self._state
+        return cell
 
     def end(self) -> tuple[np.ndarray, ...]:
         """Returns the frames that were held back: none."""
@@ -264,23 +285,38 @@ class Stream:
                 f"the frame is {width}x{height} pixels: expected {wide}x{high}, as the first one;"
                 " begin another stream for another size"
             )
-        cell, strength = self._prepare(frame.dtype), self._owner.strength
+        cell, strength = self._prepare(frame), self._owner.strength
         grey = cell.keeps_grey and restorer.is_grey(frame)
         channels = 1 if grey and frame.shape[-1] == 1 else cell.channels
         restored = np.empty((*self._size, channels), frame.dtype)
-        for number, (core, window) in enumerate(self._windows):
+        for core, window in self._windows:
             given = restorer.fit_channels(_cut(frame, window), cell.channels)
-            made, state = cell.step(given[np.newaxis], self._states[number])
-            self._states[number] = state
+            place = _of_state(window, cell)
+            before = np.ascontiguousarray(place.of(self._state))
+            made, after = cell.step(given[np.newaxis], before[np.newaxis])
+            kept = _of_state(self._reaching(core), cell)
+            kept.of(self._next)[...] = kept.relative_to(place).of(after[0])
             inside = core.relative_to(window)
             pixels = inside.of(made[0])
             pixels = arrays.luminance(pixels) if grey else pixels
             if strength != 1:
-                before = inside.of(given)
-                pixels = before + np.float32(strength) * (pixels - before)
+                shown = inside.of(given)
+                pixels = shown + np.float32(strength) * (pixels - shown)
             core.of(restored)[...] = arrays.as_pixels(pixels, frame.dtype)
+        self._state, self._next = self._next, self._state
         self.frames += 1
         return restored
+
+    def _reaching(self, core: tiling.Box) -> tiling.Box:
+        """Returns a core that has what lies beyond the frame, where windows do, at its borders."""
+        height, width = self._size
+        bottom, right = (side * self._cell.state_stride for side in self._state.shape[:2])
+        return tiling.Box(
+            core.top,
+            core.left,
+            bottom if core.bottom == height else core.bottom,
+            right if core.right == width else core.right,
+        )
 
 
 def _margin_px(cell: Cell, dtype: np.dtype) -> int:
@@ -302,9 +338,16 @@ def keras_cell(model: Any, divisor: int, reach_px: int) -> Cell:
     return Cell(step, channels, divisor, STATE_STRIDE, state_channels, reach_px, model=model)
 
 
+def _of_state(box: tiling.Box, cell: Cell) -> tiling.Box:
+    """Returns where what a box of pixels shows lies in the state; a square is its first pixel's."""
+    stride = cell.state_stride
+    return tiling.Box(*(-(-side // stride) for side in dataclasses.astuple(box)))
+
+
 def restore_clip(cell: Cell, clip: np.ndarray) -> np.ndarray:
-    """Restores a clip (T, H, W, C) as whole frames; float32, not clipped."""
-    whole = StreamRestorer(cell, max(clip.shape[1:3]) + 2 * cell.reach_px + 3 * cell.divisor)
+    """Restores a clip (T, H, W, C) as whole frames by the cell alone; float32, not clipped."""
+    side_px = max(clip.shape[1:3]) + 2 * cell.reach_px + 3 * cell.divisor
+    whole = StreamRestorer(cell, side_px, follow=False)
     return np.stack(list(whole.restore(np.asarray(clip, np.float32))))
 
 

@@ -1,0 +1,255 @@
+"""How far a film's picture has moved as a whole since the frame before, and a state moved as far.
+
+A camera that pans or is held in a hand moves everything. The network finds the past a few whole
+pixels away, and by what is around, where noise hides a pixel's difference; all pixels together tell
+a twentieth of one. So what the state remembers of the picture is moved before the network sees it.
+
+First, means over cells of pixels are compared at whole cells, coarse to fine (a camera's motion is
+what leaves the least absolute difference: what most of the picture does). Then least squares on
+the brightness' slopes find the parts of a cell (Lucas and Kanade 1981, "An Iterative Image
+Registration Technique"), with weights by which what moves otherwise counts little. Everything
+follows from the frames alone, so that a film takes the same way through every runtime and format of
+a model. The web page's `panning.js` computes the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from tf_deconv.networks.table import STATE_STRIDE
+
+# Pixels of a cell's side, doubled while the longer side has more cells than this.
+_CELL_PX, _MOST_CELLS = 2, 512
+# Cells of the longer side where all places are compared, at most: noise does not survive there.
+_COARSEST = 64
+# How far a picture may have moved, as a part of its sides: beyond, little of it is seen again.
+_FARTHEST = 0.25
+# What is found leaves less than no motion does by this part of it at least, if it is whole cells;
+# of few cells chance is more: means of two places over n cells differ by 1 / sqrt(n) or so.
+_LEAST_GAIN, _DEVIATIONS = 0.05, 8.0
+# Steps of least squares, each for what the one before left.
+_STEPS = 5
+# A difference of so many standard deviations counts a quarter.
+_OUTLYING = 2.5
+# Nothing is moved by less: what stands still stays as it is, to the bit.
+_LEAST_PX = 0.05
+# Cells of a picture's shorter side below which there is too little to go by.
+_FEWEST = 8
+# Half the width of the kernel by which the past is read between its pixels: Lanczos'.
+_LOBES = 3
+# Where that has all it needs.
+_INNER = (slice(_LOBES, -_LOBES),) * 2
+_SMOOTHING = (0.25, 0.5, 0.25)
+# Least squares explain by what they find at least so many squared standard deviations: smoothing
+# makes neighbours alike, and of noise alone they explain about eight.
+_EVIDENCE = 100.0
+# The mean square of a slope of the mean of two frames of nothing but noise, as a part of what their
+# difference has: of smoothed white noise (1 / 16 of 6 / 16 - 1 / 16 each way, and so on).
+_NOISE_SLOPES = 0.104
+_TINY = 1e-9
+
+
+class Pan:
+    """What is known of a film's last frame: enough to say how far the next one has moved."""
+
+    def __init__(self) -> None:
+        self._before: np.ndarray | None = None
+
+    def to(self, frame: np.ndarray) -> tuple[float, float]:
+        """Takes the next frame.
+
+        Args:
+          frame: (H, W, C) of any type; all of a film are of one size and type.
+        Returns:
+          By how many pixels most of the picture has moved down and to the right since the frame
+          before; (0, 0) where that cannot be told from nothing, and at the first frame.
+        """
+        cell_px = _CELL_PX
+        while max(frame.shape[:2]) > _MOST_CELLS * cell_px:
+            cell_px *= 2
+        if min(frame.shape[:2]) < _FEWEST * cell_px:
+            return 0.0, 0.0
+        before, self._before = self._before, _cells(frame, cell_px)
+        if before is None:
+            return 0.0, 0.0
+        down, right = (cell_px * by for by in _displacement(before, self._before))
+        return (down, right) if math.hypot(down, right) >= _LEAST_PX else (0.0, 0.0)
+
+
+def follow(
+    state: np.ndarray, down_px: float, right_px: float, channels: int, into: np.ndarray
+) -> None:
+    """Moves a state (h, w, S) of `networks.video` with the picture.
+
+    The mean of the frames is read between its pixels, its weight and the features from the nearest
+    square. Where something comes in there is no past.
+
+    Args:
+      state: What the past weighs, the mean of `channels` colours of the squares' pixels, features.
+      down_px: In pixels of the frame.
+      right_px: Likewise.
+      channels: Of a frame.
+      into: An array like `state`, that receives the result.
+    """
+    inside = 1 + channels * STATE_STRIDE**2
+    squares = [math.floor(by / STATE_STRIDE + 0.5) for by in (down_px, right_px)]
+    now, then = _shared(state.shape, (squares[0], squares[1]))
+    into[...] = 0
+    into[now] = state[then]
+    image = _unfolded(state[..., 1:inside], channels)
+    for axis, by in enumerate((down_px, right_px)):
+        image = _shifted(image, by, axis)
+    # As where nothing is known elsewhere, no past has the mean 0 as well.
+    into[..., 1:inside] = _folded(image) * (into[..., :1] > 0)
+
+
+# --- How far.
+
+
+def _cells(frame: np.ndarray, side: int) -> np.ndarray:
+    """Returns smoothed means of all channels over whole cells, (h, w) float64."""
+    high, wide = (length // side for length in frame.shape[:2])
+    rows = frame[: high * side, : wide * side].reshape(high, side, -1)
+    sums = rows.sum(1, dtype=np.float64).reshape(high, wide, side * frame.shape[-1])
+    means = sums.mean(-1) / side
+    return _filtered(_filtered(means, _SMOOTHING, 0), _SMOOTHING, 1)
+
+
+def _displacement(before: np.ndarray, now: np.ndarray) -> tuple[float, float]:
+    """Returns by how many cells most has moved down and to the right."""
+    levels = [(before, now)]
+    while max(levels[-1][0].shape) > _COARSEST:
+        then, seen = levels[-1]
+        levels.append((_halved(then), _halved(seen)))
+    reach = [math.floor(_FARTHEST * side) for side in levels[-1][0].shape]
+    found, is_told = (0, 0), False
+    for number, level in enumerate(reversed(levels)):
+        found = _best(*level, (2 * found[0], 2 * found[1]), [1, 1] if number else reach)
+        is_told = is_told or _is_told(*level, found)
+    found = found if is_told else (0, 0)
+    seen, then = _shared(now.shape, found)
+    parts = _parts(before[then], now[seen])
+    return found[0] + parts[0], found[1] + parts[1]
+
+
+def _is_told(before: np.ndarray, now: np.ndarray, place: tuple[int, int]) -> bool:
+    """Returns whether a displacement leaves clearly less than none does, of what it shows."""
+    seen, then = _shared(now.shape, place)
+    gain = max(_LEAST_GAIN, _DEVIATIONS / math.sqrt(max(now[seen].size, 1)))
+    return _left(before[then], now[seen]) < (1 - gain) * _left(before[seen], now[seen])
+
+
+def _best(
+    before: np.ndarray, now: np.ndarray, middle: tuple[int, int], reach: list[int]
+) -> tuple[int, int]:
+    """Returns the place around `middle` that leaves the least; far ones have a price."""
+    rows, columns = (range(at - far, at + far + 1) for at, far in zip(middle, reach))
+    places = [(down, right) for down in rows for right in columns]
+    # For along an edge all places are alike.
+    price = _LEAST_GAIN / (_FARTHEST * max(now.shape))
+
+    def cost(place: tuple[int, int]) -> float:
+        seen, then = _shared(now.shape, place)
+        return _left(before[then], now[seen]) * (1 + price * math.hypot(*place))
+
+    return min(places, key=cost)
+
+
+def _left(before: np.ndarray, now: np.ndarray) -> float:
+    """Returns the mean absolute difference, less what all of it changed by."""
+    changed = now - before
+    return float(np.abs(changed - changed.mean()).mean()) if changed.size else math.inf
+
+
+def _parts(before: np.ndarray, now: np.ndarray) -> tuple[float, float]:
+    """Returns by which parts of a cell most has moved; (0, 0) if that may be chance."""
+    if min(now.shape) < _FEWEST:
+        return 0.0, 0.0
+    found = np.zeros(2)
+    for _ in range(_STEPS):
+        moved = _shifted(_shifted(before, found[0], 0), found[1], 1)
+        slopes = [each[_INNER] for each in np.gradient(0.5 * (moved + now))]
+        change = (now - moved)[_INNER]
+        change = change - change.mean()
+        # Of noise it is a standard deviation. A little more, so that no change at all is one too.
+        spread = math.sqrt(math.pi / 2) * np.abs(change).mean() + _TINY * (1 + np.abs(now).max())
+        weights = 1 / (1 + (change / (_OUTLYING * spread)) ** 2) ** 2
+        matrix = np.array([[(weights * a * b).sum() for a in slopes] for b in slopes])
+        if np.linalg.det(matrix) <= _TINY * np.trace(matrix) ** 2:
+            return 0.0, 0.0  # Flat, or of lines in one direction.
+        inverse = np.linalg.inv(matrix)
+        found -= inverse @ [(weights * slope * change).sum() for slope in slopes]
+        if np.abs(found).max() > 1:
+            return 0.0, 0.0
+    evidence = matrix - _NOISE_SLOPES * weights.sum() * spread**2 * np.eye(2)
+    if found @ evidence @ found < _EVIDENCE * spread**2:
+        return 0.0, 0.0  # It may be chance.
+    moved = _shifted(_shifted(before, found[0], 0), found[1], 1)
+    left, had = (_left(each[_INNER], now[_INNER]) for each in (moved, before))
+    return (float(found[0]), float(found[1])) if left <= had else (0.0, 0.0)
+
+
+# --- Moving.
+
+
+def _shared(
+    shape: tuple[int, ...], place: tuple[int, int]
+) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Returns where what is in both of two frames lies now, and where it was."""
+    (high, down), (wide, right) = zip(shape, place)
+    now = (
+        slice(max(0, down), max(0, high + min(0, down))),
+        slice(max(0, right), max(0, wide + min(0, right))),
+    )
+    before = (
+        slice(max(0, -down), max(0, high - max(0, down))),
+        slice(max(0, -right), max(0, wide - max(0, right))),
+    )
+    return now, before
+
+
+def _shifted(values: np.ndarray, by: float, axis: int) -> np.ndarray:
+    """Moves values along an axis, read between places by Lanczos' kernel; the last one goes on."""
+    if not by:
+        return values
+    whole = math.floor(by)
+    away = np.arange(-_LOBES, _LOBES) + (by - whole)
+    kernel = np.sinc(away) * np.sinc(away / _LOBES)
+    return _filtered(values, (kernel / kernel.sum()).tolist(), axis, -_LOBES - whole)
+
+
+def _filtered(
+    values: np.ndarray, kernel: Sequence[float], axis: int, first: int | None = None
+) -> np.ndarray:
+    """Returns sums along an axis of what is `first`, `first` + 1, ... places on; the ends go on."""
+    length = values.shape[axis]
+    first = -(len(kernel) // 2) if first is None else first
+    places = np.arange(first, first + length + len(kernel) - 1)
+    padded = np.moveaxis(np.take(values, np.clip(places, 0, length - 1), axis), axis, 0)
+    total = np.zeros_like(padded[:length])
+    for number, factor in enumerate(kernel):
+        total += factor * padded[number : number + length]
+    return np.moveaxis(total, 0, axis)
+
+
+def _halved(cells: np.ndarray) -> np.ndarray:
+    """Returns means over two by two cells; what is left over at the ends is left out."""
+    high, wide = (side // 2 for side in cells.shape)
+    return cells[: 2 * high, : 2 * wide].reshape(high, 2, wide, 2).mean((1, 3))
+
+
+def _unfolded(squares: np.ndarray, channels: int) -> np.ndarray:
+    """Returns (h, w, 4 C), pixels of squares as `networks.video` orders them, as (2 h, 2 w, C)."""
+    high, wide = squares.shape[:2]
+    pixels = squares.reshape(high, wide, STATE_STRIDE, STATE_STRIDE, channels)
+    return pixels.swapaxes(1, 2).reshape(high * STATE_STRIDE, wide * STATE_STRIDE, channels)
+
+
+def _folded(image: np.ndarray) -> np.ndarray:
+    """Undoes `_unfolded`."""
+    high, wide = (side // STATE_STRIDE for side in image.shape[:2])
+    pixels = image.reshape(high, STATE_STRIDE, wide, STATE_STRIDE, -1)
+    return pixels.swapaxes(1, 2).reshape(high, wide, -1)
