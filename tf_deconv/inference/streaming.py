@@ -2,8 +2,8 @@
 
 A `Cell` is such a model, whatever file it came from; a `Stream` is one film on its way through it.
 Large frames go through in windows, so that the memory of a frame's features is that of one window,
-which leaves its middle in a state of the whole frame. When a camera pans, the state goes along by
-whole squares (`panning`): the network itself finds the past only a few pixels away.
+which leaves its middle in a state of the whole frame. The state goes along when a camera moves
+(`following`): the network itself finds the past only a few pixels away.
 
 Nothing here imports TensorFlow or Keras unless it is given a Keras model.
 """
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from tf_deconv.images import arrays
-from tf_deconv.inference import panning, restorer, tiling
+from tf_deconv.inference import following, restorer, tiling
 from tf_deconv.networks.table import STATE_STRIDE
 from tf_deconv.utils.options import UserError
 
@@ -79,7 +79,7 @@ class Cell:
 
     @property
     def remembers_frames(self) -> bool:
-        """Whether the state has room for what `panning` moves: as of `networks.video`."""
+        """Whether the state has room for what `following` moves: as of `networks.video`."""
         frames = 1 + self.channels * STATE_STRIDE**2
         return self.state_stride == STATE_STRIDE and self.state_channels >= frames
 
@@ -117,8 +117,8 @@ class StreamRestorer:
           strength: How much of the network's change is made: 0 none, 1 all of it.
           open_deeper: Opens the same model in more precise arithmetic, for frames of 16 bits and of
             floats; called when the first of these comes.
-          follow: Whether the state goes along when the camera pans. Without it a film is what the
-            cell alone makes of it, frame after frame.
+          follow: Whether the state goes along when the camera moves, or its exposure changes.
+            Without it a film is what the cell alone makes of it, frame after frame.
         Raises:
           UserError: if the windows would be too small for the network's reach.
         """
@@ -238,7 +238,7 @@ class Stream:
         self._windows: list[tuple[tiling.Box, tiling.Box]] = []
         # Of the whole frame, (h, w, channels): the state, and room for the next one.
         self._state, self._next = np.zeros((0, 0, 0)), np.zeros((0, 0, 0))
-        self._pan = panning.Pan()
+        self._follower = following.Follower()
 
     def forget(self) -> None:
         """Begins anew, as at a cut: what comes next has no past."""
@@ -253,12 +253,13 @@ class Stream:
         if not self.frames:
             height = max(window.bottom for _, window in self._windows)
             width = max(window.right for _, window in self._windows)
-            self._state, self._pan = cell.zero_state(height, width)[0], panning.Pan()
+            self._state = cell.zero_state(height, width)[0]
+            self._follower = following.Follower()
             self._next = np.empty_like(self._state)
         if self._owner.follow and cell.remembers_frames:
-            down_px, right_px = self._pan.to(frame)
-            if down_px or right_px:
-                panning.follow(self._state, down_px, right_px, cell.channels, self._next)
+            motion = self._follower.to(frame)
+            if motion != following.NONE:
+                following.follow(self._state, motion, cell.channels, self._next)
                 self._state, self._next = self._next, self._state
         return cell
 

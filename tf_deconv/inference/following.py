@@ -1,19 +1,21 @@
-"""How far a film's picture has moved as a whole since the frame before, and a state moved as far.
+"""How a film's picture has moved and lightened as a whole since the frame before, and a state so.
 
-A camera that pans or is held in a hand moves everything. The network finds the past a few whole
-pixels away, and by what is around, where noise hides a pixel's difference; all pixels together tell
-a twentieth of one. So what the state remembers of the picture is moved before the network sees it.
+A camera that pans, or is held in a hand, moves everything, and its exposure changes everything. The
+network finds the past a few whole pixels away, by what is around, where noise hides small
+differences; all pixels together tell a twentieth of a pixel. So what the state remembers of the
+picture is moved before the network sees it.
 
-First, means over cells of pixels are compared at whole cells, coarse to fine (a camera's motion is
-what leaves the least absolute difference: what most of the picture does). Then least squares on
-the brightness' slopes find the parts of a cell (Lucas and Kanade 1981, "An Iterative Image
-Registration Technique"), with weights by which what moves otherwise counts little. Everything
-follows from the frames alone, so that a film takes the same way through every runtime and format of
-a model. The web page's `panning.js` computes the same.
+First, means over cells of pixels are compared at whole cells, coarse to fine (what leaves the least
+absolute difference is what most of the picture does). Then least squares on the brightness' slopes
+find the parts of a cell (Lucas and Kanade 1981, "An Iterative Image Registration Technique"), with
+weights by which what moves otherwise counts little. Everything follows from the frames alone, so
+that a film takes the same way through every runtime and format of a model. The web page's
+`following.js` computes the same.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -49,64 +51,83 @@ _EVIDENCE = 100.0
 # The mean square of a slope of the mean of two frames of nothing but noise, as a part of what their
 # difference has: of smoothed white noise (1 / 16 of 6 / 16 - 1 / 16 each way, and so on).
 _NOISE_SLOPES = 0.104
+# A picture that has become lighter or darker by more is another one.
+_MOST_GAIN = 2.0
 _TINY = 1e-9
 
 
-class Pan:
-    """What is known of a film's last frame: enough to say how far the next one has moved."""
+@dataclasses.dataclass(frozen=True)
+class Motion:
+    """What most of a picture has done since the frame before.
+
+    Attributes:
+      down_px: By how many pixels it has moved down; 0 where that cannot be told from nothing.
+      right_px: To the right, likewise.
+      gain: By which factor it is brighter; 1 likewise.
+    """
+
+    down_px: float = 0.0
+    right_px: float = 0.0
+    gain: float = 1.0
+
+
+NONE = Motion()
+
+
+class Follower:
+    """What is known of a film's last frame: enough to say what the picture does until the next."""
 
     def __init__(self) -> None:
         self._before: np.ndarray | None = None
 
-    def to(self, frame: np.ndarray) -> tuple[float, float]:
+    def to(self, frame: np.ndarray) -> Motion:
         """Takes the next frame.
 
         Args:
           frame: (H, W, C) of any type; all of a film are of one size and type.
         Returns:
-          By how many pixels most of the picture has moved down and to the right since the frame
-          before; (0, 0) where that cannot be told from nothing, and at the first frame.
+          What most of the picture has done since the frame before; `NONE` at the first.
         """
         cell_px = _CELL_PX
         while max(frame.shape[:2]) > _MOST_CELLS * cell_px:
             cell_px *= 2
         if min(frame.shape[:2]) < _FEWEST * cell_px:
-            return 0.0, 0.0
+            return NONE
         before, self._before = self._before, _cells(frame, cell_px)
         if before is None:
-            return 0.0, 0.0
-        down, right = (cell_px * by for by in _displacement(before, self._before))
-        return (down, right) if math.hypot(down, right) >= _LEAST_PX else (0.0, 0.0)
+            return NONE
+        down, right, gain = _compared(before, self._before)
+        if cell_px * math.hypot(down, right) < _LEAST_PX:
+            down = right = 0.0
+        return Motion(cell_px * down, cell_px * right, gain)
 
 
-def follow(
-    state: np.ndarray, down_px: float, right_px: float, channels: int, into: np.ndarray
-) -> None:
-    """Moves a state (h, w, S) of `networks.video` with the picture.
+def follow(state: np.ndarray, motion: Motion, channels: int, into: np.ndarray) -> None:
+    """Moves and lightens a state (h, w, S) of `networks.video` as the picture.
 
     The mean of the frames is read between its pixels, its weight and the features from the nearest
     square. Where something comes in there is no past.
 
     Args:
       state: What the past weighs, the mean of `channels` colours of the squares' pixels, features.
-      down_px: In pixels of the frame.
-      right_px: Likewise.
+      motion: Of the picture.
       channels: Of a frame.
       into: An array like `state`, that receives the result.
     """
     inside = 1 + channels * STATE_STRIDE**2
-    squares = [math.floor(by / STATE_STRIDE + 0.5) for by in (down_px, right_px)]
-    now, then = _shared(state.shape, (squares[0], squares[1]))
+    moves = (motion.down_px, motion.right_px)
+    down, right = (math.floor(by / STATE_STRIDE + 0.5) for by in moves)
+    now, then = _shared(state.shape, (down, right))
     into[...] = 0
     into[now] = state[then]
     image = _unfolded(state[..., 1:inside], channels)
-    for axis, by in enumerate((down_px, right_px)):
+    for axis, by in enumerate(moves):
         image = _shifted(image, by, axis)
-    # As where nothing is known elsewhere, no past has the mean 0 as well.
-    into[..., 1:inside] = _folded(image) * (into[..., :1] > 0)
+    # Where there is no past, its mean is 0 as well.
+    into[..., 1:inside] = motion.gain * _folded(image) * (into[..., :1] > 0)
 
 
-# --- How far.
+# --- What the picture has done.
 
 
 def _cells(frame: np.ndarray, side: int) -> np.ndarray:
@@ -118,8 +139,8 @@ def _cells(frame: np.ndarray, side: int) -> np.ndarray:
     return _filtered(_filtered(means, _SMOOTHING, 0), _SMOOTHING, 1)
 
 
-def _displacement(before: np.ndarray, now: np.ndarray) -> tuple[float, float]:
-    """Returns by how many cells most has moved down and to the right."""
+def _compared(before: np.ndarray, now: np.ndarray) -> tuple[float, float, float]:
+    """Returns by how many cells most has moved down and to the right, and its gain."""
     levels = [(before, now)]
     while max(levels[-1][0].shape) > _COARSEST:
         then, seen = levels[-1]
@@ -131,8 +152,12 @@ def _displacement(before: np.ndarray, now: np.ndarray) -> tuple[float, float]:
         is_told = is_told or _is_told(*level, found)
     found = found if is_told else (0, 0)
     seen, then = _shared(now.shape, found)
-    parts = _parts(before[then], now[seen])
-    return found[0] + parts[0], found[1] + parts[1]
+    before, now = before[then], now[seen]
+    if min(now.shape) < _FEWEST:
+        return *found, 1.0
+    down, right = _parts(before, now)
+    gain = _gain(_shifted(_shifted(before, down, 0), right, 1)[_INNER], now[_INNER])
+    return found[0] + down, found[1] + right, gain
 
 
 def _is_told(before: np.ndarray, now: np.ndarray, place: tuple[int, int]) -> bool:
@@ -166,17 +191,13 @@ def _left(before: np.ndarray, now: np.ndarray) -> float:
 
 def _parts(before: np.ndarray, now: np.ndarray) -> tuple[float, float]:
     """Returns by which parts of a cell most has moved; (0, 0) if that may be chance."""
-    if min(now.shape) < _FEWEST:
-        return 0.0, 0.0
     found = np.zeros(2)
     for _ in range(_STEPS):
         moved = _shifted(_shifted(before, found[0], 0), found[1], 1)
         slopes = [each[_INNER] for each in np.gradient(0.5 * (moved + now))]
         change = (now - moved)[_INNER]
         change = change - change.mean()
-        # Of noise it is a standard deviation. A little more, so that no change at all is one too.
-        spread = math.sqrt(math.pi / 2) * np.abs(change).mean() + _TINY * (1 + np.abs(now).max())
-        weights = 1 / (1 + (change / (_OUTLYING * spread)) ** 2) ** 2
+        spread, weights = _weights(change, now)
         matrix = np.array([[(weights * a * b).sum() for a in slopes] for b in slopes])
         if np.linalg.det(matrix) <= _TINY * np.trace(matrix) ** 2:
             return 0.0, 0.0  # Flat, or of lines in one direction.
@@ -190,6 +211,31 @@ def _parts(before: np.ndarray, now: np.ndarray) -> tuple[float, float]:
     moved = _shifted(_shifted(before, found[0], 0), found[1], 1)
     left, had = (_left(each[_INNER], now[_INNER]) for each in (moved, before))
     return (float(found[0]), float(found[1])) if left <= had else (0.0, 0.0)
+
+
+def _gain(before: np.ndarray, now: np.ndarray) -> float:
+    """Returns the factor by which most has become lighter; 1 if that may be chance."""
+    gain, explained = 1.0, 0.0
+    for _ in range(_STEPS):
+        spread, weights = _weights(now - gain * before, now)
+        # By the mean of both, in which both have as much noise: it favours no gain.
+        both = weights * (before + now) / 2
+        squares = float((both * before).sum())
+        if squares <= 0:
+            return 1.0
+        gain = float((both * now).sum()) / squares
+        explained = (gain - 1) ** 2 * squares
+    left, had = (np.abs(now - factor * before).mean() for factor in (gain, 1.0))
+    is_told = explained >= _EVIDENCE * spread**2 and left < had
+    return gain if is_told and 1 / _MOST_GAIN <= gain <= _MOST_GAIN else 1.0
+
+
+def _weights(change: np.ndarray, now: np.ndarray) -> tuple[float, np.ndarray]:
+    """Returns a standard deviation, of noise, and weights by which outliers count little."""
+    # A little more than it is, so that no change at all is one too.
+    least = _TINY * (1 + float(np.abs(now).max()))
+    spread = math.sqrt(math.pi / 2) * float(np.abs(change).mean()) + least
+    return spread, 1 / (1 + (change / (_OUTLYING * spread)) ** 2) ** 2
 
 
 # --- Moving.
