@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import tf_deconv
 from tests.fixtures import commands
@@ -61,6 +62,23 @@ def test_it_is_better_and_steadier_than_a_picture_at_a_time(model, clean, noisy)
     found, flicker = scores(np.clip(restore(model, noisy), 0, 1), clean)
     assert found >= alone + 0.8
     assert flicker <= 0.5 * alone_flicker
+
+
+def test_a_hand_that_holds_the_camera_does_it_no_harm(model, unseen):
+    photo = Image.fromarray(unseen["chelsea"])
+    places = [(60 + 9.3 * np.sin(n), 40 + 4.7 * n) for n in range(FRAMES)]
+    boxes = [(left, top, left + SIDE, top + SIDE) for left, top in places]
+    clean = [photo.resize((SIDE, SIDE), Image.Resampling.BICUBIC, box=box) for box in boxes]
+    clean = np.stack([np.asarray(frame, np.float32) for frame in clean]) / 255
+    # Brightness falls, as when a lamp comes into view.
+    clean *= np.linspace(0.95, 0.75, FRAMES, dtype=np.float32)[
+        :, np.newaxis, np.newaxis, np.newaxis
+    ]
+    noisy = degrade_clip(arrays.to_uint8(clean), Task("", "noise:30"), 1)[0]
+    by_frame = tf_deconv.load("photo")
+    alone, _ = scores(np.clip([by_frame(frame) for frame in noisy], 0, 1), clean)
+    found, _ = scores(np.clip(restore(model, noisy), 0, 1), clean)
+    assert found >= alone + 0.8
 
 
 def test_what_moves_leaves_no_trail(model, clean, noisy):

@@ -51,6 +51,9 @@ _EVIDENCE = 100.0
 # The mean square of a slope of the mean of two frames of nothing but noise, as a part of what their
 # difference has: of smoothed white noise (1 / 16 of 6 / 16 - 1 / 16 each way, and so on).
 _NOISE_SLOPES = 0.104
+# Of blocks of so many cells squared, so many must be better for each that is worse, by a part of
+# what is left: of two halves that move each its own way neither is the camera.
+_BLOCK, _FOR_EACH, _LEAST_CHANGE = 6, 3, 0.25
 # A picture that has become lighter or darker by more is another one.
 _MOST_GAIN = 2.0
 _TINY = 1e-9
@@ -152,12 +155,13 @@ def _compared(before: np.ndarray, now: np.ndarray) -> tuple[float, float, float]
         is_told = is_told or _is_told(*level, found)
     found = found if is_told else (0, 0)
     seen, then = _shared(now.shape, found)
-    before, now = before[then], now[seen]
-    if min(now.shape) < _FEWEST:
-        return *found, 1.0
-    down, right = _parts(before, now)
-    gain = _gain(_shifted(_shifted(before, down, 0), right, 1)[_INNER], now[_INNER])
-    return found[0] + down, found[1] + right, gain
+    if min(now[seen].shape) < _FEWEST:
+        return 0.0, 0.0, 1.0
+    down, right = _parts(before[then], now[seen])
+    moved = _shifted(_shifted(before[then], down, 0), right, 1)[_INNER]
+    if not _suits_most(before[seen][_INNER], moved, now[seen][_INNER]):
+        found, (down, right), moved = (0, 0), (0.0, 0.0), before[seen][_INNER]
+    return found[0] + down, found[1] + right, _gain(moved, now[seen][_INNER])
 
 
 def _is_told(before: np.ndarray, now: np.ndarray, place: tuple[int, int]) -> bool:
@@ -187,6 +191,14 @@ def _left(before: np.ndarray, now: np.ndarray) -> float:
     """Returns the mean absolute difference, less what all of it changed by."""
     changed = now - before
     return float(np.abs(changed - changed.mean()).mean()) if changed.size else math.inf
+
+
+def _suits_most(before: np.ndarray, moved: np.ndarray, now: np.ndarray) -> bool:
+    """Returns whether far more of a picture is explained better by moving it than worse."""
+    left, had = (np.abs(now - each - (now - each).mean()) for each in (moved, before))
+    better = _in_blocks(had) - _in_blocks(left)
+    least = _LEAST_CHANGE * left.mean()
+    return (better > least).sum() >= _FOR_EACH * (better < -least).sum()
 
 
 def _parts(before: np.ndarray, now: np.ndarray) -> tuple[float, float]:
@@ -279,6 +291,13 @@ def _filtered(
     for number, factor in enumerate(kernel):
         total += factor * padded[number : number + length]
     return np.moveaxis(total, 0, axis)
+
+
+def _in_blocks(cells: np.ndarray) -> np.ndarray:
+    """Returns means over whole blocks of cells."""
+    high, wide = (side // _BLOCK for side in cells.shape)
+    blocks = cells[: high * _BLOCK, : wide * _BLOCK].reshape(high, _BLOCK, wide, _BLOCK)
+    return blocks.mean((1, 3))
 
 
 def _halved(cells: np.ndarray) -> np.ndarray:
