@@ -322,10 +322,10 @@ class Restorer:
 
     def _reach_for(self, dtype: np.dtype) -> int | None:
         """Returns by how much tiles of such a picture overlap; None: it is not cut."""
-        reach, near = self.artifact.reach_px, self.artifact.near_px
-        if reach is None or near is None or self._exact or dtype != np.uint8:
+        reach = self.artifact.reach_px
+        if reach is None or self._exact:
             return reach
-        return min(reach, near)
+        return tiling.seen_px(reach, self.artifact.near_px, dtype)
 
     def _plan(
         self, height: int, width: int, reach: int | None

@@ -321,9 +321,8 @@ class Stream:
 
 
 def _margin_px(cell: Cell, dtype: np.dtype) -> int:
-    """Returns by how much windows overlap: what is further away changes no level of the type."""
-    is_near = dtype == np.uint8 and cell.near_px is not None
-    margin = min(cell.near_px, cell.reach_px) if is_near else cell.reach_px
+    """Returns by how much windows overlap."""
+    margin = tiling.seen_px(cell.reach_px, cell.near_px, dtype)
     return margin + -margin % cell.divisor
 
 

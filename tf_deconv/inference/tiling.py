@@ -92,6 +92,17 @@ ALL_SYMMETRIES = tuple(
 )
 
 
+def seen_px(reach: int, near: int | None, dtype: np.dtype) -> int:
+    """Returns how far around a pixel windows must show: in 8 bits what is further changes no level.
+
+    Args:
+      reach: How many pixels away an input pixel still changes an output pixel.
+      near: From how many on it was not seen to change one by half a level; None if not measured.
+      dtype: Of the pixels.
+    """
+    return reach if near is None or dtype != np.uint8 else min(reach, near)
+
+
 def padded_side(side: int, divisor: int, window: int = 1) -> int:
     """Returns the least multiple of `divisor` from `side` up, or `window` if that is more."""
     return max(side + -side % divisor, window)
