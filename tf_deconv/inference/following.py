@@ -144,6 +144,10 @@ def _cells(frame: np.ndarray, side: int) -> np.ndarray:
 
 def _compared(before: np.ndarray, now: np.ndarray) -> tuple[float, float, float]:
     """Returns by how many cells most has moved down and to the right, and its gain."""
+    # About as light, so that what is left tells of motion.
+    ratio = float(now.sum() / before.sum()) if before.sum() else 0.0
+    ratio = ratio if 1 / _MOST_GAIN <= ratio <= _MOST_GAIN else 1.0
+    before = ratio * before
     levels = [(before, now)]
     while max(levels[-1][0].shape) > _COARSEST:
         then, seen = levels[-1]
@@ -161,7 +165,7 @@ def _compared(before: np.ndarray, now: np.ndarray) -> tuple[float, float, float]
     moved = _shifted(_shifted(before[then], down, 0), right, 1)[_INNER]
     if not _suits_most(before[seen][_INNER], moved, now[seen][_INNER]):
         found, (down, right), moved = (0, 0), (0.0, 0.0), before[seen][_INNER]
-    return found[0] + down, found[1] + right, _gain(moved, now[seen][_INNER])
+    return found[0] + down, found[1] + right, _gain(moved / ratio, now[seen][_INNER])
 
 
 def _is_told(before: np.ndarray, now: np.ndarray, place: tuple[int, int]) -> bool:

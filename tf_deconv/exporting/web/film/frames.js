@@ -1,15 +1,106 @@
 // A film on its way through a network, frame by frame.
 
 import { Change } from "./change.js";
+import { Follower, follow } from "./following.js";
+import { stateShape } from "./network.js";
 import { Picture } from "./picture.js";
-import { restoreTiles } from "./tiles.js";
+import { layWindows, restoreTiles } from "./tiles.js";
 
-/** A film, of which a network with a state remembers what was before: in each window by itself. */
+// Copies a box of squares; a place is [row, column].
+function copySquares(from, fromWide, [top, left], to, toWide, [row, column], [rows, columns], deep) {
+  for (let y = 0; y < rows; y++) {
+    const start = ((top + y) * fromWide + left) * deep;
+    const squares = from.subarray(start, start + columns * deep);
+    to.set(squares, ((row + y) * toWide + column) * deep);
+  }
+}
+
+/** What a network remembers of a film: a state of the whole frame, of which each window sees a part. */
+class Past {
+  #facts;
+  #windows;
+  #sides; // The frame's [height, width].
+  #shape; // The state's [rows, columns, values of each square].
+  #state = null; // No past.
+  #next = null; // Made window by window; between frames it is only room.
+  #follower;
+
+  constructor(facts, picture, windows) {
+    [this.#facts, this.#windows] = [facts, windows];
+    this.#sides = [picture.height, picture.width];
+    const { size, rows, columns } = windows;
+    const whole = [rows, columns].map((places, axis) => places.at(-1)[0] + size[axis]);
+    this.#shape = this.#shapeOf(whole);
+    // As of `networks/video.py`: there is a mean of the frames, which can be moved.
+    const { stride, channels } = facts.state;
+    if (stride === 2 && channels >= 1 + 4 * facts.channels_in) this.#follower = new Follower();
+  }
+
+  #shapeOf(size) {
+    return stateShape(this.#facts, size).slice(1);
+  }
+
+  get #isOneWindow() {
+    return this.#windows.rows.length * this.#windows.columns.length === 1;
+  }
+
+  #room() {
+    return this.#next ?? new Float32Array(this.#shape.reduce((all, side) => all * side));
+  }
+
+  /** Does with the state what the whole picture has done since the frame before. */
+  follow(picture) {
+    const motion = this.#follower?.to(picture);
+    if (!this.#state || !motion || (!motion.down && !motion.right && motion.gain === 1)) return;
+    const moved = this.#room();
+    follow(this.#state, this.#shape, motion, this.#facts.channels_in, moved);
+    [this.#state, this.#next] = [moved, this.#state];
+  }
+
+  /** Returns the part of a window, which lies at [row, column] of `layWindows`. */
+  of(place) {
+    if (!this.#state || this.#isOneWindow) return this.#state;
+    const [high, wide, deep] = this.#shapeOf(this.#windows.size);
+    const part = new Float32Array(high * wide * deep);
+    const corner = place.map(([start]) => this.#square(start));
+    copySquares(this.#state, this.#shape[1], corner, part, wide, [0, 0], [high, wide], deep);
+    return part;
+  }
+
+  /** Takes what a window left; of it what is kept of its pixels is, and what lies beyond the frame. */
+  take(place, left) {
+    if (this.#isOneWindow) {
+      this.#next = left;
+      return;
+    }
+    this.#next = this.#room();
+    const [, wide, deep] = this.#shapeOf(this.#windows.size);
+    const first = place.map(([, from]) => this.#square(from));
+    const count = place.map(([, , to], axis) => {
+      const end = to >= this.#sides[axis] ? this.#shape[axis] : this.#square(to);
+      return end - first[axis];
+    });
+    const corner = place.map(([start], axis) => first[axis] - this.#square(start));
+    copySquares(left, wide, corner, this.#next, this.#shape[1], first, count, deep);
+  }
+
+  // Returns the first square that begins at a pixel or after it.
+  #square(pixel) {
+    return Math.ceil(pixel / this.#facts.state.stride);
+  }
+
+  /** Ends a frame, of which all windows were taken. */
+  endFrame() {
+    [this.#state, this.#next] = [this.#next, this.#state];
+  }
+}
+
+/** A film, of which a network with a state remembers what was before. */
 export class Session {
   windows = 0; // Of a frame: more than one where it is larger than the network's.
   #facts;
   #size = "";
-  #states = [];
+  #past = null;
 
   /** @param {object} facts The model's. */
   constructor(facts) {
@@ -18,7 +109,7 @@ export class Session {
 
   /** Begins anew, as after a jump: what comes next has no past. */
   forget() {
-    this.#states = [];
+    this.#past = null;
   }
 
   /**
@@ -33,20 +124,25 @@ export class Session {
     const size = `${picture.width} ${picture.height}`;
     if (size !== this.#size) this.forget();
     this.#size = size;
-    const change = new Change(picture, this.#facts);
-    const states = this.#states;
-    const runTile = async (window, sides, number) => {
-      const [restored, next] = await step(window, sides, states[number]);
-      states[number] = next;
+    const facts = this.#facts;
+    const change = new Change(picture, facts);
+    const windows = layWindows(picture, facts);
+    if (facts.state) this.#past ??= new Past(facts, picture, windows);
+    const past = this.#past;
+    const runTile = async (window, sides, place) => {
+      const [restored, left] = await step(window, sides, past?.of(place));
+      past?.take(place, left);
       return restored;
     };
     try {
+      past?.follow(picture);
       await restoreTiles(change, runTile, progress);
-      this.windows = states.length;
+      past?.endFrame();
     } catch (error) {
-      this.forget(); // Some windows are a frame ahead of others.
+      this.forget(); // Part of the next state is there, and the old one was moved.
       throw error;
     }
+    this.windows = windows.rows.length * windows.columns.length;
     return change;
   }
 }

@@ -52,28 +52,45 @@ function windowSize(height, width, { divisor, sizes, state, tile_overlap: overla
 }
 
 /**
+ * Lays windows over a picture.
+ *
+ * @param {object} picture Its width and height.
+ * @param {object} facts The model's.
+ * @returns {object} `size`, [height, width] of each window, and `rows` and `columns`: of those along an
+ *   axis [start, first of what is kept, one after the last]. The last ones may go beyond the picture.
+ */
+export function layWindows({ width, height }, facts) {
+  const size = windowSize(height, width, facts);
+  const [rows, columns] = [height, width].map((side, axis) => {
+    const length = size[axis];
+    // A signature of the picture's own size pads inside what no divisor divides.
+    const padded = side === length ? side : Math.ceil(side / facts.divisor) * facts.divisor;
+    return windows(padded, length, facts.tile_overlap);
+  });
+  return { size, rows, columns };
+}
+
+/**
  * Restores a picture.
  *
  * @param {Change} change Where the result goes: what the network sees is `given` of it.
- * @param {function} runTile (Float32Array, [height, width], number of the window) to a promise of a
- *   Float32Array; pictures of one size have the same windows.
+ * @param {function} runTile (Float32Array, [height, width], [row, column]) to a promise of a
+ *   Float32Array; row and column say where the window lies, as of `layWindows`.
  * @param {function} progress Receives the part that is done; awaited.
  */
 export async function restoreTiles(change, runTile, progress) {
   const { facts, picture } = change;
   const { width, height } = picture;
-  const { channels_in: channels, channels_out: channelsOut, divisor, scale } = facts;
-  const [tileHeight, tileWidth] = windowSize(height, width, facts);
-  // A signature of the picture's own size pads inside what no divisor divides.
-  const padded = (side, length) => (side === length ? side : Math.ceil(side / divisor) * divisor);
-  const rows = windows(padded(height, tileHeight), tileHeight, facts.tile_overlap);
-  const columns = windows(padded(width, tileWidth), tileWidth, facts.tile_overlap);
+  const { channels_in: channels, channels_out: channelsOut, scale } = facts;
+  const { size, rows, columns } = layWindows(picture, facts);
+  const [tileHeight, tileWidth] = size;
   const input = new Float32Array(tileHeight * tileWidth * channels);
   let done = 0;
-  for (const [top, firstRow, lastRow] of rows) {
-    for (const [left, firstColumn, lastColumn] of columns) {
+  for (const row of rows) {
+    for (const column of columns) {
+      const [[top, firstRow, lastRow], [left, firstColumn, lastColumn]] = [row, column];
       fill(input, change.given, width, height, channels, top, left, tileHeight, tileWidth);
-      const restored = await runTile(input, [tileHeight, tileWidth], done);
+      const restored = await runTile(input, size, [row, column]);
       const [x, count] = [firstColumn * scale, (Math.min(lastColumn, width) - firstColumn) * scale];
       for (let y = firstRow * scale; y < Math.min(lastRow, height) * scale; y++) {
         const from = ((y - top * scale) * tileWidth * scale + x - left * scale) * channelsOut;
