@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tf_deconv.inference.following import NONE, Follower, Motion, follow
+from tf_deconv.inference.following import Follower, Motion, follow
 from tf_deconv.networks import video
 
 HEIGHT, WIDTH = 120, 160
@@ -65,7 +65,7 @@ def test_what_stands_still_is_left_alone_whatever_the_noise(photo, subject, stdd
     }[subject]
     for seed in range(4):
         pair = [noisy(frame, stddev, (seed, number)) for number in range(2)]
-        assert motion_between(*pair) == NONE
+        assert motion_between(*pair).is_none
 
 
 def test_what_moves_before_a_still_background_moves_nothing_else(photo):
@@ -73,7 +73,7 @@ def test_what_moves_before_a_still_background_moves_nothing_else(photo):
     for number, frame in enumerate(frames):
         at = 30 + 6 * number
         frame[40:80, at : at + 40] = seen(photo, 30, 60)[:40, :40]
-    assert motion_between(*(noisy(frame, 10, n) for n, frame in enumerate(frames))) == NONE
+    assert motion_between(*(noisy(frame, 10, n) for n, frame in enumerate(frames))).is_none
 
 
 def test_a_change_of_exposure_is_told(photo):
@@ -87,7 +87,7 @@ def test_a_change_of_exposure_is_told(photo):
 def test_too_little_to_go_by_is_nothing():
     for size in ((1, 1), (3, 200), (200, 3), (15, 15)):
         frames = np.random.default_rng(0).random((2, *size, 3), np.float32)
-        assert motion_between(*frames) == NONE
+        assert motion_between(*frames).is_none
 
 
 def test_large_frames_are_told_by_coarser_cells(photo):

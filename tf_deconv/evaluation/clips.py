@@ -33,6 +33,7 @@ from tf_deconv.evaluation.flicker import Flicker
 from tf_deconv.evaluation.report import EvaluateResult
 from tf_deconv.images import arrays, metrics, sheets
 from tf_deconv.inference.artifacts import open_artifact, open_cell
+from tf_deconv.inference.films import film_model
 from tf_deconv.inference.located import LocatedModel, locate
 from tf_deconv.inference.restorer import Restorer
 from tf_deconv.inference.streaming import StreamRestorer
@@ -216,7 +217,7 @@ def _reader(film: films.FilmFile, frames: int) -> Callable[[], np.ndarray]:
 
 
 def open_model(located: LocatedModel, config: EvaluateConfig) -> Any:
-    """Opens a model: a `Restorer`, or what has `begin` (see `inference.films`)."""
+    """Opens a model: a `Restorer`, or a `StreamRestorer` of one with a state."""
     if located.moves:
         return StreamRestorer(open_cell(located), config.tile_size)
     return Restorer(open_artifact(located), config.tile_size, config.self_ensemble)
@@ -226,7 +227,7 @@ def through(model: Any, degraded: np.ndarray) -> Iterator[np.ndarray]:
     """Restores frames in their order.
 
     Args:
-      model: A `Restorer`, which takes each frame by itself, or what has `begin`.
+      model: A `Restorer`, which takes each frame by itself, or a `FilmModel`.
       degraded: (T, H, W, C) float32.
     Yields:
       (H * scale, W * scale, C') float, one for each frame.
@@ -234,14 +235,12 @@ def through(model: Any, degraded: np.ndarray) -> Iterator[np.ndarray]:
     if not hasattr(model, "begin"):
         yield from map(model.restore, degraded)
         return
-    session = model.begin(*degraded.shape[1:3])
+    session = film_model(model).begin(*degraded.shape[1:3])
     for frame in degraded:
         restored = session.restore(frame)
         if restored is not None:
             yield restored
-    # What a model that looks ahead has held back.
-    if hasattr(session, "end"):
-        yield from session.end()
+    yield from session.end()
 
 
 def _methods(

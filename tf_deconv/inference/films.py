@@ -9,7 +9,7 @@ gives it the frames in the order in which they are shown; `FrameByFrame` takes e
         restored = session.restore(frame)  # None while it waits for frames after this one.
     rest = session.end()
 
-A restorer that has `begin` itself is such a model (`film_model`); nothing else is needed of it.
+`film_model` makes one of what opens a model.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 
 from tf_deconv.inference.picture_job import choose_conversion
 from tf_deconv.inference.restorer import Restorer
+from tf_deconv.inference.streaming import StreamRestorer
 
 
 class Session(Protocol):
@@ -103,11 +104,24 @@ class _Each:
         return ()
 
 
-def film_model(restorer: Restorer, task: str | None = None) -> FilmModel:
-    """Returns what films are taken through: the model itself where it has sessions of its own.
+class Remembering:
+    """A model with a state, whose first frames are held back."""
+
+    def __init__(self, restorer: StreamRestorer):
+        self._restorer, self.warm_up = restorer, restorer.warm_up
+
+    def begin(self, height: int, width: int) -> Session:
+        """Begins a film with no past."""
+        return self._restorer.begin_led(height, width)
+
+
+def film_model(restorer: Restorer | StreamRestorer, task: str | None = None) -> FilmModel:
+    """Returns what films are taken through.
 
     Args:
-      restorer: The model.
+      restorer: The model, or a `FilmModel` itself.
       task: What it was trained for, where that is recorded.
     """
+    if isinstance(restorer, StreamRestorer):
+        return Remembering(restorer)
     return restorer if hasattr(restorer, "begin") else FrameByFrame(restorer, task)

@@ -45,6 +45,11 @@ _LOBES = 3
 # Where that has all it needs.
 _INNER = (slice(_LOBES, -_LOBES),) * 2
 _SMOOTHING = (0.25, 0.5, 0.25)
+# What is around a cell, by which it is told whether it did as the picture does.
+_AROUND = (0.2,) * 5
+# How far it must be off, as a part of what is left on the whole, and how much of what is known of
+# it lasts to the next frame: a subtitle stays, and is told from noise by several.
+_CLEAR, _KEPT = 0.2, 0.85
 # Least squares explain by what they find at least so many squared standard deviations: smoothing
 # makes neighbours alike, and of noise alone they explain about eight.
 _EVIDENCE = 100.0
@@ -54,12 +59,14 @@ _NOISE_SLOPES = 0.104
 # Of blocks of so many cells squared, so many must be better for each that is worse, by a part of
 # what is left: of two halves that move each its own way neither is the camera.
 _BLOCK, _FOR_EACH, _LEAST_CHANGE = 6, 3, 0.25
+# Of lines in one direction: what changes along them, in squares, is less than this part.
+_LINED = 0.01
 # A picture that has become lighter or darker by more is another one.
 _MOST_GAIN = 2.0
 _TINY = 1e-9
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Motion:
     """What most of a picture has done since the frame before.
 
@@ -67,14 +74,19 @@ class Motion:
       down_px: By how many pixels it has moved down; 0 where that cannot be told from nothing.
       right_px: To the right, likewise.
       gain: By which factor it is brighter; 1 likewise.
+      still: (h, w) of squares, bool: what does nothing of it, as a subtitle before a camera that
+        pans; None where there is no such thing.
     """
 
     down_px: float = 0.0
     right_px: float = 0.0
     gain: float = 1.0
+    still: np.ndarray | None = None
 
-
-NONE = Motion()
+    @property
+    def is_none(self) -> bool:
+        """Whether nothing was found."""
+        return not self.down_px and not self.right_px and self.gain == 1
 
 
 class Follower:
@@ -82,6 +94,7 @@ class Follower:
 
     def __init__(self) -> None:
         self._before: np.ndarray | None = None
+        self._stillness: np.ndarray | float = 0.0
 
     def to(self, frame: np.ndarray) -> Motion:
         """Takes the next frame.
@@ -89,20 +102,28 @@ class Follower:
         Args:
           frame: (H, W, C) of any type; all of a film are of one size and type.
         Returns:
-          What most of the picture has done since the frame before; `NONE` at the first.
+          What most of the picture has done since the frame before; nothing at the first.
         """
         cell_px = _CELL_PX
         while max(frame.shape[:2]) > _MOST_CELLS * cell_px:
             cell_px *= 2
         if min(frame.shape[:2]) < _FEWEST * cell_px:
-            return NONE
+            return Motion()
         before, self._before = self._before, _cells(frame, cell_px)
         if before is None:
-            return NONE
+            return Motion()
         down, right, gain = _compared(before, self._before)
         if cell_px * math.hypot(down, right) < _LEAST_PX:
             down = right = 0.0
-        return Motion(cell_px * down, cell_px * right, gain)
+        if not down and not right and gain == 1:
+            return Motion()
+        self._stillness = _KEPT * self._stillness + _stillness(
+            before, self._before, (down, right), gain
+        )
+        still = self._stillness > 1
+        for axis in (0, 1):
+            still = np.repeat(still, cell_px // STATE_STRIDE, axis)
+        return Motion(cell_px * down, cell_px * right, gain, still if still.any() else None)
 
 
 def follow(state: np.ndarray, motion: Motion, channels: int, into: np.ndarray) -> None:
@@ -123,11 +144,17 @@ def follow(state: np.ndarray, motion: Motion, channels: int, into: np.ndarray) -
     now, then = _shared(state.shape, (down, right))
     into[...] = 0
     into[now] = state[then]
-    image = _unfolded(state[..., 1:inside], channels)
-    for axis, by in enumerate(moves):
-        image = _shifted(image, by, axis)
-    # Where there is no past, its mean is 0 as well.
-    into[..., 1:inside] = motion.gain * _folded(image) * (into[..., :1] > 0)
+    for colour in range(1, 1 + channels):  # One after the other, for the sake of memory.
+        image = _unfolded(state[..., colour:inside:channels])
+        for axis, by in enumerate(moves):
+            image = _shifted(image, by, axis)
+        # Where there is no past, its mean is 0 as well.
+        squares = motion.gain * _folded(image) * (into[..., :1] > 0)
+        into[..., colour:inside:channels] = squares
+    if motion.still is not None:
+        high, wide = (min(sides) for sides in zip(state.shape, motion.still.shape))
+        still = motion.still[:high, :wide]
+        into[:high, :wide][still] = state[:high, :wide][still]
 
 
 # --- What the picture has done.
@@ -161,6 +188,9 @@ def _compared(before: np.ndarray, now: np.ndarray) -> tuple[float, float, float]
     seen, then = _shared(now.shape, found)
     if min(now[seen].shape) < _FEWEST:
         return 0.0, 0.0, 1.0
+    if found != (0, 0) and _is_lined(before[then], now[seen]):
+        found = 0, 0
+        seen, then = _shared(now.shape, found)
     down, right = _parts(before[then], now[seen])
     moved = _shifted(_shifted(before[then], down, 0), right, 1)[_INNER]
     if not _suits_most(before[seen][_INNER], moved, now[seen][_INNER]):
@@ -195,6 +225,35 @@ def _left(before: np.ndarray, now: np.ndarray) -> float:
     """Returns the mean absolute difference, less what all of it changed by."""
     changed = now - before
     return float(np.abs(changed - changed.mean()).mean()) if changed.size else math.inf
+
+
+def _is_lined(before: np.ndarray, now: np.ndarray) -> bool:
+    """Returns whether a picture is of lines in one direction, along which no place is told."""
+    slopes = [each[_INNER] for each in np.gradient(0.5 * (before + now))]
+    matrix = np.array([[(a * b).mean() for a in slopes] for b in slopes])
+    noise = _NOISE_SLOPES * float(np.var((now - before)[_INNER]))
+    least, most = np.linalg.eigvalsh(matrix - noise * np.eye(2))
+    return bool(least < _LINED * most)
+
+
+def _stillness(
+    before: np.ndarray, now: np.ndarray, place: tuple[float, float], gain: float
+) -> np.ndarray:
+    """Returns how much more cells are like what they were than like what came there.
+
+    1 is what tells of a cell by itself that it did not move; what came in did.
+    """
+    moved = gain * _shifted(_shifted(before, place[0], 0), place[1], 1)
+    left, had = np.abs(now - moved), np.abs(now - before)
+    least = _CLEAR * left.mean() + _TINY
+    for axis in (0, 1):
+        left, had = (_filtered(each, _AROUND, axis) for each in (left, had))
+    stillness = (left - had) / least
+    for axis, by in enumerate(place):
+        side, came = now.shape[axis], math.ceil(abs(by))
+        inside = np.arange(side) >= came if by > 0 else np.arange(side) < side - came
+        stillness *= inside[:, np.newaxis] if axis == 0 else inside
+    return stillness
 
 
 def _suits_most(before: np.ndarray, moved: np.ndarray, now: np.ndarray) -> bool:
@@ -310,15 +369,15 @@ def _halved(cells: np.ndarray) -> np.ndarray:
     return cells[: 2 * high, : 2 * wide].reshape(high, 2, wide, 2).mean((1, 3))
 
 
-def _unfolded(squares: np.ndarray, channels: int) -> np.ndarray:
-    """Returns (h, w, 4 C), pixels of squares as `networks.video` orders them, as (2 h, 2 w, C)."""
+def _unfolded(squares: np.ndarray) -> np.ndarray:
+    """Returns (h, w, 4), one colour of squares as `networks.video` orders them, as (2 h, 2 w)."""
     high, wide = squares.shape[:2]
-    pixels = squares.reshape(high, wide, STATE_STRIDE, STATE_STRIDE, channels)
-    return pixels.swapaxes(1, 2).reshape(high * STATE_STRIDE, wide * STATE_STRIDE, channels)
+    pixels = squares.reshape(high, wide, STATE_STRIDE, STATE_STRIDE)
+    return pixels.swapaxes(1, 2).reshape(high * STATE_STRIDE, wide * STATE_STRIDE)
 
 
 def _folded(image: np.ndarray) -> np.ndarray:
     """Undoes `_unfolded`."""
-    high, wide = (side // STATE_STRIDE for side in image.shape[:2])
-    pixels = image.reshape(high, STATE_STRIDE, wide, STATE_STRIDE, -1)
+    high, wide = (side // STATE_STRIDE for side in image.shape)
+    pixels = image.reshape(high, STATE_STRIDE, wide, STATE_STRIDE)
     return pixels.swapaxes(1, 2).reshape(high, wide, -1)
