@@ -20,7 +20,13 @@ from tf_deconv.exporting import golden, video
 from tf_deconv.exporting.tflite import flatbuffer
 from tf_deconv.images import arrays, metrics
 from tf_deconv.inference import run_folder
-from tf_deconv.inference.streaming import Cell, StreamRestorer, keras_cell, restore_clip
+from tf_deconv.inference.streaming import (
+    LEAD_FRAMES,
+    Cell,
+    StreamRestorer,
+    keras_cell,
+    restore_clip,
+)
 from tf_deconv.inference.tflite_file import TfliteFile
 from tf_deconv.utils.options import UserError
 
@@ -223,6 +229,42 @@ def test_windows_make_what_the_whole_frame_would_be(cell, rng):
         )
         np.testing.assert_allclose(tiled, whole, atol=2e-5)
     assert np.abs(whole[3] - restore_clip(cell, film)[3]).max() > 1e-3
+
+
+def test_what_lies_beyond_a_frame_is_not_its_past(cell, rng):
+    # Frames smaller than the window are mirrored up to it: no motion may bring that in.
+    frame = np.kron(rng.random((30, 40, 3), np.float32), np.ones((4, 4, 1), np.float32))
+    film = [np.roll(frame, 6 * number, 1)[:100, :120] for number in range(3)]
+    sizes = ((160, 160), (100, 120))
+    stream, exact = (
+        StreamRestorer(dataclasses.replace(cell, sizes=(size,))).begin(100, 120) for size in sizes
+    )
+    for frame in film:
+        made, expected = stream.restore(frame), exact.restore(frame)
+    assert not stream._state[50:].any() or stream._state[50:, :, 0].max() <= 0.5
+    np.testing.assert_allclose(made[:60, :80], expected[:60, :80], atol=1e-3)
+
+
+def test_a_films_first_frames_have_those_after_them_for_a_past(cell, rng):
+    film = rng.random((LEAD_FRAMES + 4, 40, 48, 3), np.float32)
+    session = StreamRestorer(cell).begin_led(40, 48)
+    made = [session.restore(frame) for frame in film]
+    assert [each is None for each in made] == [True] * LEAD_FRAMES + [False] * 4
+    made = [*made[LEAD_FRAMES:], *session.end()]
+    plain = StreamRestorer(cell).begin(40, 48)
+    for frame in film[LEAD_FRAMES:0:-1]:
+        plain.restore(frame)
+    for frame, restored in zip(film, made, strict=True):
+        np.testing.assert_array_equal(plain.restore(frame), restored)
+    assert not list(session.end())
+
+
+def test_a_film_shorter_than_what_is_held_back_is_whole(cell, rng):
+    for count in (0, 1, 2, LEAD_FRAMES):
+        session = StreamRestorer(cell).begin_led(40, 48)
+        for frame in rng.random((count, 40, 48, 3), np.float32):
+            assert session.restore(frame) is None
+        assert len(list(session.end())) == count
 
 
 def test_windows_of_8_bits_overlap_by_what_changes_them(trained, cell):

@@ -1,6 +1,5 @@
 """The film page's following.js finds and moves what `tf_deconv.inference.following` does."""
 
-import dataclasses
 import json
 import shutil
 import subprocess
@@ -18,8 +17,8 @@ const follower = new Follower();
 const found = frames.map((rgb) => {
   const data = Uint8ClampedArray.from({ length: height * width * 4 }, (_, i) =>
     i % 4 === 3 ? 255 : rgb[3 * Math.floor(i / 4) + (i % 4)]);
-  const { down, right, gain } = follower.to({ data, width, height });
-  return [down, right, gain];
+  const { down, right, gain, still } = follower.to({ data, width, height });
+  return [down, right, gain, ...(still ? [still.high, still.wide, ...still.values] : [0, 0])];
 });
 """
 FOLLOW_JS = """
@@ -50,7 +49,7 @@ def run_javascript(repository, tmp_path):
         command = ["node", "--input-type=module", "-e", code]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
-        return np.array(json.loads(done.stdout))
+        return json.loads(done.stdout)
 
     return run
 
@@ -67,6 +66,11 @@ def picture(height, width, down_px=0.0, right_px=0.0, noise=0.0, seed=0):
         frame += 40 * (0.02 / frequency) ** 0.7 * wave[..., None] * random.uniform(0.3, 1, 3)
     frame += np.random.default_rng(seed).normal(0, noise, frame.shape)
     return np.clip(np.rint(frame), 0, 255).astype(np.uint8)
+
+
+def titled(frame):
+    frame[90:100, 40:120:4] = 255
+    return frame
 
 
 # Pairs of frames, and how far the second one has moved.
@@ -92,6 +96,16 @@ PAIRS = {
         np.concatenate([picture(60, 160), picture(60, 160, 12, 4)]),
         (0, 0),
     ),
+    "a title before a pan": (
+        titled(picture(120, 160)),
+        titled(picture(120, 160, 0.7, 2.4)),
+        (0.7, 2.4),
+    ),
+    "lines": (
+        picture(120, 160)[:1].repeat(120, 0),
+        np.roll(picture(120, 160), 9, 1)[:1].repeat(120, 0),
+        (0, 0),
+    ),
     "too small": (picture(15, 40), picture(15, 40, 4, 4), (0, 0)),
 }
 
@@ -100,11 +114,18 @@ PAIRS = {
 def test_javascript_finds_how_far_the_picture_has_moved_as_python_does(run_javascript, name):
     *frames, moved = PAIRS[name]
     follower = Follower()
-    expected = [dataclasses.astuple(follower.to(frame)) for frame in frames]
-    np.testing.assert_allclose(expected[1][:2], moved, atol=0.5)
+    _, expected = [follower.to(frame) for frame in frames]
+    np.testing.assert_allclose((expected.down_px, expected.right_px), moved, atol=0.5)
     height, width = frames[0].shape[:2]
     given = {"height": height, "width": width, "frames": [f.ravel().tolist() for f in frames]}
-    np.testing.assert_allclose(run_javascript(PAN_JS, given), expected, rtol=0, atol=1e-6)
+    found = run_javascript(PAN_JS, given)[1]
+    numbers, size, still = found[:3], found[3:5], found[5:]
+    told = (expected.down_px, expected.right_px, expected.gain)
+    np.testing.assert_allclose(numbers, told, rtol=0, atol=1e-6)
+    if expected.still is None:
+        assert not any(size)
+    else:
+        np.testing.assert_array_equal(np.reshape(still, np.int64(size)), expected.still)
 
 
 @pytest.mark.parametrize(("channels", "gain"), [(1, 1.0), (3, 1.07)])
@@ -113,9 +134,12 @@ def test_javascript_moves_a_state_as_python_does(run_javascript, by, channels, g
     state = np.random.default_rng(2).random((12, 18, 1 + 4 * channels + 5), np.float32)
     state[:5, :7, 0] = 0  # Where there is no past.
     expected = np.empty_like(state)
-    follow(state, Motion(*by, gain), channels, expected)
-    motion = {"down": by[0], "right": by[1], "gain": gain}
+    still = np.random.default_rng(3).random((11, 20)) > 0.8 if gain != 1 else None
+    follow(state, Motion(*by, gain, still), channels, expected)
+    motion = {"down": by[0], "right": by[1], "gain": gain, "still": None}
+    if still is not None:
+        motion["still"] = {"high": 11, "wide": 20, "values": np.int64(still).ravel().tolist()}
     given = {"state": state.ravel().tolist(), "shape": state.shape, "motion": motion}
     given["channels"] = channels
-    found = run_javascript(FOLLOW_JS, given).reshape(state.shape)
+    found = np.reshape(run_javascript(FOLLOW_JS, given), state.shape)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)

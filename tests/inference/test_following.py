@@ -76,6 +76,28 @@ def test_what_moves_before_a_still_background_moves_nothing_else(photo):
     assert motion_between(*(noisy(frame, 10, n) for n, frame in enumerate(frames))).is_none
 
 
+def test_a_title_before_a_camera_that_pans_stands_still(photo):
+    follower = Follower()
+    for number in range(5):
+        frame = seen(photo, 0.4 * number, 1.3 * number)
+        frame[80:90, 40:120:4] = 1
+        found = follower.to(noisy(frame, 10, number))
+    assert found.right_px == pytest.approx(-1.3, abs=0.15)
+    assert found.still[40:45, 20:60].mean() > 0.6
+    assert found.still[:30].mean() < 0.1
+    state = np.random.default_rng(0).random((HEIGHT // 2, WIDTH // 2, 16), np.float32)
+    into = np.empty_like(state)
+    follow(state, found, 3, into)
+    np.testing.assert_array_equal(into[found.still], state[found.still])
+
+
+def test_lines_in_one_direction_tell_no_place(photo):
+    bars = np.where(np.arange(300) % 40 < 18, 0.2, 0.7)[:, np.newaxis, np.newaxis]
+    for stddev in (5, 20):
+        pair = [np.broadcast_to(bars[at : at + HEIGHT], (HEIGHT, WIDTH, 3)) for at in (0, 3)]
+        assert motion_between(*(noisy(f, stddev, n) for n, f in enumerate(pair))).is_none
+
+
 def test_a_change_of_exposure_is_told(photo):
     for gain in (0.75, 0.9, 1.02, 1.1):
         pair = noisy(seen(photo, 0, 0), 5, 0), noisy(seen(photo, 0.5, 1.5, gain), 5, 1)

@@ -1,7 +1,9 @@
 """Films decoded: every frame at its time, colours as H.273 has them, and nothing else opened."""
 
+import gc
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 
@@ -186,3 +188,20 @@ def test_without_pyav_it_is_told_how_to_install_it(tmp_path, run_python):
     assert run_python(code, film) == (
         "films need PyAV, which is not installed: pip install 'av>=18,<19'"
     )
+
+
+def test_a_frame_is_free_when_nobody_has_it_any_more(tmp_path):
+    # Without the garbage collector, which may come a hundred frames later.
+    path = write_film(tmp_path / "a.mp4", frames=make_frames(60))
+    gc.collect()
+    gc.disable()
+    try:
+        most = 0
+        with reading.open_film(path, 10**6) as film:
+            for frame in film.decode(None, None):
+                alive = [each for each in gc.get_objects() if isinstance(each, av.VideoFrame)]
+                most = max(most, sum(each.width == frame.width for each in alive))
+                del alive
+    finally:
+        gc.enable()
+    assert most < 20

@@ -44,6 +44,8 @@ _MOST_LINES_OF_SD = 576
 # them every second column would take its chroma from its neighbour, and rounding would be biased.
 _INTERPOLATION = 0x4 | 0x2000 | 0x4000 | 0x40000
 _NEAREST = 0x10
+# Width and height of a copy that carries what a frame does beside its pixels.
+_SMALL = (16, 16)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -251,7 +253,10 @@ def wrap(array: np.ndarray, like: Any) -> Any:
 
 def has_captions(frame: Any) -> bool:
     """Returns whether closed captions (CEA-708) go with a frame."""
-    return any(each.type.name == "A53_CC" for each in frame.side_data)
+    # A frame that was asked for its side data is in a cycle with it (PyAV 18.1), and its memory lasts
+    # until the garbage is collected, a hundred frames later: so a small copy is asked.
+    small = frame.reformat(*_SMALL, "gray", interpolation=_NEAREST, threads=1)
+    return any(each.type.name == "A53_CC" for each in small.side_data)
 
 
 def _padded(frame: Any, size: tuple[int, int]) -> Any:

@@ -15,6 +15,10 @@ const SMOOTHING = [0, 0, 0.25, 0.5, 0.25, 0];
 const EVIDENCE = 100;
 const NOISE_SLOPES = 0.104;
 const [BLOCK, FOR_EACH, LEAST_CHANGE] = [6, 3, 0.25];
+const LINED = 0.01;
+// As long as Lanczos' kernel, too.
+const AROUND = [0, 0.2, 0.2, 0.2, 0.2, 0.2];
+const [CLEAR, KEPT] = [0.2, 0.85];
 const MOST_GAIN = 2;
 const TINY = 1e-9;
 const STRIDE = 2; // Pixels of a square's side.
@@ -26,19 +30,24 @@ class Grid {
   }
 }
 
-const NONE = { down: 0, right: 0, gain: 1 };
+const NONE = { down: 0, right: 0, gain: 1, still: null };
+
+/** Whether a motion is none. */
+export const isNone = ({ down, right, gain }) => !down && !right && gain === 1;
 
 /** What is known of a film's last frame: enough to say what the picture does until the next. */
 export class Follower {
   #before = null;
+  #stillness = null;
 
   /**
    * Takes the next frame.
    *
    * @param {Picture} picture The frame; all of a film are of one size.
    * @returns {object} By how many pixels most of the picture has moved `down` and to the `right` since the
-   *   frame before, 0 where that cannot be told from nothing, and the `gain` by which it is brighter, 1
-   *   likewise; as at the first frame.
+   *   frame before, 0 where that cannot be told from nothing, the `gain` by which it is brighter, 1
+   *   likewise, as at the first frame, and, if there is any, what is `still` for all that: a grid of
+   *   squares of which the values are 0 or 1.
    */
   to(picture) {
     const { width, height } = picture;
@@ -48,9 +57,14 @@ export class Follower {
     const before = this.#before;
     this.#before = cellsOf(picture, side);
     if (!before) return NONE;
-    const { down, right, gain } = compared(before, this.#before);
-    if (side * Math.hypot(down, right) < LEAST_PX) return { down: 0, right: 0, gain };
-    return { down: side * down, right: side * right, gain };
+    let { down, right, gain } = compared(before, this.#before);
+    if (side * Math.hypot(down, right) < LEAST_PX) [down, right] = [0, 0];
+    if (isNone({ down, right, gain })) return NONE;
+    const kept = this.#stillness;
+    const now = stillness(before, this.#before, down, right, gain);
+    if (kept) now.values.forEach((_, i) => (now.values[i] += KEPT * kept.values[i]));
+    this.#stillness = now;
+    return { down: side * down, right: side * right, gain, still: stillSquares(now, side / STRIDE) };
   }
 }
 
@@ -75,6 +89,15 @@ export function follow(state, [high, wide, deep], motion, channels, into) {
   }
   const image = moved(unfolded(state, high, wide, deep, channels), motion.down, motion.right);
   fold(image.values, motion.gain, into, high, wide, deep, channels);
+  const { still } = motion;
+  if (!still) return;
+  for (let y = 0; y < Math.min(high, still.high); y++) {
+    for (let x = 0; x < Math.min(wide, still.wide); x++) {
+      if (!still.values[y * still.wide + x]) continue;
+      const from = (y * wide + x) * deep;
+      into.set(state.subarray(from, from + deep), from);
+    }
+  }
 }
 
 // ---- What the picture has done
@@ -117,15 +140,86 @@ function compared(earlier, now) {
     reach = [1, 1];
   }
   if (!isClear) found = [0, 0];
-  const box = shared(now.high, now.wide, ...found);
+  let [box, is, then] = both(before, now, found);
   if (Math.min(box.rows, box.columns) < FEWEST) return NONE;
-  const [is, was] = [cut(now, box), cut(before, box)];
-  const then = cut(before, { ...box, top: box.top - found[0], left: box.left - found[1] });
+  if (found.some(Boolean) && isLined(then, is)) {
+    found = [0, 0];
+    [box, is, then] = both(before, now, found);
+  }
+  const was = cut(before, box);
   const part = parts(then, is);
   const [shown, gone] = [inner(is), inner(moved(then, ...part))];
   const suits = suitsMost(inner(was), gone, shown);
   const gain = gainOf(times(suits ? gone : inner(was), 1 / ratio), shown);
   return suits ? { down: found[0] + part[0], right: found[1] + part[1], gain } : { ...NONE, gain };
+}
+
+// Returns the box that both frames show when it has moved so far, and what is and was there.
+function both(before, now, [down, right]) {
+  const box = shared(now.high, now.wide, down, right);
+  const then = cut(before, { ...box, top: box.top - down, left: box.left - right });
+  return [box, cut(now, box), then];
+}
+
+// Whether a picture is of lines in one direction, along which no place is told.
+function isLined(before, now) {
+  const { high, wide } = now;
+  const middle = now.values.map((value, i) => 0.5 * (value + before.values[i]));
+  const change = inner(new Grid(now.values.map((value, i) => value - before.values[i]), high, wide));
+  const common = mean(change.values);
+  const noise = NOISE_SLOPES * mean(change.values.map((value) => (value - common) ** 2));
+  let [yy, xx, yx, count] = [0, 0, 0, 0];
+  for (let y = LOBES; y < high - LOBES; y++) {
+    for (let x = LOBES, i = y * wide + x; x < wide - LOBES; x++, i++, count++) {
+      const slopeY = 0.5 * (middle[i + wide] - middle[i - wide]);
+      const slopeX = 0.5 * (middle[i + 1] - middle[i - 1]);
+      yy += slopeY * slopeY;
+      xx += slopeX * slopeX;
+      yx += slopeY * slopeX;
+    }
+  }
+  const half = (yy + xx) / 2 / count - noise;
+  const apart = Math.hypot((yy - xx) / 2, yx) / count;
+  return half - apart < LINED * (half + apart);
+}
+
+// Returns how much more cells are like what they were than like what came there: 1 is what tells of a
+// cell by itself that it did not move; what came in did.
+function stillness(before, now, down, right, gain) {
+  const { high, wide } = now;
+  const size = now.values.length;
+  const { values: gone } = moved(before, down, right);
+  const [left, had] = [new Float64Array(size), new Float64Array(size)];
+  for (let i = 0; i < size; i++) {
+    left[i] = Math.abs(now.values[i] - gain * gone[i]);
+    had[i] = Math.abs(now.values[i] - before.values[i]);
+  }
+  const least = CLEAR * mean(left) + TINY;
+  // As sums of differences the difference of sums.
+  const more = new Grid(left.map((value, i) => value - had[i]), high, wide);
+  const around = filtered(filtered(more, AROUND, 0, -LOBES), AROUND, 1, -LOBES);
+  const [cameY, cameX] = [down, right].map((by) => Math.ceil(Math.abs(by)));
+  for (let y = 0, i = 0; y < high; y++) {
+    const isOldY = down > 0 ? y >= cameY : y < high - cameY;
+    for (let x = 0; x < wide; x++, i++) {
+      const isOld = isOldY && (right > 0 ? x >= cameX : x < wide - cameX);
+      around.values[i] = isOld ? around.values[i] / least : 0;
+    }
+  }
+  return around;
+}
+
+// Returns which squares stand still, a cell having so many along a side; null if none does.
+function stillSquares({ values, high, wide }, times) {
+  if (!values.some((value) => value > 1)) return null;
+  const squares = new Grid(new Uint8Array(values.length * times * times), high * times, wide * times);
+  for (let y = 0, i = 0; y < squares.high; y++) {
+    const row = Math.floor(y / times) * wide;
+    for (let x = 0; x < squares.wide; x++, i++) {
+      squares.values[i] = values[row + Math.floor(x / times)] > 1;
+    }
+  }
+  return squares;
 }
 
 // Returns the part where the kernel has all it needs.

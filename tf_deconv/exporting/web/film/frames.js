@@ -1,7 +1,7 @@
 // A film on its way through a network, frame by frame.
 
 import { Change } from "./change.js";
-import { Follower, follow } from "./following.js";
+import { Follower, follow, isNone } from "./following.js";
 import { stateShape } from "./network.js";
 import { Picture } from "./picture.js";
 import { layWindows, restoreTiles } from "./tiles.js";
@@ -51,10 +51,22 @@ class Past {
   /** Does with the state what the whole picture has done since the frame before. */
   follow(picture) {
     const motion = this.#follower?.to(picture);
-    if (!this.#state || !motion || (!motion.down && !motion.right && motion.gain === 1)) return;
+    if (!this.#state || !motion || isNone(motion)) return;
     const moved = this.#room();
+    this.#clearBeyond(this.#state);
     follow(this.#state, this.#shape, motion, this.#facts.channels_in, moved);
+    this.#clearBeyond(moved);
     [this.#state, this.#next] = [moved, this.#state];
+  }
+
+  // Takes the past of what lies beyond the frame: what is mirrored there moves otherwise.
+  #clearBeyond(state) {
+    const [high, wide, deep] = this.#shape;
+    const [rows, columns] = this.#sides.map((side) => this.#square(side));
+    if (columns < wide) {
+      for (let y = 0; y < rows; y++) state.fill(0, (y * wide + columns) * deep, (y + 1) * wide * deep);
+    }
+    state.fill(0, Math.min(rows, high) * wide * deep);
   }
 
   /** Returns the part of a window, which lies at [row, column] of `layWindows`. */
