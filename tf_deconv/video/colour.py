@@ -253,8 +253,8 @@ def wrap(array: np.ndarray, like: Any) -> Any:
 
 def has_captions(frame: Any) -> bool:
     """Returns whether closed captions (CEA-708) go with a frame."""
-    # A frame that was asked for its side data is in a cycle with it (PyAV 18.1), and its memory lasts
-    # until the garbage is collected, a hundred frames later: so a small copy is asked.
+    # A frame that was asked for its side data is in a cycle with it (PyAV 18.1), and its memory
+    # lasts until the garbage is collected, a hundred frames later: so a small copy is asked.
     small = frame.reformat(*_SMALL, "gray", interpolation=_NEAREST, threads=1)
     return any(each.type.name == "A53_CC" for each in small.side_data)
 
