@@ -27,9 +27,8 @@ from tf_deconv.utils.options import UserError
 # After so many frames no pixel is more than two levels of 255 from that of a film that was not
 # begun in its middle; after ten some are four levels off (benchmarks/warm_up.py).
 WARM_UP_FRAMES = 48
-# A window has at most this many pixels squared unless asked for otherwise. `video` took 1.37 GB at
-# 1920x1080 by TensorFlow, whose own memory is part of it, and 0.73 GB by LiteRT, in windows of
-# 768x768.
+# A window has at most this many pixels squared unless asked for otherwise. `restore video` took
+# 0.96 GB at 1920x1080 by LiteRT, in windows of 768x768: 0.2 of it are the frame's two states.
 AUTOMATIC_TILE_PX = 576
 # With so many frames after it for a past, a film's first frame is nearly as good as later ones: the
 # mean of nine has a third of the noise of one, of all that it ever remembers 0.22.
