@@ -36,7 +36,7 @@ _LEAST_GAIN, _DEVIATIONS = 0.05, 8.0
 _STEPS = 5
 # A difference of so many standard deviations counts a quarter.
 _OUTLYING = 2.5
-# Nothing is moved by less: what stands still stays as it is, to the bit.
+# Nothing is moved by less: what stands still is to stay as it is.
 _LEAST_PX = 0.05
 # Cells of a picture's shorter side below which there is too little to go by.
 _FEWEST = 8
