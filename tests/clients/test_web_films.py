@@ -245,13 +245,14 @@ def put_in(browser, path, slowly=False):
 
 def still(browser, frame, rate=25):
     """Goes to a frame of a film that is paused, and waits until it is restored."""
-    shown = browser.execute_script("return document.body.dataset.shown")
     browser.execute_script(
         "const film = document.getElementById('film'); film.pause();"
         "film.currentTime = arguments[0]",
         (frame + 0.5) / rate,
     )
-    wait_for(browser, f"return document.body.dataset.shown !== '{shown}'")
+    # Not one that was on its way before.
+    middle, within = (frame + 0.5) / rate, 0.75 / rate
+    wait_for(browser, f"return Math.abs(document.body.dataset.time - {middle}) < {within}")
 
 
 def assert_near(received, expected):

@@ -23,6 +23,7 @@ let source = null; // { kind: "film" or "camera", name, file }
 let windows = 1; // In which a frame goes through the network.
 let lastNumber = 0;
 let running = 0; // Number of the frame that is restored.
+let runningTime = 0; // Of the frame that is restored, in the film.
 let mixing = 0; // Number of a strength that is drawn, and the one that waits.
 let mixAgain = false;
 let waiting = null; // The newest frame that came meanwhile.
@@ -90,7 +91,7 @@ async function take(time = video.currentTime) {
   const factor = Number(find("detail").value);
   const size = [video.videoWidth, video.videoHeight].map((side) => Math.max(1, Math.round(side * factor)));
   const number = ++lastNumber;
-  running = number;
+  [running, runningTime] = [number, time];
   let bitmap = null;
   try {
     bitmap = await createImageBitmap(video);
@@ -128,6 +129,7 @@ function restored({ number, before, after, duration, windows: used }) {
     refresh();
   }
   document.body.dataset.shown = `${number} ${model.name}`;
+  document.body.dataset.time = runningTime;
   // A film that stands still shows the frame that it stands at; a film that runs goes on with the next.
   if (waiting && isStill()) take(waiting.mediaTime);
   else if (waiting) {
