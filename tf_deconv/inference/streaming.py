@@ -28,7 +28,8 @@ from tf_deconv.utils.options import UserError
 # begun in its middle; after ten some are four levels off (benchmarks/warm_up.py).
 WARM_UP_FRAMES = 48
 # A window has at most this many pixels squared unless asked for otherwise. `restore video` took
-# 0.96 GB at 1920x1080 by LiteRT, in windows of 768x768: 0.2 of it are the frame's two states.
+# 0.96 GB at 1920x1080 by LiteRT, whatever the windows: 0.2 of it are the frame's two states, and
+# another 0.2 what decodes and encodes.
 AUTOMATIC_TILE_PX = 576
 # With so many frames after it for a past, a film's first frame is nearly as good as later ones: the
 # mean of nine has a third of the noise of one, of all that it ever remembers 0.22.
