@@ -278,7 +278,7 @@ def main() -> None:
     parser.add_argument("--still", action="store_true", help="PSNR of what stands still, no table")
     parser.add_argument("--pans", nargs="+", type=float, default=[], metavar="PX")
     parser.add_argument(
-        "--alone", action="store_true", help="models with a state also without pans"
+        "--alone", action="store_true", help="also models whose state stays in place"
     )
     parser.add_argument("--strengths", action="store_true")
     parser.add_argument("--cost", action="store_true")

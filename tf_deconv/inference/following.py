@@ -50,11 +50,11 @@ _AROUND = (0.2,) * 5
 # How far it must be off, as a part of what is left on the whole, and how much of what is known of
 # it lasts to the next frame: a subtitle stays, and is told from noise by several.
 _CLEAR, _KEPT = 0.2, 0.85
-# Least squares explain by what they find at least so many squared standard deviations: smoothing
-# makes neighbours alike, and of noise alone they explain about eight.
+# What least squares find counts if it explains so many times the noise's variance. Of noise alone
+# two numbers explain two, and several times that here, since smoothing makes neighbours alike.
 _EVIDENCE = 100.0
-# The mean square of a slope of the mean of two frames of nothing but noise, as a part of what their
-# difference has: of smoothed white noise (1 / 16 of 6 / 16 - 1 / 16 each way, and so on).
+# Noise has slopes too. In the mean of two frames of smoothed white noise their mean square is this
+# part of the variance of the frames' difference: (6/16 - 1/16) / 2 / (6/16) / 4.
 _NOISE_SLOPES = 0.104
 # Of blocks of so many cells squared, so many must be better for each that is worse, by a part of
 # what is left: of two halves that move each its own way neither is the camera.
