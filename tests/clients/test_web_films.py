@@ -245,14 +245,21 @@ def put_in(browser, path, slowly=False):
 
 def still(browser, frame, rate=25):
     """Goes to a frame of a film that is paused, and waits until it is restored."""
+    # One that was on its way before would be taken for it: it may be the same frame, with a past.
+    wait_for(browser, "return !document.body.dataset.running")
     browser.execute_script(
+        "document.body.dataset.time = '';"
         "const film = document.getElementById('film'); film.pause();"
         "film.currentTime = arguments[0]",
         (frame + 0.5) / rate,
     )
-    # Not one that was on its way before.
-    middle, within = (frame + 0.5) / rate, 0.75 / rate
-    wait_for(browser, f"return Math.abs(document.body.dataset.time - {middle}) < {within}")
+    # Its own time, or the middle that was asked for: not the time of a neighbour.
+    least, most = (frame - 0.25) / rate, (frame + 0.75) / rate
+    wait_for(
+        browser,
+        "const { running, time } = document.body.dataset;"
+        f"return !running && time && {least} < time && time < {most}",
+    )
 
 
 def assert_near(received, expected):

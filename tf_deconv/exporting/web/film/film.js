@@ -57,9 +57,16 @@ function choose(chosen) {
 
 // ---- Frames that are shown as they come
 
+// Says which frame is restored, 0 for none; the document tells it to tests and other scripts.
+function run(number) {
+  running = number;
+  document.body.dataset.running = number || "";
+}
+
 function giveUpFrames() {
   if (running) worker.postMessage({ kind: "stop", number: running });
-  [running, waiting, forget] = [0, null, true];
+  run(0);
+  [waiting, forget] = [null, true];
 }
 
 function countAnew() {
@@ -91,13 +98,14 @@ async function take(time = video.currentTime) {
   const factor = Number(find("detail").value);
   const size = [video.videoWidth, video.videoHeight].map((side) => Math.max(1, Math.round(side * factor)));
   const number = ++lastNumber;
-  [running, runningTime] = [number, time];
+  run(number);
+  runningTime = time;
   let bitmap = null;
   try {
     bitmap = await createImageBitmap(video);
   } catch (error) {
     console.warn(error); // It was closed meanwhile.
-    if (running === number) running = 0;
+    if (running === number) run(0);
     return;
   }
   if (running !== number) {
@@ -120,7 +128,7 @@ function restored({ number, before, after, duration, windows: used }) {
     after.close();
     return;
   }
-  running = 0;
+  run(0);
   counter.add(duration);
   viewer.cover("");
   viewer.showBoth(before, after, fullSize());
@@ -319,7 +327,7 @@ function hear({ data }) {
     if (data.of === "frame") {
       if (data.number !== running) return;
       // Or every frame would say the same again.
-      running = 0;
+      run(0);
       video.pause();
       viewer.cover(data.text);
     }
