@@ -154,6 +154,17 @@ def test_the_card_tells_where_the_runs_of_both_models_stand():
     assert rest not in plain
 
 
+def test_the_card_marks_runs_of_which_the_time_is_not_known():
+    run = dict(network="unet", task="denoise", trained_on="CPU", data_sha256="0", training={})
+    before = {"training": {"seed": 1}}
+    last = run | {"training": {"seed": 2}, "began_with": before}
+    assert "Training took" not in origin(last)  # Nothing is known.
+    told = origin(last | {"training_s": 600.0})
+    assert "Training took ? + 10 minutes on CPU.\nA `?` is a run of which" in told
+    before["training_s"] = 60.0
+    assert "Training took 1 + 10 minutes on CPU.\nSHA-256" in origin(last | {"training_s": 600.0})
+
+
 def test_kernels_that_are_not_trained_are_not_shared_out_among_colours():
     colour = build_video(size="tiny")
     fixed = [layer for layer in colour.layers if layer.weights and not layer.trainable]

@@ -304,10 +304,13 @@ def origin(manifest: dict[str, Any]) -> str:
         repeat = _REPEAT
         if any(stage["training"].get("init_rest") for stage in stages):
             repeat += _REST
-    if all(stage.get("training_s") for stage in stages):
+    if any(stage.get("training_s") for stage in stages):
         by_device = itertools.groupby(stages, lambda stage: stage.get("device", trained_on))
         shown = (f"{_durations(some)} on {device}" for device, some in by_device)
         duration = f"Training took {'; '.join(shown)}.\n"
+        if not all(stage.get("training_s") for stage in stages):
+            # Of a run of which the .keras file alone was kept, or that was stopped and went on.
+            duration += "A `?` is a run of which that is not known.\n"
     return f"""
 ## Training
 
@@ -322,10 +325,11 @@ Network `{manifest["network"]}`, task `{manifest["task"]}`:
 
 
 def _durations(stages: Iterable[dict[str, Any]]) -> str:
-    times = [stage["training_s"] for stage in stages]
-    if max(times) < 90:
-        return " + ".join(f"{seconds:.0f}" for seconds in times) + " seconds"
-    return " + ".join(f"{seconds / 60:.0f}" for seconds in times) + " minutes"
+    times = [stage.get("training_s") for stage in stages]
+    is_short = max((seconds for seconds in times if seconds), default=90) < 90
+    unit, unit_s = ("seconds", 1) if is_short else ("minutes", 60)
+    shown = (f"{seconds / unit_s:.0f}" if seconds else "?" for seconds in times)
+    return f"{' + '.join(shown)} {unit}"
 
 
 def _command(training: dict[str, Any]) -> str:
