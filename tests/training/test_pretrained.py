@@ -84,6 +84,22 @@ def test_a_network_that_fits_is_told_and_one_that_does_not_is_named():
     assert note == "note: photo is --network unet --size tiny, which this training is not"
 
 
+@pytest.mark.parametrize("reparameterize", [False, True])
+def test_a_deeper_network_begins_as_the_trained_one(rng, reparameterize):
+    start = Start("photo", filled(size="tiny"), {"training": PHOTO})
+    options = {"size": "tiny", "blocks": (2, 1, 3)}
+    deeper = build_unet(**options, reparameterize=reparameterize)
+    config = TrainConfig(**{**PHOTO, "blocks": "2,1,3"})
+    *_, told = begin_with(deeper, start, config)
+    new = "encoder_1_block_2, bottom_block_2, bottom_block_3, decoder_1_block_2"
+    assert told == f"init: these blocks are new and change nothing yet: {new}"
+    image = rng.random((1, 8, 12, 3), np.float32)
+    expected = start.model(image)
+    np.testing.assert_allclose(deeper(image), expected, atol=1e-5 * np.std(expected))
+    # All but the last kernel is as it is in any other network, or nothing would be learned.
+    assert np.std(deeper.get_layer("bottom_block_2_conv_1").kernel) > 0
+
+
 def test_the_network_is_that_of_the_model_where_none_is_named(untrained, tmp_path):
     # --init photo alone began to train the article's network, which shares no layer with it.
     path = tmp_path / "model.keras"

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import math
 import pathlib
+import re
 from typing import Any
 
 import keras
@@ -188,7 +189,34 @@ def begin_with(model: keras.Model, start: Start, config: TrainConfig) -> list[st
     elif shape and not other:
         lines.append(f"network: {' '.join(shape.values())}, as {start.name}")
     line = f"init: {count - len(left)} of {count} weights copied"
-    return [*lines, f"{line}; these begin anew: {', '.join(left)}" if left else line]
+    lines.append(f"{line}; these begin anew: {', '.join(left)}" if left else line)
+    if grown := _silence_new_blocks(model, left):
+        lines.append(f"init: these blocks are new and change nothing yet: {', '.join(grown)}")
+    return lines
+
+
+def _silence_new_blocks(model: keras.Model, left: list[str]) -> list[str]:
+    """Makes residual blocks that a deeper network has more of begin with what they add at 0.
+
+    The network then is the trained one at first, which random blocks would spoil (after Net2Net,
+    Chen et al. 2016, whose new layers are identities too).
+
+    Args:
+      model: The network after the weights were copied.
+      left: Paths of the weights that were not.
+    Returns:
+      Names of those blocks; where the first block of a row was not copied either, it has none.
+    """
+    grown = []
+    for layer in model.layers:
+        found = re.fullmatch(r"(\w+_block_)(\d+)_conv_2", layer.name)
+        if not found or layer.kernel.path not in left:
+            continue
+        first = f"{found[1]}1_conv_2/kernel"
+        if first not in left:
+            layer.kernel.assign(np.zeros(layer.kernel.shape, "float32"))
+            grown.append(f"{found[1]}{found[2]}")
+    return grown
 
 
 def train_only(model: keras.Model, names: str) -> list[str]:
