@@ -30,6 +30,7 @@ PHOTOGRAPHS = ("astronaut", "chelsea", "coffee")
 TOP_SHARE = {"astronaut": 0.2}
 LEVELS = {
     "photo": "noise:15 jpeg:85",
+    "photo-x2": "noise:5 jpeg:80",
     "denoise": "awgn:25",
     "denoise-grey": "awgn:25",
     "deblock": "jpeg:10",

@@ -145,6 +145,8 @@ def test_of_many_pictures_the_film_shows_the_first_ones_and_says_so(capsys, tmp_
         ("sample", ("vae", "-o", "x.mp4"), "a VAE makes its pictures in one step"),
         ("sample", ("flow", "-o", "x.mp4", "--gif"), "--gif with --out"),
         ("sample", ("flow", "-o", "x.mpg"), "no .mpg file can be written; expected a folder, or"),
+        ("sample", ("flow", "-o", "x.mxf"), "no .mxf file can be written; expected a folder, or"),
+        ("sample", ("vae", "-o", "x.png"), "no .png file can be written; expected a folder, or"),
         (
             "sample",
             ("flow", "-o", "x.webm", "--codec", "h264"),

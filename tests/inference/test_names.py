@@ -125,6 +125,11 @@ def test_out_that_is_a_file_is_refused_where_it_cannot_be_one(capsys, here, pict
     line = refuses(capsys, "restore", "denoise-color", "a.png", "--out", "x.gif")
     assert "--out x.gif: no .gif file can be written; expected a folder, a picture ending" in line
     assert ", or a film ending in .mp4, " in line
+    # A folder of such a name was made.
+    for name in ("x.psd", "x.mxf", "x.JP2"):
+        line = refuses(capsys, "restore", "denoise-color", "a.png", "--out", name)
+        assert f"no {name[1:].lower()} file can be written; expected a folder, a" in line
+        assert ", or a film ending in .mp4, " in line
     line = refuses(capsys, "restore", "denoise-color", "a.png", "--out", "a.png", "--overwrite")
     assert "'a.png' would be written over 'a.png', which is an input" in line
     # What is a folder already stays one, whatever its name.

@@ -23,10 +23,12 @@ GAINS_DB = {
     "deblock": 0.8,
     "photo": 5.0,
     "photo-small": 4.5,
+    "photo-x2": 0.5,
 }
 LEVELS = {
     "photo": "noise:15 jpeg:85",
     "photo-small": "noise:15 jpeg:85",
+    "photo-x2": "jpeg:75",
     "denoise": "awgn:25",
     "denoise-grey": "awgn:25",
     "deblock": "jpeg:10",

@@ -6,6 +6,7 @@ import dataclasses
 import pathlib
 from typing import Any
 
+from tf_deconv.images import formats
 from tf_deconv.inference.config import FILMS, codec_option, crf_option, trust_option
 from tf_deconv.utils.options import LARGEST_SEED, UserError, option, refuse_options, validate
 from tf_deconv.video.codecs import check_crf, codec_named
@@ -30,11 +31,13 @@ def film_of(out: str) -> pathlib.Path | None:
     """Returns the film, or the GIF, that --out names; None: it is a folder.
 
     Raises:
-      UserError: if it is named as a film that cannot be written.
+      UserError: if it is named as a picture, of which there are several, or as a film that cannot
+        be written.
     """
     path = pathlib.Path(out)
     suffix = path.suffix.lower()
-    if suffix not in SUFFIXES or path.is_dir():
+    known = {*SUFFIXES, *formats.SUFFIXES}
+    if (suffix not in known and not formats.is_other(suffix)) or path.is_dir():
         return None
     if suffix != _GIF and suffix not in CONTAINER_OF:
         raise UserError(

@@ -121,6 +121,12 @@ _OTHER_SUFFIXES = {
     ".svg": "an SVG drawing",
     ".dds": "a DirectDraw surface (DDS)",
     ".tga": "a Targa picture (TGA)",
+    ".mxf": "a film in MXF",
+    ".y4m": "a film in YUV4MPEG2",
+    ".ivf": "a film in IVF",
+    ".dv": "a raw stream of DV",
+    **dict.fromkeys((".h264", ".264"), "a raw stream of H.264"),
+    **dict.fromkeys((".h265", ".265", ".hevc"), "a raw stream of HEVC"),
 }
 _MAGIC = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),
@@ -386,6 +392,11 @@ def other_kind(path: str | os.PathLike[str]) -> str | None:
     except (OSError, ValueError):
         return None
     return kind if kind in _OTHERS else None
+
+
+def is_other(suffix: str) -> bool:
+    """Returns whether a suffix, ".psd", is that of pictures or films that are not read."""
+    return suffix in _OTHER_SUFFIXES and suffix not in SUFFIXES
 
 
 def _sort_file(found: Found, entry: os.DirEntry[str], name_of: Callable[[str], str]) -> None:

@@ -212,13 +212,14 @@ def names_file(out: pathlib.Path) -> bool:
       UserError: if it is named as one that cannot be written.
     """
     suffix = out.suffix.lower()
-    if suffix not in (*formats.SUFFIXES, *FILM_SUFFIXES) or out.is_dir():
+    known = {*formats.SUFFIXES, *FILM_SUFFIXES}
+    if (suffix not in known and not formats.is_other(suffix)) or out.is_dir():
         return False
     if suffix not in FORMAT_OF and suffix not in CONTAINER_OF:
         endings = []
-        if suffix in formats.SUFFIXES:
+        if suffix not in FILM_SUFFIXES or suffix in formats.SUFFIXES:  # A GIF may be either.
             endings.append(f"a picture ending in {', '.join(FORMAT_OF)}")
-        if suffix in FILM_SUFFIXES:  # A GIF may be either.
+        if suffix not in formats.SUFFIXES or suffix in FILM_SUFFIXES:
             endings.append(f"a film ending in {', '.join(CONTAINER_OF)}")
         raise UserError(
             f"out={str(out)!r}: no {suffix} file can be written; expected a folder,"

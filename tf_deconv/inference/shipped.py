@@ -46,11 +46,12 @@ class Shipped:
 MODELS = {
     "photo": Shipped("takes noise and JPEG damage off a photograph, whatever happened to it"),
     "photo-small": Shipped("the same as photo, less well; smaller and faster"),
+    "photo-x2": Shipped("the same as photo, and makes the photograph twice as wide and as high"),
     "denoise-grey": Shipped("takes noise off a grey picture", "denoise-color"),
     "denoise-color": Shipped("takes noise off a colour picture"),
     "denoise-color-small": Shipped("takes noise off a colour picture; smaller and faster"),
-    "super-resolve-x2": Shipped("makes a picture twice as wide and as high"),
-    "super-resolve-x4": Shipped("makes a picture four times as wide and as high"),
+    "super-resolve-x2": Shipped("makes a clean picture twice as wide and as high"),
+    "super-resolve-x4": Shipped("makes a clean picture four times as wide and as high"),
     "deblock": Shipped("takes the blocks and rings of JPEG compression off a picture"),
     "video": Shipped("takes noise and compression off a film: photo, with a memory", moves=True),
 }
@@ -71,7 +72,8 @@ ALIASES = {
     "photograph": "photo",
     "super-resolution": "super-resolve-x2",
     "super-resolve": "super-resolve-x2",
-    "upscale": "super-resolve-x2",
+    "upscale": "photo-x2",
+    "enlarge": "photo-x2",
 }
 
 

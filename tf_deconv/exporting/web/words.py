@@ -43,9 +43,14 @@ SHIPPED = {
         "Repair strong compression",
         "Takes away the blocks and the shimmer around edges of small JPEG files. Leaves grain.",
     ),
+    "photo-x2": Words(
+        "Make a photograph twice as large",
+        "Twice as wide and twice as high, with grain and compression damage taken off on the way.",
+        "2\N{MULTIPLICATION SIGN} size",
+    ),
     "super-resolve-x2": Words(
-        "Make it twice as large",
-        "For small, clean pictures: twice as wide and twice as high.",
+        "Make a clean picture twice as large",
+        "For small pictures without grain and compression: twice as wide and twice as high.",
         "2\N{MULTIPLICATION SIGN} size",
     ),
     "super-resolve-x4": Words(
