@@ -18,7 +18,7 @@ CHANNELS = st.sampled_from([1, 3])
 
 
 def few(count):
-    """Settings that give the same examples each time, on a machine of any speed."""
+    """Settings for a machine of any speed; examples follow from the test and what is imported."""
     return settings(max_examples=count, deadline=None, derandomize=True)
 
 
