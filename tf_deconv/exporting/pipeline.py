@@ -30,7 +30,7 @@ from tf_deconv.utils import staging as staging_files
 from tf_deconv.utils.devices import choose_device
 from tf_deconv.utils.options import UserError
 
-PREVIEW_QUALITY = 90
+PREVIEW_QUALITY = 80
 
 
 def export(config: ExportConfig, report: Callable[[str], None] = print) -> ExportResult:
