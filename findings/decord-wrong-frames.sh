@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# decord hands out other frames than were asked for, of HEVC as x265 writes it, and of every transport stream.
+# decord hands out other frames than were asked for, of HEVC as x265 writes it, and of transport streams.
 #
-# Expected: reader[i] is frame i, as it is where one reads all from the beginning; its README recommends decord for
-#   random access to training films. OpenCV's set(CAP_PROP_POS_FRAMES) gets every frame of the MP4 and Matroska files
-#   right, and PyAV, decoding from the beginning, all of the five.
+# Expected: reader[i] is frame i: it goes by seek_accurate, which "guarantees accurate position" (its docstring). It is
+#   so where one reads all from the beginning. OpenCV's set(CAP_PROP_POS_FRAMES) gets every frame of the MP4 and
+#   Matroska files right, and PyAV, decoding from the beginning, all of the five.
 # Seen: each reader is new and asked for one frame. HEVC with open groups of pictures, x265's default: the frames
 #   around each later key frame come four late from MP4, and eight or more early from Matroska. Closed groups and
-#   H.264 are right. Of H.264 in a transport stream none of 40 frames is right, nor in order. No error, no warning.
+#   H.264 are right. Of H.264 with B-frames in a transport stream none of 40 is right, nor in order. No error.
 # Versions: decord 0.6.0, against PyAV 18.1.0 and OpenCV 5.0.0; x265 in PyAV's wheel writes the films.
 # Consequence: frames sampled for training go with the labels of other moments, and a metric between two files
 #   of the same film compares different pictures.
