@@ -7,6 +7,8 @@ import keras
 import numpy as np
 import pytest
 
+from tf_deconv.exporting.config import ExportConfig
+from tf_deconv.exporting.pipeline import export
 from tf_deconv.exporting.tflite import qat
 from tf_deconv.inference import run_folder
 from tf_deconv.networks.article import build_article
@@ -99,3 +101,10 @@ def test_without_the_runs_pictures_it_says_why(run, tmp_path, changes, message):
         (tmp_path / run_folder.CONFIG_FILE).write_text(json.dumps(config))
     with pytest.raises(UserError, match=message):
         qat.data_of_run(tmp_path, "0" * 64)
+
+
+def test_it_is_said_where_no_file_has_fixed_ranges(untrained, tmp_path, gate_here):
+    lines = []
+    options = dict(variants="float32", sizes="32", qat=True)
+    export(ExportConfig(str(untrained), str(tmp_path), "model", **options), report=lines.append)
+    assert any(line.startswith("note: --qat changed nothing") for line in lines)

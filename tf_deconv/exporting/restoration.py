@@ -115,6 +115,11 @@ class RestorerExporter(Exporter):
                 self.model, calibration, self._tuning_data(), divisor=divisor, report=self.report
             )
             contents |= tflite_convert.convert(tuned, rounded, reference.sizes, calibration, **how)
+        elif self.config.qat:
+            self.report(
+                "note: --qat changed nothing: none of these files has fixed ranges"
+                " (of a network with sums only int8-full has)"
+            )
         return contents
 
     def check_tflite(
