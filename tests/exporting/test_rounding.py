@@ -95,3 +95,12 @@ def test_the_gate_sends_a_jpeg_on_its_side(reference, rng):
     on_its_side = on_its_side.swapaxes(0, 1)
     (fault,) = gate._check_bytes("serve_bytes|jpeg", case, as_bytes(on_its_side), reference)
     assert fault == "serve_bytes|jpeg: gives (45, 31, 3), expected (31, 45, 3)"
+
+
+def test_no_picture_counts_with_more_than_rounding_leaves(rng):
+    # What was not damaged comes back with 64 dB or is equal: such dB decided a mean over pictures.
+    clean = rng.random((64, 64, 3))
+    rounded = np.rint(255 * clean) / 255
+    assert gate.seen_psnr_db(rounded, clean) == pytest.approx(gate.SEEN_DB, abs=0.1)
+    assert gate.seen_psnr_db(clean, clean) == gate.seen_psnr_db(clean + 1e-4, clean) == gate.SEEN_DB
+    assert gate.seen_psnr_db(clean + 0.1, clean) == pytest.approx(20.0, abs=1)

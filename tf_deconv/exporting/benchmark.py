@@ -27,7 +27,6 @@ from tf_deconv.evaluation.config import BenchmarkConfig
 from tf_deconv.exporting import publish
 from tf_deconv.exporting.parity import gate, process, runner
 from tf_deconv.exporting.tflite import convert
-from tf_deconv.images import metrics
 from tf_deconv.inference import run_folder
 from tf_deconv.inference.descriptions import LARGEST_JSON_BYTES, check, parse_json
 from tf_deconv.inference.located import locate
@@ -269,9 +268,7 @@ def _measure(
     except RuntimeError as error:
         return dataclasses.replace(row, fault=str(error)[:160])
     restored = [results[key] for key in named]
-    task = [
-        metrics.psnr_db(np.clip(image[0], 0, 1), clean) for image, clean in zip(restored, targets)
-    ]
+    task = [gate.seen_psnr_db(image[0], clean) for image, clean in zip(restored, targets)]
     same = None
     if expected is not None:
         error = np.mean([np.mean((a - b) ** 2) for a, b in zip(restored, expected)])

@@ -290,7 +290,7 @@ class VideoExporter(FloatExporter):
         clean = self._film(frames, size, clean=True)
         keras_film = self.restore(self._film(frames, size))
         theirs, own = (
-            float(np.mean([metrics.psnr_db(np.clip(a, 0, 1), b) for a, b in zip(each, clean)]))
+            float(np.mean([gate.seen_psnr_db(a, b) for a, b in zip(each, clean)]))
             for each in (keras_film, film)
         )
         report.task_psnr_db, report.task_loss_db = own, theirs - own

@@ -29,6 +29,8 @@ from tf_deconv.networks import receptive_field
 
 SAVED_MODEL_FLOOR_DB = 120.0
 ONNX_FLOOR_DB = 100.0
+# What rounding to the 256 levels of a picture file leaves: a uniform error of one level's width.
+SEEN_DB = 10 * math.log10(12 * 255**2)
 # A value this close to the middle between two grey levels may become either: the floats themselves
 # differ by as much, at 120 dB.
 TIE_LEVELS = 0.005
@@ -116,10 +118,19 @@ class Reference:
         if not self.samples.clean:
             return None
         scores = [
-            metrics.psnr_db(np.clip(image[0], 0, 1), convert.fit(clean, self.sizes[-1], self.scale))
+            seen_psnr_db(image[0], convert.fit(clean, self.sizes[-1], self.scale))
             for image, clean in zip(restored, self.samples.clean)
         ]
         return float(np.mean(scores))
+
+
+def seen_psnr_db(image: np.ndarray, clean: np.ndarray) -> float:
+    """Returns the PSNR in dB that counts for the task: at most `SEEN_DB`.
+
+    A picture that was not damaged and comes back as it was has any number of dB, and what is lost
+    of them decides a mean over pictures without being seen in any.
+    """
+    return min(metrics.psnr_db(np.clip(image, 0, 1), clean), SEEN_DB)
 
 
 @dataclasses.dataclass
