@@ -44,12 +44,12 @@ SHIPPED = {
         "Takes away the blocks and the shimmer around edges of small JPEG files. Leaves grain.",
     ),
     "photo-x2": Words(
-        "Make a photograph twice as large",
+        "Enlarge a photograph twofold",
         "Twice as wide and twice as high, with grain and compression damage taken off on the way.",
         "2\N{MULTIPLICATION SIGN} size",
     ),
     "super-resolve-x2": Words(
-        "Make a clean picture twice as large",
+        "Enlarge a clean picture twofold",
         "For small pictures without grain and compression: twice as wide and twice as high.",
         "2\N{MULTIPLICATION SIGN} size",
     ),
