@@ -76,7 +76,7 @@ def test_a_terminal_sees_a_bar(capsys, monkeypatch):
 def test_a_bar_never_wraps(capsys, monkeypatch):
     # The second line of a wrapped bar would stay on the screen.
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((40, 24)))
+    monkeypatch.setattr("shutil.get_terminal_size", lambda **how: os.terminal_size((40, 24)))
     progress.Bar().draw("[1/1] a picture with a long name.png", 0.5, "1 min left")
     assert len(capsys.readouterr().out) == len("\r\033[K") + 39
 
