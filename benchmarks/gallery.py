@@ -4,8 +4,8 @@
 
 writes DIR/NAME.jpg: before, after and the original of a part of three photographs that come with
 scikit-image. Each is degraded once, with a fixed seed: Gaussian noise of sigma 25 (of 255), JPEG
-of quality 10, for `photo` noise of sigma 15 and JPEG of quality 85, or made smaller. PSNR is that
-of luminance, of the part that is shown.
+of quality 10, for `photo` noise of sigma 15 and JPEG of quality 85, or made smaller (for `photo-x2`
+with noise of sigma 5 and JPEG of quality 80). PSNR is that of luminance, of the part that is shown.
 """
 
 from __future__ import annotations

@@ -217,7 +217,8 @@ def names_file(out: pathlib.Path) -> bool:
         return False
     if suffix not in FORMAT_OF and suffix not in CONTAINER_OF:
         endings = []
-        if suffix not in FILM_SUFFIXES or suffix in formats.SUFFIXES:  # A GIF may be either.
+        # A GIF may be either; so may what is neither written nor read.
+        if suffix not in FILM_SUFFIXES or suffix in formats.SUFFIXES:
             endings.append(f"a picture ending in {', '.join(FORMAT_OF)}")
         if suffix not in formats.SUFFIXES or suffix in FILM_SUFFIXES:
             endings.append(f"a film ending in {', '.join(CONTAINER_OF)}")
