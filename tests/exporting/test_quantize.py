@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tests.fixtures.tflite_files import converted
+from tf_deconv.exporting.tflite import convert as converting
 from tf_deconv.exporting.tflite import flatbuffer, quantize
 from tf_deconv.exporting.variants import VARIANTS
 from tf_deconv.inference.tflite_file import TfliteFile
@@ -96,3 +97,82 @@ def test_ranges_are_no_narrower_than_a_share_of_the_widest():
     assert widened["none"] == pytest.approx((0, 0.02))
     assert widened["both"] == pytest.approx((-0.005, 0.015))
     assert widened["low"] == pytest.approx((-0.02, 0))
+
+
+@pytest.fixture(scope="module")
+def float32(calibration):
+    return TfliteFile(convert(picked(size="base"), calibration, "float32")["float32"])
+
+
+class TestLastConvolutionsInFloat:
+    """What is rounded there goes into the picture, and nothing after it makes up for it."""
+
+    def test_they_are_those_before_the_picture_up_to_a_share_of_the_work(self, float32):
+        steps = flatbuffer.last_convolutions(float32, 0.2)
+        order = [name.split("/")[0].rsplit("_", 1)[0] for [name] in steps]
+        assert order == ["decoder_1_block_2_conv_2", "decoder_1_block_2_conv_1"]
+        assert flatbuffer.last_convolutions(float32, 0.0) == []
+        everything = [
+            name for names in flatbuffer.last_convolutions(float32, 1.0) for name in names
+        ]
+        assert not {*everything} & {*flatbuffer.picture_operators(float32)}
+
+    def test_of_several_signatures_each_has_its_own(self, calibration):
+        files = converted(
+            picked(size="small"), ["float32"], [(64, 64), (32, 64)], calibration, divisor=4, scale=1
+        )
+        steps = flatbuffer.last_convolutions(TfliteFile(files["float32"]), 0.5)
+        assert steps
+        assert all(len({*names}) == 2 for names in steps)
+
+    @pytest.mark.parametrize(("enough", "kept"), [(0, 0), (1, 1), (2, 2), (3, 0)])
+    def test_as_few_are_kept_as_it_takes(self, float32, enough, kept):
+        asked = []
+
+        def loss_db(file):
+            asked.append(file)
+            return 0.1 if len(asked) <= enough else 0.04
+
+        result, count = quantize.quantize_closely(float32, VARIANTS["int8"], loss_db, 0.05)
+        assert count == kept
+        plain = quantize.quantize(float32, VARIANTS["int8"])
+        assert (result.content == plain.content) == (kept == 0)
+        assert flatbuffer.find_faults(result, 700_000, VARIANTS["int8"]) == []
+
+    def test_it_is_nearer_to_the_float_file(self, float32, calibration):
+        names = [name for step in flatbuffer.last_convolutions(float32, 0.2) for name in step]
+        expected = run(float32.content, calibration[:1])
+        plain, closer = (
+            run(
+                quantize.quantize(float32, VARIANTS["int8"], in_float=kept).content, calibration[:1]
+            )
+            for kept in ((), names)
+        )
+        assert np.mean((closer - expected) ** 2) < np.mean((plain - expected) ** 2)
+
+    def test_more_than_the_share_in_float_is_no_int8_file(self, float32):
+        names = [name for step in flatbuffer.last_convolutions(float32, 0.4) for name in step]
+        result = quantize.quantize(float32, VARIANTS["int8"], in_float=names)
+        faults = flatbuffer.find_faults(result, 700_000, VARIANTS["int8"])
+        assert "a convolution was left in float: calibration had no effect" in faults
+
+    def test_both_names_of_one_file_are_judged_once(self, calibration):
+        lines, asked = [], []
+
+        def loss_db(file):
+            asked.append(file)
+            return 0.1 if len(asked) == 1 else 0.04
+
+        judge = converting.Judge(loss_db, 0.05, lines.append)
+        files = converted(
+            picked(size="base"),
+            ["dynamic", "int8"],
+            [(64, 64)],
+            calibration,
+            divisor=4,
+            scale=1,
+            judge=judge,
+        )
+        assert files["int8"] == files["dynamic"]
+        assert lines == ["int8 would lose more than 0.05 dB: its last convolution stays in float"]
+        assert len(asked) == 2

@@ -28,6 +28,7 @@ from tf_deconv.exporting.variants import PROFILES, VARIANTS, parse_sizes, parse_
 from tf_deconv.images import arrays
 from tf_deconv.inference import restorer, run_folder
 from tf_deconv.inference.artifacts import to_float32
+from tf_deconv.inference.engines import MAX_LOSS_DB
 from tf_deconv.inference.tflite_file import TfliteFile
 from tf_deconv.networks import complexity
 from tf_deconv.utils import files
@@ -103,6 +104,7 @@ class RestorerExporter(Exporter):
             scale=reference.scale,
             keep_relu=profile.keep_relu,
             phased=profile.phased,
+            judge=self._judge(),
         )
         contents = tflite_convert.convert(
             self.model, self.variants, reference.sizes, calibration, **how
@@ -121,6 +123,12 @@ class RestorerExporter(Exporter):
                 " (of a network with sums only int8-full has)"
             )
         return contents
+
+    def _judge(self) -> tflite_convert.Judge | None:
+        """Has `restore` take int8: it does where little is lost; nothing to judge by: None."""
+        if self.reference.keras_task_psnr_db is None:
+            return None
+        return tflite_convert.Judge(self.reference.task_loss_db, MAX_LOSS_DB, self.report)
 
     def check_tflite(
         self, path: pathlib.Path, unpacked: TfliteFile, variant: str, file: str

@@ -10,6 +10,7 @@ import collections
 import dataclasses
 import functools
 import math
+import os
 import pathlib
 from collections.abc import Iterable
 from typing import Any
@@ -112,6 +113,18 @@ class Reference:
     def keras_task_psnr_db(self) -> float | None:
         """What Keras scores where the files are scored."""
         return self.task_psnr_db([self.restore(case) for case in self.cases(self.sizes[-1])])
+
+    def task_loss_db(self, file: TfliteFile) -> float:
+        """Returns how much less a file that is not published yet scores than Keras.
+
+        The file runs in this process. There must be clean pictures to score it by.
+        """
+        from ai_edge_litert.interpreter import Interpreter
+
+        interpreter = Interpreter(model_content=file.content, num_threads=os.cpu_count())
+        runner = interpreter.get_signature_runner(convert.signature_name(self.sizes[-1]))
+        restored = [runner(image=case)["restored"] for case in self.cases(self.sizes[-1])]
+        return self.keras_task_psnr_db - self.task_psnr_db(restored)
 
     def task_psnr_db(self, restored: list[np.ndarray]) -> float | None:
         """Scores restored pictures of the last size against the clean ones; None without any."""

@@ -7,6 +7,7 @@ has its own signature; they share the weights. `convert` does it for networks th
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -18,13 +19,28 @@ import tensorflow as tf
 
 from tf_deconv.exporting.saved_model.restorer import restore_tensor
 from tf_deconv.exporting.tflite import flatbuffer, polyphase, quantize, versions
-from tf_deconv.exporting.variants import VARIANTS
+from tf_deconv.exporting.variants import VARIANTS, WEIGHTS, Variant
 from tf_deconv.images import arrays
 from tf_deconv.inference.tflite_file import TfliteFile
 from tf_deconv.utils import files
 from tf_deconv.utils.options import UserError
 
 CALIBRATION_CASES = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Judge:
+    """What an int8 file may lose.
+
+    Attributes:
+      loss_db: Returns how many dB a file loses on pictures that are held out.
+      most_db: How many it may; convolutions stay in float for it, see `quantize.quantize_closely`.
+      report: Receives a line where they do.
+    """
+
+    loss_db: Callable[[TfliteFile], float]
+    most_db: float
+    report: Callable[[str], None]
 
 
 def signature_name(size: tuple[int, int]) -> str:
@@ -42,6 +58,7 @@ def convert(
     scale: int,
     keep_relu: bool = True,
     phased: bool = False,
+    judge: Judge | None = None,
 ) -> dict[str, TfliteFile]:
     """Converts a model.
 
@@ -54,6 +71,7 @@ def convert(
       scale: The network's.
       keep_relu: As `flatbuffer.make_portable` takes it.
       phased: Whether variants that gain from it compute by `polyphase`.
+      judge: Tells what int8 files lose; None: nothing is kept in float for it.
     Returns:
       Name of the variant to its file, not packed yet; input `image` and output `restored`.
     Raises:
@@ -72,6 +90,7 @@ def convert(
         lambda: _calibration_cases(sizes, calibration),
         keep_relu=keep_relu,
         phased=phased,
+        judge=judge,
     )
 
 
@@ -86,6 +105,7 @@ def convert_graphs(
     *,
     keep_relu: bool = True,
     phased: bool = False,
+    judge: Judge | None = None,
 ) -> dict[str, TfliteFile]:
     """Converts static graphs.
 
@@ -96,6 +116,7 @@ def convert_graphs(
       calibration_cases: Returns each signature's inputs; only fixed ranges need them.
       keep_relu: As `flatbuffer.make_portable` takes it.
       phased: Whether variants that gain from it compute by `polyphase`.
+      judge: As `convert` takes it.
     Returns:
       Name of the variant to its file, not packed yet.
     """
@@ -108,7 +129,9 @@ def convert_graphs(
                 float32 = _convert_float(folder, "float32", signatures)
                 has_sums = flatbuffer.has_sums(float32)
                 chosen = [n for n in left if not in_phases or _gains_from_phases(n, has_sums)]
-                converted |= _convert_group(folder, float32, chosen, signatures, calibration_cases)
+                converted |= _convert_group(
+                    folder, float32, chosen, signatures, calibration_cases, judge
+                )
     for file in converted.values():
         flatbuffer.make_portable(file, keep_relu)
         versions.write_least_runtime(file)
@@ -131,9 +154,11 @@ def _convert_group(
     names: Sequence[str],
     signatures: Sequence[str],
     calibration_cases: Callable[[], Cases] | None,
+    judge: Judge | None,
 ) -> dict[str, TfliteFile]:
     """Converts one network to several variants."""
-    converted, ranges = {}, None
+    converted: dict[str, TfliteFile] = {}
+    ranges, moving = None, None
     has_sums = flatbuffer.has_sums(float32)
     for name in names:
         variant = VARIANTS[name]
@@ -141,10 +166,26 @@ def _convert_group(
             is_made = name == "float32"
             converted[name] = float32 if is_made else _convert_float(folder, name, signatures)
             continue
-        if variant.has_fixed_ranges(has_sums) and ranges is None:
-            ranges = quantize.calibrate(float32, calibration_cases())
-        converted[name] = quantize.quantize(float32, variant, ranges)
+        if variant.int8 == WEIGHTS or variant.has_fixed_ranges(has_sums) or not has_sums:
+            if variant.has_fixed_ranges(has_sums) and ranges is None:
+                ranges = quantize.calibrate(float32, calibration_cases())
+            converted[name] = quantize.quantize(float32, variant, ranges)
+            continue
+        # `int8` and `dynamic` are one file here (decision 9), and judging takes its time.
+        moving = moving or _quantize_moving(float32, variant, judge)
+        converted[name] = TfliteFile(moving.content)
     return converted
+
+
+def _quantize_moving(file: TfliteFile, variant: Variant, judge: Judge | None) -> TfliteFile:
+    """Quantises a network with sums, whose ranges move with the picture."""
+    if judge is None:
+        return quantize.quantize(file, variant)
+    result, count = quantize.quantize_closely(file, variant, judge.loss_db, judge.most_db)
+    if count:
+        kept = "convolution stays" if count == 1 else f"{count} convolutions stay"
+        judge.report(f"int8 would lose more than {judge.most_db:g} dB: its last {kept} in float")
+    return result
 
 
 def with_constants(model: keras.Model) -> Callable[..., Any]:

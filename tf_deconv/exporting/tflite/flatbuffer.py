@@ -33,6 +33,8 @@ from tf_deconv.networks.table import STATE_STRIDE
 
 # The last version before fused activations.
 TRANSPOSE_CONV_VERSION = 3
+# Of int8 files that find ranges while they run: the share of the work that may stay in float.
+LARGEST_FLOAT_SHARE = 0.2
 _CONVOLUTIONS = {schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.TRANSPOSE_CONV}
 _RESOURCE_OPERATORS = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE"}
 
@@ -227,26 +229,64 @@ def picture_operators(file: TfliteFile, largest_share: float = 1.0) -> list[str]
       file: The file.
       largest_share: Those that do more than this share of the multiply-adds are left out.
     """
-    model = file.model
     names = []
-    for subgraph in model.subgraphs:
-        work, touching = 0, []
-        for operator in subgraph.operators:
-            code = builtin_code(model.operatorCodes[operator.opcodeIndex])
-            if code not in _CONVOLUTIONS:
-                continue
-            filters = subgraph.tensors[operator.inputs[1]].shape
-            # A transposed convolution multiplies each position that goes in, its third input.
-            transposed = code == schema.BuiltinOperator.TRANSPOSE_CONV
-            positions = operator.inputs[2] if transposed else operator.outputs[0]
-            # Python's numbers: NumPy's 32 bits of a shape overflow.
-            shape = [*filters, *subgraph.tensors[positions].shape[:3]]
-            count = math.prod(map(int, shape))
-            work += count
-            if _touches_the_picture(model, subgraph, operator):
-                touching.append((subgraph.tensors[operator.outputs[0]].name.decode(), count))
-        names += [name for name, count in touching if count <= largest_share * work]
+    for subgraph in file.model.subgraphs:
+        counts = _convolutions(file.model, subgraph)
+        most = largest_share * sum(count for _, count in counts)
+        names += [
+            _result(subgraph, operator)
+            for operator, count in counts
+            if count <= most and _touches_the_picture(file.model, subgraph, operator)
+        ]
     return names
+
+
+def last_convolutions(file: TfliteFile, largest_share: float) -> list[list[str]]:
+    """Returns the convolutions that lie nearest to what comes out, the last one first.
+
+    Those that touch the picture are passed over.
+
+    Args:
+      file: The file.
+      largest_share: Of the multiply-adds, what all that are returned may do together.
+    Returns:
+      For each step back the results' names, one of each signature that has so many.
+    """
+    steps: list[list[str]] = []
+    for subgraph in file.model.subgraphs:
+        counts = _convolutions(file.model, subgraph)
+        left = largest_share * sum(count for _, count in counts)
+        inner = [
+            (_result(subgraph, operator), count)
+            for operator, count in counts
+            if not _touches_the_picture(file.model, subgraph, operator)
+        ]
+        for step, (name, count) in enumerate(reversed(inner)):
+            left -= count
+            if left < 0:
+                break
+            steps += [[]] if step == len(steps) else []
+            steps[step].append(name)
+    return steps
+
+
+def _convolutions(
+    model: schema.ModelT, subgraph: schema.SubGraphT
+) -> list[tuple[schema.OperatorT, int]]:
+    """Returns a subgraph's convolutions, as they are computed, and the multiply-adds of each."""
+    counts = []
+    for operator in subgraph.operators:
+        code = builtin_code(model.operatorCodes[operator.opcodeIndex])
+        if code not in _CONVOLUTIONS:
+            continue
+        filters = subgraph.tensors[operator.inputs[1]].shape
+        # A transposed convolution multiplies each position that goes in, its third input.
+        transposed = code == schema.BuiltinOperator.TRANSPOSE_CONV
+        positions = operator.inputs[2] if transposed else operator.outputs[0]
+        # Python's numbers: NumPy's 32 bits of a shape overflow.
+        shape = [*filters, *subgraph.tensors[positions].shape[:3]]
+        counts.append((operator, math.prod(map(int, shape))))
+    return counts
 
 
 def returning_operators(file: TfliteFile) -> list[str]:
@@ -362,15 +402,24 @@ def find_faults(file: TfliteFile, parameters: int, variant: Variant) -> list[str
         result = subgraph.tensors[operator.outputs[0]]
         return (result if fixed else _stored(model, subgraph, operator)).type != integer
 
-    if variant.int8 == STATIC and any(
-        is_float(subgraph, operator)
-        and (variant.int8_pictures or not _touches_the_picture(model, subgraph, operator))
-        and (variant.int8_pictures or _result(subgraph, operator) not in stays)
-        for subgraph in model.subgraphs
-        for operator in subgraph.operators
-        if builtin_code(model.operatorCodes[operator.opcodeIndex]) in _CONVOLUTIONS
-    ):
-        faults.append("a convolution was left in float: calibration had no effect")
+    def may_be_float(subgraph: schema.SubGraphT, operator: schema.OperatorT) -> bool:
+        if variant.int8_pictures:
+            return False
+        touches = _touches_the_picture(model, subgraph, operator)
+        return touches or _result(subgraph, operator) in stays
+
+    for subgraph in model.subgraphs if variant.int8 == STATIC else ():
+        counts = _convolutions(model, subgraph)
+        # What keeps its results in float anyway may keep a few of its last convolutions there, too.
+        share = 0.0 if fixed else LARGEST_FLOAT_SHARE
+        left = sum(
+            count
+            for operator, count in counts
+            if is_float(subgraph, operator) and not may_be_float(subgraph, operator)
+        )
+        if left > share * sum(count for _, count in counts):
+            faults.append("a convolution was left in float: calibration had no effect")
+            break
     if variant.int8:
         weights = file.describe()["weights"]
         stored = sum(count for kind, count in weights.items() if kind.startswith("int8"))

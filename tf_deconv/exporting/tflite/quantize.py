@@ -12,7 +12,7 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -123,8 +123,41 @@ def widened(ranges: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float,
     return {name: widen(*each) for name, each in ranges.items()}
 
 
+def quantize_closely(
+    file: TfliteFile, variant: Variant, loss_db: Callable[[TfliteFile], float], most_db: float
+) -> tuple[TfliteFile, int]:
+    """Quantises a network with sums; its last convolutions stay in float if int8 loses too much.
+
+    What is rounded there is added to the picture and nothing after it makes up for it. One
+    convolution after the other is kept, up to `flatbuffer.LARGEST_FLOAT_SHARE` of the work.
+
+    Args:
+      file: A float32 file, as it was read or packed.
+      variant: An int8 variant that finds its ranges while it runs.
+      loss_db: Returns how many dB a file loses on pictures that are held out.
+      most_db: What it may lose.
+    Returns:
+      The quantised file, and how many of its last convolutions are in float: as few as it takes; 0
+      where none would do, for such a file is at least fast.
+    """
+    plain = quantize(file, variant)
+    if loss_db(plain) <= most_db:
+        return plain, 0
+    in_float: list[str] = []
+    steps = flatbuffer.last_convolutions(file, flatbuffer.LARGEST_FLOAT_SHARE)
+    for count, names in enumerate(steps, 1):
+        in_float += names
+        result = quantize(file, variant, in_float=in_float)
+        if loss_db(result) <= most_db:
+            return result, count
+    return plain, 0
+
+
 def quantize(
-    file: TfliteFile, variant: Variant, ranges: dict[str, Any] | None = None
+    file: TfliteFile,
+    variant: Variant,
+    ranges: dict[str, Any] | None = None,
+    in_float: Sequence[str] = (),
 ) -> TfliteFile:
     """Quantises a file.
 
@@ -132,6 +165,7 @@ def quantize(
       file: A float32 file, as it was read or packed.
       variant: An int8 variant.
       ranges: What `calibrate` returned for this file; only a variant with fixed ranges needs it.
+      in_float: Results' names of further convolutions that stay in float.
     Returns:
       The quantised file.
     """
@@ -162,7 +196,7 @@ def quantize(
             for name in flatbuffer.square_operators(file):
                 pattern = f".*{re.escape(name)}.*"
                 work.add_weight_only_config(pattern, operation.CONV_2D_TRANSPOSE, num_bits=8)
-        for pattern in _float_operators(file, variant, has_sums):
+        for pattern in [*_float_operators(file, variant, has_sums), *map(re.escape, in_float)]:
             for convolution in (operation.CONV_2D, operation.CONV_2D_TRANSPOSE):
                 work.update_quantization_recipe(pattern, convolution, algorithm_key=none)
         for name in flatbuffer.returning_operators(file):
