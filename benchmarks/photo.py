@@ -1,12 +1,15 @@
 """What models gain on photographs as people have them, chain by chain, as one table.
 
-    python benchmarks/photo.py photo [MODEL ...] --data FOLDER [--pairs NOISY CLEAN]
+    python benchmarks/photo.py MODEL ... --data FOLDER [--held-out 0.1] [--pairs NOISY CLEAN]
 
 degrades each clean picture of the folder by each of `CHAINS`, restores it and prints the mean PSNR
 of all colours in dB: of the degraded pictures in the first row, what is gained over it in the
 others. "clean" is the PSNR of what a model makes of an undamaged picture against that picture, and
 the last column the PSNR on real pairs: two folders, the same names. Non-local means are told how
 strong the noise is, which no model is. `--no-classical` leaves them out: they take longest.
+
+With `--held-out` the middles (256x256) of those pictures count that training with this share holds
+out: networks are chosen by them, and by nothing that a table of docs/models.md shows.
 
 `--grey FOLDER` adds a table of grey pictures with grey noise, equal in all channels: what a scan or
 a photograph in black and white brings to a colour model.
@@ -15,8 +18,11 @@ a photograph in black and white brings to a colour model.
 from __future__ import annotations
 
 import argparse
+import pathlib
+import tempfile
 
 import numpy as np
+from PIL import Image
 
 from tf_deconv.data import sources
 from tf_deconv.degradations.tasks import find_task
@@ -27,6 +33,7 @@ from tf_deconv.inference.restorer import Restorer
 
 CHAINS = ("noise:15 jpeg:85", "noise:15", "jpeg:50", "camera:3200 jpeg:90")
 CLEAN, PAIRS = "clean", "pairs"
+HELD_OUT_SIDE_PX = 256
 # A difference below a 16-bit level: float rounds in more than one way.
 EQUAL_DB = 100.0
 GREY_SIGMAS = (15, 25)
@@ -43,6 +50,15 @@ def cases(data: str, pairs: list[str] | None) -> dict:
         noisy, clean = pairs
         found[PAIRS] = (sources.read_pictures(noisy, targets=clean)[0], find_task("paired"))
     return found
+
+
+def write_held_out(data: str, fraction: float, folder: pathlib.Path) -> None:
+    """Writes the middles of the pictures that training on `data` holds out into a folder."""
+    store = sources.load_source(data, HELD_OUT_SIDE_PX, fraction).validation
+    for number in range(len(store)):
+        middle = arrays.middle(store.picture(number), (HELD_OUT_SIDE_PX, HELD_OUT_SIDE_PX))
+        picture = Image.fromarray(arrays.to_uint8(arrays.to_float(middle)).squeeze())
+        picture.save(folder / f"{number:04}.png")
 
 
 def scores_of(restorer: Restorer, case: tuple, denoiser: evaluate.Classical | None) -> dict:
@@ -83,12 +99,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("models", nargs="+", metavar="MODEL")
     parser.add_argument("--data", required=True, metavar="FOLDER", help="clean pictures")
+    parser.add_argument("--held-out", type=float, default=0.0, metavar="FRACTION")
     parser.add_argument(
         "--pairs", nargs=2, metavar=("NOISY", "CLEAN"), help="folders of real pairs"
     )
     parser.add_argument("--grey", metavar="FOLDER", help="grey pictures, such as Set12")
     parser.add_argument("--no-classical", action="store_true")
     options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if options.held_out:
+            write_held_out(options.data, options.held_out, pathlib.Path(folder))
+            options.data = folder
+        print_tables(options)
+
+
+def print_tables(options: argparse.Namespace) -> None:
+    """Prints the table, and that of grey pictures where it was asked for."""
     found = cases(options.data, options.pairs)
     rows: dict[str, list[str]] = {}
     print(f"| | {' | '.join(found)} |\n|---|{'---:|' * len(found)}")

@@ -5,8 +5,10 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.fixtures.picture_folders import write
+from tf_deconv.images import arrays
 
 
 @pytest.fixture(scope="module")
@@ -39,3 +41,20 @@ def test_the_table_has_a_row_for_each_model(program, monkeypatch, capsys, tmp_pa
     # A gain has a sign; where nothing can be gained, it is the PSNR itself.
     assert all(cell[0] in "+-" for cell in model[:-2])
     assert model[-1][0].isdigit()
+
+
+def test_of_held_out_pictures_the_middles_count(
+    program, monkeypatch, capsys, tmp_path, untrained, rng
+):
+    pictures = [rng.integers(0, 256, (300, 300 + n, 3)).astype(np.uint8) for n in range(10)]
+    folder = write(tmp_path / "pictures", pictures)
+    program["write_held_out"](str(folder), 0.2, tmp_path)
+    written = [np.asarray(Image.open(path)) for path in sorted(tmp_path.glob("*.png"))]
+    # By their content, so not exactly a fifth.
+    assert 0 < len(written) < 5
+    middles = [arrays.middle(picture, (256, 256)) for picture in pictures]
+    assert all(any(np.array_equal(made, middle) for middle in middles) for made in written)
+    options = ("--data", folder, "--held-out", "0.2", "--no-classical")
+    head, _, nothing, model = call(program, monkeypatch, capsys, untrained, *options)
+    assert head == [*program["CHAINS"], "clean"]
+    assert len(nothing) == len(model) == 1 + len(head)
