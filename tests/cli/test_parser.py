@@ -72,3 +72,28 @@ def test_the_help_names_a_switch_by_one_flag_and_says_once_how_it_is_taken_back(
 
 def test_there_are_switches():
     assert {"train", "restore", "shard"} < {command for command, _ in SWITCHES}
+
+
+OF_WORDS = [
+    (command, field.name)
+    for command, (cls, _) in COMMANDS.items()
+    for field in dataclasses.fields(cls)
+    if field.metadata["words"]
+]
+
+
+@pytest.mark.parametrize(("command", "name"), OF_WORDS)
+def test_an_option_of_several_words_is_given_once(capsys, command, name):
+    # `--degrade noise:25 --degrade jpeg:95` did the second alone, without a word.
+    flag = flags_of(name)[0]
+    with pytest.raises(SystemExit) as caught:
+        make_parser().parse_args([command, *COMMANDS[command][1], flag, "a", "b", flag, "c"])
+    assert caught.value.code == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert f"{flag} is given twice: expected all of it after one {flag}" in told
+
+
+def test_there_are_options_of_several_words():
+    assert ("train", "degrade") in OF_WORDS
+    assert ("export", "variants") in OF_WORDS

@@ -1,5 +1,6 @@
 """Every task's degradation: its range, its repeatability and its strength."""
 
+import dataclasses
 import io
 
 import numpy as np
@@ -183,6 +184,8 @@ def test_a_chain_is_read_with_its_ranges():
     assert steps == (Step("blur", 1.5, 1.5), Step("noise", 0, 50), Step("jpeg", 40, 40))
     assert parse_chain("") == ()
     assert parse_chain("jpeg:70-98@0.5") == (Step("jpeg", 70, 98, 0.5),)
+    usual = Step("camera", 100, 12_800)
+    assert parse_chain("camera camera@0.5") == (usual, dataclasses.replace(usual, share=0.5))
 
 
 @pytest.mark.parametrize(
@@ -190,6 +193,7 @@ def test_a_chain_is_read_with_its_ranges():
     [
         ("nois:3", "did you mean 'noise'"),
         ("noise", "expected noise:LEVEL or noise:LOW-HIGH"),
+        ("camera:", "expected camera:LEVEL"),
         ("noise:x", "standard deviation in grey levels of 255, from 0 to 255"),
         ("noise:50-10", "expected noise:LEVEL"),
         ("noise:1-2-3", "expected noise:LEVEL"),

@@ -7,6 +7,7 @@ import os
 import pathlib
 import stat
 
+import numpy as np
 import pytest
 
 from tf_deconv.degradations.tasks import TASKS
@@ -101,6 +102,16 @@ def test_a_whole_number_is_accepted_for_a_float():
     validated = validate(TrainConfig(learning_rate=1), CHOICES)
     assert validated.learning_rate == 1.0
     assert type(validated.learning_rate) is float
+
+
+def test_numbers_of_numpy_are_taken_as_numbers():
+    given = TrainConfig(learning_rate=np.float32(0.5), epochs=np.int64(3), ema=np.float64(0.5))
+    validated = validate(given, CHOICES)
+    assert (validated.learning_rate, validated.epochs, validated.ema) == (0.5, 3, 0.5)
+    assert [type(each) for each in (validated.learning_rate, validated.epochs)] == [float, int]
+    assert "epochs=" in fault_of(epochs=np.float32(3.5))
+    assert "learning_rate=" in fault_of(learning_rate=np.float32("nan"))
+    assert "learning_rate=" in fault_of(learning_rate=True)
 
 
 @pytest.mark.parametrize("name", ["run_dir", "loss"])

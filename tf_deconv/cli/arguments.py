@@ -116,6 +116,20 @@ def _nearest_flag(flag: str, flags: Collection[str]) -> str:
     return f" (did you mean {' or '.join(longer[:3])}?)" if longer else nearest(flag, flags, "{}")
 
 
+class Words(argparse.Action):
+    """An option of several words, which is given once: the second would take the first's place."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **options: Any):
+        super().__init__(option_strings, dest, nargs="+", **options)
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        if hasattr(namespace, self.dest):
+            parser.error(
+                f"{option_string} is given twice: expected all of it after one {option_string}"
+            )
+        setattr(namespace, self.dest, values)
+
+
 class Switch(argparse.Action):
     """An option that its first flags switch on, and its last one off."""
 

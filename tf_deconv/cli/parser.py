@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from tf_deconv.cli.arguments import Parser, Switch
+from tf_deconv.cli.arguments import Parser, Switch, Words
 from tf_deconv.cli.overview import COMMANDS
 from tf_deconv.utils.mentions import flag_of, off_flag_of
 
@@ -321,7 +321,7 @@ def _add_option(group: Any, field: dataclasses.Field, cls: type, table: Any) -> 
     flags = [flag, *filter(None, [field.metadata["short"]])]
     names = tuple(table or field.metadata["choices"])
     # Not given is not the default: --config fills in what the command line leaves open.
-    common = dict(dest=field.name, default=argparse.SUPPRESS)
+    common: dict[str, Any] = dict(dest=field.name, default=argparse.SUPPRESS)
     if kind is bool:
         # A file may have switched on what the command line is to switch off.
         flags.append(off_flag_of(field.name))
@@ -329,7 +329,7 @@ def _add_option(group: Any, field: dataclasses.Field, cls: type, table: Any) -> 
         return
     metavar, more, listed = field.metadata["metavar"] or _METAVARS[kind], "", "|".join(names)
     if field.metadata["words"]:
-        common["nargs"], metavar = "+", field.metadata["words"]
+        common["action"], metavar = Words, field.metadata["words"]
     elif names and len(listed) <= _LONGEST_CHOICES:
         metavar = listed
     elif names:

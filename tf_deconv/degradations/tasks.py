@@ -26,6 +26,7 @@ class Operator:
       logarithmic: Whether a level from a range is as likely to be doubled as to be halved, not
         uniform; `low` is then more than 0.
       whole_clips: Whether it takes the frames of a clip together, not one by one.
+      usual: LOW-HIGH where none is given; "" where it has to be.
     """
 
     summary: str
@@ -34,6 +35,7 @@ class Operator:
     high: float
     logarithmic: bool = False
     whole_clips: bool = False
+    usual: str = ""
 
 
 _GREY_LEVELS = "standard deviation in grey levels of 255"
@@ -69,11 +71,13 @@ OPERATORS = {
     ),
     "poisson": Operator("photon and read noise of low light", "photons at white", 1, 100_000),
     "camera": Operator(
-        "the picture taken by a camera drawn by chance: noise, mosaic, development",
+        "the picture taken by a camera drawn by chance: noise, mosaic, development; alone, without"
+        " :LEVEL, of ISO 100 to 12800",
         "ISO",
         1,
         25_600,
         logarithmic=True,
+        usual="100-12800",
     ),
     "shot": Operator("a sensor's noise in linear light", "ISO", 1, 25_600, logarithmic=True),
     "mosaic": Operator(
@@ -137,7 +141,8 @@ def parse_chain(text: str) -> tuple[Step, ...]:
     Args:
       text: Words NAME:LEVEL or NAME:LOW-HIGH, of a codec codec:NAME-RATE or codec:NAME-LOW-HIGH,
         each with @SHARE after it or not, in the order in which they happen; may be empty. SHARE is
-        the probability with which the step happens to a picture, or to a clip.
+        the probability with which the step happens to a picture, or to a clip. NAME alone has the
+        levels that are usual, where the operator has such.
     Returns:
       The steps.
     Raises:
@@ -163,6 +168,8 @@ def parse_chain(text: str) -> tuple[Step, ...]:
             )
             continue
         operator = OPERATORS[name]
+        if not level and ":" not in what:
+            level = operator.usual
         ends = _numbers(level)
         if not ends or not operator.low <= ends[0] <= ends[-1] <= operator.high:
             head = name + ("-" if operator.whole_clips else ":")

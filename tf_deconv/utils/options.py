@@ -12,6 +12,7 @@ import dataclasses
 import difflib
 import json
 import math
+import numbers
 import os
 import pathlib
 import stat
@@ -148,6 +149,12 @@ def _check(
         raise ValueError(f"{received}: expected {_WORDS[kind]}")
     if kind is float and type(value) is int and abs(value) <= 2**53:
         value = float(value)
+    elif type(value) not in (bool, int, float):
+        # Numbers of NumPy, as a program computes them.
+        if kind is float and isinstance(value, numbers.Real):
+            value = float(value)
+        elif kind is int and isinstance(value, numbers.Integral):
+            value = int(value)
     if type(value) is not kind:
         raise ValueError(f"{received}: expected {_WORDS[kind]}")
     if choices and value not in choices:
