@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import pathlib
 import sys
 from typing import Any
@@ -48,6 +49,10 @@ def read_lines(path: pathlib.Path) -> list[dict[str, Any]]:
 def run_rows(options: argparse.Namespace) -> None:
     """Trains what is missing of the rows, seed after seed."""
     changes = recipes.parse_changes(options.set)
+    for name in ("minutes", "gigapixels", "seeds"):
+        value = getattr(options, name)
+        if value is not None and not 0 < value < math.inf:
+            raise UserError(f"--{name} {value}: expected a number above 0")
     gigapixels = options.gigapixels or options.minutes * PIXELS_PER_MINUTE / 1e9
     extra = {"equal": "work"} if options.equal == "work" else {}
     extra |= {"init": options.init} if options.init else {}
@@ -60,6 +65,8 @@ def run_rows(options: argparse.Namespace) -> None:
     ]
     for name in options.rows:
         recipes.find(name)
+    if not pathlib.Path(options.data).exists():
+        raise UserError(f"--data {options.data!r} does not exist: expected a folder of pictures")
     quiet.quiet_libraries()
     quiet.import_tensorflow()
     import ablation_runs

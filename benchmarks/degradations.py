@@ -113,4 +113,6 @@ def _ranges(rows: list[tuple[float, ...]]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    import outcome
+
+    outcome.run(main)

@@ -156,4 +156,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    import outcome
+
+    outcome.run(main)

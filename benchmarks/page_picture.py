@@ -66,4 +66,6 @@ def take(address: str) -> bytes:
 
 
 if __name__ == "__main__":
-    main()
+    import outcome
+
+    outcome.run(main)

@@ -141,4 +141,6 @@ def print_tables(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    import outcome
+
+    outcome.run(main)

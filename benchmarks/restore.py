@@ -365,4 +365,6 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    import outcome
+
+    outcome.run(main)

@@ -296,4 +296,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    import outcome
+
+    outcome.run(main)

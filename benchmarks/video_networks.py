@@ -267,4 +267,6 @@ def _row(restored: np.ndarray, clean: np.ndarray) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    import outcome
+
+    outcome.run(main)

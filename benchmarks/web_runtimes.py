@@ -330,4 +330,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    import outcome
+
+    outcome.run(main)

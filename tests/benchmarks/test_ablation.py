@@ -115,6 +115,10 @@ def test_the_plot_is_drawn(tmp_path, capsys):
         (["bass", "--data", "x"], "did you mean 'base'"),
         (["base"], "expected --data"),
         (["base", "--data", "x", "--set", "size"], "expected NAME=VALUE"),
+        (["base", "--data", "no-such-folder"], "does not exist: expected a folder"),
+        (["base", "--data", "x", "--seeds", "0"], "--seeds 0: expected a number above 0"),
+        (["base", "--data", "x", "--minutes", "-3"], "--minutes -3.0: expected a number above 0"),
+        (["base", "--data", "x", "--gigapixels", "nan"], "--gigapixels nan: expected a number"),
         (["plot"], "has no runs yet"),
     ],
 )
