@@ -241,3 +241,23 @@ def test_where_nothing_is_degraded_nothing_is_scored():
     clean = np.random.default_rng(0).random((3, 28, 28, 3), np.float32)
     batches = tf.data.Dataset.from_tensor_slices((clean, clean)).batch(2)
     assert scores.do_nothing_psnr_db(batches, TASKS["reconstruct"]) is None
+
+
+def test_the_preview_shows_all_degrees_of_damage_and_nothing_undamaged(rng):
+    clean = rng.random((24, 24, 3), np.float32)
+    noises = [0.0, 0.02, 0.3, 0.0, 0.1, 0.2, 0.05, 0.0]
+    noisy = [clean + np.float32(noise) * rng.normal(size=clean.shape) for noise in noises]
+    samples = run_folder.Samples(
+        calibration=clean[np.newaxis],
+        degraded=tuple(each.astype(np.float32) for each in noisy),
+        clean=len(noises) * (clean,),
+        names=tuple(map(str, noises)),
+    )
+    asked = []
+
+    def restore(image):
+        asked.append(float(np.std(image - clean)))
+        return clean
+
+    scores.preview(restore, samples, TASKS["denoise"])
+    assert asked == pytest.approx([0.3, 0.1, 0.02], rel=0.2)

@@ -15,6 +15,9 @@ from tf_deconv.images.arrays import crop_pair
 from tf_deconv.inference.run_folder import Samples
 from tf_deconv.training import losses
 
+# Rounding to 8 bits alone leaves 58.9 dB.
+UNDAMAGED_DB = 58.0
+
 
 def do_nothing_psnr_db(batches: Iterable[tuple[tf.Tensor, ...]], task: Task) -> float | None:
     """Scores degraded patches as they are, by the very metric that training watches.
@@ -76,6 +79,9 @@ def preview(
 ) -> np.ndarray:
     """Shows input, output and target side by side, from the middle of held-out pictures.
 
+    Of pictures with a clean one beside them, a badly, a middling and a lightly damaged one are
+    shown; one that was not damaged at all would show nothing.
+
     Args:
       restore: (H, W, C) float32 to (H, W, C') float32.
       samples: Held-out pictures.
@@ -91,8 +97,11 @@ def preview(
             degraded, _ = crop_pair(degraded, degraded, side_px, 1)
             rows.append([do_nothing(degraded, task), restore(degraded)])
             captions.append(["input", "output"])
-    for degraded, clean in list(zip(samples.degraded, samples.clean))[:pictures]:
-        degraded, clean = crop_pair(degraded, clean, side_px, task.scale)
+    pairs = [
+        crop_pair(degraded, clean, side_px, task.scale)
+        for degraded, clean in zip(samples.degraded, samples.clean)
+    ]
+    for degraded, clean in _spread(pairs, task, pictures):
         restored, shown = restore(degraded), do_nothing(degraded, task)
         # Not `metrics.score`: its SSIM takes as long as restoring, and each epoch draws a preview.
         before, after = (
@@ -106,3 +115,15 @@ def preview(
             rows[-1].insert(1, arrays.luminance(restored))
             captions[-1].insert(1, "output, luminance")
     return sheets.contact_sheet(rows, captions)
+
+
+def _spread(
+    pairs: list[tuple[np.ndarray, np.ndarray]], task: Task, count: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Chooses pairs of all degrees of damage, the most damaged first."""
+    scores = [metrics.psnr_db(do_nothing(degraded, task), clean) for degraded, clean in pairs]
+    order = [n for n in np.argsort(scores, kind="stable") if scores[n] < UNDAMAGED_DB]
+    order = order or [*range(len(pairs))]
+    count = min(count, len(order))
+    # The middle of each of `count` equal parts.
+    return [pairs[order[(2 * part + 1) * len(order) // (2 * count)]] for part in range(count)]
