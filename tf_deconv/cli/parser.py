@@ -366,5 +366,7 @@ def _table(title: str, entries: Mapping[str, Any]) -> str:
     lines = []
     for name, entry in entries.items():
         unit = f" ({entry.unit})" if hasattr(entry, "unit") else ""
+        if getattr(entry, "usual", ""):
+            unit = f" ({entry.unit}; {entry.usual} where none is given)"
         lines.append(f"  {name:{width}}  {entry.summary}{unit}")
     return "\n".join([f"{title}:", *lines])

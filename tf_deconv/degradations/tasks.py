@@ -71,8 +71,7 @@ OPERATORS = {
     ),
     "poisson": Operator("photon and read noise of low light", "photons at white", 1, 100_000),
     "camera": Operator(
-        "the picture taken by a camera drawn by chance: noise, mosaic, development; alone, without"
-        " :LEVEL, of ISO 100 to 12800",
+        "the picture taken by a camera drawn by chance: noise, mosaic, development",
         "ISO",
         1,
         25_600,

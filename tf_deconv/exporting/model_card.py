@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from tf_deconv.data import levels
-from tf_deconv.degradations.tasks import TASKS
+from tf_deconv.degradations.tasks import OPERATORS, TASKS, parse_chain
 
 _WIDTH = 100
 _KINDS = {"vae": "A convolutional variational autoencoder", "flow": "A rectified flow"}
@@ -143,13 +143,17 @@ def make_card(manifest: dict[str, Any], lines: list[str], has_picture: bool) -> 
   `image_bytes`, PNG or JPEG files, and gives `restored_bytes`, PNG files; `serve_jpeg` gives JPEG.
   `serving/` holds a configuration for TensorFlow Serving.
 """
+    known = ""
+    if manifest.get("golden"):
+        known = "- `golden/` has a picture and what must come of it, for clients in any language.\n"
     if manifest["training"]:
         training = origin(manifest)
     return f"""# {name}
 
 {_summary(manifest)}.
 
-{picture}Channels: {channels_in} in, {channels_out} out. Values in [0, 1]{_levels(manifest)}.
+{picture}{_pictures(manifest)}Channels: {channels_in} in, {channels_out} out. Values in
+[0, 1]{_levels(manifest)}.
 Scale {manifest["scale"]}. Any size: the graph pads to
 multiples of {manifest["divisor"]} and crops again.
 
@@ -169,8 +173,7 @@ ms" the time of one {width}x{height} picture on one thread of the machine that e
   (`int8-full`: int8, with scale and zero point on the tensors).
 {textwrap.indent(_filled(least_runtimes(manifest)), "  ")}
   Each file describes itself in its metadata entry `tf_deconv.json`.
-- `golden/` has a picture and what must come of it, for clients in any language.
-- `manifest.json` has all of this for programs, with checksums.
+{known}- `manifest.json` has all of this for programs, with checksums.
 - Licence {manifest["license"]}.
 {training}"""
 
@@ -235,6 +238,7 @@ def make_video_card(manifest: dict[str, Any], lines: list[str], has_picture: boo
         f"# {name}",
         _filled(f"{_summary(manifest)}. It restores films: a frame with what it knows of others."),
         *picture,
+        *filter(None, [_pictures(manifest).strip()]),
         _filled(of_state),
         "## Files",
         _filled(checked),
@@ -278,6 +282,47 @@ def _summary(manifest: dict[str, Any]) -> str:
     return (
         f"{re.sub(r' [(][^)]*[)]', '', summary)}. It learned from pictures degraded by `{degrade}`"
     )
+
+
+def _pictures(manifest: dict[str, Any]) -> str:
+    """Tells which pictures a model is for: those with what its training pictures had.
+
+    Returns:
+      A part of the card, with an empty line after it; "" where there is nothing to tell.
+    """
+    task, training = TASKS.get(manifest["task"] or ""), manifest["training"] or {}
+    if task is None or task.generates or task.paired or task.blind_spots:
+        return ""
+    chain = parse_chain(training.get("degrade") or task.degrade)
+    # A file's 8 bits are no damage.
+    steps = [step for step in chain if step.operator != "clip"]
+    lines, whole = [], 1.0
+    for step in steps:
+        operator = OPERATORS[step.operator]
+        level = f"{step.low:g}" + (f" to {step.high:g}" if step.high != step.low else "")
+        share = f", {_percent(step.share)} of the pictures" if step.share < 1 else ""
+        what, unit = operator.summary.split(";")[0], operator.unit.split(",")[0]
+        lines.append(_filled(f"- {what} ({unit}: {level}){share}", "  "))
+        whole *= 1 - step.share
+    if not steps:
+        if task.scale == 1:
+            return ""
+        text = (
+            "It is for small pictures that are clean. It has seen no damaged one: noise and the"
+            " blocks of JPEG are enlarged with the rest."
+        )
+        return _filled(text) + "\n\n"
+    larger = f" that are to be {task.scale} times as wide and high," if task.scale > 1 else ""
+    clean = f" {_percent(whole)} of the pictures had none of it." if whole >= 0.005 else ""
+    grey = training.get("grey") or 0
+    grey_text = f" {_percent(grey)} were grey, stored as colour." if grey else ""
+    before = f"It is for pictures{larger} with this damage, or some of it, and has seen no other:"
+    after = f"{clean}{grey_text}".strip()
+    return "\n\n".join(filter(None, [_filled(before), "\n".join(lines), _filled(after)])) + "\n\n"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 _REPEAT = """Each run began with the one above it; `--init` tells what that one's folder was called.
