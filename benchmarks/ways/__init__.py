@@ -1,0 +1,1 @@
+"""How other libraries make the figures that `benchmarks/metrics.py` compares, a module a topic."""
