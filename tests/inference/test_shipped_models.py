@@ -37,8 +37,8 @@ LEVELS = {
 GREY_BEHIND_DB = {
     "denoise-color": 0.3,
     "denoise-color-small": 0.7,
-    "photo": 0.6,
-    "photo-small": 1.0,
+    "photo": 0.8,
+    "photo-small": 1.2,
 }
 GREY_LEVEL = 1 / 255
 WINDOW_MEAN = 0.25  # Hann's, of rows and columns.
@@ -102,8 +102,8 @@ def test_grey_noise_is_taken_off_as_by_the_model_for_grey(name, models, unseen):
 
 def test_it_keeps_the_mean_colour(name, models, cases, request):
     if name in ("photo", "photo-small"):
-        # Red of `coffee` ends 0.6 and 0.9 grey levels below the clean picture's: docs/models.md.
-        request.applymarker(pytest.mark.xfail(strict=True, reason="0.6 grey levels of red"))
+        # Red of `coffee` ends 0.9 and 1.6 grey levels below the clean picture's: docs/models.md.
+        request.applymarker(pytest.mark.xfail(strict=True, reason="0.9 grey levels of red"))
     shifts = []
     for degraded, clean in cases[name]:
         # Noise that a file clips makes dark places brighter, blue by 1.6 grey levels here, and JPEG
