@@ -4,10 +4,10 @@
 # Expected: the docstring of MotionBlur: angle 0 is horizontal, 45 "Diagonal motion blur" to the upper right, 90
 #   vertical, 135 to the upper left; direction=1 extends "only forward", at 0 degrees from the point to the right.
 # Seen: a single bright point becomes a line from upper left to lower right at 45 degrees, and the other diagonal at
-#   135. With direction=1 it extends to the left at 0 degrees, to the upper left at 45, to the upper right at
-#   135; at 90 it goes up as described. The kernel is drawn with rows counted downwards and handed to a correlation.
-#   And allow_shifted=False, "Kernel will always be centered", does not centre it: with the default range of
-#   directions the picture moves by up to half the kernel, another way each time; it takes direction_range=(0, 0).
+#   135. With direction=1 it extends to the left at 0 degrees, to the upper left at 45, to the upper right at 135; at
+#   90 it goes up as described. The kernel is drawn with rows counted downwards and handed to a correlation. And
+#   allow_shifted=False, "Kernel will always be centered", does not centre it: with the default range of directions
+#   the picture moves by up to half the kernel, another way each time; it takes direction_range=(0, 0).
 # Versions: albumentations 2.0.8 (its last), with OpenCV 5.0.0.
 # Consequence: angles measured on real blur, or a PSF estimated from them, give training pairs of the other diagonal;
 #   and the blurred input of a deblurring pair lies beside its target.

@@ -2,12 +2,12 @@
 # image-js, and Jimp by each named method, move a picture when they change its size.
 #
 # Expected: pixel centres keep their place: output pixel i of a change by s shows the input at (i + 0.5) / s - 0.5, as
-#   Pillow, OpenCV, browsers' canvases (here @napi-rs/canvas) and Jimp itself without a method do. A reduction by sharp
-#   is right too.
-# Seen: image-js, bilinear and bicubic, shows i / s - 0.5: half an output pixel to the right and below, at enlargements as at
-#   reductions. A half is one input pixel off, a quarter two. Jimp's BILINEAR shows i / s, to the other side at
-#   enlargements; its BICUBIC, HERMITE and BEZIER are 0.15 to 0.3 input pixels off, enlarging, 0.5 halving. Both libraries'
-#   nearest pixel is right at enlargements, and the first of each block at reductions.
+#   Pillow, OpenCV, browsers' canvases (here @napi-rs/canvas) and Jimp itself without a method do. A reduction by
+#   sharp is right too.
+# Seen: image-js, bilinear and bicubic, shows i / s - 0.5: half an output pixel to the right and below, at
+#   enlargements as at reductions. A half is one input pixel off, a quarter two. Jimp's BILINEAR shows i / s, to the
+#   other side at enlargements; its BICUBIC, HERMITE and BEZIER are 0.15 to 0.3 input pixels off, enlarging, 0.5
+#   halving. Both libraries' nearest pixel is right at enlargements, and the first of each block at reductions.
 # Versions: image-js 1.7.0, Jimp 1.6.1, against @napi-rs/canvas 1.1.1 and sharp 0.35.5, on node.
 # Consequence: thumbnails and network inputs lie beside those of every other language: boxes and masks found on them
 #   are off by a pixel or two, and a PSNR against another library's is the shift's.

@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
 # OpenCV's network runner puts the padding of ONNX's auto_pad on other sides.
 #
-# Expected: SAME_UPPER and SAME_LOWER give ceil(size / stride) places, and the least padding for them is split over both
-#   sides; an odd pixel goes to the end with SAME_UPPER, to the beginning with SAME_LOWER (ONNX, operator Conv). So a kernel of 3 with stride 2
-#   on an even size begins on the first pixel. onnxruntime and ONNX's reference do so. ConvTranspose gives size * stride.
-# Seen: the padding is (kernel - 1) / 2 at the beginning, rounded down, whatever size, stride and word say. SAME_UPPER of
-#   kernels of 3 and 5 at stride 2 lies a pixel to the left and above at every even size; SAME_LOWER of even kernels a
-#   pixel to the right and below. So do MaxPool and AveragePool. ConvTranspose is a row and a column short,
-#   for 2 by 2 to 4 by 4 kernels; with output_shape it has two too many. No error.
+# Expected: SAME_UPPER and SAME_LOWER give ceil(size / stride) places. The least padding for them is split over both
+#   sides, an odd pixel to the end with SAME_UPPER, to the beginning with SAME_LOWER (ONNX, operator Conv): a kernel
+#   of 3 with stride 2 and SAME_UPPER begins on the first pixel of an even size. onnxruntime and ONNX's reference do
+#   so. ConvTranspose gives size * stride.
+# Seen: the padding is (kernel - 1) / 2 at the beginning, rounded down, whatever size, stride and word say. With
+#   SAME_UPPER kernels of 3 and 5 at stride 2 read a pixel too far to the left and above at every even size; with
+#   SAME_LOWER even kernels read a pixel too far to the right and below. So do MaxPool and AveragePool. ConvTranspose
+#   is a row and a column short for kernels of 2 to 4; with output_shape it has two too many. No error.
 # Versions: OpenCV 5.0.0, against onnxruntime 1.32.0 and the reference evaluator of onnx 1.23.2.
-# Consequence: strided networks that come from TensorFlow or Keras, whose "same" is SAME_UPPER, give other
-#   features in OpenCV, and their output lies a pixel aside for each reduction. Padding written out as pads is right.
+# Consequence: strided networks that come from TensorFlow or Keras, whose "same" is SAME_UPPER, give other features in
+#   OpenCV, and their output lies a pixel aside for each reduction. Padding written out as pads is right.
 set -eu
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
@@ -43,7 +44,8 @@ def results(kind, size, kernel, **attributes):
     session = onnxruntime.InferenceSession(network.SerializeToString(), providers=["CPUExecutionProvider"])
     expected = session.run(None, {"x": picture})[0]
     if kind == "Conv":
-        assert np.array_equal(ReferenceEvaluator(network).run(None, {"x": picture})[0], expected), "the reference differs"
+        reference = ReferenceEvaluator(network).run(None, {"x": picture})[0]
+        assert np.array_equal(reference, expected), "the reference differs"
     runner = cv2.dnn.readNetFromONNX(np.frombuffer(network.SerializeToString(), np.uint8))
     runner.setInput(picture, "x")
     return expected, runner.forward()
@@ -69,10 +71,10 @@ for kind in ("Conv", "MaxPool", "AveragePool"):
 
 expected, seen = results("Conv", 8, 3, pads=[0, 0, 1, 1], strides=[2, 2])
 assert np.array_equal(expected, seen), "changed: pads"
-for name, kernel, options in (("SAME_UPPER", 2, {"auto_pad": "SAME_UPPER"}), ("SAME_UPPER", 3, {"auto_pad": "SAME_UPPER"}),
-                              ("SAME_UPPER", 4, {"auto_pad": "SAME_UPPER"}), ("output_shape", 3, {"output_shape": [16, 16]})):
+SAME, SHAPE = {"auto_pad": "SAME_UPPER"}, {"output_shape": [16, 16]}
+for kernel, options, side in ((2, SAME, 15), (3, SAME, 15), (4, SAME, 15), (3, SHAPE, 18)):
     expected, seen = results("ConvTranspose", 8, kernel, strides=[2, 2], **options)
-    print(f"ConvTranspose {name}, kernel {kernel}: {expected.shape[2:]} expected, OpenCV {seen.shape[2:]}")
-    assert expected.shape[2:] == (16, 16) and seen.shape[2:] == ((18, 18) if name == "output_shape" else (15, 15)), "changed"
+    print(f"ConvTranspose {options}, kernel {kernel}: {expected.shape[2:]} expected, OpenCV {seen.shape[2:]}")
+    assert expected.shape[2:] == (16, 16) and seen.shape[2:] == (side, side), "changed"
 print("as described")
 PY

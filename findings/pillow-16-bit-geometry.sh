@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Pillow turns a 16-bit grey picture into bytes where it rotates or warps it with interpolation, and where it pastes a colour.
+# Pillow turns 16-bit grey into bytes where it rotates or warps with interpolation, and where it pastes a colour.
 #
-# Expected: the documentation of modes says that I;16 has limited support; what it has not raises "image has wrong mode".
-#   resize, crop, flips and rotate by the nearest pixel are right. The same picture in mode I or F is right here.
-# Seen: rotate and transform (affine, perspective, quad, extent) by BILINEAR or BICUBIC give numbers below 256 out
-#   of a picture that reaches 63000, those of single bytes. paste(12345, box) writes 14649: the high byte twice.
-#   ImageStat says that its mean is 110. No error, no warning.
+# Expected: the documentation of modes says that I;16 has limited support; what it has not raises "image has wrong
+#   mode". resize, crop, flips and rotate by the nearest pixel are right. The same picture in mode I or F is right
+#   here.
+# Seen: rotate and transform (affine, perspective, quad, extent) by BILINEAR or BICUBIC give numbers below 256 out of
+#   a picture that reaches 63000, those of single bytes. paste(12345, box) writes 14649: the high byte twice.
+#   ImageStat, which counts 256 levels, says that the mean is 110. No error, no warning.
 # Versions: Pillow 13.0.0; modes I and F, and SciPy 1.17.1, for comparison.
-# Consequence: 16-bit depth maps, X-ray and microscope pictures are destroyed by the usual augmentation, torchvision's
-#   rotation of a PIL picture included, and a normalised result still looks like a textured picture.
+# Consequence: 16-bit depth maps, X-ray and microscope pictures are destroyed by the usual augmentation, and a
+#   normalised result still looks like a textured picture.
 set -eu
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
@@ -50,7 +51,8 @@ for change in ("resize", "rotate", *KINDS):
         real = both(pictures["F"], change, resample)
         whole, half = (both(pictures[mode], change, resample) for mode in ("I", "I;16"))
         print(f"{change} {resample.name.lower()}: F {real.min():.0f} to {real.max():.0f}, "
-              f"I;16 {half.min():.0f} to {half.max():.0f}, off by {abs(half - real).max():.0f}, I by {abs(whole - real).max():.0f}")
+              f"I;16 {half.min():.0f} to {half.max():.0f}, off by {abs(half - real).max():.0f}, "
+              f"I by {abs(whole - real).max():.0f}")
         if resample == NEAREST:
             assert np.isin(half, levels).all() and abs(half - real).max() <= 1000, "changed: nearest"
             continue

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Pillow saves a 16-bit grey picture as white into WebP, AVIF and GIF.
 #
-# Expected: these formats have no 16 bits of grey, so an error, as Pillow raises for JPEG, BMP, TGA and PDF ("cannot write
-#   mode I;16 as JPEG"); or the high byte, as it gives for a 16-bit colour PNG that it reads. PNG, TIFF, JPEG 2000 and PPM keep 16 bits.
-# Seen: everything above level 255, 99.6 % of the range, is white, without an error or a warning, lossless=True included.
-#   Mode I, what Pillow gives for a 16-bit grey PGM, does so too; a picture of floats from 0 to 1 becomes black or level 1.
+# Expected: these formats have no 16 bits of grey, so an error, as Pillow raises for JPEG, BMP, TGA and PDF ("cannot
+#   write mode I;16 as JPEG"); or the high byte, as it gives for a 16-bit colour PNG that it reads. PNG, TIFF, JPEG
+#   2000 and PPM keep 16 bits.
+# Seen: everything above level 255, 99.6 % of the range, is white, without an error or a warning, lossless=True
+#   included. Mode I, what Pillow gives for a 16-bit grey PGM, does so too; a picture of floats from 0 to 1 becomes
+#   black or level 1.
 # Versions: Pillow 13.0.0 with libwebp and libavif of its wheel.
 # Consequence: a folder of 16-bit pictures turned into small files by `Image.open(a).save(b)` is lost, and each file
 #   has the right size.
@@ -47,7 +49,7 @@ for source, mode in ((png, "I;16"), (pgm, "I")):
     assert picture.mode == mode and np.array_equal(np.asarray(picture), levels), "changed: reading"
     for kind in ("WEBP", "AVIF", "GIF"):
         read = saved(picture, kind)
-        print(f"{mode} as {kind}: {read.dtype}, {white(read)}, where the original has {(levels >= 254 * 257).mean():.1%}")
+        print(f"{mode} as {kind}: {read.dtype}, {white(read)}, the original {(levels >= 254 * 257).mean():.1%}")
         assert read.shape == levels.shape and (read >= 254).mean() > 0.99, "changed"
     for kind in ("JPEG", "BMP", "TGA"):
         assert saved(picture, kind) is None, "changed: errors"

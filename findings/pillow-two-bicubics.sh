@@ -2,12 +2,12 @@
 # Pillow's BICUBIC is one cubic in resize and another in rotate and transform, which bends a straight ramp.
 #
 # Expected: one name, one kernel. Of Keys's cubics that with a = -1/2, which resize has, alone keeps straight lines: a
-#   ramp that is moved by a quarter of a pixel is the ramp, a quarter of a pixel further. The documentation tells the two
-#   apart by the size of their support alone.
-# Seen: the weights of transform are those of a = -1. A ramp moved by 0.1, 0.25 and 0.4 pixels comes 0.17, 0.34 and 0.45
-#   pixels further; by resize's box the same moves are right. Bilinear, worse by its name, is right in both, and
-#   closer than transform's bicubic on a smooth picture. OpenCV's warpAffine and resize, which share a = -3/4,
-#   are half as far off; scipy.ndimage's cubic spline is right.
+#   ramp that is moved by a quarter of a pixel is the ramp, a quarter of a pixel further. The documentation tells the
+#   two apart by the size of their support alone.
+# Seen: the weights of transform are those of a = -1. A ramp moved by 0.1, 0.25 and 0.4 pixels comes 0.17, 0.34 and
+#   0.45 pixels further; by resize's box the same moves are right. Bilinear, worse by its name, is right in both, and
+#   closer than transform's bicubic on a smooth picture. OpenCV's warpAffine and resize, which share a = -3/4, are
+#   half as far off; scipy.ndimage's cubic spline is right.
 # Versions: Pillow 13.0.0, against OpenCV 5.0.0 and SciPy 1.17.1.
 # Consequence: pictures rotated or registered by Pillow have edges overshoot and textures that wobble by a tenth of a
 #   pixel, in squares where the part of a pixel changes: more than what registration is asked for.

@@ -4,14 +4,14 @@
 # Expected: Richardson and Lucy's iteration multiplies by the correlation with the PSF, the transpose of the blur. It
 #   comes closer to the sharp picture for a noiseless blur, whatever the size of the PSF; the docstring names no
 #   restriction. Written in a few lines, with a transpose that is one, it does so for 4 by 4 as for 3 by 3 and 5 by 5.
-# Seen: the function convolves with the mirrored PSF and cuts out the same part as from the blur. For even sizes that part
-#   is not the transpose's but lies a pixel off, and each iteration pulls the picture apart: for 4 by 4, 5 iterations are 3 dB
-#   behind, 30 worse than the blurred picture, 100 rubbish, whichever of the two middle pixels the blur had for its
-#   centre. `wiener` keeps the picture whole, and takes the later of the two for the
-#   centre, scipy's convolve(mode="same"), which richardson_lucy blurs by, the earlier one: together a pixel's shift.
+# Seen: the function convolves with the mirrored PSF and cuts out the same part as from the blur. For even sizes that
+#   part is not the transpose's but lies a pixel off, and each iteration pulls the picture apart: for 4 by 4, 5
+#   iterations are 3 dB behind, 30 worse than the blurred picture, 100 rubbish, whichever of the two middle pixels the
+#   blur had for its centre. `wiener` keeps the picture whole, and takes the later of the two for the centre, scipy's
+#   convolve(mode="same"), which richardson_lucy blurs by, the earlier one: together a pixel's shift.
 # Versions: scikit-image 0.26.0 with SciPy 1.17.1, against a float64 iteration of the script's own.
-# Consequence: a measured PSF cut to 16 by 16 or 64 by 64 gives double edges that look like an unfit PSF or like
-#   noise that was amplified. A row and a column of zeros before the PSF (for convolve's centre) mend it.
+# Consequence: a measured PSF cut to 16 by 16 or 64 by 64 gives double edges that look like an unfit PSF or like noise
+#   that was amplified. A row and a column of zeros before the PSF (for convolve's centre) mend it.
 set -eu
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
@@ -59,14 +59,16 @@ for size in (3, 4, 5, 6):
     mine = [psnr_db(own(blurred, psf, count)) for count in (5, 30, 100)]
     other = max(psnr_db(richardson_lucy(np.roll(blurred, (1, 1), (0, 1)), psf, 100), shift) for shift in (-1, 0))
     print(f"{size} by {size}: blurred {blur:.1f} dB, 5, 30 and 100 iterations: scikit-image",
-          *(f"{value:.1f}" for value in theirs), "own", *(f"{value:.1f}" for value in mine), f"other centre {other:.1f}")
+          *(f"{value:.1f}" for value in theirs), "own",
+          *(f"{value:.1f}" for value in mine), f"other centre {other:.1f}")
     assert all(value > blur for value in mine) and mine[0] < mine[1] < mine[2], "the iteration is wrong"
     if size % 2:
         assert np.allclose(theirs, mine, atol=0.2), "changed: odd sizes"
     else:
         assert theirs[2] < mine[2] - 2 and other < mine[2] - 2, "changed: even sizes"
     if size == 4:
-        assert theirs[0] < mine[0] - 2 and theirs[1] < blur and theirs[2] < blur - 10 and other < blur - 10, "changed: 4 by 4"
+        assert theirs[0] < mine[0] - 2 and theirs[1] < blur, "changed: 4 by 4"
+        assert max(theirs[2], other) < blur - 10, "changed: 4 by 4"
         padded = np.pad(psf, ((1, 0), (1, 0)))
         zeros = [psnr_db(richardson_lucy(blurred, padded, count)) for count in (5, 30, 100)]
         print("  with zeros before it:", *(f"{value:.1f}" for value in zeros))

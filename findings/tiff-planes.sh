@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
 # A colour TIFF whose channels lie in planes is read wrong by OpenCV, Pillow and libvips, each from other samples on.
 #
-# Expected: PlanarConfiguration 2 means that all of red comes first, then green, then blue (TIFF 6.0). All three libraries
-#   read such files of 8 bits, tifffile and ITK's converters write them, and the same pixels side by side (1) are right.
-# Seen: OpenCV, 16 and 32 bits and floats, IMREAD_UNCHANGED: three neighbours of the red plane become one pixel's
-#   red, green and blue, whatever the compression. IMREAD_COLOR is right. Pillow, 16 bits without compression: the low
-#   and the high bytes of a channel come in turn as pixels; with deflate it is right (in the 8 bits that it has). libvips,
+# Expected: PlanarConfiguration 2 means that all of red comes first, then green, then blue (TIFF 6.0). All three
+#   libraries read such files of 8 bits, tifffile writes them, and the same pixels side by side
+#   (1) are right.
+# Seen: OpenCV, 16 and 32 bits and floats, IMREAD_UNCHANGED: three neighbours of the red plane become one pixel's red,
+#   green and blue, whatever the compression. IMREAD_COLOR is right. Pillow, 16 bits without compression: the low and
+#   the high bytes of a channel come in turn as pixels; with deflate it is right (in the 8 bits that it has). libvips,
 #   16-bit floats: only the first row is right. No error, no warning.
 # Versions: OpenCV 5.0.0, Pillow 13.0.0, libvips 8.18.7 (pyvips-binary 8.18.7); files by tifffile 2026.3.3 with
 #   imagecodecs 2026.3.6, which also reads them back.
-# Consequence: pictures of microscopes, satellites and scientific cameras, often written in planes, have the right shape
-#   and type and wrong contents.
+# Consequence: pictures of microscopes, satellites and scientific cameras, often written in planes, have the right
+#   shape and type and wrong contents.
 set -eu
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
@@ -22,7 +23,8 @@ export OPENCV_LOG_LEVEL=SILENT
 import cv2, numpy as np, PIL, pyvips, tifffile
 from PIL import Image
 
-print("OpenCV", cv2.__version__, "Pillow", PIL.__version__, "libvips", ".".join(str(pyvips.version(i)) for i in range(3)))
+libvips_version = ".".join(str(pyvips.version(i)) for i in range(3))
+print("OpenCV", cv2.__version__, "Pillow", PIL.__version__, "libvips", libvips_version)
 y, x = np.mgrid[:40, :56]
 share = np.stack([x / 56, y / 40, (x + y) / 96], -1)
 TYPES = {"uint8": 250, "uint16": 60000, "int32": 10**9, "float16": 1, "float32": 1}
@@ -68,7 +70,7 @@ for name, peak in TYPES.items():
                 print(f"{name}, {compression}: {library.__name__} refuses it")
                 assert apart is None, "changed"
                 continue
-            print(f"{name}, {compression}: {library.__name__} {beside:.0%} of the samples right side by side, in planes",
+            print(f"{name}, {compression}: {library.__name__} {beside:.0%} of samples right side by side, in planes",
                   "refused" if apart is None else f"{apart:.0%}")
             assert beside == 1, "changed: side by side"
             if apart is not None and apart < 0.9:
