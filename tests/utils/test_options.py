@@ -177,6 +177,16 @@ def test_a_file_that_is_no_config_is_refused(tmp_path, text, fault):
         read_config(write_text(tmp_path, text), TrainConfig)
 
 
+@pytest.mark.parametrize(
+    "text", ['{"degrade": "noise:5", "degrade": "jpeg:9"}', '{"patch-size": 8, "patch_size": 16}']
+)
+def test_a_config_with_an_option_twice_is_refused(tmp_path, text):
+    path = tmp_path / "config.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"has (degrade|patch_size) twice: expected it once"):
+        read_config(path, TrainConfig)
+
+
 def test_a_missing_config_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"config '.*' cannot be read: No such file or directory"):
         read_config(tmp_path / "absent.json", TrainConfig)

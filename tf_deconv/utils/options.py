@@ -208,14 +208,24 @@ def read_config(path: str | pathlib.Path, cls: type[Config]) -> dict[str, Any]:
     Returns:
       A dict from field name to value, each valid by itself.
     Raises:
-      UserError: if the file cannot be read, is not a JSON object, has an unknown key or a value
-        that the option cannot have.
+      UserError: if the file cannot be read, is not a JSON object, has a key twice, an unknown one
+        or a value that the option cannot have.
     """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        # JSON would take the last one, and what stood before it would be lost without a word.
+        keys = [key.replace("-", "_") for key, _ in pairs]
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        if twice:
+            raise UserError(f"config {str(path)!r} has {', '.join(twice)} twice: expected it once")
+        return dict(zip(keys, (value for _, value in pairs)))
+
     try:
         mode = os.stat(path).st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # A pipe or a device may never end.
             raise UserError(f"config {str(path)!r} is no file: expected a JSON file")
-        values = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        text = pathlib.Path(path).read_text(encoding="utf-8")
+        values = json.loads(text, object_pairs_hook=once)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"config {str(path)!r} cannot be read: {reason(error)}") from error
     except (ValueError, RecursionError) as error:
@@ -225,7 +235,6 @@ def read_config(path: str | pathlib.Path, cls: type[Config]) -> dict[str, Any]:
             f"config {str(path)!r} holds a {type(values).__name__}: expected a JSON object such as"
             ' {"epochs": 20}'
         )
-    values = {key.replace("-", "_"): value for key, value in values.items()}
     names = [field.name for field in dataclasses.fields(cls)]
     unknown = [f"{key!r}{nearest(key, names)}" for key in values if key not in names]
     if unknown:
