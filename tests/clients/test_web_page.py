@@ -429,14 +429,15 @@ const [data, width, height, scale, done] = arguments;
 """
 
 
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 9), (37, 50)])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 9), (37, 50), (64, 83)])
 def test_transparency_is_treated_as_restore_does(server, browser, height, width):
     open_page(browser, server)
     pixels = with_holes(37, 50)[:height, :width] if height < 37 else with_holes(height, width)
     arguments = (pixels.ravel().tolist(), width, height, 4)
     filled, opacity, png = browser.execute_async_script(PARTS_JS, *arguments)
+    # Exactly: of a level that is wrong, a network makes two.
     expected = fill_hidden(pixels[..., :3], pixels[..., 3:])
-    assert_near(np.array(filled).reshape(height, width, 4)[..., :3], expected)
+    np.testing.assert_array_equal(np.array(filled).reshape(height, width, 4)[..., :3], expected)
     opacity = np.array(opacity).reshape(4 * height, 4 * width)
     assert_near(opacity, picture_job.enlarge(pixels[..., 3:], 4)[..., 0])
     # Exactly: a canvas would have multiplied colours by their opacity.

@@ -35,7 +35,9 @@ export function fillHidden({ data, width, height }) {
   return filled;
 }
 
-// Returns the level below, half as large, with every pixel of it filled.
+// Returns the level below, half as large, with every pixel of it filled. Each sum and product is
+// rounded to float32 as in Python: a mean of exactly half a level would round to either side, and
+// a network makes two levels of one.
 function coarser({ width, height, weight, colour }) {
   const [w, h] = [(width + 1) >> 1, (height + 1) >> 1];
   const [weights, colours] = [new Float32Array(w * h), new Float32Array(w * h * COLOURS)];
@@ -48,8 +50,10 @@ function coarser({ width, height, weight, colour }) {
           const from = v * width + u;
           const opacity = weight(from);
           if (!opacity) continue;
-          total += opacity;
-          for (let c = 0; c < COLOURS; c++) colours[to * COLOURS + c] += opacity * colour(from, c);
+          total = Math.fround(total + opacity);
+          for (let c = 0; c < COLOURS; c++) {
+            colours[to * COLOURS + c] += Math.fround(opacity * colour(from, c));
+          }
         }
       }
       if (total) for (let c = 0; c < COLOURS; c++) colours[to * COLOURS + c] /= total;
