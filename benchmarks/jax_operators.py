@@ -9,6 +9,7 @@ of it. All shapes are static.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -499,6 +500,32 @@ def _remosaic(image, amount, draws, _):
     return image + amount * (_from_linear(guessed) - image)
 
 
+def _matrix(image, amount, draws, _):
+    if image.shape[-1] != 3:
+        return image
+    to_sensor = _to_sensor(draws.uniform(CAMERA_STREAM, (4,)))
+    matrix = np.eye(3) + amount * (to_sensor - np.eye(3))
+    return _from_linear(_mixed(_to_linear(image), matrix))
+
+
+def _balance(image, factor, draws, _):
+    if image.shape[-1] != 3:
+        return image
+    exponents = 2.0 * draws.uniform(CAMERA_STREAM, (2,)) - 1.0
+    red, blue = factor**exponents
+    return _from_linear(_to_linear(image) * jnp.stack([red, 1.0, blue]))
+
+
+def _tone(image, slope, *_):
+    return _s_curve(image, slope)
+
+
+def _smooth(image, strength, *_):
+    light = _mirror(_to_linear(image), NOISE_RADIUS, NOISE_RADIUS)
+    luma, chroma = (_line(strength * width) for width in (LUMA_STDDEV_PX, CHROMA_STDDEV_PX))
+    return _from_linear(_luma_chroma(light, functools.partial(_along_both, line=luma), chroma))
+
+
 def _to_sensor(chance):
     weights = chance / jnp.sum(chance)
     mixed = _product("k,kij,jl->il", weights, XYZ_TO_SENSOR, SRGB_TO_XYZ)
@@ -559,12 +586,16 @@ def _develop_noise(noise, chance):
         sharp = _along_both(luma, _line(luma_stddev))
         return (1.0 + amount) * sharp - amount * _along_both(luma, _line(wider))
 
-    if noise.shape[-1] == 1:
-        return developed(noise)
-    apart = _mixed(noise, TO_LUMA_CHROMA)
-    chroma = _along_both(apart[..., 1:], _line(strength * CHROMA_STDDEV_PX))
-    together = jnp.concatenate([developed(apart[..., :1]), chroma], axis=-1)
-    return _mixed(together, np.linalg.inv(TO_LUMA_CHROMA))
+    return _luma_chroma(noise, developed, _line(strength * CHROMA_STDDEV_PX))
+
+
+def _luma_chroma(light, filter_luma, chroma):
+    """Filters luminance by a function and colour along both axes by (7,)."""
+    if light.shape[-1] == 1:
+        return filter_luma(light)
+    apart = _mixed(light, TO_LUMA_CHROMA)
+    together = [filter_luma(apart[..., :1]), _along_both(apart[..., 1:], chroma)]
+    return _mixed(jnp.concatenate(together, axis=-1), np.linalg.inv(TO_LUMA_CHROMA))
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -575,6 +606,10 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "camera": _camera,
     "shot": _shot,
     "mosaic": _remosaic,
+    "matrix": _matrix,
+    "balance": _balance,
+    "tone": _tone,
+    "smooth": _smooth,
     "grain": _grain,
     "sharpen": _sharpen,
     "resize": _resize,

@@ -13,7 +13,19 @@ from tf_deconv.degradations import camera, operators, tasks
 from tf_deconv.degradations.tasks import FUNCTIONS, OPERATORS, Task, operator
 from tf_deconv.images import arrays
 
-PARTS = ("camera:3200", "shot:3200", "mosaic:1", "grain:10", "sharpen:0.7", "resize:1-2")
+PARTS = (
+    "camera:3200",
+    "shot:3200",
+    "mosaic:1",
+    "matrix:1",
+    "balance:2",
+    "tone:0.6",
+    "smooth:0.8",
+    "grain:10",
+    "sharpen:0.7",
+    "resize:1-2",
+)
+WITHOUT_CHANCE = ("tone", "smooth", "sharpen")
 every_part = pytest.mark.parametrize("chain", [*PARTS, "jpeg444:70-90"])
 
 
@@ -52,7 +64,7 @@ def test_a_seed_gives_one_picture_and_another_another(chain, picture):
     np.testing.assert_array_equal(degrade(chain, picture), once)
     others = [degrade(chain, picture, (seed, 2)) for seed in range(2, 12)]
     same = [np.array_equal(other, once) for other in others]
-    assert all(same) == chain.startswith("sharpen")
+    assert all(same) == chain.startswith(WITHOUT_CHANCE)
 
 
 @every_part
@@ -173,7 +185,83 @@ def test_a_lens_blurs_by_its_kernel(rng):
 @pytest.mark.parametrize("chain", ["camera:100-12800", "shot:800", "camera:800@0.5 jpeg:80"])
 def test_a_network_for_cameras_need_not_see_levels_and_so_cannot_move_them(chain):
     assert not Task("", chain).sees_levels
-    assert Task("", f"{chain} poisson:30@0.1").sees_levels
+    for moving in ("poisson:30", "matrix:1", "balance:1-1.5", "tone:0.7-1.5"):
+        assert Task("", f"{chain} {moving}@0.1").sees_levels
+        assert not Task("", f"{chain} {moving}@0").sees_levels
+
+
+# --- Its parts alone: colours and tones.
+
+
+def to_linear(values):
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+
+def test_a_sensor_shows_every_grey_as_it_is_and_colours_paler(picture):
+    grey = picture[..., :1].repeat(3, -1)
+    for seed in range(8):
+        np.testing.assert_allclose(degrade("matrix:1", grey, (seed, 0)), grey, atol=1e-5)
+        colours = np.ptp(to_linear(degrade("matrix:1", picture, (seed, 0))), axis=-1)
+        assert colours.mean() < 0.8 * np.ptp(to_linear(picture), axis=-1).mean()
+
+
+def test_half_a_matrix_is_half_way_in_linear_light(picture):
+    whole, half = (to_linear(degrade(f"matrix:{share}", picture)) for share in (1, 0.5))
+    np.testing.assert_allclose(half, 0.5 * (to_linear(picture) + whole), atol=1e-5)
+
+
+def test_a_wrong_balance_multiplies_red_and_blue_of_linear_light(picture):
+    dark = 0.5 * picture  # So that nothing is clipped.
+    factors = []
+    for seed in range(100):
+        changed = to_linear(degrade("balance:1.6", dark, (seed, 0)).astype(float))
+        ratio = changed / to_linear(dark)
+        assert np.ptp(ratio, axis=(0, 1)).max() < 1e-3
+        factors.append(ratio.mean((0, 1)))
+    red, green, blue = np.log(np.transpose(factors)) / np.log(1.6)
+    np.testing.assert_allclose(green, 0, atol=1e-4)
+    for exponents in (red, blue):  # Uniform between -1 and 1.
+        assert -1.001 < exponents.min() < -0.9
+        assert 0.9 < exponents.max() < 1.001
+        assert abs(exponents.mean()) < 4 * np.sqrt(1 / 3 / 100)
+    assert abs(np.corrcoef(red, blue)[0, 1]) < 0.4
+
+
+@pytest.mark.parametrize("slope", [0.25, 0.7, 1.5, 4])
+def test_a_tone_curve_has_its_slope_and_its_inverse(slope):
+    # Four numbers that a formula gives, and the way back.
+    values = np.float32([[[0, 0.5, 1], [0.499, 0.501, 0.25]]])
+    curved = degrade(f"tone:{slope}", values)
+    np.testing.assert_allclose(curved[0, 0], [0, 0.5, 1], atol=1e-6)
+    assert (curved[0, 1, 1] - curved[0, 1, 0]) / 0.002 == pytest.approx(slope, rel=1e-3)
+    assert curved[0, 1, 2] == pytest.approx(1 / (1 + 3.0**slope), rel=1e-4)
+    np.testing.assert_allclose(degrade(f"tone:{1 / slope}", curved), values, atol=1e-4)
+
+
+def test_a_camera_s_denoiser_smooths_colour_further_than_luminance(picture):
+    strength = 0.6
+    matrix = np.array(camera._TO_LUMA_CHROMA)
+    apart = to_linear(picture.astype(float)) @ matrix.T
+    smoothed = np.stack(
+        [
+            gaussian_filter(apart[..., i], strength * width, mode="reflect", radius=3)
+            for i, width in enumerate((0.8, 1.5, 1.5))
+        ],
+        axis=-1,
+    )
+    expected = smoothed @ np.linalg.inv(matrix).T
+    seen = to_linear(degrade(f"smooth:{strength}", picture).astype(float))
+    np.testing.assert_allclose(seen, expected, atol=1e-5)
+    grey = tf.constant(picture[..., :1])
+    seen = to_linear(FUNCTIONS["smooth"](grey, strength, tf.constant((1, 2)), 1.0).numpy())
+    expected = gaussian_filter(to_linear(picture[..., 0]), 0.8 * strength, mode="reflect", radius=3)
+    np.testing.assert_allclose(seen[..., 0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["matrix", "balance"])
+def test_a_grey_picture_has_no_colours_to_move(name, picture):
+    grey = tf.constant(picture[..., :1])
+    np.testing.assert_array_equal(FUNCTIONS[name](grey, 1.0, tf.constant((1, 1))), grey)
 
 
 # --- Noise.
@@ -365,6 +453,15 @@ def test_steps_of_a_chain_are_chosen_independently(picture):
             seen[False, True] = seen.get((False, True), 0) + 1
     assert len(seen) == 4
     assert sum(seen.values()) == 40
+
+
+def test_a_share_of_none_leaves_every_picture(picture):
+    for seed in range(20):
+        np.testing.assert_array_equal(degrade("noise:20@0", picture, (seed, 0)), picture)
+    # What comes after it is what it was.
+    np.testing.assert_array_equal(
+        degrade("clip:0 noise:20", picture), degrade("jpeg:20@0 noise:20", picture)
+    )
 
 
 def test_a_share_of_all_is_no_share(picture):

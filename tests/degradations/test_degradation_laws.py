@@ -22,7 +22,8 @@ every_operator = pytest.mark.parametrize("name", chains.HERE)
 # The level at which an operator leaves the picture as it is; photons, ISO and JPEG have none.
 NEUTRAL = {
     **dict.fromkeys(("noise", "awgn", "clip", "blur", "mosaic", "grain", "sharpen"), 0),
-    **dict.fromkeys(("motion", "resize"), 1),
+    **dict.fromkeys(("matrix", "smooth"), 0),
+    **dict.fromkeys(("motion", "resize", "balance", "tone"), 1),
 }
 
 

@@ -154,6 +154,76 @@ def remosaic(image: tf.Tensor, amount: Any, seed: tf.Tensor, _: float = 0.0) -> 
     return tf.ensure_shape(image + amount * (guessed - image), image.shape)
 
 
+@operator("matrix")
+def mix_colours(image: tf.Tensor, amount: Any, seed: tf.Tensor, _: float = 0.0) -> tf.Tensor:
+    """Shows what a sensor drawn from the seed sees, without the matrix that makes it a screen's.
+
+    Args:
+      image: (H, W, 1 or 3) float32 in [0, 1]; a grey one comes back as it is.
+      amount: Between 0, the picture as it is, and 1, the sensor's colours; grey stays grey.
+      seed: (2,) int32.
+    Returns:
+      (H, W, C) float32 in [0, 1].
+    Reference: Brooks et al. 2019, "Unprocessing Images for Learned Raw Denoising", section 3.2.
+    """
+    if image.shape[-1] != 3:
+        return image
+    own = tf.random.experimental.stateless_fold_in(of_clip(seed), 7)
+    to_sensor = _to_sensor(tf.random.stateless_uniform((4,), own))
+    matrix = tf.eye(3) + amount * (to_sensor - tf.eye(3))
+    return _from_linear(tf.tensordot(_to_linear(image), matrix, [[-1], [1]]))
+
+
+@operator("balance")
+def misbalance(image: tf.Tensor, factor: Any, seed: tf.Tensor, _: float = 0.0) -> tf.Tensor:
+    """Takes the picture for one of another light: red and blue times a factor each, green stays.
+
+    Args:
+      image: (H, W, 1 or 3) float32 in [0, 1]; a grey one comes back as it is.
+      factor: At least 1, which leaves the picture; both factors are drawn between its inverse and
+        it, doubled as likely as halved, and apply to linear light, in which white balance does.
+      seed: (2,) int32.
+    Returns:
+      (H, W, C) float32 in [0, 1].
+    """
+    if image.shape[-1] != 3:
+        return image
+    own = tf.random.experimental.stateless_fold_in(of_clip(seed), 7)
+    exponents = tf.random.stateless_uniform((2,), own, -1.0, 1.0)
+    red, blue = tf.unstack(tf.cast(factor, tf.float32) ** exponents)
+    return _from_linear(_to_linear(image) * tf.stack([red, 1.0, blue]))
+
+
+@operator("tone")
+def change_tone(image: tf.Tensor, slope: Any, _: tf.Tensor, __: float = 0.0) -> tf.Tensor:
+    """Raises or lowers contrast along the camera's tone curve, v^a / (v^a + (1 - v)^a).
+
+    Args:
+      image: (H, W, C) float32 in [0, 1].
+      slope: a, the curve's slope at 1/2; black, 1/2 and white stay. 1 leaves the picture as it is,
+        and 1 / a takes a back.
+    Returns:
+      (H, W, C) float32 in [0, 1].
+    """
+    return _s_curve(image, slope)
+
+
+@operator("smooth")
+def smooth(image: tf.Tensor, strength: Any, _: tf.Tensor, __: float = 0.0) -> tf.Tensor:
+    """Blurs as a camera's weak denoiser does to noise, in linear light; edges are mirrored.
+
+    Args:
+      image: (H, W, C) float32 in [0, 1].
+      strength: 0, the picture as it is, to 1: luminance by a Gaussian of 0.8 pixels, differences
+        of colour by one of 1.5.
+    Returns:
+      (H, W, C) float32 in [0, 1].
+    """
+    light = _mirror_both(_to_linear(image), _NOISE_RADIUS)
+    luma, chroma = (_gaussian(strength * width) for width in (LUMA_STDDEV_PX, CHROMA_STDDEV_PX))
+    return tf.ensure_shape(_from_linear(_filter_luma_chroma(light, luma, chroma)), image.shape)
+
+
 @operator("grain")
 def grain(image: tf.Tensor, stddev: Any, seed: tf.Tensor, _: float = 0.0) -> tf.Tensor:
     """Adds normal noise whose neighbours are alike, as developed or resized noise is.
@@ -327,11 +397,15 @@ def _develop_noise(noise: tf.Tensor, chance: tf.Tensor) -> tf.Tensor:
     luma_stddev = strength * LUMA_STDDEV_PX
     wider = tf.sqrt(luma_stddev**2 + SHARPENER_STDDEV_PX**2)
     luma = (1.0 + amount) * _gaussian(luma_stddev) - amount * _gaussian(wider)
-    if noise.shape[-1] == 1:
-        return _filter_channels(noise, luma[..., tf.newaxis])
-    chroma = _gaussian(strength * CHROMA_STDDEV_PX)
+    return _filter_luma_chroma(noise, luma, _gaussian(strength * CHROMA_STDDEV_PX))
+
+
+def _filter_luma_chroma(light: tf.Tensor, luma: tf.Tensor, chroma: tf.Tensor) -> tf.Tensor:
+    """Filters luminance and colour of (H + 6, W + 6, C) by (7, 7) each: (H, W, C)."""
+    if light.shape[-1] == 1:
+        return _filter_channels(light, luma[..., tf.newaxis])
     matrix = tf.constant(_TO_LUMA_CHROMA)
-    apart = tf.tensordot(noise, matrix, [[-1], [1]])
+    apart = tf.tensordot(light, matrix, [[-1], [1]])
     apart = _filter_channels(apart, tf.stack([luma, chroma, chroma], axis=-1))
     return tf.tensordot(apart, tf.linalg.inv(matrix), [[-1], [1]])
 

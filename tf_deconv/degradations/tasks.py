@@ -82,6 +82,28 @@ OPERATORS = {
     "mosaic": Operator(
         "one colour a pixel, the others guessed, as a Bayer sensor", "how much of it, 0 to 1", 0, 1
     ),
+    "matrix": Operator(
+        "a sensor's colours shown as they are, paler", "how much of it, 0 to 1", 0, 1
+    ),
+    "balance": Operator(
+        "red and blue of another light, by chance more or less of each",
+        "largest factor, in linear light",
+        1,
+        4,
+    ),
+    "tone": Operator(
+        "contrast along an S-shaped curve",
+        "slope in the middle; below 1 flatter",
+        0.25,
+        4,
+        logarithmic=True,
+    ),
+    "smooth": Operator(
+        "a camera's denoiser: luminance blurred a little, colour twice as far",
+        "share of the strongest, which is 0.8 pixels",
+        0,
+        1,
+    ),
     "grain": Operator("Gaussian noise whose neighbours are alike", _GREY_LEVELS, 0, 255),
     "sharpen": Operator("unsharp mask of 1 pixel", "share of the difference that is added", 0, 4),
     "resize": Operator("made smaller and as large as it was again", "times smaller", 1, 4),
@@ -100,6 +122,10 @@ OPERATORS = {
         for name, (title, unit, low, high) in CODECS.items()
     },
 }
+
+# Tones and colours that moved, which a network blind to levels could not move back, and noise that
+# depends on them.
+_LEVELLED = ("poisson", "matrix", "balance", "tone")
 
 # What each operator does: (image, level, seed, highest level) to image. Importing
 # `tf_deconv.degradations.operators` fills it; the tables are read without TensorFlow.
@@ -178,10 +204,10 @@ def parse_chain(text: str) -> tuple[Step, ...]:
             )
             continue
         shares = _numbers(share) if at else [1.0]
-        if len(shares) != 1 or not 0 < shares[0] <= 1:
+        if len(shares) != 1 or not 0 <= shares[0] <= 1:
             faults.append(
                 f"degrade={word!r}: expected {what}@SHARE, the share of pictures to which"
-                " it happens, more than 0 and at most 1"
+                " it happens, from 0 to 1"
             )
             continue
         steps.append(Step(name, ends[0], ends[-1], shares[0]))
@@ -232,9 +258,9 @@ class Task:
 
     @property
     def sees_levels(self) -> bool:
-        """Whether the network has to see absolute levels: also of light that comes in photons."""
+        """Whether the network has to see absolute levels: light in photons, tones that moved."""
         steps = parse_chain(self.degrade)
-        return self.levels_matter or any(step.operator == "poisson" for step in steps)
+        return self.levels_matter or any(step.operator in _LEVELLED for step in steps if step.share)
 
     @property
     def guesses_colours(self) -> bool:

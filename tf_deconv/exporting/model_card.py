@@ -295,7 +295,7 @@ def _pictures(manifest: dict[str, Any]) -> str:
         return ""
     chain = parse_chain(training.get("degrade") or task.degrade)
     # A file's 8 bits are no damage.
-    steps = [step for step in chain if step.operator != "clip"]
+    steps = [step for step in chain if step.operator != "clip" and step.share]
     lines, whole = [], 1.0
     for step in steps:
         operator = OPERATORS[step.operator]
