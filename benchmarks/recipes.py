@@ -85,6 +85,7 @@ def _ends(summary: str, **options: Any) -> Recipe:
 RECIPES = {
     "base": _row("recipe", "Muon 0.004 on a cosine, 8 patches of 96, L1"),
     "rate-half": _row("recipe", "rate 0.002", learning_rate=0.002),
+    "rate-quarter": _row("recipe", "rate 0.001", learning_rate=0.001),
     "rate-double": _row("recipe", "rate 0.008", learning_rate=0.008),
     "batch-32": _row("recipe", "32 patches, rate 0.008", batch_size=32, learning_rate=0.008),
     "batch-4": _row("recipe", "4 patches, rate 0.003", batch_size=4, learning_rate=0.003),
