@@ -70,15 +70,39 @@ def build_gated(**options) -> keras.Model:
         return keras.models.clone_model(model, call_function=call)
 
 
+def build_pre_activated(**options) -> keras.Model:
+    """Builds the U-Net whose blocks have a ReLU before their first convolution too.
+
+    It costs no multiply-add, and the network bends twice as often on its way: 14 times for 7 in
+    `base`, where DnCNN of 17 layers does it 16 times. After He et al. 2016, "Identity Mappings in
+    Deep Residual Networks", without normalisation.
+    """
+    model = build_unet(**options)
+
+    def call(layer, *arguments, **keywords):
+        if "_block_" in layer.name and layer.name.endswith("_conv_1"):
+            arguments = (layers.ReLU(name=f"{layer.name}_before")(arguments[0]), *arguments[1:])
+        return layer(*arguments, **keywords)
+
+    with keras.saving.custom_object_scope({"ZeroSum": ZeroSum}):
+        return keras.models.clone_model(model, call_function=call)
+
+
 def register() -> None:
     """Enters the networks into `NETWORKS`, with the defaults of the U-Net."""
     unet = NETWORKS["unet"]
-    for name, levels in (("one_level", 1), ("overlapping_tail", 2), ("gated", 2)):
+    levels_of = {
+        "one_level": {"base": 1},
+        "overlapping_tail": {"base": 2},
+        "gated": {"base": 2},
+        "pre_activated": unet.levels,
+    }
+    for name, levels in levels_of.items():
         NETWORKS[name.replace("_", "-")] = dataclasses.replace(
             unet,
             summary=f"U-Net, {name.replace('_', ' ')}: an experiment",
             builder=f"ablation_networks:build_{name}",
-            sizes=("base",),
-            levels={"base": levels},
+            sizes=tuple(levels),
+            levels=levels,
             levels_enlarging={},
         )

@@ -131,6 +131,9 @@ RECIPES = {
         "network", "4x4 tail of stride 2 in place of 2x2", network="overlapping-tail"
     ),
     "reparameterized": _row("network", "1x1 beside each 3x3", reparameterize=True),
+    "pre-activated": _row(
+        "network", "a ReLU before the first convolution of a block too", network="pre-activated"
+    ),
     "gated": _row("network", "blocks weighed by their neighbourhood", network="gated"),
     "data-28": Recipe("data", "28 of the pictures", pictures=28),
     "leaves": Recipe("data", "all, and 100 pictures of dead leaves", leaves=100),
