@@ -33,7 +33,7 @@ class Network:
       learning_rate: Peak rate unless the user asks for another.
       loss: Name in `tf_deconv.training.losses` unless the user asks for another.
       sizes: Names of its sizes, the default one first; empty where there is only one. With sizes
-        its builder also takes `filters`, `blocks` and `reparameterize`.
+        its builder also takes `filters`, `blocks`, `reparameterize` and `relu_twice`.
       levels: Levels of each size, all with the same divisor.
       levels_enlarging: The same of networks that enlarge, where those differ.
       optimizer: Name in `tf_deconv.training.compilation` unless the user asks for another.

@@ -68,6 +68,7 @@ def build_unet(
     space_to_depth: bool | None = None,
     use_bias: bool = False,
     reparameterize: bool = False,
+    relu_twice: bool = False,
     blind_to_levels: bool = False,
 ) -> keras.Model:
     """Builds head, levels down, levels up, tail; the input is added to what comes out.
@@ -91,6 +92,9 @@ def build_unet(
       use_bias: Whether convolutions have biases.
       reparameterize: Whether each 3x3 convolution of a block is trained with a 1x1 one beside it;
         `reparameterization.fuse` makes it one again, with the same output.
+      relu_twice: Whether a block has a ReLU before its first convolution too (He et al. 2016,
+        "Identity Mappings in Deep Residual Networks", without normalisation): as many weights and
+        multiply-adds, and twice as many bends on the way (docs/decisions/0035-two-relus.md).
       blind_to_levels: Whether training keeps the head's kernels at sum 0 in each channel. Without
         biases the network then sees differences only, and f(a x + b) = a f(x) + b for any colour b:
         it cannot shift colours (docs/decisions/0012-blind-to-levels.md).
@@ -114,7 +118,7 @@ def build_unet(
     check_sides(chosen, height, width)
 
     image = keras.Input((height, width, channels_in), name="image", dtype="float32")
-    build = Builder(use_bias, reparameterize)
+    build = Builder(use_bias, reparameterize, relu_twice)
     constraint = ZeroSum() if blind_to_levels else None
     x = build.head(
         image, chosen.filters[0], chosen.space_to_depth, constraint
@@ -191,10 +195,11 @@ class ZeroSum(keras.constraints.Constraint):
 
 @dataclasses.dataclass(frozen=True)
 class Builder:
-    """The layers, which share whether they have biases and how they are trained."""
+    """The layers, which share whether they have biases, how they are trained, and how they bend."""
 
     use_bias: bool
     reparameterize: bool
+    relu_twice: bool = False
 
     def head(
         self,
@@ -235,7 +240,8 @@ class Builder:
 
     def _block(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
         filters = x.shape[-1]
-        inside = self._trained_wide(x, filters, f"{name}_conv_1", activation="relu")
+        bent = layers.ReLU(name=f"{name}_relu")(x) if self.relu_twice else x
+        inside = self._trained_wide(bent, filters, f"{name}_conv_1", activation="relu")
         inside = self._trained_wide(inside, filters, f"{name}_conv_2")
         return layers.Add(name=f"{name}_add")([x, inside])
 

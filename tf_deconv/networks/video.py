@@ -71,6 +71,7 @@ def build_video(
     blocks: Sequence[int] | None = None,
     use_bias: bool = False,
     reparameterize: bool = False,
+    relu_twice: bool = False,
     blind_to_levels: bool = False,
     features: int | None = None,
 ) -> keras.Model:
@@ -94,6 +95,7 @@ def build_video(
       blocks: Replaces the size's numbers of blocks.
       use_bias: Whether convolutions have biases.
       reparameterize: As in `unet`.
+      relu_twice: As in `unet`.
       blind_to_levels: As in `unet`; the state's part is so in any case.
       features: Channels of the state besides weight and mean; at most `FEATURES` when left out.
     Returns:
@@ -125,7 +127,7 @@ def build_video(
     sides = [side and side // STATE_STRIDE for side in (height, width)]
     frame = keras.Input((height, width, channels_in), name="frame", dtype="float32")
     state = keras.Input((*sides, inside + features), name="state", dtype="float32")
-    build = unet.Builder(use_bias, reparameterize)
+    build = unet.Builder(use_bias, reparameterize, relu_twice)
     constraint = unet.ZeroSum() if blind_to_levels else None
     past, last = state[..., :inside], state[..., inside:]
     folded = _folded(frame, "folded")

@@ -51,6 +51,7 @@ def build_in(
         options = dict(
             size=config.size,
             reparameterize=trained and config.reparameterize,
+            relu_twice=config.relu == "twice",
             blind_to_levels=trained and not task.sees_levels,
         )
         for name in ("filters", "blocks"):

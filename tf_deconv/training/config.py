@@ -39,6 +39,14 @@ class TrainConfig:
         group=NETWORK,
         metavar="COUNTS",
     )
+    relu: str | None = option(
+        None,
+        "how often a residual block bends: once, between its convolutions, as when left out, or"
+        " twice, before the first one too, which learns more with as many weights",
+        choices=("once", "twice"),
+        type=str,
+        group=NETWORK,
+    )
     reparameterize: bool = option(
         False,
         "train each 3x3 convolution with a 1x1 one beside it; they become one when saved",
@@ -438,7 +446,7 @@ def check_train_config(config: TrainConfig) -> TrainConfig:
 
 
 # What shapes a network; `take_from_init` fills them in together.
-SHAPES = ("network", "size", "filters", "blocks")
+SHAPES = ("network", "size", "filters", "blocks", "relu")
 
 
 def shape_of(training: Any) -> dict[str, Any]:
@@ -577,7 +585,8 @@ def _clip_faults(config: TrainConfig, task: Task, network: Network) -> list[str]
 
 def _network_faults(config: TrainConfig, network: Network) -> list[str]:
     if network.generates:
-        given = [name for name in ("size", "blocks", "reparameterize") if getattr(config, name)]
+        names = ("size", "blocks", "relu", "reparameterize")
+        given = [name for name in names if getattr(config, name)]
         faults = [
             f"{name}={getattr(config, name)!r}: network {config.network!r} has one size, which"
             " --filters changes; leave it out"
@@ -590,7 +599,7 @@ def _network_faults(config: TrainConfig, network: Network) -> list[str]:
             faults.append(str(error))
         return faults
     if not network.sizes:
-        names = ("size", "filters", "blocks", "reparameterize")
+        names = ("size", "filters", "blocks", "relu", "reparameterize")
         return [
             f"{name}={value!r}: network {config.network!r} has one size only; leave it out"
             for name in names
