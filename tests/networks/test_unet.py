@@ -13,6 +13,7 @@ from tf_deconv.degradations.tasks import TASKS, find_task
 from tf_deconv.exporting.saved_model import restorer as saved_restorer
 from tf_deconv.inference import restorer, tflite_file
 from tf_deconv.networks import receptive_field, reparameterization
+from tf_deconv.networks.complexity import multiply_adds_per_pixel
 from tf_deconv.networks.table import NETWORKS
 from tf_deconv.networks.unet import DIVISOR, ENLARGING, SIZES, build_unet
 from tf_deconv.training import compilation
@@ -82,10 +83,15 @@ def test_the_head_of_base_is_space_to_depth_and_a_3x3_convolution(rng, channels)
     np.testing.assert_allclose(predict(head, image), expected, rtol=1e-4, atol=1e-5)
 
 
+bends = pytest.mark.parametrize("relu_twice", [False, True])
+
+
+@bends
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("scale", [1, 2, 3])
-def test_blind_to_levels_it_cannot_shift_colours(rng, size, scale):
-    model = randomise(build_unet(size=size, scale=scale, blind_to_levels=True))
+def test_blind_to_levels_it_cannot_shift_colours(rng, size, scale, relu_twice):
+    options = dict(blind_to_levels=True, relu_twice=relu_twice)
+    model = randomise(build_unet(size=size, scale=scale, **options))
     head = model.get_layer("head")
     head.kernel.assign(head.kernel.constraint(head.kernel))
     np.testing.assert_allclose(np.sum(head.kernel, axis=(0, 1)), 0, atol=1e-5)
@@ -163,11 +169,39 @@ def test_widths_and_depth_are_arguments(rng, filters, space_to_depth):
     assert model.get_layer("bottom_block_2_conv_1").use_bias
 
 
+def test_with_two_relus_a_block_bends_twice_for_the_same_weights(rng):
+    once, twice = build_unet(size="base"), build_unet(size="base", relu_twice=True)
+    assert [weight.path for weight in twice.weights] == [weight.path for weight in once.weights]
+    assert multiply_adds_per_pixel(twice) == multiply_adds_per_pixel(once)
+    # Of a block's input only what is above 0 counts, beside what goes past the block.
+    for model in (once, twice):
+        randomise(model)
+    twice.set_weights(once.get_weights())
+    image = rng.random((1, 16, 16, 3), np.float32)
+    into = keras.Model(once.input, once.get_layer("encoder_1_block_1_add").input[0])
+    outputs = [
+        keras.Model(model.input, model.get_layer("encoder_1_block_1_add").output)
+        for model in (once, twice)
+    ]
+    x = predict(into, image)
+    block = [once.get_layer(f"encoder_1_block_1_conv_{number}") for number in (1, 2)]
+    np.testing.assert_allclose(
+        predict(outputs[1], image),
+        x + np.asarray(block[1](block[0](np.maximum(x, 0)))),
+        rtol=1e-4,
+        atol=1e-4,
+    )
+    assert not np.allclose(predict(outputs[0], image), predict(outputs[1], image), atol=1e-2)
+
+
+@bends
 @pytest.mark.parametrize("scale", [1, 2])
 @pytest.mark.parametrize("size", ["tiny", "base"])
-def test_fused_equals_unfused(rng, size, scale):
-    trained = randomise(build_unet(scale=scale, size=size, reparameterize=True))
-    plain = build_unet(scale=scale, size=size)
+def test_fused_equals_unfused(rng, size, scale, relu_twice):
+    trained = randomise(
+        build_unet(scale=scale, size=size, reparameterize=True, relu_twice=relu_twice)
+    )
+    plain = build_unet(scale=scale, size=size, relu_twice=relu_twice)
     weights = {weight.path: weight.numpy() for weight in trained.weights}
     plain.set_weights(reparameterization.fuse(weights, [weight.path for weight in plain.weights]))
     assert plain.count_params() < trained.count_params()
@@ -176,8 +210,9 @@ def test_fused_equals_unfused(rng, size, scale):
     np.testing.assert_allclose(predict(plain, image), expected, atol=1e-4 * expected.std())
 
 
-def test_it_is_homogeneous_so_other_noise_levels_are_a_matter_of_scale(rng):
-    model = randomise(build_unet(size="small"))
+@bends
+def test_it_is_homogeneous_so_other_noise_levels_are_a_matter_of_scale(rng, relu_twice):
+    model = randomise(build_unet(size="small", relu_twice=relu_twice))
     image = rng.random((1, 16, 16, 3), np.float32)
     for factor in (0.25, 3.0):
         expected = factor * predict(model, image)
@@ -247,8 +282,9 @@ def test_enlarging_is_bilinear_at_x3(rng):
 @pytest.mark.parametrize(
     ("size", "scale"), [("tiny", 1), ("tiny", 2), ("small", 1), ("base", 1), ("base", 2)]
 )
-def test_the_computed_receptive_field_is_the_measured_one(size, scale):
-    model = randomise(build_unet(None, None, 1, 1, scale, size))
+@bends
+def test_the_computed_receptive_field_is_the_measured_one(size, scale, relu_twice):
+    model = randomise(build_unet(None, None, 1, 1, scale, size, relu_twice=relu_twice))
     computed = receptive_field.compute_reach(model, DIVISOR, scale)
 
     def run(batch):

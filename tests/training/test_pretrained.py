@@ -84,6 +84,22 @@ def test_a_network_that_fits_is_told_and_one_that_does_not_is_named():
     assert note == "note: photo is --network unet --size tiny, which this training is not"
 
 
+def test_blocks_that_bend_otherwise_are_told():
+    start = Start("photo", filled(size="tiny"), {"training": PHOTO})
+    config = TrainConfig(**{**PHOTO, "relu": "twice"})
+    note, copied = begin_with(filled(1, size="tiny", relu_twice=True), start, config)
+    assert note.startswith("note: blocks of photo have a ReLU once, those of this training twice:")
+    assert copied.startswith("init: ")
+    assert "anew" not in copied
+    start = Start(
+        "own", filled(size="tiny", relu_twice=True), {"training": {**PHOTO, "relu": "twice"}}
+    )
+    told, _ = begin_with(filled(1, size="tiny", relu_twice=True), start, config)
+    assert told == "network: unet tiny, two ReLUs in a block, as own"
+    note, *_ = begin_with(filled(1, size="tiny"), start, TrainConfig(**PHOTO))
+    assert note.startswith("note: blocks of own have a ReLU twice, those of this training once:")
+
+
 @pytest.mark.parametrize("reparameterize", [False, True])
 def test_a_deeper_network_begins_as_the_trained_one(rng, reparameterize):
     start = Start("photo", filled(size="tiny"), {"training": PHOTO})
@@ -109,6 +125,10 @@ def test_the_network_is_that_of_the_model_where_none_is_named(untrained, tmp_pat
     taken = check_train_config(take_from_init(given))
     assert (taken.network, taken.size, taken.patch_size) == ("unet", "tiny", 64)
     assert take_from_init(taken) == taken
+    bent = tmp_path / "bent.keras"
+    known = dict(task="denoise", network="unet", training={**PHOTO, "relu": "twice"})
+    run_folder.save_model(filled(size="tiny", relu_twice=True), bent, known)
+    assert take_from_init(dataclasses.replace(given, init=str(bent))).relu == "twice"
     for left_alone in (
         dataclasses.replace(given, size="base"),
         dataclasses.replace(given, network="article"),

@@ -438,6 +438,8 @@ def check_train_config(config: TrainConfig) -> TrainConfig:
         loss=config.loss or _default_loss(task, network),
         optimizer=config.optimizer or network.optimizer,
         size=config.size or (network.sizes[0] if network.sizes else None),
+        # As in what was recorded before there was a choice.
+        relu=None if config.relu == "once" else config.relu,
         frames=config.frames or network.frames or None,
         flicker=FLICKER_WEIGHT if network.frames and config.flicker is None else config.flicker,
         ema=network.ema if config.ema is None else config.ema,

@@ -182,12 +182,19 @@ def begin_with(model: keras.Model, start: Start, config: TrainConfig) -> list[st
             " expected one, or leave it out"
         )
     lines = []
+    if shape and config.relu != shape.get("relu"):
+        lines.append(
+            f"note: blocks of {start.name} have a ReLU {shape.get('relu', 'once')}, those of this"
+            f" training {config.relu or 'once'}: at first its weights do not give its pictures"
+        )
     # A network that has every layer of the other one is more than that, and none that differs.
     if other and count - len(missing) < len(start.model.trainable_weights):
         flags = " ".join(f"{flag_of(name)} {value}" for name, value in shape.items())
         lines.append(f"note: {start.name} is {flags}, which this training is not")
     elif shape and not other:
-        lines.append(f"network: {' '.join(shape.values())}, as {start.name}")
+        what = " ".join(value for name, value in shape.items() if name != "relu")
+        bends = ", two ReLUs in a block" if shape.get("relu") == "twice" else ""
+        lines.append(f"network: {what}{bends}, as {start.name}")
     line = f"init: {count - len(left)} of {count} weights copied"
     lines.append(f"{line}; these begin anew: {', '.join(left)}" if left else line)
     if grown := _silence_new_blocks(model, left):
