@@ -313,9 +313,8 @@ def is_written(names: Iterable[str]) -> bool:
 
 def words_of_written(count: int) -> str:
     """Counts such folders in words."""
-    return (
-        f"{'1 folder' if count == 1 else f'{count} folders'} of a run, an evaluation or an export"
-    )
+    folders = "1 folder" if count == 1 else f"{count} folders"
+    return f"{folders} of a run, an evaluation or an export"
 
 
 @dataclasses.dataclass
