@@ -90,6 +90,15 @@ def test_a_bad_picture_is_named_and_the_others_are_measured(capsys, tmp_path, ru
     assert [len(scores["failures"]) for scores in (before, after)] == [0, 1]
 
 
+def test_a_sheet_below_the_pictures_is_none_of_them(capsys, tmp_path, run, bundled):
+    folder = write_folder(tmp_path / "pictures", bundled)
+    command = ("evaluate", run.folder, "--data", folder, "--out", folder / "evaluation")
+    for _ in range(2):
+        out = does(capsys, *command, "--no-classical")
+        assert f"data: {folder}, 3 pictures" in out
+    assert "note: 1 folder of a run, an evaluation or an export: left alone" in out
+
+
 def test_json_is_all_that_is_printed(capsys, tmp_path, run, bundled):
     data = write_folder(tmp_path / "in", bundled)
     (data / "aa.png").write_bytes(b"no picture")

@@ -90,6 +90,25 @@ def test_a_method_that_loses_a_frame_is_a_fault(rng):
         clips.measure("clip", frames, Task("", "noise:10"), 0, methods)
 
 
+def test_the_mean_gain_is_of_clips_that_came_damaged(rng):
+    # The mean output is of all clips: less the input of the damaged ones, it flattered.
+    methods = {
+        "input": lambda degraded, _: degraded,
+        "output": lambda degraded, _: 0.99 * degraded,
+    }
+    frames = rng.integers(0, 255, (3, 16, 16, 3), np.uint8)
+    measured = [
+        clips.measure("clip", frames, Task("", chain), 0, methods).scores
+        for chain in ("noise:20", "clip:1")
+    ]
+    assert measured[1]["input"]["psnr_db"] == np.inf
+    assert measured[1]["output"]["psnr_db"] > 40
+    of_input, of_output = (clips.means(measured, side) for side in methods)
+    assert of_input["psnr_db"] == measured[0]["input"]["psnr_db"]
+    assert (of_input["gain_db"], of_output["gain_db"]) == (0, measured[0]["gain_db"])
+    assert abs(measured[0]["gain_db"]) < 1
+
+
 @pytest.fixture(params=["nlmeans in PyAV", "nlmeans in ffmpeg", "hqdn3d in ffmpeg"])
 def film_filter(request, monkeypatch):
     name, _, place = request.param.partition(" in ")

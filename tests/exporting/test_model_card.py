@@ -54,6 +54,18 @@ def test_what_enlarges_damaged_pictures_says_so():
     assert "pictures that are to be 2 times as wide and high, with this damage" in card
 
 
+def test_of_noisy_pictures_alone_no_noise_is_told_that_nobody_added():
+    # The card told of the task's own noise, sigma 25, of which such a run sees nothing.
+    card = card_of("denoise", self_supervised=True)
+    assert "a clean one out. It learned from noisy pictures alone, without clean ones" in card
+    assert "sigma 25" not in card
+    assert "It is for" not in card
+
+
+def test_a_level_is_told_without_the_remark_on_its_unit():
+    assert "curve (slope in the middle: 0.5 to 2)" in card_of("denoise", degrade="tone:0.5-2")
+
+
 @pytest.mark.parametrize("task", ["paired", "generate", None])
 def test_where_nobody_knows_it_is_not_told(task):
     assert "It is for" not in card_of(task)

@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from tests.fixtures.commands import call
+from tests.fixtures.commands import call, refuses
 from tf_deconv.exporting import golden, verify
 from tf_deconv.exporting.parity import diagnosis, runner
 from tf_deconv.images import arrays
@@ -252,6 +252,24 @@ def test_the_known_picture_of_any_size_is_written(capsys, exported, tmp_path, ga
     np.testing.assert_array_equal(given, golden.picture(256, 256, 1))
     wanted = np.asarray(exported.model(given[np.newaxis]))[0]
     np.testing.assert_allclose(expected, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["README.md", "input.png", "output-64x64.png"])
+def test_a_known_picture_is_not_written_over_another_s_files(capsys, tmp_path, name):
+    # `verify NAME --golden .` took the place of a project's README.md, without a word.
+    (tmp_path / name).write_text("mine")
+    words = ("verify", "photo-small", "--golden", tmp_path)
+    assert f"holds {name!r}, which no earlier call wrote: choose" in refuses(capsys, *words)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_a_known_picture_takes_the_place_of_an_earlier_one(tmp_path):
+    for side in (16, 24):
+        golden.check_target(tmp_path / "g")
+        picture = golden.picture(side, side, 3)
+        golden.write(tmp_path / "g", {(side, side): (picture, picture)})
+    assert golden.read(tmp_path / "g", (24, 24))[0].shape == (24, 24, 3)
 
 
 def test_mistakes_are_one_line(capsys, monkeypatch, exported, tmp_path):

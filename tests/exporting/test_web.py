@@ -236,6 +236,12 @@ def test_what_makes_no_page_is_one_line(capsys, tmp_path, library, arguments, ex
     assert not (tmp_path / "page").exists()
 
 
+def test_a_runtime_without_a_page_is_refused(capsys, library):
+    # It was passed over without a word, and no page was written.
+    received = refuses(capsys, "export", "photo-small", "--web-library", library)
+    assert "with no --web: leave it out" in received
+
+
 def test_a_file_that_was_changed_makes_no_page(capsys, tmp_path, library):
     model = tmp_path / "model"
     shutil.copytree(shipped.find("photo-small"), model)

@@ -234,6 +234,17 @@ def test_another_type_names_what_it_cannot_hold(tmp_path, kind):
     assert ("EXIF data" in text) == (kind == "BMP")
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+def test_inks_that_became_colours_are_named(tmp_path, kind):
+    # Of a TIFF file nothing was said.
+    path = tmp_path / f"in.{kind.lower()}"
+    Image.fromarray(corpus.picture()).convert("CMYK").save(path, kind)
+    target, notes = restored(path, tmp_path)
+    assert notes == ("CMYK was turned into RGB",)
+    with Image.open(target) as image:
+        assert image.mode == "RGB"
+
+
 def test_a_motion_photo_says_that_its_film_is_gone(tmp_path):
     path = tmp_path / "in.jpg"
     packet = corpus.XMP.replace(b"<rdf:RDF", b'<rdf:RDF GCamera:MotionPhoto="1"')

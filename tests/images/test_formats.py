@@ -96,6 +96,28 @@ def test_everything_in_a_folder_is_a_picture_or_named_or_counted(tmp_path):
     assert found.note() == "3 files are no pictures (.json, .txt, .xmp) and 2 hidden: left alone"
 
 
+def test_what_this_program_wrote_is_known_by_its_files(run, exported):
+    assert formats.is_written(os.listdir(run.folder))
+    assert formats.is_written(os.listdir(exported.folder))
+    assert not formats.is_written(["config.json", "manifest.json", "a.png"])
+
+
+def test_previews_below_a_folder_are_no_pictures_of_it(tmp_path):
+    # `train --data . ` writes runs/ there: the next run learned from its preview and its curve, and
+    # --resume was refused, for these were not there when the run began.
+    write_picture(tmp_path / "a.png")
+    for name in ("config.json", "samples.npz", "preview.png", "checkpoints/deep.png"):
+        write_picture(tmp_path / "runs" / "first" / name)
+    for name in ("evaluation.json", "sheet.png"):
+        write_picture(tmp_path / "evaluation" / name)
+    found = formats.find_pictures(tmp_path)
+    assert found.pictures == [tmp_path / "a.png"]
+    assert found.note() == "2 folders of a run, an evaluation or an export: left alone"
+    # Asked for by its own name, it is a folder of pictures.
+    run = tmp_path / "runs" / "first"
+    assert run / "preview.png" in formats.find_pictures(run).pictures
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to the superuser")
 def test_a_subfolder_that_may_not_be_entered_is_named(tmp_path):
     write_picture(tmp_path / "a.png")

@@ -33,6 +33,23 @@ def test_psnr_of_equal_pictures_is_infinite(rng):
     assert metrics.psnr_db(image, image.copy()) == float("inf")
 
 
+def test_what_float32_rounds_is_scored_as_equal_and_what_16_bits_round_is_not(rng):
+    levels = rng.integers(0, 256, (16, 16, 3)).astype(np.float32)
+    scores = metrics.score(levels * np.float32(1 / 255), levels / np.float32(255))
+    assert scores["psnr_db"] == scores["luminance_psnr_db"] == float("inf")
+    picture = rng.random((16, 16, 3))
+    stored = np.rint(picture * 65535) / 65535
+    assert metrics.score(stored, picture)["psnr_db"] == metrics.psnr_db(stored, picture) < 110
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [([20.0, np.inf, 30.0], 25.0), ([np.inf, np.inf], np.inf), ([], np.nan), ([np.nan, 1], 1)],
+)
+def test_a_mean_leaves_out_what_is_not_finite(values, expected):
+    assert metrics.mean(iter(values)) == pytest.approx(expected, nan_ok=True)
+
+
 def test_psnr_of_float32_pictures_is_computed_in_float64():
     # In float32 the mean of many small squares loses digits.
     image = np.full((512, 512, 1), 0.5, np.float32)

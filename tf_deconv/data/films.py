@@ -301,6 +301,8 @@ def open_films(data: str, frames: int, patch_size: int, max_pixels: int) -> Foun
             f"{_counted(others, 'file')} that {'is' if others == 1 else 'are'} no"
             f" {'film' if others == 1 else 'films'}: left alone"
         )
+    if listed.written:
+        found.notes.append(f"{formats.words_of_written(listed.written)}: left alone")
     found.skipped = sorted(found.skipped + found.failures)
     if not found.films:
         first = f": {found.skipped[0]}" if found.skipped else ""
@@ -343,18 +345,24 @@ class _Listed:
       pictures: Pictures, by their folder.
       unread: Films that are not read, and why.
       others: Number of files that are neither.
+      written: Number of folders that this program wrote, which are left alone.
     """
 
     films: list[pathlib.Path]
     pictures: dict[pathlib.Path, list[pathlib.Path]]
     unread: list[tuple[pathlib.Path, str]]
     others: int
+    written: int = 0
 
 
 def _list(folder: pathlib.Path) -> _Listed:
-    """Sorts files by their first bytes; hidden ones are left alone."""
+    """Sorts files by their first bytes; hidden ones are left alone, and what `is_written`."""
     listed = _Listed([], {}, [], 0)
     for place, folders, names in os.walk(folder, followlinks=True):
+        if pathlib.Path(place) != folder and formats.is_written([*folders, *names]):
+            folders.clear()
+            listed.written += 1
+            continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = pathlib.Path(place, name)

@@ -139,7 +139,7 @@ def evaluate(
         "tf_deconv": __version__,
         "clips": measured,
         **means_of,
-        "gain_db": means_of["output"]["psnr_db"] - means_of["input"]["psnr_db"],
+        "gain_db": means_of["output"]["gain_db"],
         "failures": sorted(failures),
     }
     files.write_json(folder / SCORES_FILE, scores)
@@ -342,7 +342,7 @@ def measure(
                 raise RuntimeError(f"{side} gave more than the {len(truth)} frames that went in")
             restored = np.clip(np.asarray(restored, np.float32), 0.0, 1.0)
             target = truth[count]
-            psnr.append(metrics.psnr_db(restored, target))
+            psnr.append(metrics.psnr_db_or_exact(restored, target))
             ssim.append(metrics.ssim(restored, target))
             flickers.append(flicker.add(restored, target))
             rows.append((name, side, count, psnr[-1], ssim[-1], flickers[-1]))
@@ -354,8 +354,8 @@ def measure(
         if count != len(truth):
             raise RuntimeError(f"{side} gave {count} frames for the {len(truth)} that went in")
         scores[side] = {
-            "psnr_db": _mean(psnr),
-            "ssim": _mean(ssim),
+            "psnr_db": metrics.mean(psnr),
+            "ssim": metrics.mean(ssim),
             "flicker": flicker.result(),
             "seconds_a_frame": spent_s / count,
             "psnr_db_of_frames": psnr,
@@ -390,18 +390,17 @@ def _shown(film: np.ndarray, places: list[int], count: int) -> tuple[list[np.nda
     return middles, np.stack([_line(film[number]) for number in range(count)])
 
 
-def _mean(values: list[float]) -> float:
-    """Returns the mean of what is finite; infinity or NaN if nothing is."""
-    finite = [value for value in values if math.isfinite(value)]
-    if finite:
-        return float(np.mean(finite))
-    return values[0] if values and len(set(values)) == 1 else math.nan
-
-
 def means(clips: list[dict[str, Any]], side: str) -> dict[str, float]:
-    """Returns the mean scores of a method over clips that `measure` scored."""
+    """Returns the mean scores of a method over clips that `measure` scored.
+
+    Decibels of what is exact are left out, so the gain is the mean of the clips' own: a clip that
+    came undamaged has a mean output, but no mean input.
+    """
     names = ("psnr_db", "ssim", "flicker", "seconds_a_frame")
-    return {name: _mean([clip[side][name] for clip in clips]) for name in names}
+    scores = {name: metrics.mean(clip[side][name] for clip in clips) for name in names}
+    pairs = [(clip["input"]["psnr_db"], clip[side]["psnr_db"]) for clip in clips]
+    gains = [0.0 if before == after else after - before for before, after in pairs]
+    return {**scores, "gain_db": metrics.mean(gains)}
 
 
 # --- For people.
@@ -435,10 +434,9 @@ def _cell(value: float) -> str:
 
 def _summary(means: dict[str, dict[str, float]]) -> list[str]:
     """Returns the table of the means, a row for each method."""
-    before = means["input"]["psnr_db"]
     lines = ["", f"{'mean':10}{'PSNR dB':>9}{'gain':>8}{'SSIM':>9}{'flicker':>9}{'ms/frame':>10}"]
     for side, mean in means.items():
-        gain = mean["psnr_db"] - before
+        gain = mean["gain_db"]
         gain_text = f"{gain:+.2f}" if math.isfinite(gain) else "-"
         lines.append(
             f"{side:10}{_cell(mean['psnr_db']):>9}{gain_text:>8}{mean['ssim']:>9.4f}"

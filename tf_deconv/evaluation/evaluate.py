@@ -329,7 +329,7 @@ def measure(
         "pictures": pictures,
         **{side: _means(pictures, side) for side in sides},
     }
-    result["gain_db"] = _mean([picture["gain_db"] for picture in pictures])
+    result["gain_db"] = metrics.mean([picture["gain_db"] for picture in pictures])
     if not pictures:
         return result, None
     mean = {"name": f"mean of {len(pictures)}", "size": "", **result}
@@ -364,14 +364,6 @@ def _gain_db(scores: dict[str, dict[str, Any]]) -> float:
 
 def _means(pictures: list[dict[str, Any]], side: str) -> dict[str, Any]:
     means: dict[str, Any] = {
-        name: _mean([picture[side][name] for picture in pictures]) for name in metrics.SCORES
+        name: metrics.mean([picture[side][name] for picture in pictures]) for name in metrics.SCORES
     }
     return {**means, "exact_pictures": sum(picture[side]["exact"] for picture in pictures)}
-
-
-def _mean(values: list[float]) -> float:
-    """Returns the mean of what is finite; infinity or NaN if nothing is."""
-    finite = [value for value in values if math.isfinite(value)]
-    if finite:
-        return float(np.mean(finite))
-    return values[0] if values and len(set(values)) == 1 else math.nan

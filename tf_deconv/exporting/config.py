@@ -192,6 +192,8 @@ def check_export_config(config: ExportConfig) -> ExportConfig:
             f"web={config.web!r} with variants={config.variants!r}: expected float32 among them,"
             " which the page runs"
         )
+    if config.web_library is not None and config.web is None:
+        raise UserError(f"web_library={config.web_library!r} with web=None: leave it out")
     if config.name is not None:
         check_name(config.name)
     if config.sizes is not None:

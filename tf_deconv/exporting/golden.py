@@ -7,6 +7,7 @@ bits, so that the PNG file holds just what the array does.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import pathlib
 from collections.abc import Mapping
@@ -89,6 +90,25 @@ def sizes(
     return tuple(dict.fromkeys([first, *others]))
 
 
+def check_target(folder: pathlib.Path) -> None:
+    """Refuses a folder in which files of other people's would be written over.
+
+    Raises:
+      UserError: if it holds a file of a name that is written, and no known picture's README.md.
+    """
+    readme = folder / _README_FILE
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        if readme.read_text(encoding="utf-8").startswith(_HEADING):
+            return
+    written = (_README_FILE, *(f"{side}*.{kind}" for side in _SIDES for kind in ("npy", "png")))
+    strange = next((path.name for name in written for path in folder.glob(name)), None)
+    if strange is not None:
+        raise UserError(
+            f"golden={str(folder)!r} holds {strange!r}, which no earlier call wrote: choose another"
+            " folder"
+        )
+
+
 def write(folder: pathlib.Path, pairs: Mapping[tuple[int, int], tuple[Any, Any]]) -> None:
     """Writes pictures and results, and how to compare them.
 
@@ -104,7 +124,7 @@ def write(folder: pathlib.Path, pairs: Mapping[tuple[int, int], tuple[Any, Any]]
             write_png(stem.with_name(f"{stem.name}.png"), image)
             if number == 0:
                 np.save(f"{stem}.npy", np.asarray(image, np.float32))
-    (folder / "README.md").write_text(_README, encoding="utf-8")
+    (folder / _README_FILE).write_text(_README, encoding="utf-8")
 
 
 def write_named(
@@ -128,7 +148,7 @@ def write_named(
     if "image" in outputs:
         write_png(folder / "output-image.png", outputs["image"][0])
     text = _README_OF_A_GENERATOR.replace("SIGNATURE", signature)
-    (folder / "README.md").write_text(text, encoding="utf-8")
+    (folder / _README_FILE).write_text(text, encoding="utf-8")
 
 
 def write_clip(folder: pathlib.Path, clip: np.ndarray, restored: np.ndarray) -> None:
@@ -143,7 +163,7 @@ def write_clip(folder: pathlib.Path, clip: np.ndarray, restored: np.ndarray) -> 
     for name, frames in (("input", clip), ("output", restored)):
         np.save(folder / f"{name}-film.npy", np.asarray(frames, np.float32))
         write_png(folder / f"{name}-last.png", frames[-1])
-    (folder / "README.md").write_text(_README_OF_A_FILM, encoding="utf-8")
+    (folder / _README_FILE).write_text(_README_OF_A_FILM, encoding="utf-8")
 
 
 def clip(size: tuple[int, int], channels: int) -> np.ndarray:
@@ -225,6 +245,9 @@ def read_array(path: pathlib.Path) -> np.ndarray:
         raise UserError(f"{str(path)!r} cannot be read: {reason(error)}") from error
 
 
+_README_FILE, _SIDES = "README.md", ("input", "output")
+# What the README of each kind begins with.
+_HEADING = "# A known "
 _README = """# A known picture, and what Keras makes of it
 
 Run `input` through your client and compare what comes back with `output`.

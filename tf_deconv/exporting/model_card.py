@@ -275,13 +275,15 @@ def _summary(manifest: dict[str, Any]) -> str:
     if task is None:
         return "A Keras model of pictures"
     summary = task.summary[0].upper() + task.summary[1:]
-    degrade = (manifest["training"] or {}).get("degrade")
-    if not degrade:
+    training = manifest["training"] or {}
+    degrade, alone = training.get("degrade"), training.get("self_supervised")
+    if not degrade and not alone:
         return summary
     # What stands in brackets is the task's own chain.
-    return (
-        f"{re.sub(r' [(][^)]*[)]', '', summary)}. It learned from pictures degraded by `{degrade}`"
-    )
+    summary = re.sub(r" [(][^)]*[)]", "", summary)
+    if alone:
+        return f"{summary}. It learned from noisy pictures alone, without clean ones"
+    return f"{summary}. It learned from pictures degraded by `{degrade}`"
 
 
 def _pictures(manifest: dict[str, Any]) -> str:
@@ -291,7 +293,9 @@ def _pictures(manifest: dict[str, Any]) -> str:
       A part of the card, with an empty line after it; "" where there is nothing to tell.
     """
     task, training = TASKS.get(manifest["task"] or ""), manifest["training"] or {}
-    if task is None or task.generates or task.paired or task.blind_spots:
+    # What was wrong with pictures that nothing was done to, nobody wrote down.
+    as_they_were = task is None or task.paired or training.get("self_supervised")
+    if as_they_were or task.generates:
         return ""
     chain = parse_chain(training.get("degrade") or task.degrade)
     # A file's 8 bits are no damage.
@@ -301,7 +305,7 @@ def _pictures(manifest: dict[str, Any]) -> str:
         operator = OPERATORS[step.operator]
         level = f"{step.low:g}" + (f" to {step.high:g}" if step.high != step.low else "")
         share = f", {_percent(step.share)} of the pictures" if step.share < 1 else ""
-        what, unit = operator.summary.split(";")[0], operator.unit.split(",")[0]
+        what, unit = operator.summary.split(";")[0], re.split("[,;]", operator.unit)[0]
         lines.append(_filled(f"- {what} ({unit}: {level}){share}", "  "))
         whole *= 1 - step.share
     if not steps:

@@ -119,6 +119,8 @@ def verify(config: VerifyConfig, report: Callable[[str], None] = print) -> Verif
     adds = config.golden is not None and verify_known.is_own_golden(config, export)
     if adds:
         verify_known.add_golden(export)
+    elif config.golden is not None:
+        golden.check_target(pathlib.Path(config.golden))
     if config.output is not None:
         rows = [_judge_output(config, export, pathlib.Path(config.output), size)]
     else:

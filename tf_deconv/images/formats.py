@@ -15,7 +15,7 @@ import importlib.util
 import os
 import pathlib
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from PIL import features
 
@@ -295,6 +295,28 @@ def is_readable(kind: str) -> bool:
     return module is None or importlib.util.find_spec(module) is not None
 
 
+# What tells that a folder was written by this program: its previews, curves, sheets and known
+# pictures are no photographs. A run, an evaluation, an export, a benchmark.
+_WRITTEN = (
+    {"config.json", "samples.npz"},
+    {"evaluation.json"},
+    {"manifest.json", "golden"},
+    {"benchmark.json"},
+)
+
+
+def is_written(names: Iterable[str]) -> bool:
+    """Returns whether a folder of these names is a run, an evaluation, an export or a benchmark."""
+    present = set(names)
+    return any(marks <= present for marks in _WRITTEN)
+
+
+def words_of_written(count: int) -> str:
+    """Counts such folders in words."""
+    folders = "1 folder" if count == 1 else f"{count} folders"
+    return f"{folders} of a run, an evaluation or an export"
+
+
 @dataclasses.dataclass
 class Found:
     """What lies in a folder.
@@ -306,6 +328,7 @@ class Found:
       others: Numbers of files that are plainly no pictures, by suffix.
       hidden: Number of hidden files and folders, which are left alone.
       films: Films among them, where they are asked for; sorted.
+      written: Number of folders that this program wrote (`is_written`), which are left alone.
     """
 
     pictures: list[pathlib.Path]
@@ -313,12 +336,11 @@ class Found:
     others: collections.Counter[str]
     hidden: int = 0
     films: list[pathlib.Path] | None = None
+    written: int = 0
 
     def note(self) -> str:
         """Returns one line about what is plainly no picture; "" where there is nothing."""
         count = self.others.total()
-        if not count and not self.hidden:
-            return ""
         kinds = ", ".join(suffix or "without a suffix" for suffix in sorted(self.others)[:8])
         parts = []
         if count:
@@ -326,13 +348,17 @@ class Found:
             parts.append(f"{word} ({kinds})")
         if self.hidden:
             parts.append(f"{self.hidden} hidden")
-        return " and ".join(parts) + ": left alone"
+        if self.written:
+            parts.append(words_of_written(self.written))
+        return " and ".join(parts) + ": left alone" if parts else ""
 
 
 def find_pictures(
     folder: str | os.PathLike[str], printable: Callable[[str], str] = str, films: bool = False
 ) -> Found:
-    """Lists what lies below a folder, by content; hidden files and folders are left alone.
+    """Lists what lies below a folder, by content.
+
+    Hidden files and folders are left alone, and so are folders below it that this program wrote.
 
     Args:
       folder: The folder. Links to files are followed, and links to folders, each folder once.
@@ -357,18 +383,22 @@ def find_pictures(
             return
         seen.add((status.st_dev, status.st_ino))
         folders = []
-        with os.scandir(current) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name):
-                if entry.name.startswith("."):
-                    found.hidden += 1
-                    continue
-                try:
-                    if entry.is_dir():
-                        folders.append(entry.path)
-                    else:
-                        _sort_file(found, entry, name_of)
-                except OSError as error:
-                    found.unread.append(f"{name_of(entry.path)}: {reason(error)}")
+        with os.scandir(current) as scanned:
+            entries = sorted(scanned, key=lambda entry: entry.name)
+        if current != str(folder) and is_written(entry.name for entry in entries):
+            found.written += 1
+            return
+        for entry in entries:
+            if entry.name.startswith("."):
+                found.hidden += 1
+                continue
+            try:
+                if entry.is_dir():
+                    folders.append(entry.path)
+                else:
+                    _sort_file(found, entry, name_of)
+            except OSError as error:
+                found.unread.append(f"{name_of(entry.path)}: {reason(error)}")
         for path in folders:
             try:
                 walk(path)

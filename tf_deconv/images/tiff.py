@@ -168,6 +168,7 @@ class TiffReader:
             samples = _negative(samples)
         if kind == _SEPARATED:
             samples = _cmyk_to_rgb(samples)
+            notes.append("CMYK was turned into RGB")
         alpha, known = None, True
         if extra.shape[-1]:
             meanings = [int(value) for value in page.extrasamples or ()]

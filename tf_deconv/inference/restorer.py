@@ -597,7 +597,8 @@ def check_picture(image: np.ndarray) -> np.ndarray:
         raise UserError(
             f"{received}: expected (H, W, C) with H and W of at least 1, C 1, 3 or 4{last}"
         )
-    if image.dtype not in (np.uint8, np.uint16) and image.dtype.kind != "f":
+    # In either byte order: tifffile gives that of the file.
+    if image.dtype.newbyteorder("=") not in (np.uint8, np.uint16) and image.dtype.kind != "f":
         raise UserError(
             f"{received}: expected uint8, uint16 or float in [0, 1]; convert it to one of them"
         )

@@ -18,6 +18,7 @@ from tf_deconv.inference.streaming import keras_cell, restore_clip
 from tf_deconv.networks import video
 from tf_deconv.networks.table import NETWORKS, STATE
 from tf_deconv.training import compilation, losses
+from tf_deconv.training import scores as run_scores
 from tf_deconv.training.config import TrainConfig
 from tf_deconv.training.restoration import Restoring
 from tf_deconv.utils.devices import Device
@@ -136,7 +137,7 @@ class ClipRestoration(Restoring):
             )
         for side in ("input", "output"):
             result[side] = {
-                name: float(np.mean([clip[side][name] for clip in result["clips"]]))
+                name: metrics.mean(clip[side][name] for clip in result["clips"])
                 for name in result["clips"][0][side]
             }
         return result
@@ -148,7 +149,7 @@ class ClipRestoration(Restoring):
             lines.append(
                 f"{side:10}{scores['psnr_db']:8.2f}  {scores['ssim']:.4f}  {scores['flicker']:6.2f}"
             )
-        return lines
+        return lines + run_scores.undamaged_lines(result["clips"])
 
     def _restore(self, saved: keras.Model, clip: np.ndarray) -> np.ndarray:
         cell = keras_cell(saved, self.divisor, 0)
@@ -182,7 +183,7 @@ def _scores(clip: np.ndarray, clean: np.ndarray) -> dict[str, float]:
     error = np.clip(clip, 0.0, 1.0) - clean
     frames = list(zip(np.clip(clip, 0.0, 1.0), clean))
     return {
-        "psnr_db": float(np.mean([metrics.psnr_db(*pair) for pair in frames])),
-        "ssim": float(np.mean([metrics.ssim(*pair) for pair in frames])),
+        "psnr_db": metrics.mean(metrics.psnr_db_or_exact(*pair) for pair in frames),
+        "ssim": metrics.mean(metrics.ssim(*pair) for pair in frames),
         "flicker": float(255 * math.sqrt(np.mean(np.square(np.diff(error, axis=0))))),
     }

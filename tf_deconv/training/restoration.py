@@ -129,7 +129,7 @@ class Restoration(Restoring):
             colour = f"{scores['psnr_db']:.2f}  {scores['ssim']:.4f}"
             grey = f"{scores['luminance_psnr_db']:.2f}  {scores['luminance_ssim']:.4f}"
             lines.append(f"{side:10}{colour:>18}{grey:>18}")
-        return lines
+        return lines + run_scores.undamaged_lines(result["pictures"])
 
     def advice(self) -> list[str]:
         config = self.config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -48,7 +49,7 @@ def evaluate(
       task: Their task.
     Returns:
       {"pictures": [{"name", "size", "output": scores, "input": scores}], "output": means,
-      "input": means}; the means are over pictures.
+      "input": means}; the means are over pictures, of decibels over those that are not exact.
     """
     pictures = []
     for name, degraded, clean in zip(samples.names, samples.degraded, samples.clean):
@@ -64,10 +65,24 @@ def evaluate(
     result: dict[str, Any] = {"pictures": pictures}
     for side in ("output", "input"):
         result[side] = {
-            name: float(np.mean([picture[side][name] for picture in pictures]))
+            name: metrics.mean(picture[side][name] for picture in pictures)
             for name in pictures[0][side]
         }
     return result
+
+
+def undamaged_lines(scored: list[dict[str, Any]]) -> list[str]:
+    """Tells how many inputs have no decibels: where steps happen by chance, none may have.
+
+    Args:
+      scored: Entries of `evaluate`, or of clips.
+    Returns:
+      One line, or none.
+    """
+    count = sum(entry["input"]["psnr_db"] == math.inf for entry in scored)
+    if count in (0, len(scored)):
+        return []
+    return [f"the mean PSNR of the input leaves out {count} of {len(scored)} that came undamaged"]
 
 
 def preview(
