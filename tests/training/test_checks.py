@@ -66,6 +66,10 @@ def test_only_what_guesses_colours_from_grey_is_compared_in_luminance_first():
             "self_supervised=True with task 'old-photo': expected",
         ),
         (
+            {"task": "denoise-grey", "degrade": "balance:2 noise:5 mosaic:1@0.5"},
+            "which sees grey pictures: expected no balance or mosaic, which changes colours alone",
+        ),
+        (
             {"self_supervised": True, "task": "denoise", "degrade": "noise:5"},
             "degrade='noise:5' with self_supervised",
         ),

@@ -127,6 +127,9 @@ OPERATORS = {
 # depends on them.
 _LEVELLED = ("poisson", "matrix", "balance", "tone")
 
+# What a grey picture passes as it is.
+OF_COLOURS = ("mosaic", "matrix", "balance")
+
 # What each operator does: (image, level, seed, highest level) to image. Importing
 # `tf_deconv.degradations.operators` fills it; the tables are read without TensorFlow.
 FUNCTIONS: dict[str, Callable[..., Any]] = {}

@@ -9,7 +9,7 @@ from typing import Any
 from tf_deconv.data.config import BUNDLED, check_range, range_option
 from tf_deconv.data.downscaling import parse_shrink
 from tf_deconv.degradations.codecs import check_chain
-from tf_deconv.degradations.tasks import TASKS, Task
+from tf_deconv.degradations.tasks import OF_COLOURS, TASKS, Task, parse_chain
 from tf_deconv.networks.table import LIKELIHOODS, NETWORKS, Network, parse_levels
 from tf_deconv.utils.options import UserError, given_options, nearest, option, validate
 
@@ -530,6 +530,12 @@ def _task_faults(config: TrainConfig, task: Task) -> list[str]:
     faults = []
     try:
         check_chain(config.degrade or "")
+        steps = parse_chain(config.degrade or "") if task.grey_input else ()
+        if idle := [step.operator for step in steps if step.operator in OF_COLOURS]:
+            faults.append(
+                f"degrade={config.degrade!r} with task {config.task!r}, which sees grey pictures:"
+                f" expected no {' or '.join(idle)}, which changes colours alone"
+            )
     except UserError as error:
         faults.append(str(error))
     if task.paired and (config.targets is None or config.data == BUNDLED):
@@ -587,8 +593,8 @@ def _clip_faults(config: TrainConfig, task: Task, network: Network) -> list[str]
 
 def _network_faults(config: TrainConfig, network: Network) -> list[str]:
     if network.generates:
-        names = ("size", "blocks", "relu", "reparameterize")
-        given = [name for name in names if getattr(config, name)]
+        of_sizes = ("size", "blocks", "relu", "reparameterize")
+        given = [name for name in of_sizes if getattr(config, name)]
         faults = [
             f"{name}={getattr(config, name)!r}: network {config.network!r} has one size, which"
             " --filters changes; leave it out"
